@@ -33,13 +33,13 @@ def available_cores() -> int:
 
 
 def fit_workers(requested: int, device: torch.device) -> int:
-    """How many of the requested loader workers leave at least half the cores to a CPU model.
+    """How many of the requested loader workers this machine has cores for.
 
-    On the CPU, loader workers and torch threads share the cores: their sum never exceeds them.
-    On a GPU the main process mostly waits, so the workers may have all cores but one.
+    On the CPU, workers and torch threads share the cores, and the model needs most of them: the
+    workers get a quarter. Beside a GPU the main process mostly waits, so they get all but one.
     """
     cores = available_cores()
-    limit = cores - 1 if device.type != "cpu" else cores // 2
+    limit = cores // 4 if device.type == "cpu" else cores - 1
     return max(0, min(requested, limit))
 
 

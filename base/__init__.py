@@ -1,0 +1,1 @@
+"""The contracts every project built on this framework keeps: loaders, models, trainers."""

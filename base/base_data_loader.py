@@ -1,0 +1,49 @@
+"""A DataLoader whose order depends on (seed, epoch) alone and whose workers leave cores free."""
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class BaseDataLoader(DataLoader):
+    """A ``DataLoader`` over a sampler that yields ``(epoch, position)`` keys.
+
+    The data set derives every random choice from that key, so neither the number of workers nor a
+    resume changes what the model sees.
+
+    Args:
+        dataset: takes ``(epoch, position)`` keys.
+        sampler: has ``set_epoch``.
+        batch_size: photos a batch; the last batch of an epoch may be smaller.
+        num_workers: processes; 0 loads in the training process.
+        device: where batches go next; decides whether host memory is pinned.
+        drop_last: leave out a smaller last batch (training with batch norm needs two photos).
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: Sampler,
+        *,
+        batch_size: int,
+        num_workers: int,
+        device: torch.device,
+        drop_last: bool = False,
+    ) -> None:
+        super().__init__(
+            dataset,
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=num_workers,
+            pin_memory=device.type == "cuda",
+            drop_last=drop_last,
+            persistent_workers=num_workers > 0,
+            worker_init_fn=_one_thread if num_workers > 0 else None,
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order and augmentations the next pass gives."""
+        self.sampler.set_epoch(epoch)
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,66 @@
+"""Which epoch is the best so far, and when to stop waiting for a better one."""
+
+import math
+
+from utils.errors import ConfigError, nearest
+
+
+class Monitor:
+    """Watches one scalar of the epoch log.
+
+    Args:
+        rule: ``"max val/f1"``, ``"min val/loss"``, … or ``"off"``.
+        patience: stop after exactly this many epochs without improvement; 0 or ``None`` never.
+    """
+
+    def __init__(self, rule: str = "max val/f1", patience: int | None = None) -> None:
+        self.mode, _, self.name = rule.partition(" ")
+        self.patience = patience or 0
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.waited = 0
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is watched; then every epoch counts as the best."""
+        return self.mode == "off"
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the patience is used up."""
+        return not self.off and 0 < self.patience <= self.waited
+
+    def update(self, epoch: int, log: dict[str, float]) -> bool:
+        """Take in the log of an epoch; returns whether it is the best so far.
+
+        A tie is no improvement, nor is NaN.
+
+        Raises:
+            ConfigError: the log has no such scalar.
+        """
+        if self.off:
+            self.best_epoch = epoch
+            return True
+        if self.name not in log:
+            raise ConfigError(f"trainer.monitor: no {self.name!r}{nearest(self.name, log)}")
+        value = log[self.name]
+        if self._better(value):
+            self.best, self.best_epoch, self.waited = value, epoch, 0
+            return True
+        self.waited += 1
+        return False
+
+    def _better(self, value: float) -> bool:
+        if math.isnan(value):
+            return False
+        if self.best is None:
+            return True
+        return value > self.best if self.mode == "max" else value < self.best
+
+    def state_dict(self) -> dict[str, float | int | None]:
+        """What ``load_state_dict`` needs to go on where this one stands."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, float | int | None]) -> None:
+        """Go on where the monitor that gave ``state`` stood."""
+        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]

@@ -1,0 +1,48 @@
+"""Console and file logging, and the table of epochs."""
+
+import csv
+import logging
+from pathlib import Path
+
+from tqdm import tqdm
+
+from utils.files import write_atomically
+
+LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.INFO}
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints above the progress bars instead of through them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record))
+
+
+def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
+    """Send the log to the console and, with a folder, also to ``<log_dir>/run.log``.
+
+    Args:
+        log_dir: made if missing; the file is appended to.
+        verbosity: 0 shows warnings only, 1 and 2 also what happens.
+    """
+    console = _ConsoleHandler(LEVELS[verbosity])
+    console.setFormatter(logging.Formatter("%(message)s"))
+    handlers: list[logging.Handler] = [console]
+    if log_dir is not None:
+        log_dir.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(log_dir / "run.log", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        handlers.append(file)
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    for noisy in ("httpx", "huggingface_hub", "timm", "matplotlib", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def write_metrics(path: Path, history: list[dict[str, float]]) -> None:
+    """Write the log of every epoch as one CSV row, atomically; columns in order of appearance."""
+    columns = list(dict.fromkeys(name for log in history for name in log))
+    with write_atomically(path) as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)

@@ -1,0 +1,1 @@
+"""Training and predicting with a multi-head model."""
