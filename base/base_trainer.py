@@ -133,7 +133,9 @@ class BaseTrainer(ABC):
             self.logger.info("epoch %d/%d  %s%s", log["epoch"], self.epochs, shown, star)
 
     def _headlines(self, log: dict[str, float]) -> set[str]:
-        return {"lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self.monitor.name} & set(log)
+        return {"lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self.monitor.name} & set(
+            log
+        )
 
     def _save(self, epoch: int, improved: bool) -> None:
         state = self._state()
@@ -159,7 +161,9 @@ class BaseTrainer(ABC):
     def _say_outcome(self) -> None:
         if self.monitor.exhausted and len(self.history) < self.epochs:
             self.logger.info(
-                "stopped early: %d epochs without a better %s", self.monitor.waited, self.monitor.name
+                "stopped early: %d epochs without a better %s",
+                self.monitor.waited,
+                self.monitor.name,
             )
         if self.monitor.best is not None:
             self.logger.info(

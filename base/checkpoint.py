@@ -39,7 +39,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for a file it cannot take
         raise CheckpointError(f"{path}: {_why_unreadable(path, error)}") from error
     if not isinstance(state, dict) or "state_dict" not in state or "config" not in state:
-        raise CheckpointError(f"{path}: not a checkpoint of this project (no state_dict and config)")
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this project (no state_dict and config)"
+        )
     if state.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: checkpoint format {state.get('format')}, this version reads {FORMAT}"
@@ -71,7 +73,11 @@ def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
         trained = (state.get("config") or {}).get("arch", {})
         described = [
             f"{len(keys)} {what} (first: {keys[0]})"
-            for keys, what in ((missing, "missing"), (surplus, "unknown"), (reshaped, "of another shape"))
+            for keys, what in (
+                (missing, "missing"),
+                (surplus, "unknown"),
+                (reshaped, "of another shape"),
+            )
             if keys
         ]
         raise CheckpointError(

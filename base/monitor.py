@@ -63,4 +63,8 @@ class Monitor:
 
     def load_state_dict(self, state: dict[str, float | int | None]) -> None:
         """Go on where the monitor that gave ``state`` stood."""
-        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
+        self.best, self.best_epoch, self.waited = (
+            state["best"],
+            state["best_epoch"],
+            state["waited"],
+        )

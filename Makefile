@@ -1,0 +1,50 @@
+# `make demo` and `make test` need only git, make and Python 3.10 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_DATA := data/sample
+DEMO_RUN := saved/log/sample/demo
+DEMO_CHECKPOINT := saved/models/sample/demo/best_epoch.pth
+DEMO_CSV := submit/sample_demo.csv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format train clean
+
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: .venv/ready  ## make the environment (.venv) from requirements.txt
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; say which: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.txt
+	@touch $@
+
+demo: $(DEMO_CSV)  ## generate people, crop, train, predict, score
+	@$(BIN)/python test.py --resume $(DEMO_CHECKPOINT) --show $(DEMO_CSV)
+
+$(DEMO_DATA)/sample.json: | .venv/ready
+	$(BIN)/python -m data_loader.sample --out $(DEMO_DATA) --persons 180 --eval-persons 80 --seed 1
+
+$(DEMO_RUN)/finished.json: $(DEMO_DATA)/sample.json
+	$(BIN)/python train.py --config configs/sample.json --run-id demo --resume auto
+
+$(DEMO_CSV): $(DEMO_RUN)/finished.json
+	$(BIN)/python test.py --resume $(DEMO_CHECKPOINT) --answers $(DEMO_DATA)/eval/answers.csv --out $@
+
+test: .venv/ready  ## run the test suite
+	$(BIN)/python -m pytest
+
+lint: .venv/ready  ## check formatting, imports and code with ruff
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: .venv/ready  ## let ruff put formatting and imports right
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train: .venv/ready  ## train config.json on data/
+	$(BIN)/python train.py --config config.json
+
+clean:  ## remove the sample data, its runs and the crop cache; other runs stay
+	rm -rf $(DEMO_DATA) saved/models/sample saved/log/sample saved/crops submit/sample_*

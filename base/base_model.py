@@ -1,0 +1,94 @@
+"""The contract of every model: photos in, one set of logits per head out."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from utils.errors import ConfigError
+
+
+class BaseModel(nn.Module):
+    """A backbone with one linear layer per head on its pooled features.
+
+    Normalisation is part of the model, so that training, test and app cannot disagree about it,
+    and its constants travel in the checkpoint.
+
+    Args:
+        backbone: (B, 3, H, W) normalised photos → (B, ``num_features``).
+        num_features: width of the pooled features.
+        heads: head name → number of its classes.
+        mean: per RGB channel, for values in [0, 1].
+        std: per RGB channel, for values in [0, 1].
+        dropout: share of the features dropped in front of the heads while training.
+        input_size: the only height and width in pixels the backbone takes; ``None``: any.
+
+    Raises:
+        ConfigError: a dropout outside [0, 1).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_features: int,
+        heads: Mapping[str, int],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        dropout: float = 0.0,
+        input_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"arch.args.dropout is {dropout}; it must be at least 0 and below 1")
+        self.heads: dict[str, int] = dict(heads)
+        self.num_features = num_features
+        self.input_size = input_size
+        self.backbone = backbone
+        self.dropout = nn.Dropout(dropout)
+        self.classifiers = nn.ModuleDict({h: nn.Linear(num_features, n) for h, n in heads.items()})
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Photos → logits.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..255, uint8 or float.
+
+        Returns:
+            head name → (B, number of its classes) float32 logits.
+        """
+        features = self.dropout(self.features(images))
+        return {head: layer(features).float() for head, layer in self.classifiers.items()}
+
+    def features(self, images: Tensor) -> Tensor:
+        """Photos, as for ``forward`` → (B, ``num_features``), what the heads see.
+
+        Raises:
+            ConfigError: photos of a size that the backbone cannot take.
+        """
+        height, width = images.shape[-2:]
+        if self.input_size is not None and (height, width) != (self.input_size, self.input_size):
+            raise ConfigError(
+                f"the backbone takes {self.input_size}×{self.input_size} pixels, the photos have"
+                f" {height}×{width}: set data_loader.args.input_size={self.input_size}, or, for"
+                f" a timm backbone, arch.args.img_size={height}"
+            )
+        return self.backbone(self.normalise(images))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in 0..255 → the zero-mean, unit-variance scale the backbone was made for."""
+        return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def parameter_groups(self) -> list[dict]:
+        """The trainable parameters as two optimizer groups, named ``backbone`` and ``heads``."""
+        parts = {"backbone": self.backbone, "heads": self.classifiers}
+        return [
+            {"name": name, "params": [p for p in part.parameters() if p.requires_grad]}
+            for name, part in parts.items()
+        ]
+
+    def __str__(self) -> str:
+        trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return f"{super().__str__()}\nTrainable parameters: {trainable:,}"

@@ -1,0 +1,286 @@
+"""The crop cache: every photo cropped once, and read by all epochs, runs and ranks from there.
+
+A cache is a folder named by what its pixels depend on: the photos' bytes, the TRACER weights and the
+crop settings. A changed photo, weight or setting is therefore another cache; photos that another
+cache of the same settings holds are copied, not cropped again.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from tqdm import tqdm
+
+from TRACER.extractor import Extraction, Extractor
+from utils.devices import available_cores
+from utils.errors import DataError, UserError
+from utils.files import write_atomically, write_json
+from utils.images import read_image
+
+PENDING, CROPPED, WHOLE, UNREADABLE = range(4)
+"""What a row of the cache is: not done yet, the person's crop, the whole photo because no person
+was found, or black because the file could not be read."""
+FLUSH_EVERY = 256
+"""Crops that a crash of the machine may cost; a kill of the process costs no more than a batch."""
+
+logger = logging.getLogger("crops")
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The crops of N photos, on disk.
+
+    Attributes:
+        folder: the cache.
+        images: (N, S, S, 3) uint8 RGB, memory-mapped and read-only.
+        boxes: (N, 4) int32, left, top, right, bottom of the crop in the photo, px.
+        states: (N,) uint8, ``CROPPED``, ``WHOLE`` or ``UNREADABLE``.
+    """
+
+    folder: Path
+    images: np.ndarray
+    boxes: np.ndarray
+    states: np.ndarray
+
+    @classmethod
+    def open(cls, folder: Path) -> "Crops":
+        """Open a complete cache without reading its pixels."""
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
+        return cls(folder, *arrays)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """The crop of photo ``row``: (S, S, 3) uint8 RGB, a view of the file."""
+        return self.images[row]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __reduce__(self) -> tuple:
+        return Crops.open, (self.folder,)  # a worker opens the files itself; no pixel is copied
+
+
+_ARRAYS = ("images", "boxes", "states")
+
+
+def build_crops(
+    photos: Sequence[Path],
+    extractor: Extractor,
+    cache_dir: Path,
+    *,
+    skip_unreadable: bool = False,
+    progress: bool = True,
+) -> Crops:
+    """Crop ``photos``, or take the crops from the cache as far as they are there.
+
+    A build that was killed goes on where it stopped. Several processes may ask for the same cache:
+    one builds, the others wait.
+
+    Args:
+        photos: files, in the order the rows of the result will have.
+        extractor: makes the crops; the only way from a photo to the pixels a model sees.
+        cache_dir: holds all caches.
+        skip_unreadable: leave rows of unreadable photos black instead of raising.
+        progress: show a bar.
+
+    Raises:
+        DataError: a photo cannot be read.
+        UserError: the cache cannot be written.
+    """
+    try:
+        folder, digests = _cache_folder(photos, extractor, cache_dir, progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            if not _is_complete(folder):
+                _fill(folder, photos, digests, extractor, progress)
+    except OSError as error:
+        raise UserError(f"{cache_dir}: the crop cache cannot be written ({error})") from error
+    crops = Crops.open(folder)
+    _report(crops, photos, skip_unreadable)
+    return crops
+
+
+def _cache_folder(
+    photos: Sequence[Path], extractor: Extractor, cache_dir: Path, progress: bool
+) -> tuple[Path, np.ndarray]:
+    digests = photo_digests(photos, cache_dir, progress)
+    name = hashlib.sha256(digests.tobytes()).hexdigest()[:16]
+    return cache_dir / extractor.key[:16] / name, digests
+
+
+def photo_digests(photos: Sequence[Path], cache_dir: Path, progress: bool = False) -> np.ndarray:
+    """A digest of each file's bytes: (N,) of 16 bytes each; zeros where there is no file.
+
+    A file whose size and times did not change since the last look is not read again.
+    """
+    memory = _DigestMemory(photos, cache_dir)
+    with ThreadPoolExecutor(available_cores()) as pool:
+        todo = memory.unknown()
+        found = pool.map(_digest, (photos[row] for row in todo))
+        bar = tqdm(
+            found, "reading photos", len(todo), unit="photo", disable=not progress, leave=False
+        )
+        for row, digest in zip(todo, bar, strict=True):
+            memory.digests[row] = digest
+    memory.save(changed=len(todo) > 0)
+    return memory.digests
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+    except OSError:
+        return bytes(16)
+
+
+class _DigestMemory:
+    """Digests of earlier looks, kept beside the caches, one file per list of paths."""
+
+    def __init__(self, photos: Sequence[Path], cache_dir: Path) -> None:
+        paths = "\0".join(str(photo.absolute()) for photo in photos)
+        self.file = cache_dir / "digests" / f"{hashlib.sha256(paths.encode()).hexdigest()[:16]}.npz"
+        self.stamps = np.array([_stamp(photo) for photo in photos], np.int64).reshape(-1, 3)
+        self.digests = np.zeros(len(photos), "V16")
+        self.known = np.zeros(len(photos), bool)
+        if self.file.exists():
+            with np.load(self.file) as saved:
+                self.known = (saved["stamps"] == self.stamps).all(axis=1) & (self.stamps[:, 0] > 0)
+                self.digests[self.known] = saved["digests"][self.known]
+
+    def unknown(self) -> np.ndarray:
+        return np.flatnonzero(~self.known)
+
+    def save(self, changed: bool) -> None:
+        if changed:
+            with write_atomically(self.file, "wb") as file:
+                np.savez(file, stamps=self.stamps, digests=self.digests)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether every photo has its crop; unreadable ones are tried anew each time."""
+    if not (folder / "complete.json").exists():
+        return False
+    return not (np.load(folder / "states.npy", mmap_mode="r") == UNREADABLE).any()
+
+
+def _fill(
+    folder: Path, photos: Sequence[Path], digests: np.ndarray, extractor: Extractor, progress: bool
+) -> None:
+    images, boxes, states = _open_arrays(folder, len(photos), extractor.settings.size)
+    _copy_known(folder, digests, images, boxes, states)
+    with write_atomically(folder / "digests.npy", "wb") as file:
+        np.save(file, digests)
+    todo = np.flatnonzero((states == PENDING) | (states == UNREADABLE))
+    extractions = extractor([photos[row] for row in todo], skip_unreadable=True)
+    bar = tqdm(
+        extractions, extractor.verb, len(todo), unit="photo", disable=not progress or not len(todo)
+    )
+    since_flush = []
+    for row, extraction in zip(todo, bar, strict=True):
+        since_flush.append((row, _write_row(images, boxes, row, extraction)))
+        if len(since_flush) == FLUSH_EVERY:
+            _flush(images, boxes, states, since_flush)
+    _flush(images, boxes, states, since_flush)
+    write_json(
+        folder / "complete.json",
+        {"photos": len(photos), "extractor": extractor.describe()},
+    )
+
+
+def _open_arrays(folder: Path, photos: int, size: int) -> tuple[np.ndarray, ...]:
+    shapes = {
+        "images": ((photos, size, size, 3), np.uint8),
+        "boxes": ((photos, 4), np.int32),
+        "states": ((photos,), np.uint8),
+    }
+    arrays = []
+    for name, (shape, dtype) in shapes.items():
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            _create_array(path, dtype, shape)
+        arrays.append(np.load(path, mmap_mode="r+"))
+    return tuple(arrays)
+
+
+def _create_array(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
+    """An array of zeros on disk that exists whole or not at all (a hole in the file, no pixels)."""
+    partial = path.with_suffix(".partial")
+    np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape).flush()
+    partial.replace(path)
+
+
+def _copy_known(folder: Path, digests: np.ndarray, *arrays: np.ndarray) -> None:
+    """Take over the crops that other caches of the same settings already hold."""
+    states = arrays[-1]
+    for sibling in sorted(folder.parent.glob("*/complete.json")):
+        other = Crops.open(sibling.parent)
+        theirs = np.load(sibling.parent / "digests.npy")
+        done = {
+            theirs[row].tobytes(): row
+            for row in np.flatnonzero((other.states == CROPPED) | (other.states == WHOLE))
+        }
+        for row in np.flatnonzero(states == PENDING):
+            if (source := done.get(digests[row].tobytes())) is not None:
+                for ours, known in zip(
+                    arrays, (other.images, other.boxes, other.states), strict=True
+                ):
+                    ours[row] = known[source]
+
+
+def _write_row(
+    images: np.ndarray, boxes: np.ndarray, row: int, extraction: Extraction | None
+) -> int:
+    if extraction is None:
+        return UNREADABLE
+    images[row], boxes[row] = extraction.crop, extraction.box
+    return WHOLE if extraction.fallback else CROPPED
+
+
+def _flush(images: np.ndarray, boxes: np.ndarray, states: np.ndarray, done: list) -> None:
+    """Pixels first, then the marks that say they are there."""
+    images.flush()
+    boxes.flush()
+    for row, state in done:
+        states[row] = state
+    states.flush()
+    done.clear()
+
+
+def _report(crops: Crops, photos: Sequence[Path], skip_unreadable: bool) -> None:
+    unreadable = np.flatnonzero(crops.states == UNREADABLE)
+    if len(unreadable) and not skip_unreadable:
+        _raise_unreadable([photos[row] for row in unreadable])
+    whole = np.flatnonzero(crops.states == WHOLE)
+    if (
+        len(whole)
+        and json.loads((crops.folder / "complete.json").read_text())["extractor"]["tracer"]
+    ):
+        logger.warning(
+            "%d of %d photos are used whole: TRACER found no person in them (first: %s)",
+            len(whole), len(crops), photos[whole[0]],
+        )  # fmt: skip
+
+
+def _raise_unreadable(paths: Iterable[Path]) -> None:
+    reasons = []
+    for path in paths:
+        try:
+            read_image(path)
+            reasons.append(f"{path}: could not be read when it was cropped")
+        except DataError as error:
+            reasons.append(str(error))
+    more = f" (and {len(reasons) - 1} more unreadable photos)" if len(reasons) > 1 else ""
+    raise DataError(reasons[0] + more)

@@ -1,0 +1,172 @@
+"""From photos to batches: the loaders of a training and those of a prediction."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from base.base_data_loader import BaseDataLoader
+from data_loader.corrections import apply_corrections
+from data_loader.crops import Crops, build_crops
+from data_loader.dataset import CropDataset, EpochSampler, PhotoIndex, class_counts, scan_train
+from data_loader.split import holdout
+from data_loader.transform import eval_transform, train_transform
+from TRACER.extractor import Extractor
+from utils.devices import fit_workers
+from utils.errors import ConfigError
+
+logger = logging.getLogger("data")
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Everything a training needs of the photos.
+
+    Attributes:
+        train: shuffled, augmented batches of the training people.
+        val: batches of the validation people, in order, without augmentation.
+        index: the photos and their labels.
+        crops: their crops, row for row.
+        train_rows, val_rows: which photos of the index are whose.
+        class_counts: head → how many of each class, among the training people.
+    """
+
+    train: BaseDataLoader
+    val: BaseDataLoader
+    index: PhotoIndex
+    crops: Crops
+    train_rows: np.ndarray
+    val_rows: np.ndarray
+    class_counts: dict[str, np.ndarray]
+
+
+def setup(
+    stage: str,
+    input_size: int,
+    batch_size: int,
+    num_workers: int,
+    *,
+    data_dir: Path,
+    extractor: Extractor,
+    cache_dir: Path,
+    validation: dict[str, Any],
+    augmentation: dict[str, float] | None,
+    label_corrections: dict[str, Any] | None = None,
+    seed: int = 42,
+    device: torch.device = torch.device("cpu"),
+    progress: bool = True,
+) -> TrainingData:
+    """Build the loaders of a training.
+
+    Args:
+        stage: ``"train"``; predictions take ``prediction_loader``.
+        input_size: side of the square the model sees, px.
+        batch_size: photos a step.
+        num_workers: loader processes asked for; fewer where the machine has too few cores.
+        data_dir: holds ``train/images``.
+        extractor: makes the crops.
+        cache_dir: keeps them.
+        validation: ``{"type": "holdout", "fraction": 0.2}``.
+        augmentation: strengths, see ``transform.Augmentation``; ``None`` for none.
+        label_corrections: ``{"path": CSV, "tiers": […]}``.
+        seed: of the split, the order and the augmentations.
+        device: where the model is.
+        progress: show bars.
+
+    Raises:
+        ConfigError: another stage.
+        DataError: the photos are not there, not readable, or too few to split.
+    """
+    if stage != "train":
+        raise ConfigError(
+            f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
+        )
+    index = _corrected(scan_train(data_dir), label_corrections)
+    train_rows, val_rows = holdout(index, validation["fraction"], seed)
+    photos = [index.path(row) for row in range(len(index))]
+    crops = build_crops(photos, extractor, cache_dir, progress=progress)
+    train_set = CropDataset(
+        crops,
+        train_rows,
+        index.targets(train_rows),
+        train_transform(augmentation, input_size) if augmentation else eval_transform(input_size),
+        seed,
+    )
+    workers = fit_workers(num_workers, device)
+    loader = BaseDataLoader(
+        train_set,
+        EpochSampler(len(train_rows), shuffle=True, seed=seed),
+        batch_size=batch_size,
+        num_workers=workers,
+        device=device,
+        drop_last=len(train_rows) > batch_size,
+    )
+    val = _in_order(
+        crops, val_rows, index.targets(val_rows), input_size, batch_size, workers, device
+    )
+    counts = class_counts(index, train_rows)
+    _describe(index, train_rows, val_rows)
+    return TrainingData(loader, val, index, crops, train_rows, val_rows, counts)
+
+
+def prediction_loader(
+    photos: Sequence[Path],
+    *,
+    extractor: Extractor,
+    cache_dir: Path,
+    input_size: int,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    skip_unreadable: bool = False,
+    progress: bool = True,
+) -> tuple[BaseDataLoader, Crops]:
+    """The loader for photos without labels, in their order, and their crops.
+
+    The pixels come by the way those of training come by; arguments as for ``setup``.
+
+    Raises:
+        DataError: a photo cannot be read and ``skip_unreadable`` is off.
+    """
+    crops = build_crops(
+        photos, extractor, cache_dir, skip_unreadable=skip_unreadable, progress=progress
+    )
+    rows = np.arange(len(photos))
+    workers = fit_workers(num_workers, device)
+    return _in_order(crops, rows, None, input_size, batch_size, workers, device), crops
+
+
+def _in_order(
+    crops: Crops,
+    rows: np.ndarray,
+    targets: dict[str, np.ndarray] | None,
+    input_size: int,
+    batch_size: int,
+    workers: int,
+    device: torch.device,
+) -> BaseDataLoader:
+    dataset = CropDataset(crops, rows, targets, eval_transform(input_size), seed=0)
+    sampler = EpochSampler(len(rows), shuffle=False, seed=0)
+    return BaseDataLoader(
+        dataset, sampler, batch_size=batch_size, num_workers=workers, device=device
+    )
+
+
+def _corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIndex:
+    if not corrections:
+        return index
+    index, report = apply_corrections(index, corrections["path"], corrections["tiers"])
+    logger.info("label corrections: %s", report)
+    return index
+
+
+def _describe(index: PhotoIndex, train_rows: np.ndarray, val_rows: np.ndarray) -> None:
+    people = [len(np.unique(index.person[rows])) for rows in (train_rows, val_rows)]
+    logger.info(
+        "training on %d photos of %d people, validating on %d photos of %d others",
+        len(train_rows), people[0], len(val_rows), people[1],
+    )  # fmt: skip

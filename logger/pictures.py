@@ -1,0 +1,105 @@
+"""Pictures of a run: learning curves, confusion matrices, contact sheets of photos."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from utils.files import write_atomically
+
+GREEN, RED, INK, PAPER = (46, 125, 50), (198, 40, 40), (33, 33, 33), (255, 255, 255)
+
+
+def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None) -> np.ndarray:
+    """Loss and scores over the epochs, training beside validation; (H, W, 3) uint8 RGB."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    panels = {"loss": ("loss",), "accuracy": ("accuracy",), "macro-F1 (18 classes)": ("f1",)}
+    for axes, (title, names) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for part, colour in (("train", "tab:blue"), ("val", "tab:orange")):
+            for name in names:
+                points = [(log["epoch"], log.get(f"{part}/{name}")) for log in history]
+                points = [point for point in points if point[1] is not None]
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=colour, label=part, marker=".")
+        if best_epoch:
+            axes.axvline(best_epoch, color="grey", linestyle=":", label="best epoch")
+        axes.set(title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    return _render(figure)
+
+
+def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> np.ndarray:
+    """A confusion matrix (C, C) of counts, rows true, coloured by the share of the row.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    side = 2.5 + 0.42 * len(names)
+    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+    axes = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(matrix > 0):
+        ink = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, matrix[row, column], ha="center", va="center", color=ink, fontsize=8)
+    ticks = range(len(names))
+    axes.set_xticks(ticks, names, rotation=60, ha="right", fontsize=8)
+    axes.set_yticks(ticks, names, fontsize=8)
+    axes.set(title=title, xlabel="predicted", ylabel="true")
+    return _render(figure)
+
+
+def contact_sheet(
+    photos: Sequence[np.ndarray],
+    captions: Sequence[Sequence[tuple[str, tuple[int, int, int]]]],
+    columns: int = 6,
+    side: int = 160,
+) -> np.ndarray:
+    """Photos in a grid, each with lines of coloured text below it.
+
+    Args:
+        photos: (h, w, 3) uint8 RGB each, any size.
+        captions: for each photo its lines, as (ASCII text, RGB colour).
+        columns: photos a row.
+        side: of the square a photo is fitted into, px.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    columns = max(1, min(columns, len(photos)))
+    lines = max((len(caption) for caption in captions), default=0)
+    cell_height, cell_width = side + 18 * lines + 12, side + 10
+    rows = -(-len(photos) // columns)
+    sheet = np.full((rows * cell_height + 8, columns * cell_width + 10, 3), PAPER, np.uint8)
+    for number, (photo, caption) in enumerate(zip(photos, captions, strict=True)):
+        top = 8 + number // columns * cell_height
+        left = 10 + number % columns * cell_width
+        fitted = _fit(photo, side)
+        sheet[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
+        for line, (text, colour) in enumerate(caption):
+            at = (left, top + side + 14 + 18 * line)
+            cv2.putText(sheet, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
+    return sheet
+
+
+def save_picture(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 RGB as PNG, atomically."""
+    with write_atomically(path, "wb") as file:
+        file.write(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+
+
+def _fit(photo: np.ndarray, side: int) -> np.ndarray:
+    scale = side / max(photo.shape[:2])
+    size = [max(1, round(length * scale)) for length in photo.shape[1::-1]]
+    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(photo, size, interpolation=shrink)
+
+
+def _render(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,102 @@
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from base.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+)
+from utils.errors import CheckpointError, UserError
+
+
+def a_state(model):
+    config = {"arch": {"type": "TimmModelMulti", "args": {"model_name": "resnet10t"}}}
+    return {"state_dict": model.state_dict(), "config": config, "random": random_state()}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "last_epoch.pth"
+    save_checkpoint(path, a_state(nn.Linear(3, 2)))
+    return path
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    save_checkpoint(tmp_path / "a.pth", a_state(model))
+    load_weights(other, load_checkpoint(tmp_path / "a.pth"), "a.pth")
+    assert torch.equal(model.weight, other.weight)
+
+
+def test_a_checkpoint_loads_where_only_plain_data_is_allowed(saved):
+    assert "random" in torch.load(saved, weights_only=True)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"none\.pth: no such checkpoint"):
+        load_checkpoint(tmp_path / "none.pth")
+
+
+def test_a_truncated_file_is_refused(saved):
+    saved.write_bytes(saved.read_bytes()[:-200])
+    with pytest.raises(CheckpointError, match="not a checkpoint, or cut short"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n" + bytes(100)])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
+    path = tmp_path / "x.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"x\.pth"):
+        load_checkpoint(path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/it_ran",)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
+    torch.save({"state_dict": {}, "config": Bomb()}, tmp_path / "bomb.pth")
+    with pytest.raises(CheckpointError, match="code"):
+        load_checkpoint(tmp_path / "bomb.pth")
+    assert not os.path.exists("/tmp/it_ran")
+
+
+def test_weights_of_another_architecture_are_refused_with_the_first_difference(saved):
+    with pytest.raises(CheckpointError, match=r"TimmModelMulti resnet10t.*shape \(first: weight\)"):
+        load_weights(nn.Linear(5, 2), load_checkpoint(saved), saved)
+
+
+def test_a_failed_save_leaves_the_earlier_checkpoint_whole(saved):
+    before = saved.read_bytes()
+    with pytest.raises(Exception, match="pickle"):
+        save_checkpoint(saved, {"state_dict": {}, "config": lambda: None})
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        save_checkpoint(tmp_path / "file" / "a.pth", {})
+
+
+def draw():
+    return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def test_restoring_the_random_state_repeats_what_was_drawn(tmp_path):
+    save_checkpoint(tmp_path / "a.pth", a_state(nn.Linear(1, 1)))
+    state = load_checkpoint(tmp_path / "a.pth")["random"]
+    first = draw()
+    draw()
+    restore_random_state(state)
+    assert draw() == first

@@ -1,0 +1,196 @@
+"""Config values from files and the command line, laid over one another, each with its source."""
+
+import copy
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import json5
+
+from utils.errors import ConfigError, nearest
+
+BASE_KEY = "_base_"
+
+
+class Layer(NamedTuple):
+    """Values that one source wrote; ``named`` when it is what the user pointed at himself."""
+
+    source: str
+    values: dict[str, Any]
+    named: bool = False
+
+
+class Assignment(NamedTuple):
+    """One value for one dotted path, as ``--set`` gives it."""
+
+    source: str
+    path: str
+    value: Any
+
+
+@dataclass
+class Draft:
+    """Layers, the later over the earlier, then single values over all of them."""
+
+    layers: list[Layer]
+    assignments: list[Assignment] = field(default_factory=list)
+
+    def merged(self) -> dict[str, Any]:
+        """The values of all sources in one fresh dict.
+
+        Raises:
+            ConfigError: an assignment's path leads through a value that has no keys.
+        """
+        values = reduce(merge, (layer.values for layer in self.layers), {})
+        for source, path, value in self.assignments:
+            assign(values, path, value, source)
+        return values
+
+    def source_of(self, path: str) -> str:
+        """Which source the value at the dotted ``path`` came from."""
+        for assignment in reversed(self.assignments):
+            if _overlap(assignment.path, path):
+                return assignment.source
+        for layer in reversed(self.layers):
+            if any(_overlap(leaf, path) for leaf in leaf_paths(layer.values)):
+                return layer.source
+        return self.layers[-1].source
+
+    def written(self) -> set[str]:
+        """The dotted paths of the values that the user wrote himself for this run."""
+        named = {leaf for layer in self.layers if layer.named for leaf in leaf_paths(layer.values)}
+        for _, path, value in self.assignments:
+            below = leaf_paths(value) if isinstance(value, dict) else ()
+            named |= {path, *(f"{path}.{leaf}" for leaf in below)}
+        return named
+
+
+def read_layers(path: str | Path, _above: tuple[Path, ...] = ()) -> list[Layer]:
+    """A config file and, before it, the files that its ``"_base_"`` names.
+
+    Raises:
+        ConfigError: a file is missing, a folder, not JSON, or is its own base.
+    """
+    path = Path(path)
+    asked_by = f"{_above[-1]}: {BASE_KEY}: " if _above else ""
+    if path.resolve() in [above.resolve() for above in _above]:
+        raise ConfigError(f"{asked_by}{path} is itself based on this file; break the circle")
+    values = read_json5(path, asked_by)
+    layers = [
+        layer
+        for base in _bases(values.pop(BASE_KEY, []), path)
+        for layer in read_layers(base, (*_above, path))
+    ]
+    return [*layers, Layer(str(path), values, named=not _above)]
+
+
+def read_json5(path: Path, asked_by: str = "") -> dict[str, Any]:
+    """One object from a JSON file; ``//`` comments and trailing commas are allowed.
+
+    Args:
+        path: the file.
+        asked_by: what stands before the path in errors, for a file that another one names.
+
+    Raises:
+        ConfigError: missing, a folder, unreadable, or a syntax error with its line and column.
+    """
+    where = f"{asked_by}{path}"
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values = json5.loads(text, allow_duplicate_keys=False)
+    except FileNotFoundError as error:
+        beside = [str(file) for file in path.parent.glob("*.json")]
+        hint = nearest(str(path), beside) if beside else "; give the path of a .json file"
+        raise ConfigError(f"{where}: no such file{hint}") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{where}: is a folder; name the .json file in it") from error
+    except OSError as error:
+        raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}: nested too deeply for a config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: not a text file in UTF-8") from error
+    except ValueError as error:
+        raise ConfigError(f"{where}{_syntax_error(str(error))}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: must hold one object {{…}}, not {type(values).__name__}")
+    return values
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """A new dict: objects merged key by key, lists and single values replaced.
+
+    Where ``over`` names another ``type`` than ``base``, what ``base`` said about its own type
+    (the ``args`` above all) does not fit any more and is dropped.
+    """
+    if "type" in over and "type" in base and over["type"] != base["type"]:
+        base = {}
+    merged = copy.deepcopy(base)
+    for key, value in over.items():
+        both_objects = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both_objects else copy.deepcopy(value)
+    return merged
+
+
+def assign(values: dict[str, Any], path: str, value: Any, source: str) -> None:
+    """Set the value at a dotted path (``trainer.epochs``, ``loss_name.2.2``) in place.
+
+    Objects that are missing on the way, or stand as ``null``, ``true`` or ``false``, are made.
+
+    Raises:
+        ConfigError: the path leads through a number or a text, or past the end of a list.
+    """
+    *parents, last = path.split(".")
+    node: Any = values
+    for depth, part in enumerate(parents):
+        key = _key(node, part, ".".join(parents[:depth]), path, source)
+        if isinstance(node, dict) and isinstance(node.get(key), bool | None):
+            node[key] = {}
+        node = node[key]
+    node[_key(node, last, ".".join(parents), path, source)] = copy.deepcopy(value)
+
+
+def leaf_paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted paths of all values that are not objects with keys of their own."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaf_paths(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _bases(named: Any, path: Path) -> list[Path]:
+    named = [named] if isinstance(named, str) else named
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise ConfigError(f"{path}: {BASE_KEY}: must be a path or a list of paths, got {named!r}")
+    return [Path(os.path.normpath(path.parent / name)) for name in named]
+
+
+def _syntax_error(message: str) -> str:
+    """``:3:6: unexpected '}'`` from json5's ``<string>:3 Unexpected "}" at column 6``."""
+    found = re.fullmatch(r"<string>:(\d+) Unexpected (.*) at column (\d+)", message, re.DOTALL)
+    if found is None:
+        return ": " + message[:1].lower() + message[1:]
+    line, what, column = found.groups()
+    shown = what if what == "end of input" else repr(what[1:-1])
+    return f":{line}:{column}: unexpected {shown} (line {line}, column {column})"
+
+
+def _overlap(one: str, other: str) -> bool:
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _key(node: Any, part: str, parent: str, path: str, source: str) -> str | int:
+    if isinstance(node, dict):
+        return part
+    if not isinstance(node, list):
+        raise ConfigError(f"{source}: {path}: {parent} is {node!r}, which has no keys")
+    if not part.isdecimal() or int(part) >= len(node):
+        raise ConfigError(
+            f"{source}: {path}: {parent} is a list; its places are 0 to {len(node) - 1}"
+        )
+    return int(part)

@@ -1,0 +1,172 @@
+"""What a pydantic schema says, in words: errors as lines for users, keys as a table."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+
+from utils.errors import nearest
+
+Node = dict[str, Any]
+"""A JSON Schema, or a part of one."""
+LONGEST_VALUE = 60
+
+
+def explain(error: ValidationError, schema: Node, values: Any) -> dict[str, str]:
+    """Every error as dotted path → what is wrong, what is allowed, and the nearest valid name.
+
+    Args:
+        error: what pydantic raised.
+        schema: ``model_json_schema()`` of the model.
+        values: what was validated, as plain JSON values.
+    """
+    found: dict[tuple[str | int, ...], str] = {}
+    for detail in error.errors(include_url=False):
+        path = _real_path(detail["loc"], values)
+        found.setdefault(path, _sentence(detail, path, schema))
+    # A union tried in vain complains of the whole value as well as of the part that is wrong.
+    wholes = {path[:end] for path in found for end in range(len(path))}
+    return {dotted(path): text for path, text in found.items() if path not in wholes}
+
+
+def dotted(path: tuple[str | int, ...]) -> str:
+    """``("loss_name", 2, 1)`` as ``loss_name.2.1``."""
+    return ".".join(map(str, path))
+
+
+def keys(schema: Node) -> dict[str, Node]:
+    """Dotted path → its part of the schema, for every key except those that only group others."""
+    return dict(_walk(schema, schema, ""))
+
+
+def describe(node: Node, root: Node) -> str:
+    """What a value may be: ``an integer >= 1``, ``'black' or 'keep'``, ``null or a string``."""
+    if "allowed" in node:
+        return node["allowed"]
+    phrases = [_phrase(variant, root) for variant in _variants(node, root)]
+    return " or ".join(dict.fromkeys(phrases))
+
+
+def markdown_table(schema: Node) -> str:
+    """Every key as a row: dotted path, default, what is allowed, meaning."""
+    rows = ["| Key | Default | Allowed | Meaning |", "|---|---|---|---|"]
+    for path, node in keys(schema).items():
+        default = f"`{json.dumps(node['default'])}`" if "default" in node else "required"
+        allowed = describe(node, schema).replace("|", "\\|")
+        rows.append(f"| `{path}` | {default} | {allowed} | {node.get('description', '')} |")
+    return "\n".join(rows)
+
+
+def _real_path(location: tuple[str | int, ...], values: Any) -> tuple[str | int, ...]:
+    """``location`` without the names of union members, which pydantic puts between the keys."""
+    path: list[str | int] = []
+    for depth, part in enumerate(location):
+        inside = part in values if isinstance(values, dict) else isinstance(part, int)
+        if inside and isinstance(values, dict | list):
+            values = values[part]
+            path.append(part)
+        elif isinstance(values, dict) and depth == len(location) - 1:  # a key that is missing
+            path.append(part)
+    return tuple(path)
+
+
+def _sentence(detail: Any, path: tuple[str | int, ...], root: Node) -> str:
+    *parents, last = path or ("",)
+    if detail["type"] == "extra_forbidden":
+        value = _shown(detail["input"])
+        return f"unknown key (value {value}){_nearest_key(str(last), parents, root)}"
+    allowed = " or ".join(describe(node, root) for node in _at(path, root))
+    if detail["type"] == "missing":
+        return f"missing; must be {allowed}"
+    return f"must be {allowed}, got {_shown(detail['input'])}"
+
+
+def _nearest_key(key: str, parents: list[str | int], root: Node) -> str:
+    """A key of the same name in another place, else the nearest of those valid in this one."""
+    elsewhere = [path for path in keys(root) if path.split(".")[-1] == key]
+    if len(elsewhere) == 1:
+        return f"; did you mean {elsewhere[0]!r}?"
+    here = [name for node in _at(tuple(parents), root) for name in _properties(node, root)]
+    return nearest(key, here)
+
+
+def _at(path: tuple[str | int, ...], root: Node) -> list[Node]:
+    """The parts of the schema that a value at ``path`` may follow."""
+    nodes = [root]
+    for part in path:
+        variants = [variant for node in nodes for variant in _variants(node, root)]
+        nodes = [child for variant in variants if (child := _child(variant, part)) is not None]
+    return nodes
+
+
+def _child(node: Node, part: str | int) -> Node | None:
+    if isinstance(part, str):
+        return node.get("properties", {}).get(part)
+    places = node.get("prefixItems", ())
+    return places[part] if part < len(places) else node.get("items")
+
+
+def _variants(node: Node, root: Node) -> Iterator[Node]:
+    """``node`` with its references followed and its alternatives spread out."""
+    if "$ref" in node:
+        yield from _variants(root["$defs"][node["$ref"].split("/")[-1]], root)
+        return
+    alternatives = node.get("anyOf") or node.get("oneOf")
+    if alternatives is None:
+        yield node
+        return
+    for alternative in alternatives:
+        yield from _variants(alternative, root)
+
+
+def _properties(node: Node, root: Node) -> dict[str, Node]:
+    return {
+        name: child
+        for variant in _variants(node, root)
+        for name, child in variant.get("properties", {}).items()
+    }
+
+
+def _walk(node: Node, root: Node, prefix: str) -> Iterator[tuple[str, Node]]:
+    for name, child in _properties(node, root).items():
+        groups = [
+            variant.get("properties") and not variant.get("additionalProperties")
+            for variant in _variants(child, root)
+        ]
+        if not all(groups):
+            yield prefix + name, child
+        yield from _walk(child, root, f"{prefix}{name}.")
+
+
+def _phrase(node: Node, root: Node) -> str:
+    if "allowed" in node:
+        return node["allowed"]
+    if "const" in node or "enum" in node:
+        return " or ".join(repr(value) for value in node.get("enum", [node.get("const")]))
+    kind = node.get("type")
+    if kind == "array":
+        return _list_phrase(node, root)
+    if kind in ("integer", "number"):
+        return ("an integer" if kind == "integer" else "a number") + _bounds(node)
+    plain = {"boolean": "true or false", "string": "a string", "null": "null"}
+    return plain.get(kind, "an object {…}")
+
+
+def _list_phrase(node: Node, root: Node) -> str:
+    if "prefixItems" in node:
+        return "[" + ", ".join(describe(item, root) for item in node["prefixItems"]) + "]"
+    count = node.get("minItems") if node.get("minItems") == node.get("maxItems") else None
+    items = describe(node.get("items", {}), root)
+    return f"a list of {count} × {items}" if count else f"a list of {items}"
+
+
+def _bounds(node: Node) -> str:
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {node[key]:g}" for key, sign in signs.items() if key in node]
+    return " " + " and ".join(bounds) if bounds else ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
