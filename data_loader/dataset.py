@@ -1,0 +1,328 @@
+"""Finding the photos of a data set and reading what their folder and file names say.
+
+The competition's layout: a person's photos lie in one folder, whose name says who it is, and the
+name of a photo says how the mask is worn.
+
+    train/images/<id>_<gender>_<race>_<age>/{mask1..mask5,incorrect_mask,normal}.{jpg,jpeg,png}
+    eval/images/*, eval/info.csv with the columns ImageID,ans
+"""
+
+import csv
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_loader.labels import (
+    AGE_EDGES,
+    GENDERS,
+    HEADS,
+    MASK_OF_PHOTO,
+    NUM_CLASSES,
+    age_bin,
+    age_group,
+    encode_class,
+)
+from utils.errors import DataError, nearest
+from utils.images import EXTENSIONS
+
+OLDEST = 120
+"""The highest age, in years, that is taken for one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Where N photos lie.
+
+    Attributes:
+        root: the folder they lie under.
+        files: (N,) str, their paths below ``root`` with ``/``; in an eval set, their ImageIDs.
+    """
+
+    root: Path
+    files: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def path(self, row: int) -> Path:
+        """The file of one photo."""
+        return self.root / str(self.files[row])
+
+    def paths(self) -> list[Path]:
+        """The files of all photos, in the order of the rows."""
+        return [self.path(row) for row in range(len(self))]
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoIndex(Photos):
+    """N photos and their labels, one array a column: nothing that grows when workers touch it.
+
+    Attributes:
+        folder: (N,) int32, the row of ``folders`` that the photo lies in.
+        folders: (F,) str, names of the people's folders.
+        person: (N,) int32, the row of ``person_ids`` that the photo shows.
+        person_ids: (P,) str, such as ``"001498-1"``. One person may have two folders.
+        mask: (N,) int64, codes of ``labels.MASKS``.
+        gender: (N,) int64, codes of ``labels.GENDERS``.
+        age: (N,) int64, years.
+    """
+
+    folder: np.ndarray
+    folders: np.ndarray
+    person: np.ndarray
+    person_ids: np.ndarray
+    mask: np.ndarray
+    gender: np.ndarray
+    age: np.ndarray
+
+    def targets(
+        self, rows: np.ndarray, age_edges: tuple[int, ...] = AGE_EDGES
+    ) -> dict[str, np.ndarray]:
+        """What a model should answer for these rows.
+
+        Returns:
+            (len(rows),) int64 codes for each head, and under ``"class"`` for the 18 classes. The
+            edges move the bins of the age head only; the 18 classes keep the competition's.
+        """
+        mask, gender, age = self.mask[rows], self.gender[rows], self.age[rows]
+        return {
+            "mask": mask,
+            "gender": gender,
+            "age": age_bin(age, age_edges),
+            "class": encode_class(mask, gender, age_group(age)),
+        }
+
+    def subset(self, rows: np.ndarray) -> "PhotoIndex":
+        """The index of these rows alone; people and folders keep their numbers."""
+        return PhotoIndex(
+            root=self.root,
+            files=self.files[rows],
+            folder=self.folder[rows],
+            folders=self.folders,
+            person=self.person[rows],
+            person_ids=self.person_ids,
+            mask=self.mask[rows],
+            gender=self.gender[rows],
+            age=self.age[rows],
+        )
+
+    def incomplete_folders(self) -> np.ndarray:
+        """The names of the folders that hold fewer than the seven photos, (K,) str."""
+        photos = np.bincount(self.folder, minlength=len(self.folders))
+        return self.folders[photos < len(MASK_OF_PHOTO)]
+
+
+def scan_train(data_dir: str | Path) -> PhotoIndex:
+    """Read the labels of all photos under ``<data_dir>/train/images`` from their names.
+
+    Hidden files and folders are passed over; the order is that of the sorted names.
+
+    Raises:
+        DataError: the folder is missing or empty, or something in it does not fit the layout.
+    """
+    root = Path(data_dir) / "train" / "images"
+    _existing_folder(root, "set data_dir to what holds train/images, or run `make demo`")
+    folders = _visible_names(root)
+    labels = _read_folder_names(root, folders)
+    photos = [
+        (number, name)
+        for number, folder in enumerate(folders)
+        for name in _visible_names(root / folder)
+    ]
+    files = [f"{folders[number]}/{name}" for number, name in photos]
+    stems = _read_file_names(root, files)
+    if not files:
+        raise DataError(f"{root}: no images; put the people's folders here, or run `make demo`")
+    folder = np.array([number for number, _ in photos], dtype=np.int32)
+    ids, genders, ages = zip(*labels, strict=True)
+    person_ids, person = np.unique(ids, return_inverse=True)
+    return PhotoIndex(
+        root=root,
+        files=np.array(files),
+        folder=folder,
+        folders=np.array(folders),
+        person=person.astype(np.int32)[folder],
+        person_ids=person_ids,
+        mask=np.array([MASK_OF_PHOTO[stem] for stem in stems], dtype=np.int64),
+        gender=np.array(genders, dtype=np.int64)[folder],
+        age=np.array(ages, dtype=np.int64)[folder],
+    )
+
+
+def class_counts(index: PhotoIndex, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """How often each class of each head occurs in these rows.
+
+    Mask and the 18 classes are counted in photos. Gender and age are counted in people (folders),
+    so that nobody counts more for having more photos left.
+
+    Returns:
+        Head name, or ``"class"``, → (classes,) int64.
+    """
+    targets = index.targets(rows)
+    _, one_photo_each = np.unique(index.folder[rows], return_index=True)
+    for head in ("gender", "age"):
+        targets[head] = targets[head][one_photo_each]
+    sizes = HEADS | {"class": NUM_CLASSES}
+    return {head: np.bincount(codes, minlength=sizes[head]) for head, codes in targets.items()}
+
+
+def scan_eval(info_dir: str | Path) -> Photos:
+    """The photos that ``<info_dir>/info.csv`` lists, in its order; they lie in ``images`` there.
+
+    Raises:
+        DataError: the table is missing, empty, without ImageID, lists a photo twice, or one that
+            does not exist.
+    """
+    table = Path(info_dir) / "info.csv"
+    if not table.is_file():
+        raise DataError(
+            f"{table}: no such file; set info_dir to the folder that holds info.csv and images,"
+            " or predict a plain folder of photos with --images"
+        )
+    ids = _read_image_ids(table, read_table(table, ("ImageID",)))
+    images = _existing_folder(Path(info_dir) / "images", "put the photos of info.csv there")
+    missing = [name for name in ids if not os.path.isfile(images / name)]
+    _refuse(missing, f"{table}: listed, but not in {images}", "add or unlist")
+    return Photos(images, np.array(ids))
+
+
+def scan_folder(folder: str | Path) -> Photos:
+    """All photos in a folder and its sub-folders, in the order of their sorted paths.
+
+    Raises:
+        DataError: the folder is missing or holds no photo.
+    """
+    root = _existing_folder(Path(folder), "name a folder of photos")
+    found = []
+    for place, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not _is_hidden(name)]
+        relative = Path(place).relative_to(root)
+        found += [(relative / name).as_posix() for name in names if _is_photo(name)]
+    if not found:
+        raise DataError(f"{root}: no images ({', '.join(EXTENSIONS)}) in it; name another folder")
+    return Photos(root, np.array(sorted(found)))
+
+
+def read_answers(path: str | Path, ids: np.ndarray) -> np.ndarray:
+    """The true classes of the photos ``ids`` from a table with the columns ImageID,ans.
+
+    Returns:
+        (len(ids),) int64 classes 0..17, in the order of ``ids``.
+
+    Raises:
+        DataError: the table is missing or malformed, or lists other photos than ``ids``.
+    """
+    rows = read_table(path, ("ImageID", "ans"))
+    answers = {}
+    for name, (number, row) in zip(_read_image_ids(path, rows), rows, strict=True):
+        answers[name] = _read_class(row["ans"], f"{path}: line {number}")
+    known = set(ids.tolist())
+    do = "use the answers of these very photos"
+    _refuse([name for name in known if name not in answers], f"{path}: no answer for", do)
+    _refuse([n for n in answers if n not in known], f"{path}: answers for photos not predicted", do)
+    return np.array([answers[name] for name in ids.tolist()], dtype=np.int64)
+
+
+def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file; every value stays the text it is, also ``001`` and ``NA``.
+
+    Returns:
+        For each row its line number in the file (for messages) and its values by column.
+
+    Raises:
+        DataError: the file cannot be read or lacks one of ``columns``.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            rows = [(reader.line_num, row) for row in reader]
+            found = reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read as a UTF-8 CSV table ({reason})") from error
+    for column in columns:
+        if column not in found:
+            hint = nearest(column, found) if found else "; the file is empty"
+            raise DataError(f"{path}: no column {column!r} in the first line{hint}")
+    return rows
+
+
+def _read_folder_names(root: Path, folders: list[str]) -> list[tuple[str, int, int]]:
+    """Person id, gender code and age in years of each folder."""
+    parts = {name: re.fullmatch(r"([^_]+)_([^_]+)_[^_]+_([0-9]+)", name) for name in folders}
+    pattern = "<id>_<gender>_<race>_<age>"
+    odd = [name for name, match in parts.items() if not match]
+    _refuse(odd, f"{root}: not a folder named {pattern}", "rename or move away")
+    odd = [name for name, match in parts.items() if match[2].lower() not in GENDERS]
+    _refuse(odd, f"{root}: unknown gender", f"use {' or '.join(GENDERS)}")
+    odd = [name for name, match in parts.items() if int(match[3]) > OLDEST]
+    _refuse(odd, f"{root}: age over {OLDEST}", "correct the folder name")
+    return [(match[1], GENDERS.index(match[2].lower()), int(match[3])) for match in parts.values()]
+
+
+def _read_file_names(root: Path, files: list[str]) -> list[str]:
+    """The stem of each photo, a key of ``MASK_OF_PHOTO``."""
+    stems = [Path(file).stem.lower() for file in files]
+    named = list(zip(files, stems, strict=True))
+    odd = [file for file, stem in named if stem not in MASK_OF_PHOTO or not _is_photo(file)]
+    wanted = f"mask1 to mask5, incorrect_mask, normal with {', '.join(EXTENSIONS)}"
+    _refuse(odd, f"{root}: unexpected file", f"only {wanted} belong here; move it away")
+    times = Counter(f"{file.rpartition('/')[0]}/{stem}" for file, stem in named)
+    odd = [photo for photo, count in times.items() if count > 1]
+    _refuse(odd, f"{root}: one photo with two endings", "keep one file of each")
+    return stems
+
+
+def _read_image_ids(path: str | Path, rows: list[tuple[int, dict[str, str]]]) -> list[str]:
+    if not rows:
+        raise DataError(f"{path}: no rows; list one photo a row under ImageID")
+    first_line = {}
+    for number, row in rows:
+        name = row["ImageID"]
+        if not name:
+            raise DataError(f"{path}: line {number} has no ImageID; fill it in or delete the line")
+        if name in first_line:
+            raise DataError(
+                f"{path}: lines {first_line[name]} and {number} both list {name}; delete one"
+            )
+        first_line[name] = number
+    return list(first_line)
+
+
+def _read_class(text: str, where: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) >= NUM_CLASSES:
+        raise DataError(f"{where}: ans {text!r} is not a class; use 0 to {NUM_CLASSES - 1}")
+    return int(text)
+
+
+def _existing_folder(path: Path, do: str) -> Path:
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; {do}")
+    return path
+
+
+def _visible_names(folder: Path) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(folder) if not _is_hidden(name))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); move it away") from error
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+
+
+def _is_photo(name: str) -> bool:
+    return not _is_hidden(name) and name.lower().endswith(EXTENSIONS)
+
+
+def _refuse(names: list[str], what: str, do: str) -> None:
+    """Raise one line on all these names: up to three of them, and how many there are."""
+    if names:
+        shown = ", ".join(sorted(names)[:3])
+        more = f", … ({len(names)} in all)" if len(names) > 3 else ""
+        raise DataError(f"{what}: {shown}{more}; {do}")

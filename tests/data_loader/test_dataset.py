@@ -1,0 +1,311 @@
+import os
+
+import numpy as np
+import pytest
+
+from data_loader.dataset import (
+    class_counts,
+    read_answers,
+    read_table,
+    scan_eval,
+    scan_folder,
+    scan_train,
+)
+from utils.errors import DataError
+
+PHOTOS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
+
+
+def add_person(data_dir, folder, photos=PHOTOS, ending=".jpg"):
+    place = data_dir / "train" / "images" / folder
+    place.mkdir(parents=True)
+    for photo in photos:
+        (place / f"{photo}{ending}").touch()
+    return place
+
+
+def add_eval(info_dir, table, photos=("a.jpg", "b.jpg")):
+    (info_dir / "images").mkdir()
+    for photo in photos:
+        (info_dir / "images" / photo).touch()
+    (info_dir / "info.csv").write_text(table, encoding="utf-8")
+    return info_dir
+
+
+def all_rows(index):
+    return np.arange(len(index))
+
+
+class TestTraining:
+    def test_labels_come_from_folder_and_file_names(self, tmp_path):
+        add_person(tmp_path, "000001_female_Asian_45")
+        add_person(tmp_path, "000002_male_Asian_60")
+
+        index = scan_train(tmp_path)
+
+        assert len(index) == 14
+        assert index.files[0] == "000001_female_Asian_45/incorrect_mask.jpg"
+        assert index.path(0).is_file()
+        targets = index.targets(np.array([0, 1, 6, 13]))
+        assert targets["mask"].tolist() == [1, 0, 2, 2]
+        assert targets["gender"].tolist() == [1, 1, 1, 0]
+        assert targets["age"].tolist() == [3, 3, 3, 5]
+        assert targets["class"].tolist() == [10, 4, 16, 14]
+        assert all(codes.dtype == np.int64 for codes in targets.values())
+
+    def test_moved_age_edges_change_the_age_head_and_not_the_classes(self, tmp_path):
+        add_person(tmp_path, "000001_female_Asian_58")
+        index = scan_train(tmp_path)
+
+        moved = index.targets(all_rows(index), age_edges=(20, 30, 40, 50, 58))
+
+        assert set(moved["age"]) == {5}
+        assert set(moved["class"]) == {4, 10, 16}
+
+    def test_ids_are_text_and_a_suffix_is_another_person(self, tmp_path):
+        add_person(tmp_path, "001498_female_Asian_23")
+        add_person(tmp_path, "001498-1_male_Asian_50")
+
+        index = scan_train(tmp_path)
+
+        assert sorted(index.person_ids) == ["001498", "001498-1"]
+        assert len(set(index.person)) == 2
+
+    def test_one_id_in_two_folders_is_one_person_with_two_ages(self, tmp_path):
+        add_person(tmp_path, "003397_female_Asian_19")
+        add_person(tmp_path, "003397_female_Asian_20")
+
+        index = scan_train(tmp_path)
+
+        assert index.person_ids.tolist() == ["003397"]
+        assert set(index.person) == {0}
+        assert len(set(index.folder)) == 2
+        assert set(index.age) == {19, 20}
+
+    def test_hidden_files_and_folders_are_passed_over(self, tmp_path):
+        place = add_person(tmp_path, "000001_female_Asian_45")
+        add_person(tmp_path, "._000002_male_Asian_20")
+        for name in ("._mask1.jpg", ".DS_Store", "Thumbs.db"):
+            (place / name).touch()
+        (place.parent / ".DS_Store").touch()
+
+        assert len(scan_train(tmp_path)) == 7
+
+    @pytest.mark.parametrize("ending", [".jpeg", ".PNG", ".JPG", ".Jpg"])
+    def test_endings_are_accepted_in_any_case(self, tmp_path, ending):
+        add_person(tmp_path, "000001_female_Asian_45", ending=ending)
+
+        assert scan_train(tmp_path).mask.tolist() == [1, 0, 0, 0, 0, 0, 2]
+
+    def test_underscores_and_dots_in_parent_folders_do_not_confuse(self, tmp_path):
+        data_dir = tmp_path / "my_data.v1_male_{x}_20" / "a.b_c"
+        add_person(data_dir, "000001_female_Asian_45")
+
+        index = scan_train(data_dir)
+
+        assert set(index.age) == {45}
+        assert index.path(6).name == "normal.jpg"
+
+    def test_links_are_followed(self, tmp_path):
+        place = add_person(tmp_path / "real", "000001_female_Asian_45")
+        images = tmp_path / "linked" / "train" / "images"
+        images.mkdir(parents=True)
+        os.symlink(place, images / "000009_male_Asian_30", target_is_directory=True)
+
+        assert set(scan_train(tmp_path / "linked").age) == {30}
+
+    def test_the_order_does_not_depend_on_when_files_were_made(self, tmp_path):
+        folders = ["000003_male_Asian_20", "000001_female_Asian_45", "000002_male_Asian_60"]
+        for folder in folders:
+            add_person(tmp_path / "a", folder)
+        for folder in reversed(folders):
+            add_person(tmp_path / "b", folder, photos=PHOTOS[::-1])
+
+        first, second = scan_train(tmp_path / "a"), scan_train(tmp_path / "b")
+
+        assert first.files.tolist() == second.files.tolist() == sorted(first.files.tolist())
+
+    def test_a_folder_with_photos_missing_is_used_and_named(self, tmp_path):
+        add_person(tmp_path, "000001_female_Asian_45", photos=("mask1", "normal"))
+        add_person(tmp_path, "000002_female_Asian_45")
+
+        index = scan_train(tmp_path)
+
+        assert len(index) == 9
+        assert index.incomplete_folders().tolist() == ["000001_female_Asian_45"]
+
+    def test_a_subset_keeps_labels_and_files_together(self, tmp_path):
+        add_person(tmp_path, "000001_female_Asian_45")
+        add_person(tmp_path, "000002_male_Asian_19")
+
+        part = scan_train(tmp_path).subset(np.array([13, 0]))
+
+        assert part.files.tolist() == [
+            "000002_male_Asian_19/normal.jpg",
+            "000001_female_Asian_45/incorrect_mask.jpg",
+        ]
+        assert part.age.tolist() == [19, 45]
+        assert part.person_ids[part.person].tolist() == ["000002", "000001"]
+        assert part.paths() == [part.path(0), part.path(1)]
+
+
+class TestWrongTraining:
+    @pytest.mark.parametrize(
+        ("folder", "message"),
+        [
+            ("000001_female_45", "<id>_<gender>_<race>_<age>"),
+            ("000001_female_Asian_old", "<id>_<gender>_<race>_<age>"),
+            ("000001_female_Asian_45_copy", "<id>_<gender>_<race>_<age>"),
+            ("000001_woman_Asian_45", "male or female"),
+            ("000001_female_Asian_121", "120"),
+        ],
+    )
+    def test_a_folder_name_off_the_pattern_is_named(self, tmp_path, folder, message):
+        add_person(tmp_path, "000002_male_Asian_20")
+        add_person(tmp_path, folder)
+
+        with pytest.raises(DataError, match=folder) as caught:
+            scan_train(tmp_path)
+
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["mask6.jpg", "mask1.gif", "notes.txt", "selfie.jpg"])
+    def test_an_unexpected_file_is_named(self, tmp_path, name):
+        place = add_person(tmp_path, "000001_female_Asian_45")
+        (place / name).touch()
+
+        with pytest.raises(DataError, match=f"000001_female_Asian_45/{name}"):
+            scan_train(tmp_path)
+
+    def test_of_many_wrong_names_three_are_shown_and_all_are_counted(self, tmp_path):
+        for number in range(5):
+            add_person(tmp_path, f"person{number}")
+
+        with pytest.raises(DataError, match=r"person0, person1, person2, … \(5 in all\)"):
+            scan_train(tmp_path)
+
+    def test_the_same_photo_with_two_endings_is_refused(self, tmp_path):
+        place = add_person(tmp_path, "000001_female_Asian_45")
+        (place / "mask1.png").touch()
+
+        with pytest.raises(DataError, match=r"000001_female_Asian_45/mask1"):
+            scan_train(tmp_path)
+
+    def test_a_missing_folder_says_where_it_looked_and_what_to_do(self, tmp_path):
+        with pytest.raises(DataError, match=r"train.images: no such folder; .*data_dir"):
+            scan_train(tmp_path)
+
+    def test_a_folder_without_photos_is_refused(self, tmp_path):
+        (tmp_path / "train" / "images" / "000001_female_Asian_45").mkdir(parents=True)
+
+        with pytest.raises(DataError, match="no images"):
+            scan_train(tmp_path)
+
+    def test_a_file_among_the_folders_is_refused(self, tmp_path):
+        place = add_person(tmp_path, "000001_female_Asian_45")
+        (place.parent / "000002_female_Asian_45").touch()
+
+        with pytest.raises(DataError, match="000002_female_Asian_45"):
+            scan_train(tmp_path)
+
+
+class TestCounts:
+    def test_people_are_counted_once_however_many_photos_they_have(self, tmp_path):
+        add_person(tmp_path, "000001_female_Asian_45")
+        add_person(tmp_path, "000002_male_Asian_60", photos=("normal",))
+        index = scan_train(tmp_path)
+
+        counts = class_counts(index, all_rows(index))
+
+        assert counts["mask"].tolist() == [5, 1, 2]
+        assert counts["gender"].tolist() == [1, 1]
+        assert counts["age"].tolist() == [0, 0, 0, 1, 0, 1]
+        assert counts["class"].sum() == 8
+
+    def test_two_folders_of_one_id_count_as_two_so_that_the_competitions_counts_come_out(
+        self, tmp_path
+    ):
+        add_person(tmp_path, "003397_female_Asian_19")
+        add_person(tmp_path, "003397_female_Asian_20")
+        index = scan_train(tmp_path)
+
+        assert class_counts(index, all_rows(index))["age"].tolist() == [1, 1, 0, 0, 0, 0]
+
+
+class TestEvaluation:
+    def test_ids_keep_the_order_and_the_text_of_the_table(self, tmp_path):
+        photos = ("NA", "001", "b c.jpg", "ü.png")
+        add_eval(tmp_path, "\ufeffImageID,ans\n001,0\nNA,0\nü.png,0\n\nb c.jpg,0\n", photos)
+
+        listed = scan_eval(tmp_path)
+
+        assert listed.files.tolist() == ["001", "NA", "ü.png", "b c.jpg"]
+        assert all(path.is_file() for path in listed.paths())
+
+    def test_the_answer_column_is_not_needed(self, tmp_path):
+        assert len(scan_eval(add_eval(tmp_path, "ImageID\na.jpg\nb.jpg\n"))) == 2
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            ("ImageId,ans\na.jpg,0\n", "no column 'ImageID'.*'ImageId'"),
+            ("", "empty"),
+            ("ImageID,ans\n", "no rows"),
+            ("ImageID,ans\na.jpg,0\nb.jpg,0\na.jpg,0\n", r"lines 2 and 4 both list a\.jpg"),
+            ("ImageID,ans\na.jpg,0\nc.jpg,0\n", r"listed, but not in .*images: c\.jpg"),
+            ("ans,ImageID\n0\n", "line 2 has no ImageID"),
+        ],
+    )
+    def test_a_wrong_table_is_refused(self, tmp_path, table, message):
+        with pytest.raises(DataError, match=message):
+            scan_eval(add_eval(tmp_path, table))
+
+    def test_a_missing_table_is_named(self, tmp_path):
+        with pytest.raises(DataError, match=r"info\.csv: no such file; .*info_dir"):
+            scan_eval(tmp_path)
+
+    def test_a_table_that_is_not_text_is_refused(self, tmp_path):
+        (tmp_path / "info.csv").write_bytes(b"\xff\xd8\xff\xe0\x00")
+
+        with pytest.raises(DataError, match="UTF-8"):
+            read_table(tmp_path / "info.csv", ("ImageID",))
+
+    def test_any_folder_of_photos_can_be_listed(self, tmp_path):
+        for name in ("b.JPG", "a/c.png", "a/._c.png", ".hidden/d.jpg", "notes.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+
+        assert scan_folder(tmp_path).files.tolist() == ["a/c.png", "b.JPG"]
+
+    def test_a_folder_without_photos_or_no_folder_is_refused(self, tmp_path):
+        with pytest.raises(DataError, match="no images"):
+            scan_folder(tmp_path)
+        with pytest.raises(DataError, match="no such folder"):
+            scan_folder(tmp_path / "nowhere")
+
+
+class TestAnswers:
+    IDS = np.array(["a.jpg", "b.jpg"])
+
+    def test_answers_come_in_the_order_of_the_ids(self, tmp_path):
+        table = tmp_path / "answers.csv"
+        table.write_text("ImageID,ans\nb.jpg,17\na.jpg,0\n")
+
+        assert read_answers(table, self.IDS).tolist() == [0, 17]
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            ("ImageID,ans\na.jpg,0\n", r"no answer for: b\.jpg"),
+            ("ImageID,ans\na.jpg,0\nb.jpg,1\nc.jpg,2\n", r"not predicted: c\.jpg"),
+            ("ImageID,ans\na.jpg,0\nb.jpg,18\n", "line 3: ans '18' .*0 to 17"),
+            ("ImageID,ans\na.jpg,0\nb.jpg,\n", "line 3: ans ''"),
+            ("ImageID\na.jpg\nb.jpg\n", "no column 'ans'"),
+        ],
+    )
+    def test_wrong_answers_are_refused(self, tmp_path, table, message):
+        (tmp_path / "answers.csv").write_text(table)
+
+        with pytest.raises(DataError, match=message):
+            read_answers(tmp_path / "answers.csv", self.IDS)
