@@ -1,0 +1,163 @@
+"""TRACER's attention modules: over channels, over space, on edges and on the object.
+
+Formulas: Lee, Shin, Han, "TRACER: Extreme Attention Guided Salient Object Tracing Network",
+AAAI 2022 (arXiv 2112.07380), in the form the released checkpoints were trained with.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from TRACER.layers import ConvLogit, DilatedBlock
+
+FREQUENCY_RADIUS = 16
+CONFIDENCE_RATIO = 0.1
+DENOISING_RATIO = 0.93
+
+
+class ChannelAttention(nn.Module):
+    """One confidence per channel, from self-attention between the channels' means."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.dropout = nn.Dropout(CONFIDENCE_RATIO)
+        self.query = nn.Conv2d(channels, channels, 1, bias=False)
+        self.key = nn.Conv2d(channels, channels, 1, bias=False)
+        self.value = nn.Conv2d(channels, channels, 1, bias=False)
+        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W) -> (B, C, 1, 1) float32 in (0, 1).
+
+        Runs in float32 under autocast: the vectors are tiny, and half precision would make ties
+        among the confidences that are ranked later.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            pooled = x.float().mean(dim=(2, 3), keepdim=True)
+            pooled = self.dropout(self.norm(pooled))
+            query, key, value = (f(pooled).flatten(2) for f in (self.query, self.key, self.value))
+            attended = torch.softmax(query @ key.mT, dim=-1) @ value  # (B, C, C) @ (B, C, 1)
+            return torch.sigmoid(self.project(attended.unsqueeze(-1)))
+
+
+class UnionAttention(nn.Module):
+    """Channel attention, then attention between the rows of what the confident channels show."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = ChannelAttention(channels)
+        self.norm = nn.BatchNorm2d(channels)
+        self.query = nn.Conv2d(channels, 1, 1, bias=False)
+        self.key = nn.Conv2d(channels, 1, 1, bias=False)
+        self.value = nn.Conv2d(channels, 1, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W) -> (B, 1, H, W) float32 logit."""
+        confidence = self.channels(x)
+        x = self.norm(x * (confidence + 1).to(x.dtype))
+        x = x * keep_confident(confidence).to(x.dtype)
+        query, key, value = (f(x).float() for f in (self.query, self.key, self.value))
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.softmax(query @ key.mT, dim=-1) @ value + value
+
+
+def keep_confident(confidence: Tensor) -> Tensor:
+    """Set an image's least confident tenth of the channels to zero.
+
+    Args:
+        confidence: (B, C, 1, 1) float32.
+    """
+    threshold = torch.quantile(confidence, CONFIDENCE_RATIO, dim=1, keepdim=True)
+    return torch.where(confidence > threshold, confidence, 0.0)
+
+
+class EdgeModule(nn.Module):
+    """Finds edges in the high frequencies of a feature map and adds them to it.
+
+    Args:
+        channels: width of the feature map.
+        side: side of the feature maps that come most often, px. Others work too; the frequency
+            mask is made once for each size that is met.
+    """
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        self.channels = ChannelAttention(channels)
+        self.dilated = DilatedBlock(channels, channels)
+        self.logit = ConvLogit(channels)
+        self.register_buffer("mask", high_frequencies(side), persistent=False)
+        self._masks_of_other_sizes: dict[tuple[int, torch.device], Tensor] = {}
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (B, C, H, H) -> the same with edges added, and the edge logit (B, 1, H, H) float32.
+
+        What is added is the ReLU of the logit.
+        """
+        high = self.high_pass(x)
+        high = high * (self.channels(high) + 1)
+        logit = self.logit(self.dilated(high.to(x.dtype)))
+        return x + functional.relu(logit).to(x.dtype), logit
+
+    def high_pass(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, H) -> magnitude of its high frequencies, (B, C, H, H) float32, >= 0.
+
+        Half precision FFT on CUDA takes powers of two only, hence float32 under autocast.
+        """
+        side = x.shape[-1]
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = torch.fft.rfft2(x.float()) * self._mask_for(side, x.device)
+            return torch.fft.irfft2(spectrum, s=(side, side)).abs()
+
+    def _mask_for(self, side: int, device: torch.device) -> Tensor:
+        if side == self.mask.shape[0]:
+            return self.mask
+        if (side, device) not in self._masks_of_other_sizes:
+            # Born in inference mode, the mask could not take part in training afterwards.
+            with torch.inference_mode(False):
+                self._masks_of_other_sizes[side, device] = high_frequencies(side).to(device)
+        return self._masks_of_other_sizes[side, device]
+
+
+def high_frequencies(side: int, radius: int = FREQUENCY_RADIUS) -> Tensor:
+    """Which coefficients of ``rfft2`` of a square map lie at least ``radius`` from frequency zero.
+
+    Args:
+        side: even side of the map, px.
+
+    Returns:
+        (side, side // 2 + 1) float32, 0 or 1.
+    """
+    rows = torch.fft.fftfreq(side, d=1 / side)
+    columns = torch.fft.rfftfreq(side, d=1 / side)
+    return (rows[:, None] ** 2 + columns[None, :] ** 2 >= radius**2).float()
+
+
+class ObjectAttention(nn.Module):
+    """Adds to a logit what the encoder's features show of the object there.
+
+    Args:
+        channels: width of the encoder's feature map.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dilated = DilatedBlock(channels, channels // 2)
+        self.logit = ConvLogit(channels // 2)
+
+    def forward(self, logit: Tensor, features: Tensor) -> Tensor:
+        """Raise a logit; it never sinks.
+
+        Object (probability s) and background (1 - s) features are summed, the background only
+        where it is no surer than ``DENOISING_RATIO``. As s + (1 - s) = 1, the features pass
+        unchanged there and are weighted by s elsewhere.
+
+        Args:
+            logit: (B, 1, H, W) float32.
+            features: (B, C, H, W).
+        """
+        foreground = torch.sigmoid(logit)
+        weight = torch.where(1 - foreground > DENOISING_RATIO, foreground, 1.0)
+        return logit + functional.relu(
+            self.logit(self.dilated(features * weight.to(features.dtype)))
+        )
