@@ -1,0 +1,179 @@
+"""Backbones from timm and torchvision, with their classifier taken off and their weights put in."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import timm
+import torchvision
+from timm.models import load_state_dict as read_state_dict
+from torch import Tensor, nn
+
+from model.downloads import require_hub_weights, require_url_weights
+from utils.errors import CheckpointError, ConfigError, nearest
+
+
+class Backbone(NamedTuple):
+    """A network that turns photos into features, and what it expects of them."""
+
+    backbone: nn.Module
+    """(B, 3, H, W) normalised → (B, ``num_features``)."""
+    num_features: int
+    mean: tuple[float, ...]
+    """Per RGB channel, for values in [0, 1]; so is ``std``."""
+    std: tuple[float, ...]
+    input_size: int | None
+    """The only height and width in pixels it takes; ``None``: any."""
+
+
+def timm_backbone(
+    model_name: str,
+    pretrained: bool = True,
+    checkpoint_path: str | None = None,
+    drop_path: float = 0.0,
+    img_size: int | None = None,
+) -> Backbone:
+    """A timm network without its classifier; for arguments and errors see `TimmModelMulti`."""
+    _require_timm_name(model_name)
+    options = {"num_classes": 0, "img_size": img_size, "drop_path_rate": drop_path or None}
+    if checkpoint_path:
+        network = _timm_with_file(model_name, checkpoint_path, options)
+    elif pretrained:
+        network = _timm_with_download(model_name, options)
+    else:
+        network = _create_timm(model_name, options)
+    config = network.pretrained_cfg
+    fixed = config["input_size"][-1] if config.get("fixed_input_size") else None
+    width = getattr(network, "head_hidden_size", None) or network.num_features
+    return Backbone(network, width, config["mean"], config["std"], img_size or fixed)
+
+
+def torchvision_backbone(
+    model_name: str, pretrained: bool = True, checkpoint_path: str | None = None
+) -> Backbone:
+    """A torchvision network without its last layer; see `TorchVisionModel`."""
+    known = torchvision.models.list_models(module=torchvision.models)
+    if model_name not in known:
+        hint = nearest(model_name, known)
+        raise ConfigError(f"arch.args.model_name: torchvision has no network {model_name!r}{hint}")
+    weights = torchvision.models.get_model_weights(model_name).DEFAULT
+    download = pretrained and not checkpoint_path
+    if download:
+        require_url_weights(weights.url, model_name)
+    network = torchvision.models.get_model(model_name, weights=weights if download else None)
+    last = _last_linear(network, model_name)
+    width = network.get_submodule(last).in_features
+    network.set_submodule(last, nn.Identity())
+    if checkpoint_path:
+        state = _read_weights(checkpoint_path, (last,))
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            raise _other_network(checkpoint_path, model_name, error) from error
+    _drop_auxiliary_heads(network)
+    scale = weights.transforms()
+    size = getattr(network, "image_size", None)
+    return Backbone(network, width, tuple(scale.mean), tuple(scale.std), size)
+
+
+def _require_timm_name(model_name: str) -> None:
+    architecture, _, tag = model_name.partition(".")
+    if not timm.is_model(architecture):
+        hint = nearest(architecture, timm.list_models())
+        raise ConfigError(f"arch.args.model_name: timm has no backbone {architecture!r}{hint}")
+    tagged = timm.list_models(f"{architecture}.*", pretrained=True)
+    if tag and model_name not in tagged:
+        raise ConfigError(
+            f"arch.args.model_name: timm has no weights tagged {tag!r} for {architecture!r}"
+            f"{nearest(model_name, tagged)}"
+        )
+
+
+def _create_timm(model_name: str, options: Mapping, **source) -> nn.Module:
+    try:
+        return timm.create_model(model_name, **options, **source)
+    except TypeError as error:
+        raise ConfigError(f"arch.args: timm's {model_name!r} cannot be built: {error}") from error
+
+
+def _timm_with_file(model_name: str, checkpoint_path: str, options: Mapping) -> nn.Module:
+    config = timm.get_pretrained_cfg(model_name)
+    classifiers = config.classifier or ()
+    classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+    state = _read_weights(checkpoint_path, classifiers)
+    # Handed over as if published without a classifier, timm converts old key names and input
+    # sizes as for a download, yet insists on every key.
+    overlay = {"state_dict": state, "num_classes": 0, "label_offset": 0}
+    try:
+        network = _create_timm(model_name, options, pretrained=True, pretrained_cfg_overlay=overlay)
+    except (RuntimeError, LookupError, ValueError, AttributeError) as error:
+        raise _other_network(checkpoint_path, model_name, error) from error
+    network.pretrained_cfg.pop("state_dict", None)
+    return network
+
+
+def _timm_with_download(model_name: str, options: Mapping) -> nn.Module:
+    config = timm.get_pretrained_cfg(model_name)
+    if config is None or not config.has_weights:
+        tags = timm.list_pretrained(f"{model_name.partition('.')[0]}*")
+        raise ConfigError(
+            f"arch.args.pretrained: timm has no weights for {model_name!r}"
+            f"{nearest(model_name, tags) if tags else ''}; or set arch.args.pretrained=false"
+        )
+    if config.hf_hub_id:
+        require_hub_weights(config.hf_hub_id, config.hf_hub_filename, model_name)
+    else:
+        require_url_weights(config.url, model_name)
+    try:
+        return _create_timm(model_name, options, pretrained=True)
+    except OSError as error:
+        raise ConfigError(
+            f"arch.args.pretrained: the weights of {model_name!r} did not come ({error})"
+        ) from error
+
+
+def _read_weights(path: str, classifiers: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors of a weights file, less those of the classifier, which our heads replace."""
+    if not Path(path).is_file():
+        raise CheckpointError(
+            f"{path}: no such weights file; set arch.args.checkpoint_path to one that exists"
+        )
+    try:
+        state = dict(read_state_dict(path))
+    except Exception as error:  # safetensors, zip and pickle each have errors of their own
+        raise CheckpointError(
+            f"{path}: not a weights file that can be read; it must be .safetensors, or a .pth that"
+            " holds nothing but tensors by name"
+        ) from error
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(f"{path}: holds no tensors by name, as a weights file does")
+    prefixes = tuple(f"{name}." for name in classifiers)
+    return {key: value for key, value in state.items() if not key.startswith(prefixes)}
+
+
+def _other_network(path: str, model_name: str, error: Exception) -> CheckpointError:
+    keys = re.findall(r'"([\w.]+)"|size mismatch for ([\w.]+)', str(error))
+    shown = ", ".join(filter(None, (a or b for a, b in keys[:4]))) or str(error)[:200]
+    return CheckpointError(
+        f"{path}: not the weights of {model_name}: {len(keys)} keys are missing, unknown or of"
+        f" another shape, such as {shown}; set arch.args.model_name to what the file was made for"
+    )
+
+
+def _last_linear(network: nn.Module, model_name: str) -> str:
+    names = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
+    if not names:
+        raise ConfigError(
+            f"arch.args.model_name: torchvision's {model_name!r} ends in no linear layer that our"
+            " heads could replace; choose another, such as resnet18 or efficientnet_b0"
+        )
+    return names[-1]
+
+
+def _drop_auxiliary_heads(network: nn.Module) -> None:
+    """GoogLeNet's and Inception's side classifiers would make the output a tuple in training."""
+    network.aux_logits = False
+    for name in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(network, name):
+            setattr(network, name, None)

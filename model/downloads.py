@@ -1,0 +1,90 @@
+"""Asking, before a long wait, whether published weights can be had at all.
+
+Without network the hub's client tries six times for each of several file names, about a minute in
+all, and a plain download may hang for minutes in the system's own time-out.
+"""
+
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import huggingface_hub
+import torch
+from huggingface_hub import constants
+
+from utils.errors import ConfigError
+
+HUB_FILES = (
+    "model.safetensors",
+    "pytorch_model.bin",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+"""What timm looks for in a repository of the hub."""
+
+
+def require_hub_weights(repository: str, file_name: str | None, model_name: str) -> None:
+    """Weights on the hub are in its cache, or the hub answers.
+
+    Args:
+        repository: ``owner/name`` on the hub.
+        file_name: the weights file there, where it is not one of the usual names.
+        model_name: whose weights they are, for the message.
+
+    Raises:
+        ConfigError: neither; the message names the ways out.
+    """
+    names = (file_name,) if file_name else HUB_FILES
+    found = (huggingface_hub.try_to_load_from_cache(repository, name) for name in names)
+    if any(isinstance(path, str) for path in found):
+        return
+    if constants.HF_HUB_OFFLINE or not answers(constants.ENDPOINT):
+        raise _no_way(model_name)
+
+
+def require_url_weights(url: str, model_name: str) -> None:
+    """Weights at a plain address are in torch hub's cache, or the address answers.
+
+    Raises:
+        ConfigError: neither; the message names the ways out.
+    """
+    cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    if not cached.is_file() and not answers(url):
+        raise _no_way(model_name)
+
+
+def answers(url: str, seconds: float = 8.0) -> bool:
+    """Whether a server answers at this address in time, through a proxy where one is set.
+
+    Args:
+        url: an http or https address.
+        seconds: how long to wait; also bounds the look-up of the name, which has no limit of its
+            own.
+    """
+    heard = threading.Event()
+
+    def ask() -> None:
+        request = urllib.request.Request(url, method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=seconds).close()
+            heard.set()
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                heard.set()
+        except (OSError, ValueError):
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return heard.is_set()
+
+
+def _no_way(model_name: str) -> ConfigError:
+    return ConfigError(
+        f"arch.args.pretrained: the weights of {model_name!r} are not in the cache, and their"
+        " server cannot be reached; set arch.args.pretrained=false to start from scratch, or"
+        " arch.args.checkpoint_path=FILE to take them from a file, or run once with network"
+        " (afterwards the cache serves)"
+    )

@@ -1,0 +1,106 @@
+"""The losses of pytorch_metric_learning, on the logits of a head.
+
+They were made for embeddings, and here the logits are the embedding, with one axis per class. The
+losses that learn a prototype per class (ArcFace, CosFace, ProxyAnchor, …) get the axes themselves
+as fixed prototypes: pulling a photo towards its prototype then raises the logit of its class, so
+the largest logit remains the answer. The losses that only compare pairs of photos (triplet,
+contrastive, …) gather the photos of a class without saying at which axis: they train features, but
+the largest logit means little.
+"""
+
+import inspect
+import logging
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utils.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def metric_learning_names() -> tuple[str, ...]:
+    """The names of the library's losses."""
+    losses = _library()
+    return tuple(
+        name
+        for name, value in vars(losses).items()
+        if inspect.isclass(value)
+        and issubclass(value, losses.BaseMetricLossFunction)
+        and value is not losses.BaseMetricLossFunction
+    )
+
+
+class MetricLearningLoss(nn.Module):
+    """A loss of the library for one head.
+
+    Args:
+        name: one of ``metric_learning_names()``.
+        num_classes: of the head; also the width of the embedding.
+        args: further arguments of the loss.
+
+    Raises:
+        ConfigError: the loss cannot be built or trained from class labels alone.
+        TypeError: an argument that the loss does not have.
+    """
+
+    def __init__(self, name: str, num_classes: int, args: Mapping[str, Any]) -> None:
+        super().__init__()
+        loss_class = getattr(_library(), name)
+        sizes = {"num_classes", "embedding_size", "descriptors_dim"} & _parameters(loss_class)
+        self.loss = loss_class(**dict.fromkeys(sizes, num_classes), **args)
+        _check_on_labels(self.loss, name, num_classes)
+        if not _prototypes_on_axes(self.loss, num_classes):
+            logger.warning(
+                "%s compares pairs of photos: it trains the logits as an embedding, and does not"
+                " tie a class to its logit; predictions of this head will mean little",
+                name,
+            )
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B, n) logits and (B,) labels → scalar."""
+        return self.loss(logits.float(), targets)
+
+
+def _library():
+    # Two seconds to import, and most runs need none of it.
+    from pytorch_metric_learning import losses
+
+    return losses
+
+
+def _parameters(loss_class: type) -> set[str]:
+    """Names that the constructor takes, those it hands on to its base classes included."""
+    bases = inspect.getmro(loss_class)[:-1]
+    return {name for base in bases for name in inspect.signature(base.__init__).parameters}
+
+
+def _check_on_labels(loss: nn.Module, name: str, num_classes: int) -> None:
+    """Some losses need pairs, views or equal class counts; better said now than in an epoch."""
+    targets = torch.arange(4 * num_classes + 1) % num_classes
+    steps = torch.arange(float(targets.numel() * num_classes))
+    logits = steps.sin().view(-1, num_classes).requires_grad_()
+    try:
+        loss(logits, targets).backward()
+    except Exception as error:  # whatever each loss raises
+        raise ConfigError(
+            f"loss {name!r} cannot be trained from logits and class labels alone: {error}"
+        ) from error
+    loss.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def _prototypes_on_axes(loss: nn.Module, num_classes: int) -> bool:
+    """Put one prototype (or several, alike) per class on its axis; False where there are none."""
+    found = False
+    for parameter in loss.parameters():
+        parameter.requires_grad_(False)
+        if parameter.ndim == 2 and parameter.shape[0] == num_classes:
+            per_class = parameter.shape[1] // num_classes
+            parameter.copy_(torch.eye(num_classes).repeat_interleave(per_class, dim=1))
+            found = True
+    return found
