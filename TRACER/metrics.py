@@ -1,0 +1,159 @@
+"""How good a saliency map is: mean absolute error, F-, S- and E-measure.
+
+Every measure is taken per image; ``mean_scores`` averages them over a data set. The conventions are
+those of the TRACER authors' evaluation, and where the usual benchmark differs (the maximum of F
+taken after averaging over the images, not before), both numbers are given.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+BETA_SQUARED = 0.3
+THRESHOLDS = np.linspace(0, 1, 255)
+TINY = 1e-20
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """The measures of one image; the curves hold one value for each of ``THRESHOLDS``."""
+
+    mae: float
+    s_measure: float
+    f_curve: np.ndarray
+    e_curve: np.ndarray
+
+
+def score_image(prediction: np.ndarray, mask: np.ndarray) -> ImageScores:
+    """Compare one saliency map with its true mask.
+
+    Args:
+        prediction: (H, W) float in [0, 1]; not stretched to that range first.
+        mask: (H, W) bool.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if prediction.shape != mask.shape:
+        raise ValueError(f"a map of {prediction.shape} cannot be compared with {mask.shape}")
+    prediction = prediction.astype(np.float64)
+    hits, false_alarms = _counts(prediction, mask)
+    return ImageScores(
+        mae=float(np.abs(prediction - mask).mean()),
+        s_measure=s_measure(prediction, mask),
+        f_curve=_f_curve(hits, false_alarms, np.count_nonzero(mask)),
+        e_curve=_e_curve(hits, false_alarms, np.count_nonzero(mask), mask.size),
+    )
+
+
+def mean_scores(images: Iterable[ImageScores]) -> dict[str, float]:
+    """Average the measures over a data set.
+
+    Returns:
+        ``mae``, ``max_f`` (each image at its own best threshold, as the TRACER authors report),
+        ``dataset_max_f`` (one threshold for all images, the usual benchmark number, lower),
+        ``mean_f``, ``s_measure``, ``max_e`` (one threshold for all images) and ``mean_e``.
+    """
+    images = list(images)
+    f_curves = np.stack([image.f_curve for image in images])
+    e_curves = np.stack([image.e_curve for image in images])
+    return {
+        "mae": float(np.mean([image.mae for image in images])),
+        "max_f": float(f_curves.max(axis=1).mean()),
+        "dataset_max_f": float(f_curves.mean(axis=0).max()),
+        "mean_f": float(f_curves.mean()),
+        "s_measure": float(np.mean([image.s_measure for image in images])),
+        "max_e": float(e_curves.mean(axis=0).max()),
+        "mean_e": float(e_curves.mean()),
+    }
+
+
+def s_measure(prediction: np.ndarray, mask: np.ndarray) -> float:
+    """Structural similarity of a map to a mask (Fan et al., ICCV 2017), half object, half region.
+
+    Args:
+        prediction: (H, W) float in [0, 1].
+        mask: (H, W) bool.
+    """
+    covered = mask.mean()
+    if covered == 0:
+        return float(1 - prediction.mean())
+    if covered == 1:
+        return float(prediction.mean())
+    inside = _object_score(prediction[mask])
+    outside = _object_score(1 - prediction[~mask])
+    by_object = covered * inside + (1 - covered) * outside
+    return float(max(0.0, 0.5 * by_object + 0.5 * _region_score(prediction, mask)))
+
+
+def _object_score(values: np.ndarray) -> float:
+    """How high and even the values are that should all be 1."""
+    mean = values.mean()
+    spread = values.std(ddof=1) if values.size > 1 else 0.0
+    return 2 * mean / (mean**2 + 1 + spread)
+
+
+def _region_score(prediction: np.ndarray, mask: np.ndarray) -> float:
+    """Similarity of the four blocks that meet at the mask's centroid, weighted by their area."""
+    rows, columns = np.nonzero(mask)
+    row, column = round(rows.mean()), round(columns.mean())
+    total = 0.0
+    for vertical in (slice(None, row), slice(row, None)):
+        for horizontal in (slice(None, column), slice(column, None)):
+            block = mask[vertical, horizontal]
+            if block.size:
+                similarity = _similarity(prediction[vertical, horizontal], block)
+                total += similarity * block.size / mask.size
+    return total
+
+
+def _similarity(x: np.ndarray, y: np.ndarray) -> float:
+    freedom = max(x.size - 1, 1)
+    mean_x, mean_y = x.mean(), y.mean()
+    spread = ((x - mean_x) ** 2).sum() / freedom + ((y - mean_y) ** 2).sum() / freedom
+    common = ((x - mean_x) * (y - mean_y)).sum() / freedom
+    numerator = 4 * mean_x * mean_y * common
+    denominator = (mean_x**2 + mean_y**2) * spread
+    if numerator == 0:
+        return 1.0 if denominator == 0 else 0.0
+    return numerator / denominator
+
+
+def _counts(prediction: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels at or above each threshold, inside and outside the mask: two times (255,)."""
+    passed = np.searchsorted(THRESHOLDS, prediction.ravel(), side="right")
+    bins = len(THRESHOLDS) + 1
+    inside = np.bincount(passed[mask.ravel()], minlength=bins)
+    outside = np.bincount(passed, minlength=bins) - inside
+    return tuple(np.cumsum(counts[::-1])[::-1][1:] for counts in (inside, outside))
+
+
+def _f_curve(hits: np.ndarray, false_alarms: np.ndarray, positives: int) -> np.ndarray:
+    precision = hits / (hits + false_alarms + TINY)
+    recall = hits / (positives + TINY)
+    below = BETA_SQUARED * precision + recall
+    f = (1 + BETA_SQUARED) * precision * recall / np.where(below > 0, below, 1)
+    return np.where(below > 0, f, 0.0)
+
+
+def _e_curve(hits: np.ndarray, false_alarms: np.ndarray, positives: int, pixels: int) -> np.ndarray:
+    """Enhanced alignment of the binary map of each threshold (Fan et al., IJCAI 2018).
+
+    Both maps being binary, a pixel is one of four kinds, and counting them is enough.
+    """
+    shown = (hits + false_alarms) / pixels
+    if positives in (0, pixels):
+        return shown if positives else 1 - shown
+    covered = positives / pixels
+    kinds = (
+        (hits, 1 - shown, 1 - covered),
+        (false_alarms, 1 - shown, -covered),
+        (positives - hits, -shown, 1 - covered),
+        (pixels - positives - false_alarms, -shown, -covered),
+    )
+    total = np.zeros(len(THRESHOLDS))
+    for count, predicted, true in kinds:
+        alignment = 2 * predicted * true / (predicted**2 + true**2)
+        total += count * (alignment + 1) ** 2 / 4
+    return total / pixels
