@@ -1,6 +1,7 @@
 """Config values from files and the command line, laid over one another, each with its source."""
 
 import copy
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -58,6 +59,11 @@ class Draft:
         for layer in reversed(self.layers):
             if any(_overlap(leaf, path) for leaf in leaf_paths(layer.values)):
                 return layer.source
+        return self.main_source
+
+    @property
+    def main_source(self) -> str:
+        """What the user would call the config as a whole."""
         return self.layers[-1].source
 
     def written(self) -> set[str]:
@@ -152,6 +158,26 @@ def assign(values: dict[str, Any], path: str, value: Any, source: str) -> None:
             node[key] = {}
         node = node[key]
     node[_key(node, last, ".".join(parents), path, source)] = copy.deepcopy(value)
+
+
+def parse_setting(text: str) -> Assignment:
+    """``trainer.epochs=5``, as it follows ``--set``.
+
+    Raises:
+        ConfigError: no ``=``, or nothing before it.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.split(".")):
+        raise ConfigError(f"--set {text}: must be KEY=VALUE, such as --set trainer.epochs=5")
+    return Assignment("--set", path, parse_value(value))
+
+
+def parse_value(text: str) -> Any:
+    """JSON, or else the text itself, so that simple strings need no quotes."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def leaf_paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:

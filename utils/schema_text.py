@@ -44,17 +44,16 @@ def describe(node: Node, root: Node) -> str:
     """What a value may be: ``an integer >= 1``, ``'black' or 'keep'``, ``null or a string``."""
     if "allowed" in node:
         return node["allowed"]
-    phrases = [_phrase(variant, root) for variant in _variants(node, root)]
-    return " or ".join(dict.fromkeys(phrases))
+    return _either([_phrase(variant, root) for variant in _variants(node, root)])
 
 
 def markdown_table(schema: Node) -> str:
-    """Every key as a row: dotted path, default, what is allowed, meaning."""
-    rows = ["| Key | Default | Allowed | Meaning |", "|---|---|---|---|"]
+    """Every key as a row: dotted path, type and allowed values, default, meaning."""
+    rows = ["| Key | Type, allowed values | Default | Meaning |", "|---|---|---|---|"]
     for path, node in keys(schema).items():
-        default = f"`{json.dumps(node['default'])}`" if "default" in node else "required"
         allowed = describe(node, schema).replace("|", "\\|")
-        rows.append(f"| `{path}` | {default} | {allowed} | {node.get('description', '')} |")
+        meaning = node.get("description", "")
+        rows.append(f"| `{path}` | {allowed} | {_default(node)} | {meaning} |")
     return "\n".join(rows)
 
 
@@ -76,7 +75,7 @@ def _sentence(detail: Any, path: tuple[str | int, ...], root: Node) -> str:
     if detail["type"] == "extra_forbidden":
         value = _shown(detail["input"])
         return f"unknown key (value {value}){_nearest_key(str(last), parents, root)}"
-    allowed = " or ".join(describe(node, root) for node in _at(path, root))
+    allowed = _either([describe(node, root) for node in _at(path, root)])
     if detail["type"] == "missing":
         return f"missing; must be {allowed}"
     return f"must be {allowed}, got {_shown(detail['input'])}"
@@ -139,11 +138,23 @@ def _walk(node: Node, root: Node, prefix: str) -> Iterator[tuple[str, Node]]:
         yield from _walk(child, root, f"{prefix}{name}.")
 
 
+def _default(node: Node) -> str:
+    if "default" not in node:
+        return "(required)"
+    value = node["default"]
+    return "as below" if isinstance(value, dict) and value else f"`{json.dumps(value)}`"
+
+
+def _either(phrases: list[str]) -> str:
+    *others, last = dict.fromkeys(phrases)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _phrase(node: Node, root: Node) -> str:
     if "allowed" in node:
         return node["allowed"]
     if "const" in node or "enum" in node:
-        return " or ".join(repr(value) for value in node.get("enum", [node.get("const")]))
+        return _either([repr(value) for value in node.get("enum", [node.get("const")])])
     kind = node.get("type")
     if kind == "array":
         return _list_phrase(node, root)
@@ -155,15 +166,16 @@ def _phrase(node: Node, root: Node) -> str:
 
 def _list_phrase(node: Node, root: Node) -> str:
     if "prefixItems" in node:
-        return "[" + ", ".join(describe(item, root) for item in node["prefixItems"]) + "]"
-    count = node.get("minItems") if node.get("minItems") == node.get("maxItems") else None
-    items = describe(node.get("items", {}), root)
-    return f"a list of {count} × {items}" if count else f"a list of {items}"
+        return "[" + "; ".join(describe(item, root) for item in node["prefixItems"]) + "]"
+    count = f" of {node['minItems']}" if "minItems" in node else ""
+    return f"a list{count}, each item {describe(node.get('items', {}), root)}"
 
 
 def _bounds(node: Node) -> str:
+    if "minimum" in node and "maximum" in node:
+        return f" from {node['minimum']:.10g} to {node['maximum']:.10g}"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {node[key]:g}" for key, sign in signs.items() if key in node]
+    bounds = [f"{sign} {node[key]:.10g}" for key, sign in signs.items() if key in node]
     return " " + " and ".join(bounds) if bounds else ""
 
 

@@ -1,0 +1,349 @@
+"""The schema of config.json: every key, its type, default and meaning.
+
+The line under a key is its documentation; ``python config_schema.py`` prints them all as the
+table of docs/config.md.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_serializer,
+)
+
+from utils.schema_text import markdown_table
+
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+FILE_NAME = 'a legal file name (1 to 100 characters, no / \\ : * ? " < > |)'
+RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+WEIGHTS = ("sample", *(f"te{n}" for n in range(8)))
+
+
+def legal_file_name(name: str) -> str:
+    """``name`` itself, if every operating system takes it as the name of a file.
+
+    Raises:
+        ValueError: it may not be one.
+    """
+    fits = re.fullmatch(r'[^/\\:*?"<>|\x00-\x1f]{1,100}', name) and not name.endswith((".", " "))
+    if not fits or RESERVED_ON_WINDOWS.fullmatch(name):
+        raise ValueError(f"must be {FILE_NAME}, got {name!r}")
+    return name
+
+
+def _known_weights(weights: str) -> str:
+    if weights not in WEIGHTS and not re.search(r"[./\\]", weights):
+        raise ValueError("neither a known name nor a path")
+    return weights
+
+
+def _says(allowed: str, pattern: str | None = None) -> Any:
+    return Field(pattern=pattern, json_schema_extra={"allowed": allowed})
+
+
+FileName = Annotated[str, AfterValidator(legal_file_name), _says(FILE_NAME)]
+Weights = Annotated[
+    str, AfterValidator(_known_weights), _says("'te0' … 'te7', 'sample', a path")
+]
+Sha256 = Annotated[str, _says("64 hexadecimal digits", pattern="^[0-9a-fA-F]{64}$")]
+MonitorRule = Annotated[
+    str, _says("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
+]
+
+
+class Section(BaseModel):
+    """An object of the config; a key that it doesn't know is an error."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Arguments(Section):
+    """The arguments of a class: those that every choice understands, and any others."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_serializer
+    def _only_what_was_given(self) -> dict[str, Any]:
+        known = {name: getattr(self, name) for name in type(self).model_fields}
+        given = {name: known[name] for name in known if name in self.model_fields_set}
+        return {**given, **(self.model_extra or {})}
+
+
+class ArchArguments(Arguments):
+    """``arch.args``."""
+
+    model_name: str = "efficientnetv2_rw_s"
+    """Name of the backbone, as timm (or torchvision) calls it."""
+    pretrained: bool = True
+    """Start from the backbone's published weights (downloaded on first use)."""
+    checkpoint_path: str | None = None
+    """A local file of backbone weights to start from."""
+    dropout: Share = 0.0
+    """Share of features dropped before the heads in training."""
+
+
+class Arch(Section):
+    """``arch``."""
+
+    type: str = "TimmModelMulti"
+    """Class in model/model.py: `TimmModelMulti`, `TimmModel` or `TorchVisionModel`."""
+    args: ArchArguments = ArchArguments(model_name="efficientnetv2_rw_s", pretrained=True)
+    """Arguments of that class; others than those below go on to the backbone."""
+
+
+class DataLoaderArguments(Section):
+    """``data_loader.args``."""
+
+    stage: Literal["train", "eval"] = "train"
+    """Half of the data; train.py and test.py choose it themselves."""
+    input_size: Annotated[int, Field(ge=32, le=1024)] = 240
+    """Side of the square that the model sees, in pixels."""
+    batch_size: Positive = 16
+    """Photos a step."""
+    num_workers: Natural = 4
+    """Processes that load photos; never more than the cores allow."""
+
+
+class DataLoader(Section):
+    """``data_loader``."""
+
+    type: Literal["setup"] = "setup"
+    """Function in data_loader/data_loaders.py."""
+    args: DataLoaderArguments = DataLoaderArguments()
+
+
+class Holdout(Section):
+    """``validation``."""
+
+    type: Literal["holdout"] = "holdout"
+    """How people are kept out of training: `holdout` sets a share of them aside."""
+    fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the people, drawn within gender and age band."""
+
+
+class LabelCorrections(Section):
+    """``label_corrections``."""
+
+    path: str = "competition"
+    """CSV of corrections, or `competition` for the list that comes with the project."""
+    tiers: list[Literal["sure", "likely", "disputed"]] = ["sure", "likely"]
+    """Which corrections of the list are applied."""
+
+
+class Augmentation(Section):
+    """``augmentation``."""
+
+    flip: Share = 0.5
+    """Probability of a mirrored photo."""
+    shift: Share = 0.1
+    """Largest shift, as share of the side."""
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Largest change of size, as share of it."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 5.0
+    """Largest rotation, in degrees."""
+    affine: Share = 0.5
+    """Probability of shift, scale and rotation together."""
+    brightness: Share = 0.2
+    """Largest change of brightness."""
+    contrast: Share = 0.2
+    """Largest change of contrast."""
+    tone: Share = 0.5
+    """Probability of the change of brightness and contrast."""
+    blur: Share = 0.1
+    """Probability of a mild blur."""
+    noise: Share = 0.1
+    """Probability of mild noise."""
+    dropout: Share = 0.3
+    """Probability of holes cut into the photo."""
+    dropout_holes: Positive = 4
+    """Largest number of holes."""
+    dropout_size: Annotated[float, Field(gt=0, le=1)] = 0.15
+    """Largest side of a hole, as share of the photo's."""
+
+
+class Tracer(Section):
+    """``tracer``."""
+
+    weights: Weights | None = "te1"
+    """Network that finds the person: a released one, the small shipped one, a file of weights, \
+or `null` for whole photos."""
+    sha256: Sha256 | None = None
+    """What the weights file must hash to."""
+    crop_size: Annotated[int, Field(ge=32, le=2048)] | None = None
+    """Side of the stored crop in pixels; `null` takes `data_loader.args.input_size`."""
+    threshold: Share = 0.5
+    """Saliency from which a pixel belongs to the person."""
+    margin: Share = 0.05
+    """Room around the person's box, as share of its side."""
+    background: Literal["black", "keep"] = "black"
+    """What becomes of the pixels around the person."""
+    min_area: Share = 0.02
+    """Share of the photo below which the whole photo is used instead."""
+    keep_aspect: bool = False
+    """Widen the crop to a square instead of squeezing it into one."""
+    batch_size: Positive = 16
+    """Photos that go through TRACER at once."""
+    num_workers: Natural | None = None
+    """Threads that decode photos; `null` takes what the cores allow."""
+    cache_dir: str = "saved/crops"
+    """Where crops are kept for later runs."""
+
+
+class OptimizerArguments(Arguments):
+    """``optimizer.args``."""
+
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    """Learning rate."""
+
+
+class Optimizer(Section):
+    """``optimizer``."""
+
+    type: str = "Adam"
+    """Class in torch.optim."""
+    args: OptimizerArguments = OptimizerArguments(lr=1e-4)
+    """Arguments of that class."""
+
+
+class Scheduler(Section):
+    """``lr_scheduler``."""
+
+    type: str
+    """Class in torch.optim.lr_scheduler, stepped once an epoch."""
+    args: dict[str, Any] = {}
+    """Arguments of that class."""
+
+
+class Trainer(Section):
+    """``trainer``."""
+
+    epochs: Positive = 50
+    """Training epochs, those before a resume counted in."""
+    save_dir: str = "saved/"
+    """Runs go to `<save_dir>/models/<name>/<run_id>` and `<save_dir>/log/<name>/<run_id>`."""
+    save_period: Positive = 1
+    """Also keep a checkpoint every so many epochs; 1 keeps only the best and the last."""
+    verbosity: Annotated[int, Field(ge=0, le=2)] = 2
+    """0 quiet, 1 a line an epoch, 2 progress bars too."""
+    monitor: MonitorRule = "max val/f1"
+    """What makes an epoch the best one, such as `max val/f1` or `min val/loss`."""
+    early_stop: Natural | None = None
+    """Epochs without improvement after which training ends; 0 or `null` never."""
+    tensorboard: bool = False
+    """Write TensorBoard event files."""
+
+
+class Wandb(Section):
+    """``wandb``."""
+
+    project: str | None = None
+    """Project on wandb; `null` takes wandb's own default."""
+    entity: str | None = None
+    """User or team."""
+    group: str | None = None
+    """Group of runs."""
+    tags: list[str] = []
+    """Tags of the run."""
+    notes: str | None = None
+    """Free text."""
+    mode: Literal["online", "offline", "disabled"] = "online"
+    """`online` falls back to `offline` without a login or network."""
+
+
+ClassWeights = Annotated[
+    list[NonNegative] | Literal["balanced"] | None,
+    _says("null, 'balanced' or a list of numbers >= 0, one a class"),
+]
+LossTriple = tuple[str, ClassWeights, NonNegative]
+BALANCED: list[LossTriple] = [
+    ("focal", "balanced", 0.375),
+    ("focal", "balanced", 0.25),
+    ("focal", "balanced", 0.375),
+]
+
+
+class Config(Section):
+    """The whole of config.json."""
+
+    name: FileName
+    """Name of the experiment; runs are filed under it."""
+    n_gpu: Natural = 1
+    """GPUs to train on; with 0, or where there is none, the CPU."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
+    """Seed of everything that is drawn: split, weights, augmentation, order."""
+    data_dir: str = "data"
+    """Folder with train/images and eval/images."""
+    arch: Arch = Arch()
+    data_loader: DataLoader = DataLoader()
+    validation: Holdout = Holdout()
+    label_corrections: LabelCorrections | None = None
+    """Known label errors to repair; `null` takes the labels as they are."""
+    augmentation: Augmentation | None = Augmentation()
+    """What is done to training photos at random; `null` does nothing."""
+    tracer: Tracer = Tracer()
+    optimizer: Optimizer = Optimizer()
+    lr_scheduler: Scheduler | None = None
+    """How the learning rate changes; `null` keeps it."""
+    loss: str = "all_loss"
+    """Function in model/loss.py that adds up the heads' losses."""
+    loss_name: Annotated[list[LossTriple], Field(min_length=3, max_length=3)] = BALANCED
+    """For mask, gender and age: the loss, its class weights (`balanced` counts them from the \
+training people), and the head's share of the sum."""
+    metrics: list[str] = ["accuracy", "f1"]
+    """Functions in model/metric.py that judge an epoch."""
+    trainer: Trainer = Trainer()
+    wandb: Annotated[
+        Annotated[bool, Tag("switch")] | Annotated[Wandb, Tag("options")],
+        Discriminator(lambda value: "options" if isinstance(value, dict | Wandb) else "switch"),
+    ] = False
+    """Log to wandb; an object says where."""
+    visualize: bool = False
+    """Also log pictures to wandb."""
+    submit_dir: str = "submit"
+    """Where test.py writes submissions."""
+    info_dir: str | None = None
+    """Folder of the eval half's info.csv and images; `null` takes `<data_dir>/eval`."""
+
+
+AUGMENTATION_STRENGTHS = {
+    "affine": ("shift", "scale", "rotate"),
+    "tone": ("brightness", "contrast"),
+    "dropout": ("dropout_holes", "dropout_size"),
+}
+
+
+def idle_options(config: Config) -> list[tuple[set[str], str]]:
+    """Options that other options of the same config leave without effect, and why."""
+    idle: list[tuple[set[str], str]] = []
+    if config.trainer.monitor == "off" and config.trainer.early_stop:
+        idle.append(({"trainer.early_stop"}, "trainer.monitor is off"))
+    if config.visualize and config.wandb is False:
+        idle.append(({"visualize"}, "wandb is off"))
+    if config.data_loader.args.stage == "eval":
+        idle.append(({"data_loader.args.stage"}, "train.py trains on the train half"))
+    if config.arch.args.pretrained and config.arch.args.checkpoint_path:
+        idle.append(({"arch.args.pretrained"}, "arch.args.checkpoint_path is given"))
+    if config.tracer.weights is None:
+        names = ("sha256", "threshold", "margin", "background", "min_area", "batch_size")
+        idle.append(({f"tracer.{name}" for name in names}, "tracer.weights is null"))
+    for switch, names in AUGMENTATION_STRENGTHS.items():
+        if config.augmentation is not None and getattr(config.augmentation, switch) == 0:
+            reason = f"augmentation.{switch} is 0"
+            idle.append(({f"augmentation.{name}" for name in names}, reason))
+    return idle
+
+
+if __name__ == "__main__":
+    print(markdown_table(Config.model_json_schema()))

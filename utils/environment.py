@@ -1,0 +1,84 @@
+"""What a run ran on: versions, machine, code, command."""
+
+import importlib.metadata
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.devices import available_cores
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "pytorch-metric-learning",
+    "albumentations",
+    "opencv-python-headless",
+    "pillow",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+)
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """Plain JSON values that say what a later reader needs to repeat a run.
+
+    Args:
+        device: the processor the run uses, such as ``"cuda:0"``.
+    """
+    return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.argv]),
+        "git": git_state(PROJECT),
+        "device": device,
+        "gpus": [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda,
+        "cpu": _cpu_name(),
+        "cores": available_cores(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """``commit`` and whether tracked files were ``dirty``; ``None`` outside a repository."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    if commit is None or changes is None:
+        return None
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,81 @@
+"""Finding a class or function by name, and checking that it takes the arguments it is to get."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from utils.errors import ConfigError, nearest
+
+
+def find(module: ModuleType, name: str, where: str) -> Callable[..., Any]:
+    """The public class or function ``name`` of ``module``.
+
+    Args:
+        module: what it imports from elsewhere counts only if it is in its ``__all__``.
+        name: of the class or function.
+        where: what the error calls the place that asked for ``name``.
+
+    Raises:
+        ConfigError: there is none; names the nearest.
+    """
+    names = [key for key, value in vars(module).items() if _offers(module, key, value)]
+    if name not in names:
+        raise ConfigError(f"{where}: no {name!r} in {module.__name__}{nearest(name, names)}")
+    return getattr(module, name)
+
+
+def check_arguments(
+    target: Callable[..., Any],
+    given: Mapping[str, Any],
+    where: Callable[[str], str],
+    positional: Sequence[Any] = (),
+    keywords: Mapping[str, Any] | None = None,
+    complete: bool = True,
+) -> None:
+    """Compare arguments with the signature of ``target``, where it has one.
+
+    Args:
+        target: a class or function.
+        given: arguments that the user chose.
+        where: what the error calls an argument, from its name.
+        positional: arguments that the program adds in front.
+        keywords: arguments that the program adds by name.
+        complete: whether a required argument may not be missing.
+
+    Raises:
+        ConfigError: an argument that ``target`` does not take, that the program gives itself, or
+            that is missing.
+    """
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):  # some builtins tell nothing
+        return
+    keywords = keywords or {}
+    places = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    taken = {*places[: len(positional)], *keywords}
+    name = getattr(target, "__name__", str(target))
+    free = [p.name for p in parameters if p.name not in taken and not _variable(p)]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for key in given:
+        if key in taken:
+            raise ConfigError(f"{where(key)}: the program gives this to {name} itself; remove it")
+        if key not in free and not open_ended:
+            raise ConfigError(f"{where(key)}: {name} takes no such argument{nearest(key, free)}")
+    required = [p.name for p in parameters if p.default is p.empty and p.name in free]
+    for key in required if complete else ():
+        if key not in given:
+            raise ConfigError(f"{where(key)}: missing; {name} needs it")
+
+
+def _offers(module: ModuleType, name: str, value: Any) -> bool:
+    if name in getattr(module, "__all__", ()):
+        return callable(value)
+    own = f"{getattr(value, '__module__', '')}.".startswith(f"{module.__name__}.")
+    return (
+        not name.startswith("_") and own and (inspect.isclass(value) or inspect.isfunction(value))
+    )
+
+
+def _variable(parameter: inspect.Parameter) -> bool:
+    return parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
