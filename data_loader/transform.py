@@ -1,0 +1,107 @@
+"""What happens to a crop between the cache and the model: resize, and in training augmentation.
+
+The two lists of steps belong to the splits: ``train_transform`` to training, ``eval_transform`` to
+validation, test and the app. Both leave uint8 RGB; normalisation is the model's.
+"""
+
+import os
+import random
+from dataclasses import dataclass
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network
+
+import albumentations as A
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often and how strongly training photos are changed; the original's steps and strengths.
+
+    Attributes:
+        flip: probability of mirroring left and right.
+        affine: probability of moving, scaling and turning the photo, all three at once by up to
+        shift: a fraction of its side,
+        scale: a fraction of its size,
+        rotate: degrees, either way.
+        tone: probability of changing brightness and contrast by up to
+        brightness: a fraction of the white level,
+        contrast: a fraction.
+        blur: probability of a mild Gaussian blur.
+        noise: probability of mild Gaussian noise.
+        dropout: probability of black holes, of up to
+        dropout_holes: in number and
+        dropout_size: in side, a fraction of the photo's.
+    """
+
+    flip: float = 0.5
+    affine: float = 0.5
+    shift: float = 0.1
+    scale: float = 0.1
+    rotate: float = 5.0
+    tone: float = 0.5
+    brightness: float = 0.2
+    contrast: float = 0.2
+    blur: float = 0.1
+    noise: float = 0.1
+    dropout: float = 0.3
+    dropout_holes: int = 4
+    dropout_size: float = 0.15
+
+
+class Transform:
+    """Steps that a photo goes through; what they draw depends on the given seed alone."""
+
+    def __init__(self, steps: list[A.BasicTransform]) -> None:
+        self.steps = A.Compose(steps)
+
+    def __call__(self, image: np.ndarray, seed: int = 0) -> np.ndarray:
+        """Transform a photo, (H, W, 3) uint8, into (size, size, 3) uint8."""
+        # Handing over fresh generators costs a sixth of Compose.set_random_seed, which makes two
+        # for every step.
+        self.steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        return self.steps(image=image)["image"]
+
+
+def train_transform(settings: Augmentation, size: int) -> Transform:
+    """Resize to ``size`` px square, then augment; steps of no strength are left out."""
+    return Transform([_resize(size), *_augmentations(settings)])
+
+
+def eval_transform(size: int) -> Transform:
+    """Resize to ``size`` px square."""
+    return Transform([_resize(size)])
+
+
+def start_worker(worker: int) -> None:
+    """The ``worker_init_fn`` of a DataLoader: OpenCV keeps to the worker's one thread."""
+    cv2.setNumThreads(0)
+
+
+def _resize(size: int) -> A.BasicTransform:
+    return A.Resize(size, size, area_for_downscale="image")
+
+
+def _augmentations(settings: Augmentation) -> list[A.BasicTransform]:
+    s = settings
+    steps = [A.HorizontalFlip(p=s.flip)]
+    if s.shift or s.scale or s.rotate:
+        steps.append(
+            A.Affine(
+                translate_percent={"x": (-s.shift, s.shift), "y": (-s.shift, s.shift)},
+                scale=(1 - s.scale, 1 + s.scale),
+                rotate=(-s.rotate, s.rotate),
+                border_mode=cv2.BORDER_REFLECT_101,
+                p=s.affine,
+            )
+        )
+    if s.brightness or s.contrast:
+        steps.append(A.RandomBrightnessContrast(s.brightness, s.contrast, p=s.tone))
+    steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 1.0), p=s.blur))
+    # One noise for the three channels: independent ones take three times as long.
+    steps.append(A.GaussNoise(std_range=(0.01, 0.04), per_channel=False, p=s.noise))
+    if s.dropout_holes and s.dropout_size:
+        side = (s.dropout_size / 2, s.dropout_size)
+        steps.append(A.CoarseDropout((1, s.dropout_holes), side, side, p=s.dropout))
+    return [step for step in steps if step.p > 0]
