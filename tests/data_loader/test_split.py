@@ -1,0 +1,126 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_loader.dataset import PhotoIndex
+from data_loader.labels import age_bin
+from data_loader.split import holdout, save_split
+from utils.errors import DataError, UserError
+
+
+def index_of(people):
+    """An index of seven photos for each ``(id, gender, age)``, one folder each."""
+    ids, genders, ages = zip(*people, strict=True)
+    person_ids, person = np.unique(ids, return_inverse=True)
+    folders = [f"{id_}_{['male', 'female'][g]}_Asian_{age}" for id_, g, age in people]
+    folder = np.repeat(np.arange(len(people)), 7)
+    return PhotoIndex(
+        root=Path("photos"),
+        files=np.array([f"{folders[f]}/{n}.jpg" for f in range(len(people)) for n in range(7)]),
+        folder=folder.astype(np.int32),
+        folders=np.array(folders),
+        person=person.astype(np.int32)[folder],
+        person_ids=person_ids,
+        mask=np.tile([1, 0, 0, 0, 0, 0, 2], len(people)),
+        gender=np.array(genders)[folder],
+        age=np.array(ages)[folder],
+    )
+
+
+@pytest.fixture
+def crowd():
+    """People as unevenly spread as the competition's, one id with two folders among them."""
+    rng = np.random.default_rng(0)
+    ages = rng.choice([18, 25, 35, 45, 55, 60], 299, p=[0.22, 0.25, 0.04, 0.07, 0.35, 0.07])
+    people = [(f"{n:06}", int(rng.random() < 0.6), int(age)) for n, age in enumerate(ages)]
+    return index_of([*people, ("000007", people[7][1], 60 if people[7][2] < 60 else 18)])
+
+
+def people_of(index, rows):
+    return set(index.person_ids[index.person[rows]])
+
+
+def test_validation_people_never_appear_in_training(crowd):
+    for seed in range(20):
+        train, validation = holdout(crowd, 0.2, seed)
+        assert not people_of(crowd, train) & people_of(crowd, validation)
+
+
+def test_every_photo_is_on_one_side(crowd):
+    train, validation = holdout(crowd, 0.2, 0)
+
+    assert sorted([*train, *validation]) == list(range(len(crowd)))
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.2, 1 / 3, 0.5, 0.9])
+def test_the_size_is_the_fraction_and_so_is_that_of_every_stratum(crowd, fraction):
+    _, validation = holdout(crowd, fraction, 3)
+
+    assert len(people_of(crowd, validation)) == round(299 * fraction)
+    for gender in range(2):
+        for band in range(6):
+            alike = np.flatnonzero((crowd.gender == gender) & (age_bin(crowd.age) == band))
+            there = people_of(crowd, alike)
+            chosen = there & people_of(crowd, validation)
+            # The id with two ages belongs to one stratum and shows up in two.
+            assert abs(len(chosen) - len(there) * fraction) < 1 + 1
+
+
+def test_the_seed_decides_and_nothing_else(crowd):
+    first, again, other = holdout(crowd, 0.2, 1), holdout(crowd, 0.2, 1), holdout(crowd, 0.2, 2)
+
+    assert (first[1] == again[1]).all()
+    assert people_of(crowd, first[1]) != people_of(crowd, other[1])
+
+
+def test_all_people_get_their_turn_over_the_seeds(crowd):
+    turns = np.zeros(len(crowd))
+    for seed in range(200):
+        turns[holdout(crowd, 0.2, seed)[1]] += 1
+
+    assert turns.min() > 200 * 0.2 * 0.4
+    assert turns.max() < 200 * 0.2 * 1.8
+
+
+def test_some_photos_of_the_index_can_be_split_alone(crowd):
+    part = crowd.subset(np.arange(0, 700))
+
+    train, validation = holdout(part, 0.2, 0)
+
+    assert len(train) + len(validation) == 700
+    assert not people_of(part, train) & people_of(part, validation)
+
+
+def test_two_people_are_enough_and_one_is_not():
+    two = index_of([("000001", 0, 20), ("000002", 1, 60)])
+    one = index_of([("000001", 0, 20), ("000001", 0, 21)])
+
+    train, validation = holdout(two, 0.01, 0)
+
+    assert len(train) == len(validation) == 7
+    with pytest.raises(DataError, match="1 person cannot be split"):
+        holdout(one, 0.2, 0)
+
+
+def test_the_saved_split_says_for_every_folder_where_it_went(tmp_path, crowd):
+    train, validation = holdout(crowd, 0.2, 0)
+
+    save_split(tmp_path / "split.csv", crowd, {"train": train, "validation": validation})
+
+    with open(tmp_path / "split.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["folder"] for row in rows} == set(crowd.folders)
+    assert len(rows) == 300
+    assert {row["person"] for row in rows if row["part"] == "validation"} == people_of(
+        crowd, validation
+    )
+    assert len({row["part"] for row in rows if row["person"] == "000007"}) == 1
+
+
+def test_a_split_that_cannot_be_written_is_reported(tmp_path, crowd):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UserError, match="cannot be written"):
+        save_split(tmp_path / "file" / "split.csv", crowd, {"train": np.arange(7)})
