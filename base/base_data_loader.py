@@ -1,5 +1,7 @@
 """A DataLoader whose order depends on (seed, epoch) alone and whose workers leave cores free."""
 
+from collections.abc import Callable
+
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -17,6 +19,7 @@ class BaseDataLoader(DataLoader):
         num_workers: processes; 0 loads in the training process.
         device: where batches go next; decides whether host memory is pinned.
         drop_last: leave out a smaller last batch (training with batch norm needs two photos).
+        worker_init_fn: called with the worker's number in each new worker.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class BaseDataLoader(DataLoader):
         num_workers: int,
         device: torch.device,
         drop_last: bool = False,
+        worker_init_fn: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__(
             dataset,
@@ -37,13 +41,9 @@ class BaseDataLoader(DataLoader):
             pin_memory=device.type == "cuda",
             drop_last=drop_last,
             persistent_workers=num_workers > 0,
-            worker_init_fn=_one_thread if num_workers > 0 else None,
+            worker_init_fn=worker_init_fn if num_workers > 0 else None,
         )
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order and augmentations the next pass gives."""
         self.sampler.set_epoch(epoch)
-
-
-def _one_thread(_worker: int) -> None:
-    torch.set_num_threads(1)

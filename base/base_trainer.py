@@ -72,6 +72,10 @@ class BaseTrainer(ABC):
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the validation photos; returns scalars named ``val/…``."""
 
+    @abstractmethod
+    def _on_best(self, epoch: int) -> None:
+        """Called after ``best_epoch.pth`` is written."""
+
     def train(self) -> dict[str, float]:
         """Run the epochs that are left.
 
@@ -142,6 +146,7 @@ class BaseTrainer(ABC):
         save_checkpoint(self.checkpoint_dir / LAST, state)
         if improved:
             save_checkpoint(self.checkpoint_dir / BEST, state)
+            self._on_best(epoch)
         if self.save_period > 1 and epoch % self.save_period == 0:
             save_checkpoint(self.checkpoint_dir / f"epoch_{epoch}.pth", state)
 

@@ -95,9 +95,10 @@ def _describe_arch(arch: dict[str, Any]) -> str:
 
 def random_state() -> dict[str, Any]:
     """The states of all generators that training draws from, as plain values and tensors."""
+    version, internal, gauss = random.getstate()
     algorithm, keys, position, has_gauss, cached = np.random.get_state()
     state = {
-        "python": list(random.getstate()[:1]) + [list(random.getstate()[1]), random.getstate()[2]],
+        "python": [version, list(internal), gauss],
         "numpy": [algorithm, keys.tolist(), int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
     }

@@ -1,23 +1,26 @@
 """The crop cache: every photo cropped once, and read by all epochs, runs and ranks from there.
 
-A cache is a folder named by what its pixels depend on: the photos' bytes, the TRACER weights and the
-crop settings. A changed photo, weight or setting is therefore another cache; photos that another
-cache of the same settings holds are copied, not cropped again.
+A cache is a folder named by what its pixels depend on: the photos' bytes, the TRACER weights and
+the crop settings. A changed photo, weight or setting is therefore another cache; photos that
+another cache of the same settings holds are copied, not cropped again.
 """
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from TRACER.extractor import Extraction, Extractor
+from TRACER.extractor import CropSettings, Extraction, Extractor
+from TRACER.weights import load_tracer
 from utils.devices import available_cores
 from utils.errors import DataError, UserError
 from utils.files import write_atomically, write_json
@@ -30,6 +33,37 @@ FLUSH_EVERY = 256
 """Crops that a crash of the machine may cost; a kill of the process costs no more than a batch."""
 
 logger = logging.getLogger("crops")
+
+
+def extractor_from(tracer: Mapping[str, Any], input_size: int, device: torch.device) -> Extractor:
+    """The extractor that the config section ``tracer`` describes.
+
+    Args:
+        tracer: ``weights`` and ``sha256``; ``crop_size``, ``threshold``, ``margin``,
+            ``background``, ``min_area``, ``keep_aspect``; ``batch_size`` and ``num_workers``.
+        input_size: side of the crop where ``crop_size`` is ``None``, px.
+        device: where the network runs.
+
+    Raises:
+        CheckpointError: the weights can't be had.
+    """
+    settings = CropSettings(
+        size=tracer["crop_size"] or input_size,
+        **{name: tracer[name] for name in _SETTINGS},
+    )
+    network = None
+    if tracer["weights"] is not None:
+        network = load_tracer(tracer["weights"], sha256=tracer["sha256"], device=device)
+    return Extractor(
+        network,
+        settings,
+        device=device,
+        batch_size=tracer["batch_size"],
+        num_workers=tracer["num_workers"],
+    )
+
+
+_SETTINGS = ("threshold", "margin", "background", "min_area", "keep_aspect")
 
 
 @dataclass(frozen=True)

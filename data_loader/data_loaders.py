@@ -11,10 +11,17 @@ import torch
 
 from base.base_data_loader import BaseDataLoader
 from data_loader.corrections import apply_corrections
+from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
-from data_loader.dataset import CropDataset, EpochSampler, PhotoIndex, class_counts, scan_train
+from data_loader.dataset import PhotoIndex, class_counts, scan_train
 from data_loader.split import holdout
-from data_loader.transform import eval_transform, train_transform
+from data_loader.transform import (
+    Augmentation,
+    Transform,
+    eval_transform,
+    start_worker,
+    train_transform,
+)
 from TRACER.extractor import Extractor
 from utils.devices import fit_workers
 from utils.errors import ConfigError
@@ -56,8 +63,8 @@ def setup(
     validation: dict[str, Any],
     augmentation: dict[str, float] | None,
     label_corrections: dict[str, Any] | None = None,
-    seed: int = 42,
-    device: torch.device = torch.device("cpu"),
+    seed: int,
+    device: torch.device,
     progress: bool = True,
 ) -> TrainingData:
     """Build the loaders of a training.
@@ -87,13 +94,12 @@ def setup(
         )
     index = _corrected(scan_train(data_dir), label_corrections)
     train_rows, val_rows = holdout(index, validation["fraction"], seed)
-    photos = [index.path(row) for row in range(len(index))]
-    crops = build_crops(photos, extractor, cache_dir, progress=progress)
+    crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
     train_set = CropDataset(
         crops,
         train_rows,
         index.targets(train_rows),
-        train_transform(augmentation, input_size) if augmentation else eval_transform(input_size),
+        _transform_of_training(augmentation, input_size),
         seed,
     )
     workers = fit_workers(num_workers, device)
@@ -104,6 +110,7 @@ def setup(
         num_workers=workers,
         device=device,
         drop_last=len(train_rows) > batch_size,
+        worker_init_fn=start_worker,
     )
     val = _in_order(
         crops, val_rows, index.targets(val_rows), input_size, batch_size, workers, device
@@ -152,8 +159,19 @@ def _in_order(
     dataset = CropDataset(crops, rows, targets, eval_transform(input_size), seed=0)
     sampler = EpochSampler(len(rows), shuffle=False, seed=0)
     return BaseDataLoader(
-        dataset, sampler, batch_size=batch_size, num_workers=workers, device=device
+        dataset,
+        sampler,
+        batch_size=batch_size,
+        num_workers=workers,
+        device=device,
+        worker_init_fn=start_worker,
     )
+
+
+def _transform_of_training(augmentation: dict[str, float] | None, size: int) -> Transform:
+    if augmentation is None:
+        return eval_transform(size)
+    return train_transform(Augmentation(**augmentation), size)
 
 
 def _corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIndex:

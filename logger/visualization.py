@@ -12,6 +12,24 @@ import numpy as np
 logger = logging.getLogger("logger")
 
 
+def open_writers(config: dict[str, Any], log_dir: Path, run_id: str) -> list["Guarded"]:
+    """The writers that ``config`` switches on.
+
+    Args:
+        config: the whole config; ``trainer.tensorboard`` and ``wandb`` decide.
+        log_dir: of the run.
+        run_id: of the run.
+    """
+    writers: list[Guarded] = []
+    if config["trainer"]["tensorboard"]:
+        writers.append(Guarded(TensorboardWriter(log_dir)))
+    if config["wandb"]:
+        chosen = config["wandb"] if isinstance(config["wandb"], dict) else {}
+        options = {"project": config["name"]} | {k: v for k, v in chosen.items() if v is not None}
+        writers.append(Guarded(WandbWriter(log_dir, run_id, config, **options)))
+    return writers
+
+
 class Writer(Protocol):
     """What the trainer asks of a writer."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from base.base_model import BaseModel
+from model.decode import class_probabilities
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,12 @@ class Predictions:
         logits: head → (N, n) float32 on the CPU.
         targets: head → (N,) int64, empty when the photos carry no labels.
         class_probabilities: (N, 18) float32.
-        head_probabilities: ``mask`` (N, 3), ``gender`` (N, 2), ``age`` (N, 3) float32.
     """
 
     index: np.ndarray
     logits: dict[str, Tensor]
     targets: dict[str, Tensor]
     class_probabilities: np.ndarray
-    head_probabilities: dict[str, np.ndarray]
 
 
 @torch.inference_mode()
@@ -41,10 +40,10 @@ def predict(
         images = batch["image"].to(device, non_blocking=True)
         targets = {name: batch[name] for name in batch if name not in ("image", "index")}
         seen.append({"index": batch["index"], "logits": model(images), "targets": targets})
-    return gather(model, seen)
+    return gather(seen)
 
 
-def gather(model: BaseModel, seen: list[dict[str, Any]]) -> Predictions:
+def gather(seen: list[dict[str, Any]]) -> Predictions:
     """Join the batches' ``index``, ``logits`` and ``targets`` into one ``Predictions``.
 
     Logits stay on the device until here, so that no step waits for a copy.
@@ -63,8 +62,5 @@ def gather(model: BaseModel, seen: list[dict[str, Any]]) -> Predictions:
         index=index[order].numpy(),
         logits=logits,
         targets=targets,
-        class_probabilities=model.class_probabilities(logits).numpy(),
-        head_probabilities={
-            head: values.numpy() for head, values in model.head_probabilities(logits).items()
-        },
+        class_probabilities=class_probabilities(logits).numpy(),
     )

@@ -10,9 +10,13 @@ from tqdm import tqdm
 from base.base_data_loader import BaseDataLoader
 from base.base_model import BaseModel
 from base.base_trainer import BaseTrainer
+from data_loader.labels import HEADS
 from model.metric import compute_metrics
 from trainer.predict import Predictions, gather, predict
+from trainer.results import save_validation
 from utils.errors import UserError
+
+PER_HEAD = [f"{head}_{score}" for head in HEADS for score in ("accuracy", "f1")]
 
 
 class Trainer(BaseTrainer):
@@ -24,7 +28,7 @@ class Trainer(BaseTrainer):
         optimizer: over the model's parameters.
         train_loader: shuffled and augmented.
         val_loader: photos of people that the training never sees.
-        metrics: names from ``model.metric``, besides the per-head ones that are always there.
+        metrics: names from ``model.metric``; those of each head are always measured too.
         device: where the model is.
         options: what ``BaseTrainer`` takes.
     """
@@ -45,7 +49,7 @@ class Trainer(BaseTrainer):
         self.criterion = criterion
         self.train_loader = train_loader
         self.val_loader = val_loader
-        self.metrics = metrics
+        self.metrics = list(dict.fromkeys([*metrics, *PER_HEAD]))
         self.device = device
         self.validation: Predictions | None = None
 
@@ -60,7 +64,7 @@ class Trainer(BaseTrainer):
         photos = sum(len(step["index"]) for step in seen)
         means = (torch.stack(losses).sum(0) / photos).tolist()
         names = ["loss", *(f"{head}_loss" for head in parts)]
-        log = dict(zip(names, means, strict=True)) | self._measure(gather(self.model, seen))
+        log = dict(zip(names, means, strict=True)) | self._measure(gather(seen))
         self._refuse_nan(epoch, log)
         return {f"train/{name}": value for name, value in log.items()}
 
@@ -93,12 +97,14 @@ class Trainer(BaseTrainer):
         log |= self._measure(predictions)
         return {f"val/{name}": value for name, value in log.items()}
 
+    def _on_best(self, epoch: int) -> None:
+        save_validation(self.log_dir / "validation.npz", self.validation)
+
     def _measure(self, predictions: Predictions) -> dict[str, float]:
         return compute_metrics(
             self.metrics,
             predictions.class_probabilities,
             predictions.targets["class"].numpy(),
-            predictions.head_probabilities,
         )
 
     def _progress(self, loader: Iterable, title: str) -> Iterable:

@@ -1,10 +1,13 @@
 """Which processor the work runs on, and how many threads and workers it may use there."""
 
+import logging
 import os
 
 import torch
 
 from utils.errors import ConfigError
+
+logger = logging.getLogger("device")
 
 
 def resolve_device(name: str | None = None) -> torch.device:
@@ -25,6 +28,26 @@ def resolve_device(name: str | None = None) -> torch.device:
             f"device {name!r}: this machine has {found} CUDA GPU(s); use 'auto' or 'cpu'"
         )
     return device
+
+
+def prepare_device(n_gpu: int, name: str | None = None) -> torch.device:
+    """The processor a run uses: ``name`` if given, else by how many GPUs the config asks for.
+
+    Args:
+        n_gpu: 0 for the CPU, 1 for a GPU if there is one.
+        name: what ``--device`` said.
+
+    Raises:
+        ConfigError: more GPUs than there are, or a device that isn't there.
+    """
+    if name is not None:
+        return resolve_device(name)
+    found = torch.cuda.device_count()
+    if n_gpu > max(found, 1):
+        raise ConfigError(f"n_gpu: {n_gpu} asked for, this machine has {found}; set n_gpu={found}")
+    if n_gpu == 1 and found == 0:
+        logger.warning("no GPU found, so this runs on the CPU (n_gpu=0 says so without this line)")
+    return resolve_device("cpu" if n_gpu == 0 or found == 0 else "cuda:0")
 
 
 def available_cores() -> int:

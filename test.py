@@ -1,0 +1,126 @@
+"""Predict photos with one or more trained models and write the submission.
+
+    python test.py --config config.json --resume saved/models/Mask_Base/<run_id>/best_epoch.pth
+    python test.py --resume A.pth B.pth --answers answers.csv     average two models, and score
+    python test.py --resume A.pth --images holiday/ --out holiday.csv      any folder of photos
+
+The config is the one of the checkpoint; -c and --set override it key by key. Beside the CSV
+(ImageID,ans) lie the class probabilities and, with --answers, the scores and pictures.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from parse_config import ConfigParser
+from utils.cli import run_command
+
+if TYPE_CHECKING:
+    import torch
+
+    from data_loader.crops import Crops
+    from trainer.predict import Predictions
+
+
+def main(config: ConfigParser) -> None:
+    """Predict with every checkpoint, average, write and score."""
+    # Heavy imports wait until the command line is known to be right.
+    import numpy as np
+
+    from data_loader.crops import UNREADABLE
+    from data_loader.dataset import read_answers, scan_eval, scan_folder
+    from logger.logger import setup_logging
+    from trainer.results import prediction_pictures, score, score_table
+    from trainer.submission import check_writable, write_probabilities, write_submission
+    from utils.devices import prepare_device
+    from utils.files import write_json
+
+    args = config.args
+    setup_logging(verbosity=config["trainer"]["verbosity"])
+    out = args.out or Path(config["submit_dir"]) / f"{config['name']}_{config.run_id}.csv"
+    check_writable(out)
+    info_dir = config["info_dir"] or Path(config["data_dir"]) / "eval"
+    photos = scan_folder(args.images) if args.images else scan_eval(info_dir)
+    answers = read_answers(args.answers, photos.files) if args.answers else None
+    device = prepare_device(config["n_gpu"], config.device)
+
+    answers_of_members = []
+    for checkpoint in config.resumes:
+        crops, predictions = predict_photos(
+            config.for_checkpoint(checkpoint), checkpoint, photos.paths(), device
+        )
+        answers_of_members.append(predictions.class_probabilities)
+    readable = np.flatnonzero(crops.states != UNREADABLE)
+    probabilities = np.mean(answers_of_members, axis=0)[readable]
+
+    ids = photos.files[readable].tolist()
+    write_submission(out, ids, probabilities.argmax(axis=1))
+    write_probabilities(out.with_suffix(".probabilities.csv"), ids, probabilities)
+    print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
+    if answers is not None:
+        scores = score(probabilities, answers[readable])
+        write_json(out.with_suffix(".metrics.json"), scores)
+        print(f"{score_table(scores)}\nscores: {out.with_suffix('.metrics.json')}")
+        for picture in prediction_pictures(
+            out.with_suffix(""), crops, readable, probabilities, answers[readable]
+        ):
+            print(f"picture: {picture}")
+    skipped = np.flatnonzero(crops.states == UNREADABLE)
+    if len(skipped):
+        print(f"{len(skipped)} photos could not be read and are left out:", file=sys.stderr)
+        print("\n".join(f"  {photos.path(row)}" for row in skipped), file=sys.stderr)
+
+
+def predict_photos(
+    config: ConfigParser, checkpoint: Path, photos: Sequence[Path], device: "torch.device"
+) -> tuple["Crops", "Predictions"]:
+    """The crops of ``photos`` and what one model says of them."""
+    import model.model as module_arch
+    from data_loader.crops import extractor_from
+    from data_loader.data_loaders import prediction_loader
+    from trainer.predict import predict
+    from trainer.restore import restore_model
+
+    arch = config.init_ftn("arch", module_arch)
+    model = restore_model(partial(arch, pretrained=False, checkpoint_path=None), checkpoint, device)
+    loading = config["data_loader"]["args"]
+    loader, crops = prediction_loader(
+        photos,
+        extractor=extractor_from(config["tracer"], loading["input_size"], device),
+        cache_dir=Path(config["tracer"]["cache_dir"]),
+        input_size=loading["input_size"],
+        batch_size=loading["batch_size"],
+        num_workers=loading["num_workers"],
+        device=device,
+        skip_unreadable=config.args.skip_unreadable,
+    )
+    return crops, predict(model, tqdm(loader, "predicting", unit="batch"), device)
+
+
+def parse() -> ConfigParser:
+    """The command line, checked and merged with the checkpoint's config."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "-r", "--resume", nargs="+", required=True, metavar="CHECKPOINT",
+        help="trained model; several are averaged",
+    )  # fmt: skip
+    parser.add_argument("--images", type=Path, metavar="DIR", help="predict this folder of photos")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the CSV to write")
+    parser.add_argument(
+        "--answers", type=Path, metavar="FILE", help="true classes (ImageID,ans) to score against"
+    )
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out photos that can't be read"
+    )
+    return ConfigParser.from_args(parser)
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(parse()), debug="--debug" in sys.argv)

@@ -1,0 +1,132 @@
+"""What is left of a training or a test to look at: scores as a table, pictures, a summary."""
+
+from pathlib import Path
+
+import numpy as np
+
+from data_loader.crops import Crops
+from data_loader.labels import AGE_GROUPS, GENDERS, MASKS, class_name, decode_class
+from logger.pictures import (
+    GREEN,
+    INK,
+    RED,
+    confusion_picture,
+    contact_sheet,
+    learning_curves,
+    save_picture,
+)
+from model.metric import compute_metrics, confusion_matrices
+from trainer.predict import Predictions
+from utils.files import write_atomically
+
+SCORES = {
+    "macro_f1": ("f1", "macro-F1 (18 classes)"),
+    "accuracy": ("accuracy", "accuracy (18 classes)"),
+    "mask_accuracy": ("mask_accuracy", "mask accuracy"),
+    "gender_accuracy": ("gender_accuracy", "gender accuracy"),
+    "age_accuracy": ("age_accuracy", "age accuracy (3 groups)"),
+    "mask_f1": ("mask_f1", "mask macro-F1"),
+    "gender_f1": ("gender_f1", "gender macro-F1"),
+    "age_f1": ("age_f1", "age macro-F1 (3 groups)"),
+}
+"""Key in ``<stem>.metrics.json`` → (name in ``model.metric``, words)."""
+
+
+def score(class_probabilities: np.ndarray, answers: np.ndarray) -> dict[str, float]:
+    """Judge predictions (N, 18) against true classes (N,); the keys of ``SCORES`` and ``n``."""
+    found = compute_metrics([name for name, _ in SCORES.values()], class_probabilities, answers)
+    return {"n": len(answers)} | {key: found[name] for key, (name, _) in SCORES.items()}
+
+
+def score_table(scores: dict[str, float]) -> str:
+    """The scores as lines of text."""
+    lines = [f"  {words:24} {scores[key]:.4f}" for key, (_, words) in SCORES.items()]
+    return "\n".join([f"scores on {scores['n']} photos", *lines])
+
+
+def training_pictures(
+    log_dir: Path,
+    history: list[dict[str, float]],
+    best_epoch: int | None,
+    crops: Crops,
+    val_rows: np.ndarray,
+) -> list[Path]:
+    """Draw a finished training from its log folder; returns the files written.
+
+    Args:
+        log_dir: holds ``validation.npz`` of the best epoch.
+        history: the log of every epoch.
+        best_epoch: by the monitor.
+        crops: of all photos.
+        val_rows: (V,) which of them validated.
+    """
+    files = [log_dir / "learning_curves.png"]
+    save_picture(files[0], learning_curves(history, best_epoch))
+    with np.load(log_dir / "validation.npz") as saved:
+        probabilities, answers = saved["class_probabilities"], saved["classes"]
+    stem = log_dir / "validation"
+    return files + prediction_pictures(stem, crops, val_rows, probabilities, answers)
+
+
+def prediction_pictures(
+    stem: Path, crops: Crops, rows: np.ndarray, probabilities: np.ndarray, answers: np.ndarray
+) -> list[Path]:
+    """``<stem>.confusion.png`` and ``<stem>.mistakes.png``; returns the files.
+
+    Args:
+        stem: path without ending.
+        crops: of all photos.
+        rows: (N,) which of them were predicted.
+        probabilities: (N, 18).
+        answers: (N,) true classes.
+    """
+    names = [class_name(cls) for cls in range(probabilities.shape[1])]
+    matrix = confusion_matrices(probabilities, answers)["class"]
+    confusion, mistakes = (stem.with_name(f"{stem.name}.{part}.png") for part in _PARTS)
+    save_picture(confusion, confusion_picture(matrix, names, "18 classes"))
+    save_picture(mistakes, mistakes_sheet(crops, rows, probabilities, answers))
+    return [confusion, mistakes]
+
+
+_PARTS = ("confusion", "mistakes")
+
+
+def mistakes_sheet(
+    crops: Crops,
+    rows: np.ndarray,
+    probabilities: np.ndarray,
+    answers: np.ndarray,
+    limit: int = 24,
+) -> np.ndarray:
+    """The surest wrong answers, then the least sure right ones, as a contact sheet (uint8 RGB)."""
+    predicted = probabilities.argmax(1)
+    sureness = probabilities.max(1)
+    wrong = predicted != answers
+    order = np.lexsort((np.where(wrong, -sureness, sureness), ~wrong))[:limit]
+    captions = [
+        _caption(int(predicted[place]), int(answers[place]), float(sureness[place]))
+        for place in order
+    ]
+    return contact_sheet([crops[rows[place]] for place in order], captions)
+
+
+def _caption(predicted: int, answer: int, sureness: float) -> list[tuple[str, tuple]]:
+    right = predicted == answer
+    lines = [(f"{_short(predicted)} {sureness:.0%}", GREEN if right else RED)]
+    return lines if right else [*lines, (f"is {_short(answer)}", INK)]
+
+
+def _short(cls: int) -> str:
+    mask, gender, age = decode_class(cls)
+    return f"{MASKS[mask]}, {GENDERS[gender][0]}, {AGE_GROUPS[age]}"
+
+
+def save_validation(path: Path, predictions: Predictions) -> None:
+    """Keep the best epoch's validation answers: ``index``, ``classes``, ``class_probabilities``."""
+    with write_atomically(path, "wb") as file:
+        np.savez(
+            file,
+            index=predictions.index,
+            classes=predictions.targets["class"].numpy(),
+            class_probabilities=predictions.class_probabilities,
+        )

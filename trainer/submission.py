@@ -1,0 +1,48 @@
+"""The files that test.py leaves: the submission, the probabilities, the scores."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.files import write_atomically
+
+
+def check_writable(path: Path) -> None:
+    """Find out before the work whether ``path`` can be written after it.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path.parent}: cannot be made ({error.strerror or error})") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path}: cannot be written; name another file with --out")
+
+
+def write_submission(path: Path, ids: Sequence[str], classes: np.ndarray) -> None:
+    """Write ``ImageID,ans``, a row a photo in the order of ``ids``.
+
+    Args:
+        path: of the CSV.
+        ids: N ImageIDs.
+        classes: (N,) 0..17.
+    """
+    with write_atomically(path) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["ImageID", "ans"])
+        rows.writerows(zip(ids, classes.tolist(), strict=True))
+
+
+def write_probabilities(path: Path, ids: Sequence[str], probabilities: np.ndarray) -> None:
+    """Write ``ImageID,p0,…,p17``; ``probabilities`` is (N, 18), with 6 decimals in the file."""
+    with write_atomically(path) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["ImageID", *(f"p{cls}" for cls in range(probabilities.shape[1]))])
+        for name, row in zip(ids, probabilities, strict=True):
+            rows.writerow([name, *(f"{value:.6f}" for value in row)])
