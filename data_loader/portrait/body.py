@@ -1,0 +1,178 @@
+"""Shoulders and clothes, in the units of ``head``, upright (the body does not tilt)."""
+
+import numpy as np
+
+from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, mix
+from data_loader.portrait.head import draw_neck, shade
+from data_loader.portrait.traits import Person
+
+BOTTOM = 14.0
+"""How far down the body is drawn; every picture ends above that."""
+
+NECKLINES = {
+    "tee": [(-0.5, 1.5), (-0.3, 1.66), (0, 1.72), (0.3, 1.66), (0.5, 1.5)],
+    "sweater": [(-0.5, 1.48), (-0.3, 1.62), (0, 1.68), (0.3, 1.62), (0.5, 1.48)],
+    "hoodie": [(-0.5, 1.5), (-0.3, 1.68), (0, 1.78), (0.3, 1.68), (0.5, 1.5)],
+    "vneck": [(-0.52, 1.48), (-0.36, 1.66), (0, 2.14), (0.36, 1.66), (0.52, 1.48)],
+    "wide": [(-0.85, 1.6), (-0.62, 1.86), (0, 2.02), (0.62, 1.86), (0.85, 1.6)],
+    "blouse": [(-0.42, 1.42), (-0.28, 1.64), (0, 2.0), (0.28, 1.64), (0.42, 1.42)],
+    "shirt": [(-0.4, 1.4), (-0.24, 1.55), (0, 1.76), (0.24, 1.55), (0.4, 1.4)],
+    "suit": [(-0.4, 1.4), (-0.24, 1.5), (0, 1.62), (0.24, 1.5), (0.4, 1.4)],
+    "turtleneck": [(-0.4, 1.2), (-0.2, 1.25), (0, 1.26), (0.2, 1.25), (0.4, 1.2)],
+}
+
+
+def draw_body(canvas: Canvas, body: Frame, head: Frame, person: Person) -> None:
+    """Clothes, the neck in them, and what lies over it: collar, lapels, roll neck."""
+    kind, colour = person.clothes, person.clothes_colour
+    if kind == "hoodie":
+        _hood(canvas, body, person)
+    with canvas.shape(body(_torso(person)), colour) as cloth:
+        _shade_torso(cloth, body, person)
+        _pattern(cloth, body, person)
+        _folds(cloth, body, person)
+    neckline = curve(NECKLINES[kind], False)
+    draw_neck(canvas, body, head, person, neckline)
+    if kind in ("tee", "sweater", "vneck", "hoodie"):
+        _trim(canvas, body, neckline, colour)
+    elif kind in ("shirt", "blouse"):
+        _placket(canvas, body, person)
+        _collar(canvas, body, tint_cloth(colour))
+    elif kind == "suit":
+        _suit(canvas, body, person)
+    elif kind == "turtleneck":
+        _roll_neck(canvas, body, person)
+
+
+def tint_cloth(colour) -> np.ndarray:
+    """The colour where light falls on cloth."""
+    return mix(colour, (255, 255, 255), 0.12)
+
+
+def _torso(person: Person) -> np.ndarray:
+    neck, wide = person.neck, person.shoulders
+    slope = 0.1 * (1.76 - wide)
+    right = [(neck * 0.9, 1.36), (neck * 1.5, 1.47), (0.62 * wide, 1.62 + slope),
+             (0.88 * wide, 1.76 + slope), (1.02 * wide, 2.05), (1.1 * wide, 2.7), (1.12 * wide, 3.6)]  # fmt: skip
+    half = np.concatenate([curve(right, False), [(1.16 * wide, BOTTOM)]])
+    return np.concatenate([half, half[::-1] * (-1, 1)])
+
+
+def _shade_torso(cloth: Shape, body: Frame, person: Person) -> None:
+    colour, scale, light = person.clothes_colour, body.scale, person.light
+    dark = cloth_shadow(colour)
+    cloth.rim((0.2 * light * scale, 0.16 * scale), 0.2 * scale, dark, 0.55)
+    cloth.glow(body.at(0.8 * light, 1.9), (0.4 * scale, 0.2 * scale), tint_cloth(colour), 0.7)
+    cloth.slope(body.at(0, 1.9), body.at(0, 3.4), dark, 0.45)
+    cloth.glow(body.at(0, 1.5), (0.55 * scale, 0.22 * scale), dark, 0.55)
+
+
+def cloth_shadow(colour) -> np.ndarray:
+    """The colour where cloth lies in shade."""
+    return np.asarray(colour, np.float32) * (0.62, 0.6, 0.66)
+
+
+def _pattern(cloth: Shape, body: Frame, person: Person) -> None:
+    """Stripes or checks for one in three."""
+    choice, scale = person.details % 9, body.scale
+    second = mix(person.clothes_colour, person.second_colour, 0.5)
+    if person.clothes in ("tee", "sweater") and choice < 3:
+        for y in np.arange(1.75, 3.4, 0.24):
+            band = curve([(-2.2, y + 0.12), (-1, y), (0, y + 0.05), (1, y), (2.2, y + 0.12)], False)
+            cloth.line(body(band), second, 0.09 * scale)
+    elif person.clothes in ("shirt", "blouse") and choice < 3:
+        columns = [body([(x, 1.3), (x * 1.04, 3.6)]) for x in np.arange(-2, 2.01, 0.16)]
+        cloth.lines(columns, mix(person.clothes_colour, second, 0.6))
+        if choice == 0:
+            rows = [body([(-2.2, y), (2.2, y)]) for y in np.arange(1.4, 3.6, 0.16)]
+            cloth.lines(rows, mix(person.clothes_colour, second, 0.6))
+
+
+def _folds(cloth: Shape, body: Frame, person: Person) -> None:
+    colour, wide, scale = person.clothes_colour, person.shoulders, body.scale
+    line = mix(colour, cloth_shadow(colour), 0.7)
+    for side in (-1, 1):
+        sleeve = [(side * 0.76 * wide, 2.06), (side * 0.74 * wide, 2.5), (side * 0.78 * wide, 3.4)]
+        cloth.line(body(curve(sleeve, False)), line, 0.02 * scale)
+        pull = [(side * 0.72 * wide, 2.1), (side * 0.56 * wide, 2.24), (side * 0.45 * wide, 2.28)]
+        cloth.line(body(curve(pull, False)), line, 0.014 * scale)
+
+
+def _trim(canvas: Canvas, body: Frame, neckline: np.ndarray, colour) -> None:
+    wide = 0.085
+    inner = neckline * (0.98, 1)
+    outer = neckline * (1.06, 1) + (0, wide)
+    band = np.concatenate([inner - (0, 0.015), outer[::-1]])
+    canvas.fill(body(band), cloth_shadow(colour) * 1.18)
+    canvas.line(body(outer), cloth_shadow(colour), 0.014 * body.scale)
+
+
+def _placket(canvas: Canvas, body: Frame, person: Person) -> None:
+    shadow = cloth_shadow(person.clothes_colour)
+    top = NECKLINES[person.clothes][2][1]
+    canvas.line(
+        body([(0.06, top + 0.1), (0.07, 3.6)]), mix(person.clothes_colour, shadow, 0.7), 1.4
+    )
+    for y in np.arange(top + 0.25, 3.4, 0.36):
+        point = body.at(0, y)
+        reach = 0.026 * body.scale
+        canvas.fill(Frame(point[0], point[1], reach)(_BUTTON), mix(shadow, (255, 255, 255), 0.25))
+
+
+def _collar(canvas: Canvas, body: Frame, colour) -> None:
+    for side in (-1, 1):
+        flap = np.float32([(0.4, 1.2), (0.2, 1.5), (0.02, 1.76), (0.26, 1.98), (0.46, 1.62),
+                           (0.52, 1.36)]) * (side, 1)  # fmt: skip
+        with canvas.shape(body(curve(flap, steps=5)), colour) as shape:
+            shape.slope(
+                body.at(side * 0.4, 1.9), body.at(side * 0.35, 1.2), cloth_shadow(colour), 0.6
+            )
+        edge = curve(flap[1:5], False, 5)
+        canvas.line(body(edge), mix(colour, cloth_shadow(colour), 0.8), 0.014 * body.scale)
+
+
+def _suit(canvas: Canvas, body: Frame, person: Person) -> None:
+    shirt = np.float32((238, 238, 236))
+    front = [(-0.4, 1.42), (0.4, 1.42), (0.44, 1.6), (0.0, 3.2), (-0.44, 1.6)]
+    with canvas.shape(body(np.float32(front)), shirt) as shape:
+        shape.slope(body.at(0, 1.8), body.at(0, 1.4), shirt * 0.78, 0.7)
+    if person.details % 3:
+        tie = [(-0.09, 1.66), (0.09, 1.66), (0.07, 1.82), (0.17, 3.2), (-0.17, 3.2), (-0.07, 1.82)]
+        canvas.fill(body(np.float32(tie)), person.second_colour * 0.8)
+        canvas.line(body([(-0.07, 1.82), (0.07, 1.82)]), person.second_colour * 0.5, 1.5)
+    throat = curve([(-0.3, 1.4), (-0.14, 1.54), (0, 1.62), (0.14, 1.54), (0.3, 1.4)], False)
+    canvas.fill(body(throat), shade(person.skin, 0.45))
+    colour = person.clothes_colour * 0.86
+    for side in (-1, 1):
+        lapel = np.float32([(0.42, 1.36), (0.36, 1.8), (0.02, 2.75), (0.5, 2.3), (0.66, 2.02),
+                            (0.54, 1.98), (0.7, 1.86), (0.56, 1.5)]) * (side, 1)  # fmt: skip
+        with canvas.shape(body(lapel), colour) as shape:
+            shape.slope(body.at(side * 0.6, 2), body.at(0, 2), cloth_shadow(colour), 0.5)
+        canvas.line(body(lapel[[0, 1, 2, 3, 4, 5, 6]]), cloth_shadow(colour), 0.014 * body.scale)
+        flap = np.float32([(0.36, 1.28), (0.16, 1.52), (0.03, 1.66), (0.22, 1.86), (0.44, 1.56)])
+        canvas.fill(body(flap * (side, 1)), shirt * (1.0 if side * person.light > 0 else 0.92))
+        canvas.line(body(flap[1:] * (side, 1)), shirt * 0.72, 0.012 * body.scale)
+
+
+def _roll_neck(canvas: Canvas, body: Frame, person: Person) -> None:
+    neck, colour, scale = person.neck, person.clothes_colour, body.scale
+    knots = [(-neck * 1.08, 1.16), (0, 1.24), (neck * 1.08, 1.16), (neck * 1.2, 1.4),
+             (neck * 1.42, 1.56), (0, 1.7), (-neck * 1.42, 1.56), (-neck * 1.2, 1.4)]  # fmt: skip
+    with canvas.shape(body(curve(knots)), colour) as roll:
+        dark = cloth_shadow(colour)
+        roll.rim((0.1 * person.light * scale, 0.08 * scale), 0.08 * scale, dark, 0.7)
+        roll.glow(body.at(0, 1.15), (0.4 * scale, 0.1 * scale), dark, 0.7)
+        ribs = [body([(x * neck, 1.1), (x * neck * 1.25, 1.7)]) for x in np.linspace(-1, 1, 13)]
+        roll.lines(ribs, mix(colour, dark, 0.35))
+
+
+def _hood(canvas: Canvas, body: Frame, person: Person) -> None:
+    colour = person.clothes_colour * 0.8
+    knots = [(-0.95, 1.75), (-0.9, 1.3), (-0.55, 1.05), (0, 1.0), (0.55, 1.05), (0.9, 1.3),
+             (0.95, 1.75), (0, 1.95)]  # fmt: skip
+    with canvas.shape(body(curve(knots)), colour) as hood:
+        hood.rim((0.1 * person.light * body.scale, 0.1 * body.scale), 0.12 * body.scale,
+                 cloth_shadow(colour), 0.6)  # fmt: skip
+
+
+_BUTTON = np.stack([np.cos(np.linspace(0, 6.28, 9)), np.sin(np.linspace(0, 6.28, 9))], 1)

@@ -1,0 +1,236 @@
+"""The drawing surface: filled outlines with soft shading inside, and the person's silhouette.
+
+Coordinates are pixels, x to the right and y down. Colours are (3,) RGB in 0..255.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+Points = np.ndarray
+Colour = Sequence[float] | np.ndarray
+
+SOFT = 4
+"""Soft shading is computed on a grid this many times coarser than the picture: it has no detail
+finer than that, and it costs a sixteenth."""
+SHIFT = 4
+"""Binary places that OpenCV keeps of a coordinate, for edges between pixels."""
+
+
+class Frame(NamedTuple):
+    """A similarity that carries a drawing's own units to pixels."""
+
+    x: float
+    y: float
+    scale: float
+    angle: float = 0.0
+
+    def __call__(self, points) -> Points:
+        """(N, 2) in drawing units to (N, 2) float32 in pixels."""
+        points = np.asarray(points, np.float32)
+        cos, sin = np.cos(self.angle) * self.scale, np.sin(self.angle) * self.scale
+        turn = np.array([[cos, sin], [-sin, cos]], np.float32)
+        return points @ turn + np.array([self.x, self.y], np.float32)
+
+    def at(self, x: float, y: float) -> Points:
+        """One point as (2,) pixels."""
+        return self([(x, y)])[0]
+
+
+class Canvas:
+    """A picture and, beside it, which of its pixels belong to the person.
+
+    ``image``: (H, W, 3) uint8 RGB; ``person``: (H, W) uint8, the covered share of each pixel.
+    """
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+        self.person = np.zeros(image.shape[:2], np.uint8)
+
+    def shape(self, outline: Points, colour: Colour) -> "Shape":
+        """A filled outline to shade; it is put on the picture when its ``with`` block ends."""
+        return Shape(self, outline, colour)
+
+    def fill(self, outline: Points, colour: Colour) -> None:
+        """A filled outline of one flat colour; the quick way for small parts."""
+        points = [_fixed(outline)]
+        cv2.fillPoly(self.image, points, _scalar(colour), cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(self.person, points, 255, cv2.LINE_AA, SHIFT)
+
+    def line(self, points: Points, colour: Colour, width: float) -> None:
+        """An open line, at least one pixel wide."""
+        args = ([_fixed(points)], False)
+        thick = max(1, round(width))
+        cv2.polylines(self.image, *args, _scalar(colour), thick, cv2.LINE_AA, SHIFT)
+        cv2.polylines(self.person, *args, 255, thick, cv2.LINE_AA, SHIFT)
+
+
+class Shape:
+    """One filled outline of a canvas: soft shading first, crisp detail after it, both clipped."""
+
+    def __init__(self, canvas: Canvas, outline: Points, colour: Colour) -> None:
+        self._canvas = canvas
+        height, width = canvas.image.shape[:2]
+        low = np.floor(outline.min(0)).astype(int) - 1
+        high = np.ceil(outline.max(0)).astype(int) + 2
+        self._left, self._top = np.clip(low, 0, (width - 1, height - 1)).tolist()
+        right, bottom = np.clip(high, (self._left + 1, self._top + 1), (width, height)).tolist()
+        self._size = (right - self._left, bottom - self._top)
+        self._outline = outline
+        self._window = np.s_[self._top : bottom, self._left : right]
+        self._mask = np.zeros(self._size[::-1], np.uint8)
+        cv2.fillPoly(self._mask, [self._local(outline)], 255, cv2.LINE_AA, SHIFT)
+        grid = (-(-self._size[1] // SOFT), -(-self._size[0] // SOFT))
+        self._xs = self._left + (np.arange(grid[1], dtype=np.float32) + 0.5) * SOFT
+        self._ys = self._top + (np.arange(grid[0], dtype=np.float32)[:, None] + 0.5) * SOFT
+        self._soft = np.empty((*grid, 3), np.float32)
+        self._soft[:] = np.asarray(colour, np.float32)
+        self._crisp: np.ndarray | None = None
+
+    def __enter__(self) -> "Shape":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self._put()
+
+    def glow(self, centre: Points, radii, colour: Colour, strength: float, angle: float = 0.0):
+        """Blend in a soft elliptic spot: ``radii`` (2,) are its standard deviations in pixels."""
+        dx, dy = self._xs - centre[0], self._ys - centre[1]
+        if angle:
+            cos, sin = np.cos(angle), np.sin(angle)
+            dx, dy = dx * cos + dy * sin, dy * cos - dx * sin
+        weight = np.exp(-0.5 * ((dx / radii[0]) ** 2 + (dy / radii[1]) ** 2)) * strength
+        self._mix(weight, colour)
+
+    def slope(self, start: Points, end: Points, colour: Colour, strength: float) -> None:
+        """Blend in a colour that grows from nothing at ``start`` to ``strength`` at ``end``."""
+        axis = np.asarray(end, np.float32) - start
+        along = (self._xs - start[0]) * axis[0] + (self._ys - start[1]) * axis[1]
+        weight = np.clip(along / max(float(axis @ axis), 1e-6), 0, 1)
+        self._mix(weight * weight * (3 - 2 * weight) * strength, colour)
+
+    def rim(self, offset, blur: float, colour: Colour, strength: float) -> None:
+        """Shade the side of the shape that ``offset`` (2,) points away from, as round things are.
+
+        The shade is the shape without a blurred copy of itself, moved by ``offset`` pixels.
+        """
+        grid = self._soft.shape[1::-1]
+        small = np.zeros(grid[::-1], np.uint8)
+        local = (self._outline - (self._left, self._top)) / SOFT
+        moved = local + np.asarray(offset, np.float32) / SOFT
+        cv2.fillPoly(small, [_fixed(moved)], 255, cv2.LINE_AA, SHIFT)
+        sigma = max(blur / SOFT, 0.5)
+        border = cv2.BORDER_REPLICATE
+        small = cv2.GaussianBlur(small, (0, 0), sigma, borderType=border)
+        self._mix((255.0 - small.astype(np.float32)) * (strength / 255), colour)
+
+    def patch(self, outline: Points, blur: float, colour: Colour, strength: float) -> None:
+        """Blend in a blurred outline, such as the shadow of a chin on a neck."""
+        small = np.zeros(self._soft.shape[:2], np.uint8)
+        local = (np.asarray(outline, np.float32) - (self._left, self._top)) / SOFT
+        cv2.fillPoly(small, [_fixed(local)], 255, cv2.LINE_AA, SHIFT)
+        small = cv2.GaussianBlur(small, (0, 0), max(blur / SOFT, 0.5))
+        self._mix(small.astype(np.float32) * (strength / 255), colour)
+
+    def line(self, points: Points, colour: Colour, width: float = 1.0) -> None:
+        """A crisp open line inside the shape."""
+        thick = max(1, round(width))
+        cv2.polylines(
+            self._detail(), [self._local(points)], False, _scalar(colour), thick, cv2.LINE_AA, SHIFT
+        )
+
+    def lines(self, many: Sequence[Points], colour: Colour, width: float = 1.0) -> None:
+        """Several crisp lines of one colour."""
+        local = [self._local(points) for points in many]
+        thick = max(1, round(width))
+        cv2.polylines(self._detail(), local, False, _scalar(colour), thick, cv2.LINE_AA, SHIFT)
+
+    def fill(self, outline: Points, colour: Colour) -> None:
+        """A crisp filled outline inside the shape."""
+        cv2.fillPoly(self._detail(), [self._local(outline)], _scalar(colour), cv2.LINE_AA, SHIFT)
+
+    def dot(self, centre: Points, radius: float, colour: Colour) -> None:
+        """A crisp disc inside the shape; ``radius`` in pixels."""
+        x, y = ((np.asarray(centre) - (self._left, self._top)) * 2**SHIFT).astype(int).tolist()
+        reach = max(1, round(radius * 2**SHIFT))
+        cv2.circle(self._detail(), (x, y), reach, _scalar(colour), -1, cv2.LINE_AA, SHIFT)
+
+    def _mix(self, weight: np.ndarray, colour: Colour) -> None:
+        self._soft += weight[..., None] * (np.asarray(colour, np.float32) - self._soft)
+
+    def _detail(self) -> np.ndarray:
+        if self._crisp is None:
+            small = np.clip(self._soft, 0, 255).astype(np.uint8)
+            full = (small.shape[1] * SOFT, small.shape[0] * SOFT)
+            large = cv2.resize(small, full, interpolation=cv2.INTER_LINEAR)
+            self._crisp = np.ascontiguousarray(large[: self._size[1], : self._size[0]])
+        return self._crisp
+
+    def _put(self) -> None:
+        blend(self._canvas.image[self._window], self._detail(), self._mask)
+        person = self._canvas.person[self._window]
+        cv2.max(person, self._mask, dst=person)
+
+    def _local(self, points: Points) -> np.ndarray:
+        return _fixed(np.asarray(points, np.float32) - (self._left, self._top))
+
+
+def blend(image: np.ndarray, paint: np.ndarray, mask: np.ndarray) -> None:
+    """Lay ``paint`` over ``image`` in place. All (h, w[, 3]) uint8; ``mask`` 255 is opaque."""
+    weight = cv2.merge([mask, mask, mask])
+    over = cv2.multiply(paint, weight, scale=1 / 255)
+    under = cv2.multiply(image, cv2.bitwise_not(weight), scale=1 / 255)
+    cv2.add(over, under, dst=image)
+
+
+def curve(knots, closed: bool = True, steps: int = 8) -> Points:
+    """A smooth line through the knots (a Catmull-Rom spline): (N, 2) to about (N * steps, 2)."""
+    knots = np.asarray(knots, np.float32)
+    if closed:
+        padded = np.concatenate([knots[-1:], knots, knots[:2]])
+    else:
+        padded = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
+    windows = np.stack([padded[i : len(padded) - 3 + i] for i in range(4)], 1)
+    points = np.einsum("sk,nkd->nsd", _basis(steps), windows).reshape(-1, 2)
+    return points if closed else np.concatenate([points, knots[-1:]])
+
+
+def ellipse(x: float, y: float, rx: float, ry: float, steps: int = 28) -> Points:
+    """An ellipse as a (steps, 2) outline."""
+    turn = np.linspace(0, 2 * np.pi, steps, endpoint=False, dtype=np.float32)
+    return np.stack([x + rx * np.cos(turn), y + ry * np.sin(turn)], 1)
+
+
+def mirrored(right) -> np.ndarray:
+    """Knots of the right half, top to bottom, to the closed symmetric outline."""
+    right = np.asarray(right, np.float32)
+    left = right[::-1] * (-1, 1)
+    return np.concatenate([right, left[np.abs(left[:, 0]) > 1e-6]])
+
+
+def mix(first: Colour, second: Colour, share: float) -> np.ndarray:
+    """The colour ``share`` of the way from the first to the second."""
+    first = np.asarray(first, np.float32)
+    return first + (np.asarray(second, np.float32) - first) * share
+
+
+def _basis(steps: int) -> np.ndarray:
+    if steps not in _BASES:
+        t = np.linspace(0, 1, steps, endpoint=False)[:, None] ** np.arange(4)
+        spline = [[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]]
+        _BASES[steps] = (t @ np.array(spline) / 2).astype(np.float32)
+    return _BASES[steps]
+
+
+_BASES: dict[int, np.ndarray] = {}
+
+
+def _fixed(points: Points) -> np.ndarray:
+    return np.rint(np.asarray(points) * 2**SHIFT).astype(np.int32)
+
+
+def _scalar(colour: Colour) -> tuple[float, ...]:
+    return tuple(float(min(max(channel, 0), 255)) for channel in colour)

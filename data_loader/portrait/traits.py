@@ -1,0 +1,227 @@
+"""Who is drawn: everything about a person that stays the same from one photo to the next.
+
+Gender and age act on many traits at once, each with its own scatter, so that no single trait (and
+no pixel or colour) gives them away, while together they do, with a mask on as well.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_loader.portrait.canvas import mix
+
+SKINS = np.array(
+    [
+        (252, 226, 205), (247, 213, 187), (241, 202, 170), (232, 188, 152), (221, 172, 133),
+        (203, 150, 112), (176, 122, 86), (145, 97, 68), (114, 75, 54),
+    ],
+    np.float32,
+)  # fmt: skip
+SKIN_SHARES = (0.14, 0.2, 0.2, 0.14, 0.1, 0.08, 0.06, 0.05, 0.03)
+HAIRS = np.array(
+    [
+        (28, 25, 28), (43, 33, 32), (62, 43, 35), (88, 58, 42), (122, 82, 54), (120, 56, 36),
+        (168, 124, 78), (205, 166, 108),
+    ],
+    np.float32,
+)  # fmt: skip
+HAIR_SHARES = (0.26, 0.23, 0.19, 0.13, 0.07, 0.05, 0.04, 0.03)
+DYES = np.array([(150, 62, 74), (86, 74, 128), (196, 142, 120), (70, 92, 116)], np.float32)
+IRISES = np.array([(62, 40, 28), (84, 54, 34), (104, 74, 44), (86, 96, 70), (82, 108, 128)])
+IRIS_SHARES = (0.42, 0.28, 0.15, 0.08, 0.07)
+
+MALE_STYLES = {
+    "short": 0.26, "side": 0.22, "quiff": 0.16, "crop": 0.14, "curly": 0.1, "fringe": 0.08,
+    "bob": 0.03, "long": 0.01,
+}  # fmt: skip
+FEMALE_STYLES = {
+    "long": 0.3, "bob": 0.2, "wavy": 0.2, "bun": 0.1, "ponytail": 0.1, "pixie": 0.06, "curls": 0.04,
+}  # fmt: skip
+MALE_CLOTHES = {
+    "tee": 3,
+    "shirt": 4,
+    "suit": 3,
+    "hoodie": 2,
+    "sweater": 2,
+    "turtleneck": 1,
+    "vneck": 1,
+}
+FEMALE_CLOTHES = {
+    "wide": 4, "vneck": 3, "blouse": 4, "tee": 2, "sweater": 2, "turtleneck": 2, "hoodie": 1, "suit": 1,
+}  # fmt: skip
+CLOTHES_COLOURS = np.array(
+    [
+        (232, 232, 228), (44, 52, 70), (70, 98, 138), (142, 168, 190), (54, 58, 62), (176, 74, 70),
+        (208, 134, 110), (214, 178, 112), (96, 128, 104), (148, 164, 132), (128, 92, 130),
+        (206, 164, 176), (92, 76, 70), (182, 160, 140), (44, 98, 104), (234, 220, 196),
+    ],
+    np.float32,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Person:
+    """One drawn person. Lengths are in half face heights; shares and strengths in 0..1."""
+
+    skin: np.ndarray
+    hair: np.ndarray
+    grey: float
+    style: str
+    volume: float
+    part: float
+    recede: float
+    brow_colour: np.ndarray
+    brow_width: float
+    brow_arch: float
+    face_width: float
+    jaw: float
+    chin: float
+    cheek: float
+    eye_size: float
+    eye_tilt: float
+    eye_gap: float
+    eye_open: float
+    iris: np.ndarray
+    lashes: float
+    makeup: float
+    nose_width: float
+    lip_fullness: float
+    lip_colour: np.ndarray
+    blush: float
+    neck: float
+    shoulders: float
+    adams_apple: float
+    stubble: float
+    beard: float
+    earrings: bool
+    forehead_lines: float
+    crows_feet: float
+    eye_bags: float
+    folds: float
+    neck_lines: float
+    droop: float
+    spots: tuple[tuple[float, float, float], ...]
+    glasses: str | None
+    glasses_colour: np.ndarray
+    clothes: str
+    clothes_colour: np.ndarray
+    second_colour: np.ndarray
+    light: float
+    details: int
+
+
+def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
+    """A person of this gender (0 male, 1 female) and age in years, the rest left to chance."""
+    male = 1.0 - gender
+    years = _apparent_age(age, rng)
+    skin = _skin(years, rng)
+    hair, grey = _hair_colour(age, years, rng)
+    styles = FEMALE_STYLES if gender else MALE_STYLES
+    return Person(
+        skin=skin,
+        hair=hair,
+        grey=grey,
+        style=_choose(styles, rng),
+        volume=float(rng.uniform(0.5, 1.1) * (1.1 - 0.45 * years)),
+        part=float(rng.choice([-1, 1]) * rng.uniform(0, 0.45)),
+        recede=float(np.clip(rng.normal((0.15 + 0.85 * male) * (years - 0.15), 0.1), 0, 1)),
+        brow_colour=mix(mix(hair, (40, 30, 28), 0.35), skin, 0.12),
+        brow_width=_around(0.048 + 0.034 * male, 0.006, rng),
+        brow_arch=_around(0.07 - 0.045 * male, 0.015, rng),
+        face_width=_around(0.715 + 0.035 * male, 0.018, rng),
+        jaw=_around(0.42 + 0.4 * male, 0.1, rng) + 0.1 * years,
+        chin=_around(0.3 + 0.45 * male, 0.12, rng),
+        cheek=_around(0.75 - 0.5 * years - 0.15 * male, 0.1, rng),
+        eye_size=_around(1.2 - 0.22 * years - 0.12 * male, 0.035, rng),
+        eye_tilt=_around(0.1 - 0.12 * years, 0.07, rng),
+        eye_gap=_around(0.335, 0.012, rng),
+        eye_open=_around(1.08 - 0.34 * years - 0.06 * male, 0.05, rng),
+        iris=IRISES[rng.choice(len(IRISES), p=IRIS_SHARES)].astype(np.float32),
+        lashes=float(np.clip(rng.normal(0.95 - 0.8 * male - 0.25 * years, 0.13), 0, 1)),
+        makeup=float(np.clip(rng.normal(0.6 - 0.9 * male, 0.25), 0, 1)),
+        nose_width=_around(0.15 + 0.03 * male + 0.015 * years, 0.012, rng),
+        lip_fullness=_around(1.15 - 0.3 * male - 0.3 * years, 0.1, rng),
+        lip_colour=_lips(skin, male, rng),
+        blush=float(np.clip(rng.normal(0.75 - 0.6 * years - 0.2 * male, 0.12), 0, 1)),
+        neck=_around(0.37 + 0.13 * male, 0.025, rng),
+        shoulders=_around(1.42 + 0.34 * male, 0.07, rng),
+        adams_apple=float(np.clip(rng.normal(0.7 * male, 0.15), 0, 1)),
+        stubble=float(np.clip(rng.normal(0.5 * male, 0.2), 0, 1)) * male,
+        beard=float(rng.uniform(0.6, 1)) * (male and rng.random() < 0.16),
+        earrings=bool(rng.random() < 0.4 - 0.37 * male),
+        forehead_lines=_wrinkle(years, 0.2, rng),
+        crows_feet=_wrinkle(years, 0.2, rng),
+        eye_bags=_wrinkle(years, 0.12, rng),
+        folds=_wrinkle(years, 0.15, rng),
+        neck_lines=_wrinkle(years, 0.3, rng),
+        droop=float(np.clip(rng.normal(years, 0.12), 0, 1)),
+        spots=_spots(years, rng),
+        glasses=_glasses(years, rng),
+        glasses_colour=np.float32([(40, 36, 40), (92, 60, 40), (120, 124, 132)][rng.integers(3)]),
+        clothes=_choose(FEMALE_CLOTHES if gender else MALE_CLOTHES, rng),
+        clothes_colour=_cloth(years, rng),
+        second_colour=_cloth(years, rng),
+        light=float(rng.choice([-1, 1]) * rng.uniform(0.35, 1)),
+        details=int(rng.integers(2**31)),
+    )
+
+
+def _apparent_age(age: int, rng: np.random.Generator) -> float:
+    """How old the person looks, 0 to 1: continuous within an age group, with a step between."""
+    looks = np.interp(age, [18, 29, 30, 59, 60, 75], [0.0, 0.14, 0.4, 0.6, 0.92, 1.0])
+    return float(np.clip(rng.normal(looks, 0.03), 0, 1))
+
+
+def _skin(years: float, rng: np.random.Generator) -> np.ndarray:
+    place = int(rng.choice(len(SKINS), p=SKIN_SHARES))
+    skin = mix(SKINS[place], SKINS[min(place + 1, len(SKINS) - 1)], rng.random())
+    dull = mix(skin, (skin.mean() * np.array([1.02, 0.98, 0.92])).astype(np.float32), 0.3)
+    return mix(skin, dull, years) * (1 - 0.05 * years)
+
+
+def _hair_colour(age: int, years: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """The colour and how much of it has turned grey; some young dye it, some old do too."""
+    hair = HAIRS[rng.choice(len(HAIRS), p=HAIR_SHARES)] * rng.uniform(0.85, 1.15)
+    if age < 30 and rng.random() < 0.1:
+        return DYES[rng.integers(len(DYES))], 0.0
+    grey = np.interp(years, [0, 0.3, 0.6, 0.9, 1], [0, 0.04, 0.34, 0.82, 0.95])
+    if age >= 60 and rng.random() < 0.12:
+        grey = 0.3
+    return hair, float(np.clip(rng.normal(grey, 0.06 + 0.06 * (years > 0.3)), 0, 1))
+
+
+def _lips(skin: np.ndarray, male: float, rng: np.random.Generator) -> np.ndarray:
+    natural = mix(skin, (176, 88, 84), 0.42 + 0.08 * (1 - male))
+    painted = mix(natural, (184, 52, 68), rng.uniform(0.2, 0.8))
+    return painted if male < 0.5 and rng.random() < 0.6 else natural
+
+
+def _spots(years: float, rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
+    count = int(rng.poisson(0.6 + 9 * max(0.0, years - 0.35)))
+    places = rng.uniform((-0.55, -0.72, 0.012), (0.55, 0.3, 0.026), (count, 3))
+    return tuple(map(tuple, places.tolist()))
+
+
+def _glasses(years: float, rng: np.random.Generator) -> str | None:
+    if rng.random() > 0.14 + 0.3 * years:
+        return None
+    return str(rng.choice(["round", "square", "rimless"]))
+
+
+def _cloth(years: float, rng: np.random.Generator) -> np.ndarray:
+    colour = CLOTHES_COLOURS[rng.integers(len(CLOTHES_COLOURS))]
+    return mix(colour, np.full(3, colour.mean()), 0.4 * years) * rng.uniform(0.9, 1.08)
+
+
+def _wrinkle(years: float, scatter: float, rng: np.random.Generator) -> float:
+    depth = np.interp(years, [0, 0.16, 0.4, 0.6, 0.92, 1], [0, 0.02, 0.36, 0.52, 0.92, 1])
+    return float(np.clip(depth * rng.normal(1, scatter) + rng.normal(0, 0.03), 0, 1.2))
+
+
+def _choose(shares: dict[str, float], rng: np.random.Generator) -> str:
+    weights = np.array(list(shares.values()))
+    return str(rng.choice(list(shares), p=weights / weights.sum()))
+
+
+def _around(mean: float, scatter: float, rng: np.random.Generator) -> float:
+    return float(rng.normal(mean, scatter))

@@ -1,0 +1,315 @@
+"""Sample people: generated portraits in the competition's layout, to try the system without photos.
+
+    python -m data_loader.sample --out data/sample --persons 150 --eval-persons 40 --seed 7
+
+    DIR/train/images/<id>_<gender>_<race>_<age>/{mask1..mask5,incorrect_mask,normal}.jpg
+    DIR/train/train.csv         id,gender,race,age,path
+    DIR/eval/images/<name>.jpg
+    DIR/eval/info.csv           ImageID,ans (0 everywhere)
+    DIR/eval/answers.csv        ImageID,ans (the truth, in the order of info.csv)
+    DIR/{train,eval}/saliency/  with --saliency: 255 where the person is, 0 elsewhere, as PNG
+    DIR/sample.json             what was asked for; written last
+
+Genders and ages follow the competition's; every photo is decided by the seed, the half (train or
+eval) and the person's number alone, whatever the number of processes.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data_loader.labels import GENDERS, MASK_OF_PHOTO, age_group, encode_class
+from data_loader.portrait.photo import (
+    calm_backdrop,
+    calm_camera,
+    calm_scene,
+    calm_view,
+    draw_photo,
+    dress_anew,
+    wild_camera,
+    wild_scene,
+    wild_view,
+)
+from data_loader.portrait.traits import Person, imagine_person
+from data_loader.portrait.wear import KINDS, Mask, choose_mask, misplace
+from utils.cli import run_command
+from utils.errors import DataError
+from utils.files import write_atomically, write_json
+
+MARKER = "sample.json"
+RACE = "Drawn"
+VERSION = 1
+"""Raised whenever the same arguments draw other pictures, so that old sets are not taken for new."""
+GENDER_SHARES = (1042, 1658)
+"""How many of the competition's 2,700 people are male and female."""
+AGE_SHARES = {
+    (18, 19): 599,
+    (20, 29): 682,
+    (30, 39): 95,
+    (40, 49): 192,
+    (50, 59): 940,
+    (60, 60): 192,
+}
+"""How many of them are of these ages (first and last year, both included)."""
+WRITE_TOGETHER = 8
+
+
+class Entry(NamedTuple):
+    """One person to draw: half 0 is train, 1 is eval."""
+
+    half: int
+    number: int
+    gender: int
+    age: int
+
+
+def generate(
+    out: Path,
+    persons: int,
+    eval_persons: int,
+    seed: int,
+    saliency: bool = False,
+    varied: bool = False,
+    workers: int | None = None,
+) -> None:
+    """Write a whole data set; one that is already there, with the same arguments, is kept.
+
+    Args:
+        out: the folder; it must be new, empty, or hold this very set, whole or in part.
+        persons, eval_persons: how many people each half has; everyone is photographed seven times.
+        saliency: write the masks of the people as well.
+        varied: any framing, clothing, background and camera, to train TRACER on.
+        workers: processes; None takes as many as there are cores.
+
+    Raises:
+        DataError: ``out`` holds something else, or a number of people is negative.
+    """
+    if min(persons, eval_persons) < 0 or persons + eval_persons == 0:
+        raise DataError(
+            f"--persons {persons} --eval-persons {eval_persons}: ask for at least one person"
+        )
+    asked = {"persons": persons, "eval_persons": eval_persons, "seed": seed, "saliency": saliency,
+             "varied": varied, "version": VERSION}  # fmt: skip
+    if _already_there(out, asked):
+        print(f"{out}: these sample people are already there")
+        return
+    write_json(out / MARKER, asked | {"complete": False})
+    entries = [
+        *cast_people(persons, 0, seed),
+        *cast_people(eval_persons, 1, seed),
+    ]
+    draw = partial(_draw_entry, out=out, seed=seed, saliency=saliency, varied=varied)
+    for entry in entries:
+        _image_folder(out, entry).mkdir(parents=True, exist_ok=True)
+        if saliency:
+            _saliency_folder(out, entry).mkdir(parents=True, exist_ok=True)
+    _run(draw, entries, workers)
+    _write_tables(out, entries, seed)
+    write_json(out / MARKER, asked | {"complete": True})
+
+
+def cast_people(count: int, half: int, seed: int) -> list[Entry]:
+    """Who is photographed: the competition's shares of gender and age, in random order.
+
+    Every group of gender and age group gets one person before the shares are filled up, so that
+    six people already cover them all.
+    """
+    rng = np.random.default_rng([seed, half, 1])
+    quota = _quota(count)
+    entries = []
+    for (gender, ages), people in quota.items():
+        entries += [(gender, int(rng.integers(ages[0], ages[1] + 1))) for _ in range(people)]
+    order = rng.permutation(len(entries))
+    return [Entry(half, number + 1, *entries[place]) for number, place in enumerate(order)]
+
+
+def _quota(count: int) -> dict[tuple[int, tuple[int, int]], int]:
+    """People per gender and age bin: one in each of six groups, then the largest remainders."""
+    cells = [(gender, ages) for gender in range(len(GENDERS)) for ages in AGE_SHARES]
+    share = np.array([GENDER_SHARES[gender] * AGE_SHARES[ages] for gender, ages in cells], float)
+    wanted = share / share.sum() * count
+    given = np.zeros(len(cells), int)
+    groups = {(gender, age_group(ages[0])) for gender, ages in cells}
+    members = {
+        group: [
+            i for i, (gender, ages) in enumerate(cells) if (gender, age_group(ages[0])) == group
+        ]
+        for group in groups
+    }
+    for group in sorted(groups, key=lambda group: (group[1] != 1, group[1], group[0]))[:count]:
+        given[max(members[group], key=lambda cell: share[cell])] += 1
+    while given.sum() < count:
+        given[np.argmax(wanted - given)] += 1
+    return dict(zip(cells, given.tolist(), strict=True))
+
+
+def _already_there(out: Path, asked: dict) -> bool:
+    """Whether the set is there and whole; a part of it is drawn again."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; give a folder with --out")
+    if not out.is_dir() or not any(out.iterdir()):
+        return False
+    try:
+        found = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        complete = found.pop("complete")
+    except (OSError, ValueError, KeyError, AttributeError):
+        raise DataError(f"{out}: not empty; give a new or empty folder with --out") from None
+    if found != asked:
+        shown = ", ".join(
+            f"{key} {found.get(key)}" for key in asked if found.get(key) != asked[key]
+        )
+        raise DataError(
+            f"{out}: holds other sample people ({shown}); give another folder or remove it"
+        )
+    return complete
+
+
+def _run(draw, entries: list[Entry], workers: int | None) -> None:
+    """Draw everyone, in this process or in several, with a progress bar."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(workers or cores or 1, max(1, len(entries) // WRITE_TOGETHER))
+    bar = partial(tqdm, total=len(entries), desc="sample people", unit="person")
+    if workers == 1:
+        for _ in bar(map(draw, entries)):
+            pass
+        return
+    with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
+        for _ in bar(pool.imap_unordered(draw, entries, chunksize=2)):
+            pass
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _draw_entry(entry: Entry, out: Path, seed: int, saliency: bool, varied: bool) -> None:
+    """Draw and write the seven photos of one person."""
+    photos = _wild_photos if varied else _calm_photos
+    for name, image, person_mask, quality in photos(entry, seed):
+        stem = name if entry.half == 0 else eval_name(seed, entry, name)
+        _write(
+            _image_folder(out, entry) / f"{stem}.jpg",
+            image[..., ::-1],
+            cv2.IMWRITE_JPEG_QUALITY,
+            quality,
+        )
+        if saliency:
+            _write(
+                _saliency_folder(out, entry) / f"{stem}.png",
+                person_mask,
+                cv2.IMWRITE_PNG_COMPRESSION,
+                1,
+            )
+
+
+def _calm_photos(entry: Entry, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
+    person, rng = _imagine(entry, seed)
+    backdrop = calm_backdrop(rng)
+    for name, mask in _masks(rng):
+        view, scene, camera = calm_view(backdrop, rng), calm_scene(rng), calm_camera(rng)
+        yield name, *draw_photo(view, person, scene, camera, mask, rng), camera.quality
+
+
+def _wild_photos(entry: Entry, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
+    person, rng = _imagine(entry, seed)
+    for name, mask in _masks(rng):
+        dressed = dress_anew(person, rng)
+        view, scene, camera = wild_view(dressed, rng), wild_scene(rng), wild_camera(rng)
+        yield name, *draw_photo(view, dressed, scene, camera, mask, rng), camera.quality
+
+
+def _imagine(entry: Entry, seed: int) -> tuple[Person, np.random.Generator]:
+    rng = np.random.default_rng([seed, entry.half, 2, entry.number])
+    return imagine_person(entry.gender, entry.age, rng), rng
+
+
+def _masks(rng: np.random.Generator) -> list[tuple[str, Mask | None]]:
+    """Photo name and mask: five kinds worn, one of them wrongly, and none."""
+    kinds = rng.permutation(KINDS)
+    worn = [(f"mask{place + 1}", choose_mask(str(kind), rng)) for place, kind in enumerate(kinds)]
+    wrong = misplace(choose_mask(str(rng.choice(KINDS)), rng), rng)
+    return [*worn, ("incorrect_mask", wrong), ("normal", None)]
+
+
+def eval_name(seed: int, entry: Entry, photo: str) -> str:
+    """The name of an eval photo, which says nothing of its label: 40 hexadecimal digits."""
+    return hashlib.sha1(f"{seed}/{entry.number}/{photo}".encode()).hexdigest()
+
+
+def _folder(entry: Entry) -> str:
+    return f"{entry.number:06d}_{GENDERS[entry.gender]}_{RACE}_{entry.age}"
+
+
+def _image_folder(out: Path, entry: Entry) -> Path:
+    return out / "eval" / "images" if entry.half else out / "train" / "images" / _folder(entry)
+
+
+def _saliency_folder(out: Path, entry: Entry) -> Path:
+    return out / "eval" / "saliency" if entry.half else out / "train" / "saliency" / _folder(entry)
+
+
+def _write(path: Path, image: np.ndarray, option: int, value: int) -> None:
+    data = cv2.imencode(path.suffix, image, [option, value])[1]
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _write_tables(out: Path, entries: list[Entry], seed: int) -> None:
+    train = [entry for entry in entries if entry.half == 0]
+    answers = [
+        (
+            f"{eval_name(seed, entry, photo)}.jpg",
+            encode_class(mask, entry.gender, age_group(entry.age)),
+        )
+        for entry in entries
+        if entry.half == 1
+        for photo, mask in MASK_OF_PHOTO.items()
+    ]
+    order = np.random.default_rng([seed, 3]).permutation(len(answers))
+    answers = [answers[place] for place in order]
+    rows = [(f"{e.number:06d}", GENDERS[e.gender], RACE, e.age, _folder(e)) for e in train]
+    (out / "train" / "images").mkdir(parents=True, exist_ok=True)
+    (out / "eval" / "images").mkdir(parents=True, exist_ok=True)
+    _write_csv(out / "train" / "train.csv", ("id", "gender", "race", "age", "path"), rows)
+    _write_csv(out / "eval" / "info.csv", ("ImageID", "ans"), [(name, 0) for name, _ in answers])
+    _write_csv(out / "eval" / "answers.csv", ("ImageID", "ans"), answers)
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
+    with write_atomically(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Draw sample people in the competition's layout.")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--persons", type=int, default=150, help="people to train on")
+    parser.add_argument("--eval-persons", type=int, default=40, help="people to test on")
+    parser.add_argument("--seed", type=int, default=7, help="decides every picture")
+    parser.add_argument("--saliency", action="store_true", help="write masks of the people as well")
+    parser.add_argument("--varied", action="store_true", help="any framing, background and camera")
+    parser.add_argument("--workers", type=int, help="processes (default: one for each core)")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args = vars(parser.parse_args())
+    debug = args.pop("debug")
+    run_command(lambda: generate(**args), debug)
+
+
+if __name__ == "__main__":
+    main()
