@@ -1,0 +1,244 @@
+"""Getting a TRACER network with weights in it: released, shipped with the project, or one's own."""
+
+import hashlib
+import json
+import logging
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from TRACER.download import DownloadError, download
+from TRACER.network import Tracer
+from TRACER.official_keys import BLOCK_COUNTS, UNUSED, looks_official, translate
+from utils.errors import CheckpointError, nearest
+from utils.files import sha256 as file_digest
+from utils.files import write_atomically
+
+RELEASES = "https://github.com/Karel911/TRACER/releases/download/v1.0"
+SAMPLE = Path(__file__).parent / "weights" / "te0_sample.safetensors"
+OFFICIAL_NAMES = tuple(f"te{scale}" for scale in range(len(BLOCK_COUNTS)))
+
+log = logging.getLogger(__name__)
+
+
+def load_tracer(
+    weights: str | Path,
+    *,
+    scale: int | None = None,
+    sha256: str | None = None,
+    device: torch.device | str = "cpu",
+    base_url: str = RELEASES,
+) -> Tracer:
+    """Build the network that a weights file belongs to and load it, in eval mode.
+
+    Args:
+        weights: ``"te0"`` ... ``"te7"`` (released by the authors, downloaded once into torch hub's
+            cache), ``"sample"`` (shipped with the project), or the path of a released ``.pth``, of
+            a checkpoint of ``python -m TRACER train`` or of a ``.safetensors``.
+        scale: refuse weights of another scale than this.
+        sha256: refuse a file with another SHA-256 than this.
+        device: where the network shall live.
+        base_url: where the released files are.
+
+    Raises:
+        CheckpointError: the file is missing, cannot be downloaded, is damaged, holds code, is no
+            TRACER checkpoint or one of another scale, or its SHA-256 differs.
+    """
+    path = find_weights(weights, base_url=base_url)
+    digest = file_digest(path)
+    log.info("TRACER weights %s: %s, SHA-256 %s", weights, path, digest)
+    if sha256 is not None and digest != sha256.lower():
+        raise CheckpointError(
+            f"{path}: its SHA-256 is {digest}, but {sha256.lower()} was asked for; delete the file"
+            " to download it again, or correct the SHA-256"
+        )
+    if scale is None and str(weights) in OFFICIAL_NAMES:
+        scale = OFFICIAL_NAMES.index(str(weights))
+    state, settings = read_checkpoint(path)
+    return _build(state, settings, scale, path).to(device).eval()
+
+
+def find_weights(weights: str | Path, *, base_url: str = RELEASES) -> Path:
+    """The local file behind a name or path as in ``load_tracer``, downloaded if need be.
+
+    Raises:
+        CheckpointError: there is no such file, or it cannot be downloaded.
+    """
+    if str(weights) == "sample":
+        if not SAMPLE.exists():
+            raise CheckpointError(f"{SAMPLE}: the sample weights are missing from this copy")
+        return SAMPLE
+    if str(weights) in OFFICIAL_NAMES:
+        return _released(str(weights), base_url)
+    path = Path(weights)
+    if not path.is_file():
+        hint = nearest(str(weights), (*OFFICIAL_NAMES, "sample"))
+        raise CheckpointError(f"TRACER weights {str(weights)!r}: neither a file nor a name{hint}")
+    return path
+
+
+def _released(name: str, base_url: str) -> Path:
+    file_name = f"TRACER-Efficient-{name[2:]}.pth"
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file_name
+    if path.exists():
+        return path
+    url = f"{base_url}/{file_name}"
+    try:
+        download(url, path)
+    except (DownloadError, OSError) as error:
+        raise CheckpointError(
+            f"TRACER weights {name!r}: {url} cannot be downloaded ({error}). Ways out: download it"
+            f" by hand to {path} or give its path instead of {name!r}; or use the weights 'sample'"
+            " that ship with the project; or set the weights to null and do without TRACER"
+        ) from error
+    print(f"TRACER weights {name}: saved to {path}, SHA-256 {file_digest(path)}")
+    return path
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a weights file without running anything that it may contain.
+
+    Returns:
+        The state dict, names as in the file but without wrappers' prefixes; and what the file says
+        of the network: any of ``scale``, ``static_padding``, ``input_size``.
+
+    Raises:
+        CheckpointError: the file is damaged, holds code, or no state dict.
+    """
+    if path.suffix == ".safetensors":
+        state, settings = _read_safetensors(path)
+    else:
+        content = _read_pickle(path)
+        settings = content if isinstance(content, dict) and "model" in content else {}
+        state = settings.get("model", content)
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path}: not a TRACER checkpoint (it holds no state dict)")
+    settings = {k: settings[k] for k in ("scale", "static_padding", "input_size") if k in settings}
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", k): v for k, v in state.items()}, settings
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return state, json.loads(metadata.get("tracer", "{}"))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged or not a safetensors file ({error})") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "nsupported" in str(error):
+            raise CheckpointError(
+                f"{path}: refused, it holds Python objects or code and not only tensors; use a file"
+                " of tensors from a source you trust"
+            ) from error
+        raise CheckpointError(f"{path}: damaged or not a weights file") from error
+    except Exception as error:  # torch.load raises whatever the damaged bytes lead to
+        raise CheckpointError(
+            f"{path}: damaged, truncated or not a weights file; download or copy it again"
+        ) from error
+
+
+def _build(
+    state: dict[str, Tensor], settings: dict[str, Any], scale: int | None, path: Path
+) -> Tracer:
+    found = detect_scale(state)
+    if found is not None and scale is not None and found != scale:
+        raise CheckpointError(f"{path}: holds weights of TE{found}, but TE{scale} was asked for")
+    network = Tracer(
+        (scale or 0) if found is None else found,
+        static_padding=bool(settings.get("static_padding", True)),
+        input_size=settings.get("input_size"),
+    )
+    if looks_official(state):
+        state = {translate(k, network.scale): v for k, v in state.items() if k not in UNUSED}
+    differences = _differences(state, network.state_dict())
+    if differences:
+        raise CheckpointError(f"{path}: not a TRACER checkpoint: {differences}")
+    network.load_state_dict(state)
+    return network
+
+
+def detect_scale(state: dict[str, Tensor]) -> int | None:
+    """Which TE-N a state dict belongs to, by its number of blocks and a decoder width.
+
+    Args:
+        state: names as released or as in ``Tracer``.
+
+    Returns:
+        0 ... 7, or None for a state dict that is none of these.
+    """
+    block = re.compile(r"(?:model\._blocks\.(\d+)|encoder\.blocks\.(\d+\.\d+))\.")
+    blocks = len({match[0] for key in state if (match := block.match(key))})
+    width = state.get("rfb2.conv_res.conv.weight", state.get("fine.shortcut.conv.weight"))
+    if width is None or width.ndim != 4:
+        return None
+    stage3_widths = (40, 40, 48, 48, 56, 64, 72, 80)
+    known = zip((sum(counts) for counts in BLOCK_COUNTS), stage3_widths, strict=True)
+    return {both: scale for scale, both in enumerate(known)}.get((blocks, width.shape[1]))
+
+
+def _differences(state: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
+    shaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    groups = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": shaped,
+    }
+    return "; ".join(f"{len(v)} {name} ({_shortened(v)})" for name, v in groups.items() if v)
+
+
+def _shortened(names: list[str], limit: int = 3) -> str:
+    return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
+
+
+def weights_digest(network: Tracer) -> str:
+    """SHA-256 over the network's settings and values, whatever file they came from."""
+    digest = hashlib.sha256(json.dumps(network_settings(network)).encode())
+    for name, value in sorted(network.state_dict().items()):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_float16(network: Tracer, path: str | Path) -> None:
+    """Write a network as safetensors, its convolutions in float16: half the size, and no code.
+
+    Norms and biases stay float32: they are few, and running variances exceed float16's range.
+
+    Raises:
+        CheckpointError: a value does not fit float16.
+        UserError: the file cannot be written.
+    """
+    state = {}
+    for name, value in network.state_dict().items():
+        kept = value.detach().cpu().contiguous()
+        state[name] = kept.half() if value.ndim > 1 else kept
+        if not torch.isfinite(state[name]).all():
+            raise CheckpointError(f"{name}: its values do not fit float16; {path} is not written")
+    with write_atomically(path, "wb") as file:
+        file.write(serialise(state, metadata={"tracer": json.dumps(network_settings(network))}))
+
+
+def network_settings(network: Tracer) -> dict[str, Any]:
+    """What a checkpoint has to say beside ``"model"`` for ``load_tracer`` to build its network."""
+    return {
+        "scale": network.scale,
+        "static_padding": network.static_padding,
+        "input_size": network.input_size,
+    }
