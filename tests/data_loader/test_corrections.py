@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+
+from data_loader.corrections import COMPETITION, apply_corrections, read_corrections
+from data_loader.dataset import scan_train
+from utils.errors import ConfigError, DataError
+
+PHOTOS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
+HEADER = "key,field,value,tier,sources,note\n"
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Four folders of three people, named as in the competition."""
+    for folder in (
+        "000020_female_Asian_50",
+        "001498-1_male_Asian_23",
+        "003397_female_Asian_19",
+        "003397_female_Asian_20",
+    ):
+        place = tmp_path / "data" / "train" / "images" / folder
+        place.mkdir(parents=True)
+        for photo in PHOTOS:
+            (place / f"{photo}.JPG").touch()
+    return scan_train(tmp_path / "data")
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(lines, header=HEADER):
+        path = tmp_path / "corrections.csv"
+        path.write_text(header + lines, encoding="utf-8")
+        return path
+
+    return write
+
+
+def label(index, field, key):
+    """The codes that ``field`` has on the photos whose path starts with ``key``."""
+    return set(getattr(index, field)[np.char.startswith(index.files, key)].tolist())
+
+
+def test_a_person_id_corrects_all_photos_of_that_person_and_no_others(index, table):
+    corrected, report = apply_corrections(index, table("001498-1,gender,female,sure,9,\n"))
+
+    assert label(corrected, "gender", "001498-1") == {1}
+    assert (corrected.gender != index.gender).sum() == 7
+    assert (report.applied, report.relabelled) == (1, 7)
+
+
+def test_two_photos_that_were_swapped_are_mended_by_two_lines(index, table):
+    lines = "000020/incorrect_mask,mask,not wear,sure,12,\n000020/normal,mask,incorrect,sure,12,\n"
+
+    corrected, report = apply_corrections(index, table(lines))
+
+    assert label(corrected, "mask", "000020_female_Asian_50/incorrect_mask") == {2}
+    assert label(corrected, "mask", "000020_female_Asian_50/normal") == {1}
+    assert (report.applied, report.relabelled) == (2, 2)
+
+
+def test_a_path_corrects_one_photo_of_an_id_with_two_folders(index, table):
+    lines = "003397_female_Asian_20/mask1.JPG,age,30,sure,1,\n"
+
+    corrected, _ = apply_corrections(index, table(lines))
+
+    assert label(corrected, "age", "003397_female_Asian_20/mask1") == {30}
+    assert label(corrected, "age", "003397_female_Asian_19") == {19}
+
+
+def test_a_drop_takes_the_photos_out(index, table):
+    lines = "003397,drop,,disputed,1,\n000020/normal,drop,,disputed,1,\n"
+
+    corrected, report = apply_corrections(index, table(lines), tiers=["disputed"])
+
+    assert len(corrected) == len(index) - 15
+    assert not label(corrected, "mask", "003397")
+    assert report.dropped == 15
+
+
+def test_only_the_chosen_tiers_are_applied(index, table):
+    lines = "000020,age,60,disputed,1,\n001498-1,age,60,sure,1,\n"
+
+    corrected, _ = apply_corrections(index, table(lines), tiers=["sure", "likely"])
+
+    assert label(corrected, "age", "000020") == {50}
+    assert label(corrected, "age", "001498-1") == {60}
+
+
+def test_the_report_counts_what_was_right_and_lists_who_is_unknown(index, table):
+    lines = "000020,gender,female,sure,1,\n999999,gender,male,sure,1,\n000020/mask9,age,3,sure,1,\n"
+
+    corrected, report = apply_corrections(index, table(lines))
+
+    assert (corrected.gender == index.gender).all()
+    assert (report.applied, report.already_right) == (0, 1)
+    assert report.unknown == ("000020/mask9", "999999")
+    assert "000020/mask9, 999999" in str(report)
+
+
+def test_the_index_that_was_given_stays_as_it_is(index, table):
+    before = index.gender.copy()
+
+    apply_corrections(index, table("000020,gender,male,sure,1,\n"))
+
+    assert (index.gender == before).all()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("000020,sex,male,sure,1,\n", "line 3: no field 'sex'"),
+        ("000020,gendr,male,sure,1,\n", "line 3: no field 'gendr'.*'gender'"),
+        ("000020,gender,man,sure,1,\n", "line 3: gender 'man'.*'male'"),
+        ("000020,mask,worn,sure,1,\n", "line 3: mask 'worn'"),
+        ("000020,age,<30,sure,1,\n", "line 3: age '<30'; write years"),
+        ("000020,age,121,sure,1,\n", "line 3: age '121'"),
+        ("000020,drop,yes,sure,1,\n", "line 3: drop 'yes'.* empty"),
+        ("000020,gender,male,shure,1,\n", "line 3: no tier 'shure'.*'sure'"),
+        (",gender,male,sure,1,\n", "line 3 has no key"),
+        ("001498-1,gender,male,sure,1,\n", "lines 2 and 3 contradict each other"),
+    ],
+)
+def test_a_wrong_line_is_named(index, table, line, message):
+    good = "001498-1,gender,female,sure,1,\n"
+
+    with pytest.raises(DataError, match=message):
+        apply_corrections(index, table(good + line))
+
+
+def test_a_missing_column_or_table_is_named(index, table, tmp_path):
+    with pytest.raises(DataError, match="no column 'tier'"):
+        apply_corrections(index, table("000020,gender,male\n", header="key,field,value\n"))
+    with pytest.raises(DataError, match=r"nowhere\.csv"):
+        apply_corrections(index, tmp_path / "nowhere.csv")
+
+
+def test_an_unknown_tier_in_the_config_is_refused(index, table):
+    with pytest.raises(ConfigError, match=r"'shure'.*'sure'"):
+        apply_corrections(index, table(""), tiers=["shure"])
+
+
+def test_the_shipped_table_can_be_read_and_mends_the_widely_known_errors(index):
+    corrections = read_corrections(COMPETITION)
+    corrected, report = apply_corrections(index, COMPETITION)
+
+    assert {correction.tier for correction in corrections} == {"sure", "likely", "disputed"}
+    assert label(corrected, "gender", "001498-1") == {1}
+    assert label(corrected, "mask", "000020_female_Asian_50/normal") == {1}
+    assert report.applied == 3
+    assert "006359" in report.unknown
