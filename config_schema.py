@@ -7,78 +7,39 @@ table of docs/config.md.
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    model_serializer,
-)
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from utils.schema_base import (
+    Arguments,
+    FileName,
+    Natural,
+    NonNegative,
+    Positive,
+    Section,
+    Share,
+    says,
+)
 from utils.schema_text import markdown_table
 
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-
-FILE_NAME = 'a legal file name (1 to 100 characters, no / \\ : * ? " < > |)'
-RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-WEIGHTS = ("sample", *(f"te{n}" for n in range(8)))
-
-
-def legal_file_name(name: str) -> str:
-    """``name`` itself, if every operating system takes it as the name of a file.
-
-    Raises:
-        ValueError: it may not be one.
-    """
-    fits = re.fullmatch(r'[^/\\:*?"<>|\x00-\x1f]{1,100}', name) and not name.endswith((".", " "))
-    if not fits or RESERVED_ON_WINDOWS.fullmatch(name):
-        raise ValueError(f"must be {FILE_NAME}, got {name!r}")
-    return name
+RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
 
 
 def _known_weights(weights: str) -> str:
-    if weights not in WEIGHTS and not re.search(r"[./\\]", weights):
+    if weights not in (*RELEASED_WEIGHTS, "sample") and not re.search(r"[./\\]", weights):
         raise ValueError("neither a known name nor a path")
     return weights
 
 
-def _says(allowed: str, pattern: str | None = None) -> Any:
-    return Field(pattern=pattern, json_schema_extra={"allowed": allowed})
-
-
-FileName = Annotated[str, AfterValidator(legal_file_name), _says(FILE_NAME)]
-Weights = Annotated[
-    str, AfterValidator(_known_weights), _says("'te0' … 'te7', 'sample', a path")
-]
-Sha256 = Annotated[str, _says("64 hexadecimal digits", pattern="^[0-9a-fA-F]{64}$")]
+Weights = Annotated[str, AfterValidator(_known_weights), says("'te0' … 'te7', 'sample', a path")]
+Sha256 = Annotated[str, says("64 hexadecimal digits", pattern="^[0-9a-fA-F]{64}$")]
 MonitorRule = Annotated[
-    str, _says("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
+    str, says("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
 ]
-
-
-class Section(BaseModel):
-    """An object of the config; a key that it doesn't know is an error."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class Arguments(Section):
-    """The arguments of a class: those that every choice understands, and any others."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @model_serializer
-    def _only_what_was_given(self) -> dict[str, Any]:
-        known = {name: getattr(self, name) for name in type(self).model_fields}
-        given = {name: known[name] for name in known if name in self.model_fields_set}
-        return {**given, **(self.model_extra or {})}
+ClassWeights = Annotated[
+    list[NonNegative] | Literal["balanced"] | None,
+    says("null, 'balanced' or a list of numbers >= 0, one a class"),
+]
+LossTriple = tuple[str, ClassWeights, NonNegative]
 
 
 class ArchArguments(Arguments):
@@ -92,6 +53,10 @@ class ArchArguments(Arguments):
     """A local file of backbone weights to start from."""
     dropout: Share = 0.0
     """Share of features dropped before the heads in training."""
+    drop_path: Share = 0.0
+    """Stochastic depth, for timm backbones that have it."""
+    img_size: Positive | None = None
+    """Side in pixels to build for, for timm backbones made for one size."""
 
 
 class Arch(Section):
@@ -100,14 +65,14 @@ class Arch(Section):
     type: str = "TimmModelMulti"
     """Class in model/model.py: `TimmModelMulti`, `TimmModel` or `TorchVisionModel`."""
     args: ArchArguments = ArchArguments(model_name="efficientnetv2_rw_s", pretrained=True)
-    """Arguments of that class; others than those below go on to the backbone."""
+    """Arguments of that class, these or others."""
 
 
 class DataLoaderArguments(Section):
     """``data_loader.args``."""
 
     stage: Literal["train", "eval"] = "train"
-    """Half of the data; train.py and test.py choose it themselves."""
+    """Half of the data that is loaded; train.py needs `train`, test.py takes the other."""
     input_size: Annotated[int, Field(ge=32, le=1024)] = 240
     """Side of the square that the model sees, in pixels."""
     batch_size: Positive = 16
@@ -138,7 +103,7 @@ class LabelCorrections(Section):
 
     path: str = "competition"
     """CSV of corrections, or `competition` for the list that comes with the project."""
-    tiers: list[Literal["sure", "likely", "disputed"]] = ["sure", "likely"]
+    tiers: list[Literal["sure", "likely", "disputed"]] = Field(["sure", "likely"])
     """Which corrections of the list are applied."""
 
 
@@ -222,7 +187,7 @@ class Scheduler(Section):
 
     type: str
     """Class in torch.optim.lr_scheduler, stepped once an epoch."""
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = Field({})
     """Arguments of that class."""
 
 
@@ -254,7 +219,7 @@ class Wandb(Section):
     """User or team."""
     group: str | None = None
     """Group of runs."""
-    tags: list[str] = []
+    tags: list[str] = Field([])
     """Tags of the run."""
     notes: str | None = None
     """Free text."""
@@ -262,11 +227,6 @@ class Wandb(Section):
     """`online` falls back to `offline` without a login or network."""
 
 
-ClassWeights = Annotated[
-    list[NonNegative] | Literal["balanced"] | None,
-    _says("null, 'balanced' or a list of numbers >= 0, one a class"),
-]
-LossTriple = tuple[str, ClassWeights, NonNegative]
 BALANCED: list[LossTriple] = [
     ("focal", "balanced", 0.375),
     ("focal", "balanced", 0.25),
@@ -301,7 +261,7 @@ class Config(Section):
     loss_name: Annotated[list[LossTriple], Field(min_length=3, max_length=3)] = BALANCED
     """For mask, gender and age: the loss, its class weights (`balanced` counts them from the \
 training people), and the head's share of the sum."""
-    metrics: list[str] = ["accuracy", "f1"]
+    metrics: list[str] = Field(["accuracy", "f1"])
     """Functions in model/metric.py that judge an epoch."""
     trainer: Trainer = Trainer()
     wandb: Annotated[
@@ -331,8 +291,6 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
         idle.append(({"trainer.early_stop"}, "trainer.monitor is off"))
     if config.visualize and config.wandb is False:
         idle.append(({"visualize"}, "wandb is off"))
-    if config.data_loader.args.stage == "eval":
-        idle.append(({"data_loader.args.stage"}, "train.py trains on the train half"))
     if config.arch.args.pretrained and config.arch.args.checkpoint_path:
         idle.append(({"arch.args.pretrained"}, "arch.args.checkpoint_path is given"))
     if config.tracer.weights is None:

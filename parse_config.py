@@ -1,7 +1,7 @@
 """From JSON files and the command line to one checked config, and from the config to objects."""
 
 import argparse
-import contextlib
+import glob
 import json
 import logging
 import sys
@@ -10,43 +10,24 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
-from config_schema import Config, idle_options, legal_file_name
-from utils.config_files import (
-    Assignment,
-    Draft,
-    Layer,
-    parse_setting,
-    parse_value,
-    read_json5,
-    read_layers,
-)
+from config_schema import Config, idle_options
+from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
+from utils.config_options import Option, add_options, assignments
 from utils.errors import CheckpointError, ConfigError
 from utils.files import write_json
 from utils.objects import check_arguments, find
+from utils.schema_base import legal_file_name
 from utils.schema_text import explain
 
 DEFAULT_CONFIG = "config.json"
-RUN_CONFIG = "config.json"
-"""The merged config beside a run's checkpoints."""
+RUN_CONFIG, RUN_ENVIRONMENT, LAST = "config.json", "environment.json", "last_epoch.pth"
+"""What lies in the folder of a run: config, circumstances, and the state to go on from."""
+AUTO = "auto"
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
-
-
-class Option(NamedTuple):
-    """A command-line option that stands for one config value.
-
-    Attributes:
-        flags: such as ``("--lr", "--learning_rate")``.
-        target: dotted path of the config value (``;`` separates as well as ``.``).
-        help: a few words.
-    """
-
-    flags: Sequence[str]
-    target: str
-    help: str = ""
 
 
 OPTIONS = (
@@ -86,10 +67,11 @@ class ConfigParser:
         if not isinstance(config, Draft):
             config = Draft([Layer("config", dict(config), named=True)])
         changes = [
-            Assignment("modification", _dotted(path), value)
+            Assignment("modification", path.replace(";", "."), value)
             for path, value in (modification or {}).items()
         ]
-        self._draft = Draft([_defaults(), *config.layers], [*config.assignments, *changes])
+        self._own = config
+        self._draft = Draft(config.layers, [*config.assignments, *changes], _defaults())
         self._schema = _validate(self._draft)
         self.config: dict[str, Any] = self._schema.model_dump(mode="json")
         self.resumes = [Path(path) for path in _as_list(resume)]
@@ -114,24 +96,37 @@ class ConfigParser:
         command that takes several checkpoints defines ``-r`` with ``nargs="+"``).
 
         Without ``-c`` the config is that of the checkpoint, and without ``-r`` config.json. With
-        both, what the file says goes key by key over what the checkpoint says.
+        both, what the file says goes key by key over what the checkpoint says. ``-r auto`` goes
+        on with the newest run of this name, or the one that ``--run-id`` names, or starts it.
 
         Raises:
             ConfigError: a config file, an option or a value is wrong.
             CheckpointError: a checkpoint is missing or none.
         """
         options = (*OPTIONS, *options)
-        _add_arguments(parser, options)
+        add_options(parser, options)
         args = parser.parse_args(argv)
-        checkpoints = [_existing(Path(path)) for path in _as_list(args.resume)]
-        draft = Draft(_layers(args.config, checkpoints), _assignments(args, options))
-        config = cls(draft, resume=checkpoints, run_id=args.run_id)
+        named = [] if args.resume == AUTO else [_existing(Path(p)) for p in _as_list(args.resume)]
+        file = args.config or (None if named else DEFAULT_CONFIG)
+        own = Draft(read_layers(file) if file else [], assignments(args, options))
+        config = cls._over_checkpoints(own, named, args.run_id)
+        if args.resume == AUTO and (newest := config._newest_checkpoint()):
+            config = cls._over_checkpoints(own, [newest], args.run_id)
         config.args = args
         config.device = f"cuda:{args.device}" if (args.device or "").isdecimal() else args.device
         if args.print_config:
             print(json.dumps(config.config, indent=2, ensure_ascii=False))
             sys.exit(0)
         return config
+
+    def for_checkpoint(self, checkpoint: str | Path) -> "ConfigParser":
+        """The config of another checkpoint, with what this command line says over it.
+
+        Raises:
+            ConfigError: the two don't fit together.
+            CheckpointError: not a checkpoint.
+        """
+        return self._over_checkpoints(self._own, [_existing(Path(checkpoint))], None)
 
     def __getitem__(self, name: str) -> Any:
         """The plain JSON value of a top-level key."""
@@ -194,16 +189,21 @@ class ConfigParser:
         """
         from utils.environment import describe_environment  # imports torch, which --help spares
 
-        self._claim_run_id()
-        for folder in (self.save_dir, self.log_dir):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ConfigError(
-                    f"trainer.save_dir: {folder} cannot be made ({error.strerror or error})"
-                ) from error
+        goes_on = (
+            self.resume is not None and self.save_dir.resolve() == self.resume.resolve().parent
+        )
+        if self._chosen_run_id and not goes_on and any(self.save_dir.glob("*.pth")):
+            raise ConfigError(
+                f"--run-id {self.run_id}: {self.save_dir} holds a run already; choose another id,"
+                " or go on with that run by --resume"
+            )
+        stamp, number = self.run_id, 1
+        while not (_made(self.save_dir) or goes_on or self._chosen_run_id):
+            number += 1
+            self.run_id = f"{stamp}-{number}"
+        _made(self.log_dir)
         write_json(self.save_dir / RUN_CONFIG, self.config)
-        write_json(self.save_dir / "environment.json", describe_environment(device))
+        write_json(self.save_dir / RUN_ENVIRONMENT, describe_environment(device))
 
     def get_logger(self, name: str, verbosity: int = 2) -> logging.Logger:
         """A logger that shows warnings (0), also information (1), or everything (2).
@@ -217,25 +217,29 @@ class ConfigParser:
         logger.setLevel(LEVELS[verbosity])
         return logger
 
+    @classmethod
+    def _over_checkpoints(
+        cls, own: Draft, checkpoints: list[Path], run_id: str | None
+    ) -> "ConfigParser":
+        """``own`` over the config of the first checkpoint, if there is one."""
+        below = [_layer_of_checkpoint(checkpoints[0])] if checkpoints else []
+        draft = Draft([*below, *own.layers], own.assignments)
+        config = cls(draft, resume=checkpoints, run_id=run_id)
+        config._own = own
+        return config
+
     def _folder(self, kind: str) -> Path:
         return Path(self["trainer"]["save_dir"]) / kind / self["name"] / self.run_id
 
     def _id_of_resumed_run(self) -> str | None:
-        if self.resume is None or not (self.resume.parent / RUN_CONFIG).is_file():
+        if self.resume is None or not _is_run(self.resume.parent):
             return None
         return self.resume.resolve().parent.name
 
-    def _claim_run_id(self) -> None:
-        stamp, number = self.run_id, 1
-        resumed = self.resume.resolve().parent if self.resume else None
-        while self.save_dir.exists() and self.save_dir.resolve() != resumed:
-            if self._chosen_run_id:
-                raise ConfigError(
-                    f"--run-id {self.run_id}: {self.save_dir} exists already; choose another id,"
-                    " or continue that run with --resume"
-                )
-            number += 1
-            self.run_id = f"{stamp}-{number}"
+    def _newest_checkpoint(self) -> Path | None:
+        run = glob.escape(self._chosen_run_id) if self._chosen_run_id else "*"
+        found = self.save_dir.parent.glob(f"{run}/{LAST}")
+        return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     def _where(self, path: str) -> str:
         return f"{self._draft.source_of(path)}: {path}"
@@ -265,27 +269,22 @@ def _validate(draft: Draft) -> Config:
     raise ConfigError("\n  ".join(heading + lines))
 
 
-def _defaults() -> Layer:
-    values = Config(name="unnamed").model_dump(mode="json")
-    del values["name"]
-    return Layer("defaults", values)
-
-
-def _layers(config: str | None, checkpoints: list[Path]) -> list[Layer]:
-    layers = [_layer_of_checkpoint(checkpoints[0])] if checkpoints else []
-    if config or not checkpoints:
-        layers += read_layers(config or DEFAULT_CONFIG)
-    return layers
+def _defaults() -> dict[str, Any]:
+    return Config(name="unnamed").model_dump(mode="json", exclude={"name"})
 
 
 def _layer_of_checkpoint(path: Path) -> Layer:
     """The config of the run that wrote a checkpoint: from the file beside it, or from inside it."""
-    beside = path.parent / RUN_CONFIG
-    if beside.is_file():
-        return Layer(str(beside), read_json5(beside))
+    if _is_run(path.parent):
+        return Layer(str(path.parent / RUN_CONFIG), read_json5(path.parent / RUN_CONFIG))
     from base.checkpoint import load_checkpoint  # imports torch, which --help spares
 
     return Layer(str(path), load_checkpoint(path)["config"])
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether ``folder`` is that of a run; a config.json may lie elsewhere too."""
+    return (folder / RUN_CONFIG).is_file() and (folder / RUN_ENVIRONMENT).is_file()
 
 
 def _existing(checkpoint: Path) -> Path:
@@ -296,41 +295,19 @@ def _existing(checkpoint: Path) -> Path:
     return checkpoint
 
 
-def _add_arguments(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
-    def add(*flags: str, **settings: Any) -> None:
-        with contextlib.suppress(argparse.ArgumentError):  # the command has its own
-            parser.add_argument(*flags, **settings)
-
-    add("-c", "--config", metavar="FILE", help=f"config file (default: {DEFAULT_CONFIG})")
-    add("-r", "--resume", metavar="CHECKPOINT", help="go on from this checkpoint")
-    add("-d", "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N (default: auto)")
-    add("--run-id", metavar="ID", help="name of the run's folders (default: the time)")
-    for option in options:
-        text = f"{option.help} ({option.target})"
-        add(*option.flags, dest=_dest(option), metavar="VALUE", help=text)
-    add("--set", action="append", default=[], metavar="KEY=VALUE",
-        help="any config value, such as --set trainer.epochs=5; may be repeated")  # fmt: skip
-    add("--print-config", action="store_true", help="print the merged config and leave")
-    add("--debug", action="store_true", help="show tracebacks of errors")
-
-
-def _assignments(args: argparse.Namespace, options: Sequence[Option]) -> list[Assignment]:
-    shortcuts = [
-        Assignment(
-            option.flags[0], _dotted(option.target), parse_value(getattr(args, _dest(option)))
-        )
-        for option in options
-        if getattr(args, _dest(option), None) is not None
-    ]
-    return shortcuts + [parse_setting(text) for text in args.set]
-
-
-def _dest(option: Option) -> str:
-    return option.flags[0].lstrip("-").replace("-", "_")
-
-
-def _dotted(path: str) -> str:
-    return path.replace(";", ".")
+def _made(folder: Path) -> bool:
+    """Make ``folder`` if it is missing; whether it was."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError as error:
+        if not folder.is_dir():
+            raise ConfigError(f"trainer.save_dir: {folder} is a file; choose another") from error
+        return False
+    except OSError as error:
+        raise ConfigError(
+            f"trainer.save_dir: {folder} cannot be made ({error.strerror or error})"
+        ) from error
+    return True
 
 
 def _as_list(value: Any) -> list[Any]:

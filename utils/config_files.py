@@ -1,7 +1,6 @@
 """Config values from files and the command line, laid over one another, each with its source."""
 
 import copy
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -35,10 +34,17 @@ class Assignment(NamedTuple):
 
 @dataclass
 class Draft:
-    """Layers, the later over the earlier, then single values over all of them."""
+    """Layers, the later over the earlier, then single values over all of them.
+
+    Attributes:
+        layers: at least one.
+        assignments: in the order of their making.
+        defaults: what holds where no layer says anything.
+    """
 
     layers: list[Layer]
     assignments: list[Assignment] = field(default_factory=list)
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     def merged(self) -> dict[str, Any]:
         """The values of all sources in one fresh dict.
@@ -46,20 +52,21 @@ class Draft:
         Raises:
             ConfigError: an assignment's path leads through a value that has no keys.
         """
-        values = reduce(merge, (layer.values for layer in self.layers), {})
+        values = reduce(merge, (layer.values for layer in self.layers), self.defaults)
         for source, path, value in self.assignments:
             assign(values, path, value, source)
         return values
 
     def source_of(self, path: str) -> str:
-        """Which source the value at the dotted ``path`` came from."""
+        """Which source wrote the value at the dotted ``path``, or else what is around it."""
         for assignment in reversed(self.assignments):
             if _overlap(assignment.path, path):
                 return assignment.source
         for layer in reversed(self.layers):
             if any(_overlap(leaf, path) for leaf in leaf_paths(layer.values)):
                 return layer.source
-        return self.main_source
+        around, _, _ = path.rpartition(".")
+        return self.source_of(around) if around else self.main_source
 
     @property
     def main_source(self) -> str:
@@ -158,26 +165,6 @@ def assign(values: dict[str, Any], path: str, value: Any, source: str) -> None:
             node[key] = {}
         node = node[key]
     node[_key(node, last, ".".join(parents), path, source)] = copy.deepcopy(value)
-
-
-def parse_setting(text: str) -> Assignment:
-    """``trainer.epochs=5``, as it follows ``--set``.
-
-    Raises:
-        ConfigError: no ``=``, or nothing before it.
-    """
-    path, equals, value = text.partition("=")
-    if not equals or not all(path.split(".")):
-        raise ConfigError(f"--set {text}: must be KEY=VALUE, such as --set trainer.epochs=5")
-    return Assignment("--set", path, parse_value(value))
-
-
-def parse_value(text: str) -> Any:
-    """JSON, or else the text itself, so that simple strings need no quotes."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def leaf_paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -1,0 +1,550 @@
+import argparse
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+from base.checkpoint import save_checkpoint
+from config_schema import Config
+from parse_config import ConfigParser
+from utils.config_options import Option
+from utils.errors import CheckpointError, ConfigError
+from utils.schema_text import keys, markdown_table
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write(path, text):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
+    return str(path)
+
+
+def parse(*argv, parser=None, options=()):
+    return ConfigParser.from_args(parser or argparse.ArgumentParser(), options, list(argv))
+
+
+def error_of(*argv):
+    with pytest.raises(ConfigError) as caught:
+        parse(*argv)
+    return str(caught.value)
+
+
+def with_config(values, *argv):
+    return parse("-c", write("config.json", {"name": "test", **values}), *argv)
+
+
+def error_with_config(values, *argv):
+    return error_of("-c", write("config.json", {"name": "test", **values}), *argv)
+
+
+# Reading
+
+
+def test_a_name_alone_is_a_whole_config():
+    config = ConfigParser({"name": "first"})
+    assert config["trainer"]["monitor"] == "max val/f1"
+    assert config["arch"]["args"] == {"model_name": "efficientnetv2_rw_s", "pretrained": True}
+
+
+def test_comments_and_trailing_commas_are_read():
+    write("config.json", '{\n // who\n "name": "a", /* how */ "trainer": {"epochs": 3,},\n}')
+    assert parse()["trainer"]["epochs"] == 3
+
+
+def test_a_file_overrides_its_base_key_by_key():
+    write("base.json", {"name": "base", "seed": 7, "trainer": {"epochs": 9, "verbosity": 0}})
+    file = write("sub/own.json", {"_base_": "../base.json", "trainer": {"epochs": 2}})
+    config = parse("-c", file)
+    assert (config["name"], config["seed"]) == ("base", 7)
+    assert (config["trainer"]["epochs"], config["trainer"]["verbosity"]) == (2, 0)
+
+
+def test_the_later_of_several_bases_wins():
+    write("one.json", {"name": "one", "seed": 1, "n_gpu": 0})
+    write("two.json", {"name": "two", "seed": 2})
+    config = parse("-c", write("own.json", {"_base_": ["one.json", "two.json"]}))
+    assert (config["name"], config["seed"], config["n_gpu"]) == ("two", 2, 0)
+
+
+def test_another_type_drops_the_arguments_of_the_base():
+    adam = {"type": "Adam", "args": {"lr": 0.1, "amsgrad": True}}
+    write("base.json", {"name": "base", "optimizer": adam})
+    write("same.json", {"_base_": "base.json", "optimizer": {"args": {"lr": 0.2}}})
+    sgd = {"type": "SGD", "args": {"momentum": 0.9}}
+    write("other.json", {"_base_": "base.json", "optimizer": sgd})
+    assert parse("-c", "same.json")["optimizer"]["args"] == {"lr": 0.2, "amsgrad": True}
+    assert parse("-c", "other.json")["optimizer"]["args"] == {"momentum": 0.9}
+
+
+def test_lists_are_replaced_and_not_joined():
+    write("base.json", {"name": "base", "metrics": ["accuracy", "f1"]})
+    assert parse("-c", write("own.json", {"_base_": "base.json", "metrics": ["f1"]}))[
+        "metrics"
+    ] == ["f1"]
+
+
+# Errors in files
+
+
+def test_a_missing_config_is_named_with_its_nearest_neighbour():
+    write("config.json", {"name": "a"})
+    assert error_of("-c", "confg.json") == ("confg.json: no such file; did you mean 'config.json'?")
+
+
+def test_no_config_at_all_says_what_is_needed():
+    assert error_of() == "config.json: no such file; give the path of a .json file"
+
+
+def test_a_folder_instead_of_a_config_is_said():
+    Path("configs").mkdir()
+    assert error_of("-c", "configs") == "configs: is a folder; name the .json file in it"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('{\n  "name": "a"\n  "seed": 1\n}', ":3:3: unexpected '\"' (line 3, column 3)"),
+        ('{"name": "a",\n\n  "seed": tru}', ":3:14: unexpected '}' (line 3, column 14)"),
+        ('{"name": "a"', ":1:13: unexpected end of input (line 1, column 13)"),
+        ('{"name": "a", "name": "b"}', ': duplicate key "name" found in object'),
+        ("", ": empty strings are not legal JSON5"),
+        ("[1]", ": must hold one object {…}, not list"),
+        ("[" * 5000, ": nested too deeply for a config"),
+    ],
+)
+def test_a_syntax_error_is_one_line_with_line_and_column(text, where):
+    assert error_of("-c", write("config.json", text)) == "config.json" + where
+
+
+def test_a_file_that_is_not_text_is_said():
+    Path("config.json").write_bytes(b"\xff\xfe\x00")
+    assert error_of() == "config.json: not a text file in UTF-8"
+
+
+def test_an_unknown_base_is_named_with_the_file_that_wants_it():
+    write("base.json", {})
+    file = write("own.json", {"_base_": "bass.json"})
+    message = "own.json: _base_: bass.json: no such file; did you mean 'base.json'?"
+    assert error_of("-c", file).split(" or ")[0].rstrip("?") == message.rstrip("?")
+
+
+def test_a_base_that_is_no_path_is_said():
+    file = write("own.json", {"_base_": 3})
+    assert error_of("-c", file) == "own.json: _base_: must be a path or a list of paths, got 3"
+
+
+def test_files_based_on_each_other_are_refused():
+    write("one.json", {"_base_": "two.json"})
+    write("two.json", {"_base_": "one.json"})
+    assert error_of("-c", "one.json") == (
+        "two.json: _base_: one.json is itself based on this file; break the circle"
+    )
+
+
+# Errors in values
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"trainer": {"epoch": 50}},
+         "trainer.epoch: unknown key (value 50); did you mean 'epochs'?"),
+        ({"epochs": 50}, "epochs: unknown key (value 50); did you mean 'trainer.epochs'?"),
+        ({"trainer": {"epochs": "ten"}}, "trainer.epochs: must be an integer >= 1, got 'ten'"),
+        ({"trainer": {"epochs": "10"}}, "trainer.epochs: must be an integer >= 1, got '10'"),
+        ({"trainer": {"epochs": 0}}, "trainer.epochs: must be an integer >= 1, got 0"),
+        ({"trainer": {"epochs": True}}, "trainer.epochs: must be an integer >= 1, got true"),
+        ({"trainer": {"epochs": 2.5}}, "trainer.epochs: must be an integer >= 1, got 2.5"),
+        ({"trainer": 5}, "trainer: must be an object {…}, got 5"),
+        ({"trainer": {"monitor": "best f1"}},
+         "trainer.monitor: must be 'off', 'min METRIC' or 'max METRIC', got 'best f1'"),
+        ({"visualize": 1}, "visualize: must be true or false, got 1"),
+        ({"data_loader": {"args": {"input_size": 5000}}},
+         "data_loader.args.input_size: must be an integer from 32 to 1024, got 5000"),
+        ({"optimizer": {"args": {"lr": float("inf")}}},
+         "optimizer.args.lr: must be a number > 0, got Infinity"),
+        ({"lr_scheduler": {"args": {}}}, "lr_scheduler.type: missing; must be a string"),
+        ({"tracer": {"weights": "te9"}},
+         "tracer.weights: must be 'te0' … 'te7', 'sample', a path or null, got 'te9'"),
+        ({"tracer": {"background": "white"}},
+         "tracer.background: must be 'black' or 'keep', got 'white'"),
+        ({"wandb": {"projct": "x"}},
+         "wandb.projct: unknown key (value 'x'); did you mean 'project'?"),
+        ({"wandb": "on"}, "wandb: must be true or false or an object {…}, got 'on'"),
+        ({"loss_name": [["focal", None, 1], ["focal", "even", 1], ["focal", None, 1]]},
+         "loss_name.1.1: must be null, 'balanced' or a list of numbers >= 0, one a class,"
+         " got 'even'"),
+        ({"loss_name": [["focal", None, 1], ["focal", [1, "a"], 1], ["focal", None, 1]]},
+         "loss_name.1.1.1: must be a number >= 0, got 'a'"),
+        ({"name": "a/b"},
+         'name: must be a legal file name (1 to 100 characters, no / \\ : * ? " < > |),'
+         " got 'a/b'"),
+        ({"name": "con"},
+         'name: must be a legal file name (1 to 100 characters, no / \\ : * ? " < > |),'
+         " got 'con'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_one_line_with_key_value_and_what_is_allowed(values, message):
+    assert error_with_config(values) == "config.json: " + message
+
+
+def test_all_errors_are_shown_at_once():
+    lines = error_with_config({"trainer": {"epoch": 1, "verbosity": 7}, "seed": "x"}).split("\n  ")
+    assert lines == [
+        "config.json: 3 errors",
+        "config.json: seed: must be an integer from 0 to 4294967295, got 'x'",
+        "config.json: trainer.verbosity: must be an integer from 0 to 2, got 7",
+        "config.json: trainer.epoch: unknown key (value 1); did you mean 'epochs'?",
+    ]
+
+
+def test_a_missing_name_is_said():
+    assert error_of("-c", write("config.json", {})).startswith(
+        "config.json: name: missing; must be"
+    )
+
+
+def test_an_error_names_the_file_that_wrote_the_value():
+    write("base.json", {"name": "base", "seed": -1})
+    file = write("own.json", {"_base_": "base.json", "n_gpu": -1})
+    errors = error_of("-c", file, "--set", "visualize=3")
+    assert "base.json: seed:" in errors
+    assert "own.json: n_gpu:" in errors
+    assert "--set: visualize:" in errors
+
+
+# The command line
+
+
+def test_set_changes_any_value_and_reads_json():
+    config = with_config(
+        {}, "--set", "trainer.epochs=5", "--set", "data_dir=some where",
+        "--set", 'wandb.tags=["a"]', "--set", "trainer.early_stop=null", "--set", "loss_name.2.2=0.5",
+        "--set", "lr_scheduler.type=StepLR", "--set", "arch.args.drop_path=0.1",
+    )  # fmt: skip
+    assert config["trainer"]["epochs"] == 5
+    assert config["data_dir"] == "some where"
+    assert config["wandb"]["tags"] == ["a"]
+    assert config["trainer"]["early_stop"] is None
+    assert [triple[2] for triple in config["loss_name"]] == [0.375, 0.25, 0.5]
+    assert config["lr_scheduler"] == {"type": "StepLR", "args": {}}
+    assert config["arch"]["args"]["drop_path"] == 0.1
+
+
+def test_the_last_of_two_settings_wins():
+    assert with_config({}, "--set", "seed=1", "--set", "seed=2")["seed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("trainer.epochs", "--set trainer.epochs: must be KEY=VALUE, such as"),
+        ("=5", "--set =5: must be KEY=VALUE, such as"),
+        ("trainer..epochs=5", "--set trainer..epochs=5: must be KEY=VALUE, such as"),
+        ("trainer.epoch=5",
+         "--set: trainer.epoch: unknown key (value 5); did you mean 'epochs'?"),
+        ("trainr.epochs=5",
+         "--set: trainr: unknown key (value {\"epochs\": 5}); did you mean 'trainer'"),
+        ("trainer.epochs=ten", "--set: trainer.epochs: must be an integer >= 1, got 'ten'"),
+        ("seed.x=1", "--set: seed.x: seed is 42, which has no keys"),
+        ("loss_name.3=1", "--set: loss_name.3: loss_name is a list; its places are 0 to 2"),
+        ("loss_name.x.0=1", "--set: loss_name.x.0: loss_name is a list; its places are 0 to 2"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_one_line(setting, message):
+    assert error_with_config({}, "--set", setting).startswith(message)
+
+
+def test_the_short_options_of_the_original_work():
+    config = with_config(
+        {}, "--lr", "3e-4", "--bs", "8", "--arch", "resnet18", "--model", "TimmModel", "-d", "1"
+    )
+    assert config["optimizer"]["args"]["lr"] == 3e-4
+    assert config["data_loader"]["args"]["batch_size"] == 8
+    assert config["arch"] == {
+        "type": "TimmModel", "args": {"model_name": "resnet18", "pretrained": True}
+    }  # fmt: skip
+    assert config.device == "cuda:1"
+
+
+def test_a_wrong_short_option_is_one_line():
+    assert error_with_config({}, "--lr", "fast") == (
+        "--lr: optimizer.args.lr: must be a number > 0, got 'fast'"
+    )
+
+
+def test_a_command_may_add_options_and_arguments_of_its_own():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--answers")
+    options = [Option(["--ep"], "trainer;epochs", "epochs")]
+    write("config.json", {"name": "test"})
+    config = parse("--ep", "4", "--answers", "a.csv", parser=parser, options=options)
+    assert config["trainer"]["epochs"] == 4
+    assert config.args.answers == "a.csv"
+
+
+def test_print_config_prints_the_merged_config_and_leaves(capsys):
+    with pytest.raises(SystemExit) as left:
+        with_config({"seed": 3}, "--print-config", "--set", "trainer.epochs=2")
+    assert left.value.code == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["seed"], printed["trainer"]["epochs"]) == (3, 2)
+    assert Config.model_validate_json(json.dumps(printed)).name == "test"
+
+
+def test_the_printed_config_gives_the_same_config_again(capsys):
+    with pytest.raises(SystemExit):
+        with_config({"wandb": {"project": "x"}, "augmentation": None}, "--print-config")
+    printed = capsys.readouterr().out
+    assert ConfigParser(json.loads(printed)).config == json.loads(printed)
+
+
+def test_a_modification_by_the_program_goes_over_the_config():
+    config = ConfigParser({"name": "a"}, modification={"optimizer;args;lr": 0.5, "seed": 1})
+    assert (config["optimizer"]["args"]["lr"], config["seed"]) == (0.5, 1)
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys, argparse; from parse_config import ConfigParser\n"
+        "try: ConfigParser.from_args(argparse.ArgumentParser(), argv=['--help'])\n"
+        "finally: print([m for m in ('torch', 'numpy', 'pandas', 'timm') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
+# Options without effect
+
+
+def test_an_option_without_effect_is_named_with_the_reason():
+    config = with_config(
+        {"visualize": True, "trainer": {"early_stop": 3}, "tracer": {"threshold": 0.4}},
+        "--set", "trainer.monitor=off", "--set", "tracer.weights=null",
+        "--set", "augmentation.affine=0", "--set", "augmentation.rotate=9",
+    )  # fmt: skip
+    assert config.warnings() == [
+        "trainer.early_stop: no effect, since trainer.monitor is off",
+        "visualize: no effect, since wandb is off",
+        "tracer.threshold: no effect, since tracer.weights is null",
+        "augmentation.rotate: no effect, since augmentation.affine is 0",
+    ]
+
+
+def test_options_that_nobody_wrote_are_not_warned_of():
+    write("base.json", {"name": "base", "tracer": {"threshold": 0.4}})
+    file = write("own.json", {"_base_": "base.json"})
+    assert parse("-c", file, "--set", "tracer.weights=null").warnings() == []
+
+
+# Building objects
+
+
+def test_an_object_is_built_from_type_and_args():
+    config = ConfigParser({"name": "a", "optimizer": {"type": "SGD", "args": {"lr": 0.5}}})
+    optimizer = config.init_obj("optimizer", torch.optim, [torch.zeros(1, requires_grad=True)])
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_a_function_is_prepared_from_type_and_args():
+    config = ConfigParser({"name": "a", "optimizer": {"type": "SGD", "args": {"lr": 0.5}}})
+    build = config.init_ftn("optimizer", torch.optim, momentum=0.9)
+    group = build([torch.zeros(1, requires_grad=True)]).param_groups[0]
+    assert (group["lr"], group["momentum"]) == (0.5, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        ({"type": "Adamm"}, "optimizer.type: no 'Adamm' in torch.optim; did you mean 'Adam'"),
+        ({"type": "Tensor"}, "optimizer.type: no 'Tensor' in torch.optim"),
+        ({"args": {"lr": 1e-3, "weight_decy": 0}},
+         "optimizer.args.weight_decy: Adam takes no such argument; did you mean 'weight_decay'"),
+        ({"args": {"params": []}}, "optimizer.args.params: the program gives this to Adam itself"),
+        ({"args": {"eps": -1.0}}, "optimizer.args: Adam refuses them: Invalid epsilon"),
+    ],
+)  # fmt: skip
+def test_an_object_that_cannot_be_built_is_one_line(optimizer, message):
+    config = with_config({"optimizer": optimizer})
+    with pytest.raises(ConfigError) as caught:
+        config.init_obj("optimizer", torch.optim, [torch.zeros(1, requires_grad=True)])
+    assert str(caught.value).startswith("config.json: " + message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_argument_and_one_given_twice_are_named():
+    class Model:
+        def __init__(self, model_name, width):
+            pass
+
+    Model.__module__ = "models"
+    module = types.ModuleType("models")
+    module.Model = Model
+    config = ConfigParser({"name": "a", "arch": {"type": "Model", "args": {"model_name": "x"}}})
+    with pytest.raises(ConfigError, match=r"arch\.args\.width: missing; Model needs it"):
+        config.init_obj("arch", module)
+    with pytest.raises(ConfigError, match=r"arch\.args\.model_name: the program gives this"):
+        config.init_obj("arch", module, model_name="y", width=1)
+
+
+def test_what_is_null_cannot_be_built():
+    with pytest.raises(ConfigError, match="lr_scheduler: is null; give it a type and args"):
+        ConfigParser({"name": "a"}).init_obj("lr_scheduler", torch.optim.lr_scheduler)
+
+
+# Runs
+
+
+def test_folders_are_made_only_when_the_run_starts():
+    config = with_config({}, "--run-id", "first")
+    assert list(Path().iterdir()) == [Path("config.json")]
+    config.start_run("cpu")
+    assert config.save_dir == Path("saved/models/test/first")
+    assert config.log_dir.is_dir()
+    assert json.loads((config.save_dir / "config.json").read_text()) == config.config
+    environment = json.loads((config.save_dir / "environment.json").read_text())
+    assert environment["device"] == "cpu"
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert {"python", "command", "git", "started", "cpu", "cores"} <= environment.keys()
+
+
+def test_runs_of_the_same_second_get_folders_of_their_own():
+    configs = [ConfigParser({"name": "a"}) for _ in range(3)]
+    for config in configs:
+        config.run_id = "2026-01-01_00-00-00"
+        config.start_run()
+    assert [config.run_id[19:] for config in configs] == ["", "-2", "-3"]
+
+
+def test_a_run_id_is_a_time_that_every_system_takes_as_a_name():
+    run_id = ConfigParser({"name": "a"}).run_id
+    assert ConfigParser({"name": run_id}).run_id.count("-") == 4
+    assert error_with_config({}, "--run-id", "a:b").startswith("--run-id: must be a legal file")
+
+
+def test_a_chosen_run_id_never_overwrites_a_run():
+    with_config({}, "--run-id", "x").start_run()
+    with_config({}, "--run-id", "x").start_run()  # nothing was trained there yet
+    Path("saved/models/test/x/last_epoch.pth").touch()
+    with pytest.raises(ConfigError, match="--run-id x: saved/models/test/x holds a run already"):
+        with_config({}, "--run-id", "x").start_run()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line():
+    write("saved", "a file")
+    with pytest.raises(ConfigError, match=r"^trainer\.save_dir: saved/models/\S+ cannot be made"):
+        with_config({}).start_run()
+
+
+def test_loggers_follow_the_verbosity():
+    config = ConfigParser({"name": "a"})
+    assert not config.get_logger("quiet", 0).isEnabledFor(20)
+    assert config.get_logger("loud", 2).isEnabledFor(10)
+    with pytest.raises(ConfigError, match="verbosity: must be 0, 1 or 2, got 5"):
+        config.get_logger("x", 5)
+
+
+# Going on from a checkpoint
+
+
+def start_run(values, run_id="first"):
+    config = with_config({"trainer": {"epochs": 7}, **values}, "--run-id", run_id)
+    config.start_run()
+    checkpoint = config.save_dir / "last_epoch.pth"
+    save_checkpoint(checkpoint, {"state_dict": {}, "config": config.config})
+    Path("config.json").unlink()
+    return checkpoint
+
+
+def test_a_resumed_run_goes_on_with_its_config_and_folder():
+    checkpoint = start_run({"seed": 5})
+    config = parse("--resume", str(checkpoint), "--set", "trainer.epochs=9")
+    assert (config["seed"], config["trainer"]["epochs"]) == (5, 9)
+    assert config.resume == checkpoint
+    config.start_run()
+    assert config.save_dir == checkpoint.parent
+
+
+def test_a_resumed_run_can_move_to_a_folder_of_its_own():
+    checkpoint = start_run({})
+    config = parse("--resume", str(checkpoint), "--run-id", "second")
+    config.start_run()
+    assert config.save_dir.name == "second"
+
+
+def test_what_a_file_says_goes_over_the_checkpoint_and_the_rest_stays():
+    checkpoint = start_run({"seed": 5})
+    file = write("own.json", {"trainer": {"verbosity": 0}})
+    config = parse("-c", file, "-r", str(checkpoint))
+    assert (config["seed"], config["trainer"]["epochs"]) == (5, 7)
+    assert config["trainer"]["verbosity"] == 0
+
+
+def test_a_checkpoint_without_its_folder_brings_its_config_along():
+    alone = start_run({"seed": 5}).rename("alone.pth")
+    write("config.json", {"name": "another", "seed": 6})
+    assert parse("-r", str(alone))["seed"] == 5
+
+
+def test_several_checkpoints_each_bring_their_own_config():
+    first, second = start_run({"seed": 1}, "one"), start_run({"seed": 2}, "two")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-r", "--resume", nargs="+")
+    config = parse("-r", str(first), str(second), "--set", "n_gpu=0", parser=parser)
+    assert config.resumes == [first, second]
+    other = config.for_checkpoint(second)
+    assert (config["seed"], other["seed"], other["n_gpu"]) == (1, 2, 0)
+
+
+def test_resume_auto_starts_a_run_and_later_goes_on_with_it():
+    write("config.json", {"name": "test"})
+    assert parse("--resume", "auto", "--run-id", "first").resume is None
+    checkpoint = start_run({"seed": 5})
+    write("config.json", {"name": "test"})
+    assert parse("--resume", "auto", "--run-id", "first").resume == checkpoint
+    assert parse("--resume", "auto").resume == checkpoint
+    assert parse("--resume", "auto", "--run-id", "other").resume is None
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("missing.pth", "missing.pth: no such checkpoint"),
+        (".", ".: is a folder; name the .pth file in it"),
+        ("text.pth", "text.pth: not a checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint_is_one_line(path, message):
+    write("text.pth", "not tensors")
+    with pytest.raises(CheckpointError) as caught:
+        parse("--resume", path)
+    assert str(caught.value).startswith(message)
+
+
+# The documentation
+
+
+def test_every_key_of_the_schema_is_documented_and_every_documented_key_is_in_the_schema():
+    table = markdown_table(Config.model_json_schema())
+    documented = (PROJECT / "docs/config.md").read_text(encoding="utf-8")
+    rows = [line for line in documented.split("## Every key")[1].splitlines() if line[:1] == "|"]
+    assert rows == table.splitlines(), "replace the table by what `python config_schema.py` prints"
+
+
+def test_every_key_says_what_it_means():
+    schema = Config.model_json_schema()
+    silent = [path for path, node in keys(schema).items() if not node.get("description")]
+    assert silent == []

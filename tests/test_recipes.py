@@ -1,0 +1,87 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from parse_config import ConfigParser
+
+PROJECT = Path(__file__).resolve().parent.parent
+RECIPES = sorted(
+    str(path.relative_to(PROJECT))
+    for path in (PROJECT / "config.json", *(PROJECT / "configs").rglob("*.json"))
+)
+
+DOCUMENTED = {
+    "name": "Mask_Base",
+    "n_gpu": 1,
+    "arch": {
+        "type": "TimmModelMulti",
+        "args": {"model_name": "efficientnetv2_rw_s", "pretrained": True},
+    },
+    "data_loader": {
+        "type": "setup",
+        "args": {"stage": "train", "input_size": 240, "batch_size": 16, "num_workers": 4},
+    },
+    "optimizer": {"type": "Adam", "args": {"lr": 0.0001, "weight_decay": 0, "amsgrad": True}},
+    "loss": "all_loss",
+    "loss_name": [
+        ["focal", [1.4, 7.0, 7.0], 0.375],
+        ["focal", [1.6285, 2.5912], 0.25],
+        ["focal", [2.8723, 3.9589, 4.5075, 14.0625, 14.0625, 28.4211], 0.375],
+    ],
+    "metrics": ["accuracy", "f1"],
+    "lr_scheduler": {"type": "StepLR", "args": {"step_size": 5, "gamma": 0.1}},
+    "trainer": {
+        "epochs": 50,
+        "save_dir": "saved/",
+        "save_period": 1,
+        "verbosity": 2,
+        "monitor": "min val/loss",
+        "early_stop": 3,
+        "tensorboard": False,
+    },
+    "wandb": True,
+    "visualize": False,
+    "submit_dir": "/submit",
+    "info_dir": "/input/data/eval",
+}
+"""The config of the original's README."""
+
+
+def load(recipe):
+    return ConfigParser.from_args(argparse.ArgumentParser(), argv=["-c", str(PROJECT / recipe)])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_is_valid_and_has_no_option_without_effect(recipe):
+    assert load(recipe).warnings() == []
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_says_at_its_head_how_to_run_it(recipe):
+    head = (PROJECT / recipe).read_text(encoding="utf-8").split("{")[0]
+    assert f"python train.py --config {recipe}" in head
+
+
+def test_the_seed_recipe_is_the_original_value_for_value():
+    config = load("configs/seed.json").config
+    assert {key: config[key] for key in DOCUMENTED} == DOCUMENTED
+
+
+def test_the_seed_recipe_warns_of_its_misplaced_weights():
+    text = (PROJECT / "configs/seed.json").read_text(encoding="utf-8")
+    assert "gender pair is ordered female, male" in text
+    assert "merely sorted" in text
+
+
+def test_the_competition_recipe_counts_its_weights_and_judges_by_f1():
+    config = load("config.json")
+    assert [weights for _, weights, _ in config["loss_name"]] == ["balanced"] * 3
+    assert config["trainer"]["monitor"] == "max val/f1"
+
+
+def test_the_sample_recipe_downloads_nothing():
+    config = load("configs/sample.json")
+    assert config["arch"]["args"]["pretrained"] is False
+    assert config["tracer"]["weights"] == "sample"
+    assert config["wandb"] is False

@@ -1,0 +1,59 @@
+"""What the sections of a config schema are made of: strictness, and types that occur often."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer
+
+LEGAL_NAME = 'a legal file name (1 to 100 characters, no / \\ : * ? " < > |)'
+RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+class Section(BaseModel):
+    """An object of the config.
+
+    A key that it doesn't know is an error, and so is ``"5"`` or ``true`` for a number. The text
+    under a key is its documentation.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class Arguments(Section):
+    """The arguments of a class: some that are known here, and any others.
+
+    Only those that were given are passed on, so that the class's own defaults hold for the rest.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_serializer
+    def _given(self) -> dict[str, Any]:
+        known = [name for name in type(self).model_fields if name in self.model_fields_set]
+        return {name: getattr(self, name) for name in known} | (self.model_extra or {})
+
+
+def says(allowed: str, pattern: str | None = None) -> Any:
+    """A field whose allowed values are described by ``allowed`` in errors and documentation."""
+    return Field(pattern=pattern, json_schema_extra={"allowed": allowed})
+
+
+def legal_file_name(name: str) -> str:
+    """``name`` itself, if every operating system takes it as the name of a file.
+
+    Raises:
+        ValueError: it may not be one.
+    """
+    fits = re.fullmatch(r'[^/\\:*?"<>|\x00-\x1f]{1,100}', name) and not name.endswith((".", " "))
+    if not fits or RESERVED_ON_WINDOWS.fullmatch(name):
+        raise ValueError(f"must be {LEGAL_NAME}, got {name!r}")
+    return name
+
+
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+FileName = Annotated[str, AfterValidator(legal_file_name), says(LEGAL_NAME)]
