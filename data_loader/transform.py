@@ -66,7 +66,7 @@ class Transform:
 
 def train_transform(settings: Augmentation, size: int) -> Transform:
     """Resize to ``size`` px square, then augment; steps of no strength are left out."""
-    return Transform([_resize(size), *_augmentations(settings)])
+    return Transform([_resize(size), *_augmentations(settings, size)])
 
 
 def eval_transform(size: int) -> Transform:
@@ -83,7 +83,7 @@ def _resize(size: int) -> A.BasicTransform:
     return A.Resize(size, size, area_for_downscale="image")
 
 
-def _augmentations(settings: Augmentation) -> list[A.BasicTransform]:
+def _augmentations(settings: Augmentation, size: int) -> list[A.BasicTransform]:
     s = settings
     steps = [A.HorizontalFlip(p=s.flip)]
     if s.shift or s.scale or s.rotate:
@@ -102,6 +102,7 @@ def _augmentations(settings: Augmentation) -> list[A.BasicTransform]:
     # One noise for the three channels: independent ones take three times as long.
     steps.append(A.GaussNoise(std_range=(0.01, 0.04), per_channel=False, p=s.noise))
     if s.dropout_holes and s.dropout_size:
-        side = (s.dropout_size / 2, s.dropout_size)
+        # In pixels: as a fraction, the whole side (1.0) would be taken for one pixel.
+        side = (max(1, round(size * s.dropout_size / 2)), max(1, round(size * s.dropout_size)))
         steps.append(A.CoarseDropout((1, s.dropout_holes), side, side, p=s.dropout))
     return [step for step in steps if step.p > 0]

@@ -68,6 +68,13 @@ class TestTransforms:
 
         assert transform(photo, 1).shape == (64, 64, 3)
 
+    def test_holes_may_be_as_large_as_the_photo(self, photo):
+        settings = Augmentation(**{**OFF, "dropout": 1.0}, dropout_size=1.0, dropout_holes=1)
+
+        black = (train_transform(settings, 64)(photo, 2) == 0).all(axis=2)
+
+        assert 0.5**2 <= black.mean() <= 1
+
     def test_evaluation_resizes_and_does_nothing_else(self, photo):
         assert (eval_transform(64)(photo, 1) == photo).all()
         assert eval_transform(32)(photo).shape == (32, 32, 3)
