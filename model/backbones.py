@@ -1,6 +1,5 @@
 """Backbones from timm and torchvision, with their classifier taken off and their weights put in."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -61,7 +60,10 @@ def torchvision_backbone(
     download = pretrained and not checkpoint_path
     if download:
         require_url_weights(weights.url, model_name)
-    network = torchvision.models.get_model(model_name, weights=weights if download else None)
+    try:
+        network = torchvision.models.get_model(model_name, weights=weights if download else None)
+    except OSError as error:
+        raise _broken_download(model_name, error) from error
     last = _last_linear(network, model_name)
     width = network.get_submodule(last).in_features
     network.set_submodule(last, nn.Identity())
@@ -70,7 +72,7 @@ def torchvision_backbone(
         try:
             network.load_state_dict(state)
         except RuntimeError as error:
-            raise _other_network(checkpoint_path, model_name, error) from error
+            raise _other_network(checkpoint_path, model_name, network, state) from error
     _drop_auxiliary_heads(network)
     scale = weights.transforms()
     size = getattr(network, "image_size", None)
@@ -108,7 +110,8 @@ def _timm_with_file(model_name: str, checkpoint_path: str, options: Mapping) -> 
     try:
         network = _create_timm(model_name, options, pretrained=True, pretrained_cfg_overlay=overlay)
     except (RuntimeError, LookupError, ValueError, AttributeError) as error:
-        raise _other_network(checkpoint_path, model_name, error) from error
+        network = _create_timm(model_name, options)
+        raise _other_network(checkpoint_path, model_name, network, state) from error
     network.pretrained_cfg.pop("state_dict", None)
     return network
 
@@ -116,10 +119,10 @@ def _timm_with_file(model_name: str, checkpoint_path: str, options: Mapping) -> 
 def _timm_with_download(model_name: str, options: Mapping) -> nn.Module:
     config = timm.get_pretrained_cfg(model_name)
     if config is None or not config.has_weights:
-        tags = timm.list_pretrained(f"{model_name.partition('.')[0]}*")
         raise ConfigError(
-            f"arch.args.pretrained: timm has no weights for {model_name!r}"
-            f"{nearest(model_name, tags) if tags else ''}; or set arch.args.pretrained=false"
+            f"arch.args.pretrained: timm has no published weights for {model_name!r}; set"
+            " arch.args.pretrained=false, or arch.args.checkpoint_path=FILE, or choose another"
+            " backbone"
         )
     if config.hf_hub_id:
         require_hub_weights(config.hf_hub_id, config.hf_hub_filename, model_name)
@@ -128,9 +131,15 @@ def _timm_with_download(model_name: str, options: Mapping) -> nn.Module:
     try:
         return _create_timm(model_name, options, pretrained=True)
     except OSError as error:
-        raise ConfigError(
-            f"arch.args.pretrained: the weights of {model_name!r} did not come ({error})"
-        ) from error
+        raise _broken_download(model_name, error) from error
+
+
+def _broken_download(model_name: str, error: OSError) -> ConfigError:
+    reason = " ".join(str(error).split())[:200]
+    return ConfigError(
+        f"arch.args.pretrained: the download of the weights of {model_name!r} failed ({reason});"
+        " try again, or set arch.args.pretrained=false or arch.args.checkpoint_path=FILE"
+    )
 
 
 def _read_weights(path: str, classifiers: tuple[str, ...]) -> dict[str, Tensor]:
@@ -152,12 +161,16 @@ def _read_weights(path: str, classifiers: tuple[str, ...]) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith(prefixes)}
 
 
-def _other_network(path: str, model_name: str, error: Exception) -> CheckpointError:
-    keys = re.findall(r'"([\w.]+)"|size mismatch for ([\w.]+)', str(error))
-    shown = ", ".join(filter(None, (a or b for a, b in keys[:4]))) or str(error)[:200]
+def _other_network(
+    path: str, model_name: str, network: nn.Module, state: Mapping[str, Tensor]
+) -> CheckpointError:
+    theirs = {key: value.shape for key, value in state.items()}
+    ours = {key: value.shape for key, value in network.state_dict().items()}
+    differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     return CheckpointError(
-        f"{path}: not the weights of {model_name}: {len(keys)} keys are missing, unknown or of"
-        f" another shape, such as {shown}; set arch.args.model_name to what the file was made for"
+        f"{path}: not the weights of {model_name}: {len(differing)} keys are missing, unknown or of"
+        f" another shape, such as {', '.join(differing[:3])}; set arch.args.model_name to what the"
+        " file was made for"
     )
 
 

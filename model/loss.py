@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data_loader.labels import NAMES
+from model.class_weights import balanced_weights, log_weights, weights_tensor
 from model.metric_learning import MetricLearningLoss, metric_learning_names
 from utils.errors import ConfigError, nearest
 
@@ -45,7 +45,8 @@ def build_criterion(
     Args:
         loss: ``"all_loss"``, which takes the losses from ``loss_name``; or the name of one loss,
             for every head alike, unweighted.
-        loss_name: one (loss, class weights, head weight) for each head, in the order of ``heads``.
+        loss_name: one (loss, class weights, head weight) for each head, in the order of ``heads``;
+            read for ``"all_loss"`` only.
         heads: head name → number of its classes.
         counts: head name → (number of its classes,) how often each occurs in training; needed for
             the heads whose class weights are ``"balanced"``.
@@ -55,8 +56,6 @@ def build_criterion(
     """
     if loss == "all_loss":
         return all_loss(resolve_class_weights(loss_name or (), counts, heads), heads)
-    if loss_name:
-        logger.warning("loss_name has no effect, since loss is %r and not 'all_loss'", loss)
     return all_loss([HeadLoss(loss, None, 1.0) for _ in heads], heads)
 
 
@@ -71,7 +70,7 @@ def all_loss(loss_name: Sequence[Sequence], heads: Mapping[str, int]) -> "AllLos
         where = f"loss_name[{position}]"
         if not np.isfinite(entry.head_weight) or entry.head_weight < 0:
             raise ConfigError(f"{where}: head weight {entry.head_weight} of {head!r} must be >= 0")
-        class_weights = _weights_tensor(entry.class_weights, head, heads[head], where)
+        class_weights = weights_tensor(entry.class_weights, head, heads[head], where)
         losses[head] = single_loss(entry.loss, heads[head], class_weights, where)
         head_weights[head] = float(entry.head_weight)
     return AllLoss(losses, head_weights)
@@ -130,13 +129,9 @@ class CrossEntropy(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, n) logits and (B,) labels → scalar."""
         losses = F.cross_entropy(
-            logits.float(),
-            targets,
-            weight=self.class_weights,
-            label_smoothing=self.smoothing,
-            reduction="none",
+            logits.float(), targets, label_smoothing=self.smoothing, reduction="none"
         )
-        return _over_weights(losses.sum(), self.class_weights[targets])
+        return _weighted_mean(losses, self.class_weights[targets])
 
 
 class Focal(nn.Module):
@@ -165,8 +160,7 @@ class Focal(nn.Module):
         log_p = F.log_softmax(logits.float(), dim=1).gather(1, targets[:, None]).squeeze(1)
         # The floor keeps the gradient of the power finite where p is 1 and gamma is below 1.
         missing = (-torch.expm1(log_p)).clamp_min(1e-12)
-        weights = self.class_weights[targets]
-        return _over_weights((weights * missing**self.gamma * -log_p).sum(), weights)
+        return _weighted_mean(missing**self.gamma * -log_p, self.class_weights[targets])
 
 
 class SoftF1(nn.Module):
@@ -190,8 +184,25 @@ class SoftF1(nn.Module):
         truth = F.one_hot(targets, probabilities.shape[1]).to(probabilities)
         support = truth.sum(dim=0)
         f1 = 2 * (probabilities * truth).sum(dim=0) / (probabilities.sum(dim=0) + support + 1e-7)
-        weights = self.class_weights * (support > 0)
-        return _over_weights((weights * (1 - f1)).sum(), weights)
+        return _weighted_mean(1 - f1, self.class_weights * (support > 0))
+
+
+class WithCrossEntropy(nn.Module):
+    """Another loss of the logits plus cross entropy, which ties each class to its logit.
+
+    Args:
+        other: takes (logits, targets).
+        cross_entropy: takes the same.
+    """
+
+    def __init__(self, other: nn.Module, cross_entropy: CrossEntropy) -> None:
+        super().__init__()
+        self.other = other
+        self.cross_entropy = cross_entropy
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B, n) logits and (B,) labels → scalar."""
+        return self.other(logits, targets) + self.cross_entropy(logits, targets)
 
 
 LOSSES: dict[str, Callable[..., nn.Module]] = {
@@ -226,9 +237,7 @@ def single_loss(
         if name in LOSSES:
             return LOSSES[name](num_classes, class_weights, **args)
         if name in metric_learning_names():
-            if class_weights is not None:
-                logger.warning("%s: %s knows no class weights; they have no effect", where, name)
-            return MetricLearningLoss(name, num_classes, args)
+            return _metric_learning(name, num_classes, class_weights, args, where)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: loss {name!r} with arguments {args}: {error}") from error
     hint = nearest(name, [*LOSSES, *metric_learning_names()])
@@ -254,24 +263,27 @@ def resolve_class_weights(
             if head not in counts:
                 raise ConfigError(f"loss_name: no class counts for 'balanced' of head {head!r}")
             weights = balanced_weights(counts[head])
-            _log_weights(head, weights)
+            log_weights(head, weights)
             entry = entry._replace(class_weights=weights.tolist())
         resolved.append(entry)
     return resolved
 
 
-def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """N / n_c for each class c, so that every class weighs the same in total.
-
-    Args:
-        counts: (n,) how often each class occurs in training.
-
-    Returns:
-        (n,) float64; 0 for a class that does not occur, which training then never meets and
-        validation does not count in the loss.
-    """
-    counts = np.asarray(counts, dtype=float)
-    return np.divide(counts.sum(), counts, out=np.zeros_like(counts), where=counts > 0)
+def _metric_learning(
+    name: str, num_classes: int, class_weights: Tensor | None, args: Mapping[str, Any], where: str
+) -> nn.Module:
+    loss = MetricLearningLoss(name, num_classes, args)
+    if loss.has_prototypes:
+        if class_weights is not None:
+            logger.warning("%s: %s knows no class weights; they have no effect", where, name)
+        return loss
+    logger.warning(
+        "%s: %s only compares photos with each other; cross entropy is added to it, to say which"
+        " logit is which class (class weights act on that part alone)",
+        where,
+        name,
+    )
+    return WithCrossEntropy(loss, CrossEntropy(num_classes, class_weights))
 
 
 def _entries_of_heads(
@@ -294,40 +306,10 @@ def _entries_of_heads(
     return entries
 
 
-def _weights_tensor(
-    weights: Sequence[float] | str | None, head: str, num_classes: int, where: str
-) -> Tensor | None:
-    if weights is None:
-        return None
-    if isinstance(weights, str) or len(weights) != num_classes:
-        raise ConfigError(
-            f"{where}: class weights {weights} of head {head!r} must be a list of {num_classes}"
-            ' numbers, one for each of its classes, or "balanced", or null'
-        )
-    values = torch.tensor(weights, dtype=torch.float32)
-    if not values.isfinite().all() or (values < 0).any() or values.sum() == 0:
-        raise ConfigError(
-            f"{where}: class weights {weights} of head {head!r} must be numbers of at least 0, and"
-            " not all 0"
-        )
-    return values
-
-
-def _log_weights(head: str, weights: np.ndarray) -> None:
-    names = NAMES["en"].get(head, range(len(weights)))
-    shown = ", ".join(f"{name} {weight:.4g}" for name, weight in zip(names, weights, strict=True))
-    logger.info("balanced class weights of %s: %s", head, shown)
-    absent = [str(name) for name, weight in zip(names, weights, strict=True) if weight == 0]
-    if absent:
-        logger.warning(
-            "%s: nobody in training is %s; the model cannot learn it", head, " or ".join(absent)
-        )
-
-
 def _ones_unless(class_weights: Tensor | None, num_classes: int) -> Tensor:
     return torch.ones(num_classes) if class_weights is None else class_weights.float()
 
 
-def _over_weights(total: Tensor, weights: Tensor) -> Tensor:
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
     # A batch of nothing but zero-weight classes has the loss 0, not 0/0.
-    return total / weights.sum().clamp_min(1e-12)
+    return (weights * values).sum() / weights.sum().clamp_min(1e-12)

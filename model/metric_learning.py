@@ -3,13 +3,12 @@
 They were made for embeddings, and here the logits are the embedding, with one axis per class. The
 losses that learn a prototype per class (ArcFace, CosFace, ProxyAnchor, …) get the axes themselves
 as fixed prototypes: pulling a photo towards its prototype then raises the logit of its class, so
-the largest logit remains the answer. The losses that only compare pairs of photos (triplet,
-contrastive, …) gather the photos of a class without saying at which axis: they train features, but
-the largest logit means little.
+the largest logit remains the answer. The losses that only compare photos (triplet, contrastive, …)
+gather those of a class without saying at which axis, so that the largest logit means nothing;
+`model.loss` adds cross entropy to them.
 """
 
 import inspect
-import logging
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -17,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utils.errors import ConfigError
-
-logger = logging.getLogger(__name__)
+MOST_PHOTOS = 256
+"""Photos that a loss compares at once: the triplets of N photos take N³ of memory."""
 
 
 @cache
@@ -44,8 +42,8 @@ class MetricLearningLoss(nn.Module):
         args: further arguments of the loss.
 
     Raises:
-        ConfigError: the loss cannot be built or trained from class labels alone.
-        TypeError: an argument that the loss does not have.
+        TypeError: an argument that the loss does not have, or one that it lacks.
+        ValueError: the loss cannot be trained from logits and class labels alone.
     """
 
     def __init__(self, name: str, num_classes: int, args: Mapping[str, Any]) -> None:
@@ -53,21 +51,18 @@ class MetricLearningLoss(nn.Module):
         loss_class = getattr(_library(), name)
         sizes = {"num_classes", "embedding_size", "descriptors_dim"} & _parameters(loss_class)
         self.loss = loss_class(**dict.fromkeys(sizes, num_classes), **args)
-        _check_on_labels(self.loss, name, num_classes)
-        if not _prototypes_on_axes(self.loss, num_classes):
-            logger.warning(
-                "%s compares pairs of photos: it trains the logits as an embedding, and does not"
-                " tie a class to its logit; predictions of this head will mean little",
-                name,
-            )
+        _check_on_labels(self.loss, num_classes)
+        self.has_prototypes = _prototypes_on_axes(self.loss, num_classes)
+        """Whether the loss itself ties each class to its logit."""
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """(B, n) logits and (B,) labels → scalar."""
-        return self.loss(logits.float(), targets)
+        """(B, n) logits and (B,) labels → scalar; more than `MOST_PHOTOS` go in several parts."""
+        parts = zip(logits.float().split(MOST_PHOTOS), targets.split(MOST_PHOTOS), strict=True)
+        return sum(self.loss(x, y) * (len(y) / len(targets)) for x, y in parts)
 
 
 def _library():
-    # Two seconds to import, and most runs need none of it.
+    # Half a second to import, and most runs need none of it.
     from pytorch_metric_learning import losses
 
     return losses
@@ -79,7 +74,7 @@ def _parameters(loss_class: type) -> set[str]:
     return {name for base in bases for name in inspect.signature(base.__init__).parameters}
 
 
-def _check_on_labels(loss: nn.Module, name: str, num_classes: int) -> None:
+def _check_on_labels(loss: nn.Module, num_classes: int) -> None:
     """Some losses need pairs, views or equal class counts; better said now than in an epoch."""
     targets = torch.arange(4 * num_classes + 1) % num_classes
     steps = torch.arange(float(targets.numel() * num_classes))
@@ -87,8 +82,9 @@ def _check_on_labels(loss: nn.Module, name: str, num_classes: int) -> None:
     try:
         loss(logits, targets).backward()
     except Exception as error:  # whatever each loss raises
-        raise ConfigError(
-            f"loss {name!r} cannot be trained from logits and class labels alone: {error}"
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"cannot be trained from the labels of {num_classes} classes alone: {reason[:200]}"
         ) from error
     loss.zero_grad(set_to_none=True)
 

@@ -1,0 +1,72 @@
+"""Weights that make rare classes count as much as frequent ones."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_loader.labels import NAMES
+from utils.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """N / n_c for each class c, so that every class weighs the same in total.
+
+    Args:
+        counts: (n,) how often each class occurs in training.
+
+    Returns:
+        (n,) float64; 0 for a class that does not occur, which training then never meets and
+        validation does not count in the loss.
+    """
+    counts = np.asarray(counts, dtype=float)
+    return np.divide(counts.sum(), counts, out=np.zeros_like(counts), where=counts > 0)
+
+
+def log_weights(head: str, weights: np.ndarray) -> None:
+    """Say the balanced weights (n,) of a head, and which classes training does not have."""
+    names = NAMES["en"].get(head, range(len(weights)))
+    shown = ", ".join(f"{name} {weight:.4g}" for name, weight in zip(names, weights, strict=True))
+    logger.info("balanced class weights of %s: %s", head, shown)
+    absent = [str(name) for name, weight in zip(names, weights, strict=True) if weight == 0]
+    if absent:
+        logger.warning(
+            "%s: nobody in training is %s; the model cannot learn it", head, " or ".join(absent)
+        )
+
+
+def weights_tensor(
+    weights: Sequence[float] | str | None, head: str, num_classes: int, where: str
+) -> Tensor | None:
+    """The class weights of a configuration, checked; ``None`` for equal weights.
+
+    Args:
+        weights: one number a class, or ``None``.
+        head: whose they are.
+        num_classes: of the head.
+        where: the place in the configuration, for messages.
+
+    Returns:
+        (``num_classes``,) float32.
+
+    Raises:
+        ConfigError: not a number for each class, or numbers below 0, or nothing but 0.
+    """
+    if weights is None:
+        return None
+    if isinstance(weights, str) or len(weights) != num_classes:
+        raise ConfigError(
+            f"{where}: class weights {weights} of head {head!r} must be a list of {num_classes}"
+            ' numbers, one for each of its classes, or "balanced", or null'
+        )
+    values = torch.tensor(weights, dtype=torch.float32)
+    if not values.isfinite().all() or (values < 0).any() or values.sum() == 0:
+        raise ConfigError(
+            f"{where}: class weights {weights} of head {head!r} must be numbers of at least 0, and"
+            " not all 0"
+        )
+    return values

@@ -1,0 +1,242 @@
+"""Losses against hand-computed values, for every head size, precision and kind of weights."""
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from data_loader.labels import HEADS
+from model.loss import (
+    LOSSES,
+    all_loss,
+    balanced_weights,
+    build_criterion,
+    resolve_class_weights,
+    single_loss,
+)
+from utils.errors import ConfigError
+
+SIZES = [2, 3, 6, 18]
+COMPETITION = {
+    "mask": np.array([13500, 2700, 2700]),
+    "gender": np.array([1042, 1658]),
+    "age": np.array([599, 682, 95, 192, 940, 192]),
+}
+PROTOTYPE_LOSSES = ["ArcFaceLoss", "CosFaceLoss", "SubCenterArcFaceLoss", "SoftTripleLoss"]
+PROTOTYPE_LOSSES += ["NormalizedSoftmaxLoss", "ProxyAnchorLoss", "ProxyNCALoss", "P2SGradLoss"]
+
+
+def batch_of(num_classes, photos=24):
+    generator = torch.Generator().manual_seed(num_classes)
+    logits = 3 * torch.randn(photos, num_classes, generator=generator)
+    return logits, torch.arange(photos) % num_classes
+
+
+def logits_for(*probabilities):
+    return torch.tensor(probabilities).log()
+
+
+# One photo of class 0 at p = 0.8, one of class 1 at p = 0.4, with weights 1 and 3.
+LOGITS = logits_for([0.8, 0.2], [0.6, 0.4])
+TARGETS = torch.tensor([0, 1])
+WEIGHTS = torch.tensor([1.0, 3.0])
+
+
+def test_balanced_weights_of_the_competition_are_the_inverse_frequencies_by_label():
+    triples = [("focal", "balanced", 1.0)] * 3
+    mask, gender, age = (
+        entry.class_weights for entry in resolve_class_weights(triples, COMPETITION, HEADS)
+    )
+    assert mask == pytest.approx([1.4, 7.0, 7.0])
+    assert gender == pytest.approx([2.5912, 1.6285], abs=1e-4)
+    assert age == pytest.approx([4.5075, 3.9589, 28.4211, 14.0625, 2.8723, 14.0625], abs=1e-4)
+
+
+def test_an_absent_class_weighs_nothing_and_is_named_in_the_log(caplog):
+    assert balanced_weights([4, 0, 6]).tolist() == [2.5, 0, pytest.approx(10 / 6)]
+    counts = COMPETITION | {"age": np.array([5, 5, 0, 5, 5, 5])}
+    with caplog.at_level(logging.WARNING):
+        resolve_class_weights([("f1", "balanced", 1.0)] * 3, counts, HEADS)
+    assert "nobody in training is 30s" in caplog.text
+
+
+def test_cross_entropy_is_the_weighted_mean():
+    expected = (1 * -math.log(0.8) + 3 * -math.log(0.4)) / 4
+    assert single_loss("ce_loss", 2, WEIGHTS)(LOGITS, TARGETS) == pytest.approx(expected)
+
+
+def test_focal_is_the_weighted_mean_of_its_formula():
+    expected = (1 * 0.2**2 * -math.log(0.8) + 3 * 0.6**2 * -math.log(0.4)) / 4
+    assert single_loss("focal", 2, WEIGHTS)(LOGITS, TARGETS) == pytest.approx(expected)
+    without = (0.2 * -math.log(0.8) + 0.6 * -math.log(0.4)) / 2
+    gamma_one = single_loss({"type": "focal", "args": {"gamma": 1.0}}, 2)
+    assert gamma_one(LOGITS, TARGETS) == pytest.approx(without)
+
+
+def test_focal_with_gamma_zero_is_cross_entropy():
+    logits, targets = batch_of(6)
+    weights = torch.arange(1.0, 7.0)
+    focal = single_loss({"type": "focal", "args": {"gamma": 0}}, 6, weights)
+    assert torch.allclose(
+        focal(logits, targets), single_loss("ce_loss", 6, weights)(logits, targets)
+    )
+
+
+def test_label_smoothing_spreads_its_share_over_all_classes():
+    share = 0.1 / 2
+    first = -(1 - share) * math.log(0.8) - share * math.log(0.2)
+    second = -(1 - share) * math.log(0.4) - share * math.log(0.6)
+    loss = single_loss("label_smoothing", 2, WEIGHTS)
+    assert loss(LOGITS, TARGETS) == pytest.approx((1 * first + 3 * second) / 4)
+
+
+def test_class_weights_act_as_in_torch():
+    logits, targets = batch_of(6)
+    weights = torch.arange(1.0, 7.0)
+    theirs = torch.nn.CrossEntropyLoss(weights)(logits, targets)
+    assert torch.allclose(single_loss("ce_loss", 6, weights)(logits, targets), theirs)
+
+
+def test_soft_f1_is_one_minus_the_weighted_mean_over_classes():
+    first, second = 2 * 0.8 / (1.4 + 1), 2 * 0.4 / (0.6 + 1)
+    expected = 1 - (1 * first + 3 * second) / 4
+    assert single_loss("f1", 2, WEIGHTS)(LOGITS, TARGETS) == pytest.approx(expected)
+
+
+def test_soft_f1_leaves_out_classes_the_batch_does_not_have():
+    certain = 20 * torch.eye(6)[:2]
+    assert single_loss("f1", 6)(certain, torch.tensor([0, 1])) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("num_classes", SIZES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_gradients_stay_finite_at_the_ends_of_every_precision(name, num_classes, dtype):
+    logits, targets = batch_of(num_classes)
+    logits = (logits.sign() * 6e4).to(dtype).requires_grad_()
+    loss = single_loss(name, num_classes, torch.linspace(0.5, 30, num_classes))(logits, targets)
+    loss.backward()
+    assert loss.isfinite() and loss.dtype == torch.float32
+    assert logits.grad.isfinite().all()
+
+
+def test_focal_gradient_is_finite_where_gamma_is_below_one_and_the_answer_certain():
+    logits = torch.tensor([[100.0, -100.0]], requires_grad=True)
+    single_loss({"type": "focal", "args": {"gamma": 0.5}}, 2)(logits, torch.tensor([0])).backward()
+    assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_class_weights_change_the_loss_and_zero_weights_do_not_break_it(name):
+    logits, targets = batch_of(3)
+    weighted = single_loss(name, 3, torch.tensor([1.0, 5.0, 0.0]))
+    assert not torch.allclose(weighted(logits, targets), single_loss(name, 3)(logits, targets))
+    assert weighted(logits, torch.full_like(targets, 2)) == 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_better_answer_has_a_lower_loss(name):
+    _, targets = batch_of(6)
+    truth = torch.nn.functional.one_hot(targets, 6).float()
+    loss = single_loss(name, 6)
+    assert loss(3 * truth, targets) < loss(truth, targets) < loss(-truth, targets)
+
+
+def test_the_total_is_the_sum_by_head_weights():
+    triples = [("ce_loss", None, 0.5), ("focal", [1, 2], 0.25), ("f1", None, 2)]
+    criterion = all_loss(triples, HEADS)
+    batches = {head: batch_of(n) for head, n in HEADS.items()}
+    logits = {head: pair[0] for head, pair in batches.items()}
+    targets = {head: pair[1] for head, pair in batches.items()}
+    total, parts = criterion(logits, targets)
+    assert list(parts) == ["mask", "gender", "age"]
+    assert torch.allclose(total, 0.5 * parts["mask"] + 0.25 * parts["gender"] + 2 * parts["age"])
+    alone = single_loss("focal", 2, torch.tensor([1.0, 2.0]))
+    assert torch.allclose(parts["gender"], alone(*batches["gender"]))
+
+
+def test_class_weights_travel_with_the_criterion():
+    criterion = all_loss([("focal", [1, 2, 3], 1.0)], {"mask": 3})
+    assert [tuple(b.shape) for b in criterion.buffers()] == [(3,)]
+    assert not list(criterion.parameters())
+
+
+def test_one_name_serves_every_head_alike():
+    criterion = build_criterion("label_smoothing", None, HEADS, {})
+    logits = {head: torch.zeros(2, n) for head, n in HEADS.items()}
+    targets = {head: torch.zeros(2, dtype=torch.long) for head in HEADS}
+    total, _ = criterion(logits, targets)
+    assert total == pytest.approx(sum(math.log(n) for n in HEADS.values()), rel=1e-5)
+
+
+def test_all_loss_takes_balanced_weights_from_the_counts_of_a_single_head():
+    counts = {"class": np.arange(1, 19)}
+    criterion = build_criterion("all_loss", [["ce_loss", "balanced", 1.0]], {"class": 18}, counts)
+    assert torch.allclose(
+        next(criterion.buffers()), torch.tensor(balanced_weights(counts["class"])).float()
+    )
+
+
+@pytest.mark.parametrize(
+    "triples, message",
+    [
+        ([("focal", None, 1.0)] * 2, r"2 entries.*3 head\(s\) \(mask, gender, age\).*such as \["),
+        ([("focal", None)] * 3, r"loss_name\[0\] has 2 parts"),
+        ([("focal", [1, 2], 1.0)] * 3, r"loss_name\[0\].*'mask' must be a list of 3"),
+        ([("focal", "even", 1.0)] * 3, r"'mask' must be a list of 3"),
+        ([("focal", [0, 0, 0], 1.0)] * 3, "not all 0"),
+        ([("focal", [1, -1, 1], 1.0)] * 3, "at least 0"),
+        ([("focal", None, -1.0)] * 3, "head weight -1.0"),
+        ([("foccal", None, 1.0)] * 3, r"loss_name\[0\].*'foccal'; did you mean 'focal'"),
+        ([("ArcFace", None, 1.0)] * 3, "did you mean 'ArcFaceLoss'"),
+        ([({"type": "focal", "args": {"gama": 2}}, None, 1.0)] * 3, "gama"),
+        ([({"type": "focal", "args": {"gamma": -1}}, None, 1.0)] * 3, "gamma -1"),
+        ([({"type": "label_smoothing", "args": {"smoothing": 1}}, None, 1.0)] * 3, "below 1"),
+        ([("VICRegLoss", None, 1.0)] * 3, "cannot be trained from the labels"),
+    ],
+)
+def test_a_wrong_entry_is_one_clear_line(triples, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        all_loss(triples, HEADS)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_combination_is_refused():
+    with pytest.raises(ConfigError, match="'al_loss'"):
+        build_criterion("al_loss", None, HEADS, {})
+
+
+@pytest.mark.parametrize("name", [*PROTOTYPE_LOSSES, "TripletMarginLoss", "ContrastiveLoss"])
+@pytest.mark.parametrize("num_classes", SIZES)
+def test_metric_learning_losses_work_for_every_head_size(name, num_classes):
+    logits, targets = batch_of(num_classes)
+    logits.requires_grad_()
+    single_loss(name, num_classes)(logits, targets).backward()
+    assert logits.grad.isfinite().all() and logits.grad.any()
+
+
+@pytest.mark.parametrize("name", [*PROTOTYPE_LOSSES, "TripletMarginLoss", "ContrastiveLoss"])
+def test_metric_learning_losses_make_the_true_class_the_largest_logit(name):
+    logits, targets = batch_of(6)
+    logits.requires_grad_()
+    loss, optimizer = single_loss(name, 6), torch.optim.Adam([logits], lr=0.2)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss(logits, targets).backward()
+        optimizer.step()
+    assert (logits.argmax(dim=1) == targets).all()
+
+
+def test_metric_learning_losses_say_what_they_cannot_do(caplog):
+    with caplog.at_level(logging.WARNING):
+        single_loss("ArcFaceLoss", 3, torch.ones(3))
+        single_loss("TripletMarginLoss", 3)
+    assert "ArcFaceLoss knows no class weights" in caplog.text
+    assert "TripletMarginLoss only compares photos" in caplog.text
+
+
+def test_metric_learning_losses_take_a_whole_epoch_at_once():
+    logits, targets = batch_of(3, photos=1000)
+    assert single_loss("TripletMarginLoss", 3)(logits, targets).isfinite()

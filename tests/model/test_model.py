@@ -1,0 +1,267 @@
+"""Models from the outside: what goes in, what comes out, and where the weights come from."""
+
+import time
+
+import huggingface_hub
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from data_loader.labels import AGE_FOLD, HEADS, encode_class
+from model.decode import class_probabilities, head_probabilities
+from model.model import TimmModel, TimmModelMulti, TorchVisionModel
+from utils.errors import CheckpointError, ConfigError
+
+TINY = "test_resnet"
+FAMILIES = ["test_resnet", "test_efficientnet", "test_vit", "test_convnext", "test_mambaout"]
+FAMILIES += ["mobilenetv3_small_050", "densenet121", "swin_tiny_patch4_window7_224"]
+
+
+def photos(size=64, count=2):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+def shapes(logits):
+    return {head: tuple(values.shape) for head, values in logits.items()}
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """No way out but a proxy that refuses, and empty caches."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_any_timm_backbone_gets_the_three_heads(name):
+    model = TimmModelMulti(name, pretrained=False)
+    logits = model(photos(model.input_size or 64))
+    assert shapes(logits) == {head: (2, n) for head, n in HEADS.items()}
+    assert model.features(photos(model.input_size or 64)).shape == (2, model.num_features)
+
+
+@pytest.mark.filterwarnings("ignore:The default weight initialization")
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "vit_b_32", "googlenet", "swin_t"])
+def test_any_torchvision_network_gets_the_three_heads(name):
+    model = TorchVisionModel(name, pretrained=False)
+    assert shapes(model(photos(model.input_size or 64))) == {
+        "mask": (2, 3),
+        "gender": (2, 2),
+        "age": (2, 6),
+    }
+
+
+def test_the_single_head_has_the_eighteen_classes():
+    model = TimmModel(TINY, pretrained=False)
+    assert shapes(model(photos())) == {"class": (2, 18)}
+    assert model.heads == {"class": 18}
+
+
+def test_bytes_and_floats_of_one_photo_give_the_same_logits():
+    model = TimmModelMulti(TINY, pretrained=False).eval()
+    as_bytes, as_floats = model(photos()), model(photos().float())
+    assert all(torch.equal(as_bytes[head], as_floats[head]) for head in HEADS)
+
+
+def test_photos_are_normalised_as_the_backbone_was_trained():
+    model = TimmModelMulti("tf_efficientnet_lite0", pretrained=False)
+    black_and_white = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    assert model.normalise(black_and_white).flatten().tolist() == [-1, -1, -1, 1, 1, 1]
+    torchvision_model = TorchVisionModel("resnet18", pretrained=False)
+    assert torchvision_model.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+
+
+def test_the_normalisation_travels_in_the_weights():
+    model = TimmModelMulti(TINY, pretrained=False)
+    assert {"mean", "std"} <= set(model.state_dict())
+
+
+def test_logits_are_float32_under_reduced_precision():
+    model = TimmModelMulti(TINY, pretrained=False).eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(photos())
+    halved = model.bfloat16()(photos())
+    assert {v.dtype for v in [*logits.values(), *halved.values()]} == {torch.float32}
+
+
+def test_photos_of_a_size_the_backbone_cannot_take_are_refused():
+    model = TimmModelMulti("vit_tiny_patch16_224", pretrained=False)
+    with pytest.raises(ConfigError, match=r"224×224 pixels.*64×64.*input_size=224.*img_size=64"):
+        model(photos(64))
+    resized = TimmModelMulti("vit_tiny_patch16_224", pretrained=False, img_size=64)
+    assert resized(photos(64))["age"].shape == (2, 6)
+
+
+def test_dropout_and_drop_path_act_in_training_only():
+    model = TimmModelMulti("test_convnext", pretrained=False, dropout=0.5, drop_path=0.5)
+    first, second = model(photos()), model(photos())
+    assert not torch.equal(first["age"], second["age"])
+    model.eval()
+    assert torch.equal(model(photos())["age"], model(photos())["age"])
+
+
+def test_the_summary_counts_the_trainable_parameters():
+    model = TimmModelMulti(TINY, pretrained=False)
+    model.backbone.requires_grad_(False)
+    trainable = (model.num_features + 1) * sum(HEADS.values())
+    assert f"Trainable parameters: {trainable:,}" in str(model)
+    assert [len(group["params"]) for group in model.parameter_groups()] == [0, 6]
+
+
+def test_parameter_groups_hold_every_parameter_once():
+    model = TimmModelMulti(TINY, pretrained=False)
+    grouped = [p for group in model.parameter_groups() for p in group["params"]]
+    assert {id(p) for p in grouped} == {id(p) for p in model.parameters()}
+    assert len(grouped) == len(list(model.parameters()))
+
+
+def random_logits(count=50):
+    generator = torch.Generator().manual_seed(1)
+    return {head: 2 * torch.randn(count, n, generator=generator) for head, n in HEADS.items()}
+
+
+def test_class_probabilities_are_products_in_the_order_of_the_label_scheme():
+    logits = random_logits()
+    joint = class_probabilities(logits)
+    mask, gender, age = (logits[head].softmax(dim=1) for head in HEADS)
+    for m in range(3):
+        for g in range(2):
+            for b in range(3):
+                group = sum(age[:, i] for i, fold in enumerate(AGE_FOLD) if fold == b)
+                expected = mask[:, m] * gender[:, g] * group
+                assert torch.allclose(joint[:, encode_class(m, g, b)], expected)
+
+
+def test_the_likeliest_class_is_the_likeliest_answer_of_each_head():
+    joint = class_probabilities(random_logits())
+    heads = {head: values.argmax(dim=1) for head, values in head_probabilities(joint).items()}
+    together = encode_class(heads["mask"], heads["gender"], heads["age"])
+    assert torch.equal(joint.argmax(dim=1), together)
+
+
+def test_head_probabilities_are_the_heads_own_answers():
+    logits = random_logits()
+    heads = head_probabilities(class_probabilities(logits))
+    assert torch.allclose(heads["mask"], logits["mask"].softmax(dim=1), atol=1e-6)
+    assert torch.allclose(heads["gender"], logits["gender"].softmax(dim=1), atol=1e-6)
+    age = logits["age"].softmax(dim=1)
+    folded = torch.stack([age[:, :2].sum(1), age[:, 2:5].sum(1), age[:, 5]], dim=1)
+    assert torch.allclose(heads["age"], folded, atol=1e-6)
+
+
+def test_single_head_probabilities_are_its_softmax_and_marginals():
+    logits = {"class": torch.randn(4, 18, generator=torch.Generator().manual_seed(2))}
+    joint = class_probabilities(logits)
+    assert torch.allclose(joint, logits["class"].softmax(dim=1))
+    assert torch.allclose(head_probabilities(joint)["gender"].sum(dim=1), torch.ones(4))
+
+
+def test_decoding_takes_numpy_and_half_precision():
+    halves = {head: values.half() for head, values in random_logits().items()}
+    joint = class_probabilities(halves)
+    assert joint.dtype == torch.float32
+    assert torch.allclose(joint.sum(dim=1), torch.ones(50), atol=1e-6)
+    assert head_probabilities(joint.numpy())["age"].shape == (50, 3)
+    assert isinstance(head_probabilities(joint.numpy())["age"], np.ndarray)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A weights file as timm publishes them: with the ImageNet classifier."""
+    network = timm.create_model(TINY, num_classes=1000)
+    folder = tmp_path_factory.mktemp("weights")
+    save_file(network.state_dict(), folder / "model.safetensors")
+    torch.save(network.state_dict(), folder / "model.pth")
+    return folder, network
+
+
+@pytest.mark.parametrize("file_name", ["model.safetensors", "model.pth"])
+def test_a_local_weights_file_fills_the_whole_backbone(published, file_name, no_network):
+    folder, network = published
+    for pretrained in (True, False):
+        model = TimmModelMulti(TINY, pretrained, checkpoint_path=str(folder / file_name))
+        for key, value in model.backbone.state_dict().items():
+            assert torch.equal(value, network.state_dict()[key])
+
+
+def test_a_local_weights_file_fills_a_torchvision_backbone(tmp_path):
+    network = torchvision.models.resnet18()
+    torch.save(network.state_dict(), tmp_path / "resnet18.pth")
+    model = TorchVisionModel("resnet18", checkpoint_path=str(tmp_path / "resnet18.pth"))
+    assert torch.equal(model.backbone.conv1.weight, network.conv1.weight)
+    with pytest.raises(CheckpointError, match="not the weights of mobilenet_v2"):
+        TorchVisionModel("mobilenet_v2", checkpoint_path=str(tmp_path / "resnet18.pth"))
+
+
+def test_weights_of_another_network_are_refused_with_a_few_keys(published):
+    folder, _ = published
+    with pytest.raises(
+        CheckpointError, match=r"not the weights of test_convnext: \d\d+ keys.*stem"
+    ):
+        TimmModelMulti("test_convnext", checkpoint_path=str(folder / "model.pth"))
+
+
+def test_weights_that_lack_one_layer_are_refused(published, tmp_path):
+    state = published[1].state_dict()
+    del state["layer1.0.conv1.weight"]
+    torch.save(state, tmp_path / "part.pth")
+    with pytest.raises(CheckpointError, match=r"1 keys.*layer1\.0\.conv1\.weight"):
+        TimmModelMulti(TINY, checkpoint_path=str(tmp_path / "part.pth"))
+
+
+def test_a_weights_file_that_cannot_be_read_is_one_clear_line(tmp_path, published):
+    whole = (published[0] / "model.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.safetensors").write_text("not tensors")
+    torch.save({"epoch": 3}, tmp_path / "numbers.pth")
+    torch.save({"run": ConfigError("code")}, tmp_path / "pickle.pth")
+    for name in ("cut.pth", "text.safetensors", "numbers.pth", "pickle.pth", "missing.pth"):
+        with pytest.raises(CheckpointError, match=name) as caught:
+            TimmModelMulti(TINY, checkpoint_path=str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: TimmModelMulti("efficientnetv2_rw"), "did you mean 'efficientnetv2_rw_"),
+        (lambda: TimmModelMulti("resnet18.a9_in1k"), r"tagged 'a9_in1k'.*resnet18\.a"),
+        (lambda: TimmModelMulti(TINY, False, img_size=64), "img_size"),
+        (lambda: TimmModelMulti(TINY, False, dropout=1.5), "dropout is 1.5"),
+        (lambda: TorchVisionModel("resnet19", False), "did you mean 'resnet1"),
+        (lambda: TorchVisionModel("squeezenet1_0", False), "no linear layer"),
+    ],
+)
+def test_a_wrong_backbone_or_option_is_one_clear_line(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("build", [TimmModelMulti, TimmModel, TorchVisionModel])
+def test_without_network_the_ways_out_are_named_quickly(build, no_network):
+    start = time.monotonic()
+    with pytest.raises(ConfigError, match=r"pretrained=false.*checkpoint_path=FILE.*network"):
+        build("resnet18")
+    assert time.monotonic() - start < 15
+
+
+def test_weights_in_the_cache_are_enough_without_network(no_network, published, monkeypatch):
+    repository = no_network / "hub" / f"models--timm--{TINY}.r160_in1k"
+    snapshot = repository / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123")
+    save_file(published[1].state_dict(), snapshot / "model.safetensors")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    model = TimmModelMulti(TINY, pretrained=True)
+    for key, value in model.backbone.state_dict().items():
+        assert torch.equal(value, published[1].state_dict()[key])
