@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, mix
-from data_loader.portrait.head import draw_neck, shade
+from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, mix, shade
+from data_loader.portrait.head import draw_neck
 from data_loader.portrait.traits import Person
 
 BOTTOM = 14.0

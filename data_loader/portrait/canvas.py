@@ -217,6 +217,17 @@ def mix(first: Colour, second: Colour, share: float) -> np.ndarray:
     return first + (np.asarray(second, np.float32) - first) * share
 
 
+def shade(colour: Colour, amount: float) -> np.ndarray:
+    """Darker and warmer, as skin is in shadow; ``amount`` 0..1."""
+    colour = np.asarray(colour, np.float32)
+    return mix(colour, colour * np.float32((0.62, 0.5, 0.5)), amount)
+
+
+def tint(colour: Colour, amount: float) -> np.ndarray:
+    """Lighter, as where the light falls; ``amount`` 0..1."""
+    return mix(colour, (255, 248, 240), 0.5 * amount)
+
+
 def _basis(steps: int) -> np.ndarray:
     if steps not in _BASES:
         t = np.linspace(0, 1, steps, endpoint=False)[:, None] ** np.arange(4)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, ellipse, mix
+from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, ellipse, mix, tint
 from data_loader.portrait.traits import Person
 
 
@@ -37,6 +37,8 @@ STYLES = {
     "crop": Style(tip=-0.12, top=0.07, side=0.015, line=-0.68),
     "curly": Style(top=0.22, side=0.09, wave=0.035, line=-0.6),
     "fringe": Style(tip=0.0, top=0.15, side=0.06, line=-0.4, fringe=True),
+    "bald": Style(),
+    "bangs": Style(tip=1.3, lock=0.14, back=1.6, top=0.16, side=0.13, line=-0.38, fringe=True),
     "bob": Style(tip=0.92, lock=0.15, back=1.05, top=0.15, side=0.16),
     "long": Style(tip=1.7, lock=0.16, back=2.1, top=0.14, side=0.15),
     "wavy": Style(tip=1.5, lock=0.17, back=1.9, top=0.17, side=0.2, wave=0.045),
@@ -76,6 +78,9 @@ def draw_back_hair(canvas: Canvas, head: Frame, person: Person) -> None:
 
 def draw_front_hair(canvas: Canvas, head: Frame, person: Person, turn: float) -> None:
     """The hair over forehead, temples and, where it is long, in front of the shoulders."""
+    if person.style == "bald":
+        _horseshoe(canvas, head, person)
+        return
     style = STYLES[person.style]
     outer, inner = _cap(person, style, turn)
     outer = _wavy(outer, style.wave, person)
@@ -90,6 +95,26 @@ def draw_front_hair(canvas: Canvas, head: Frame, person: Person, turn: float) ->
             hair.slope(head.at(0, 0.0), head.at(0, 1.2), dark, 0.3 * (style.tip > 0.5))
             hair.glow(head.at(side * 0.72, -0.1), (0.06 * scale, 0.3 * scale), dark, 0.3)
         _strands(hair, head, person, outer, inner, colour)
+
+
+def _horseshoe(canvas: Canvas, head: Frame, person: Person) -> None:
+    """What is left when the top is bald: hair above the ears, and a shine on the crown."""
+    width, colour = person.face_width, hair_colour(person)
+    for side in (-1, 1):
+        knots = [(width - 0.06, 0.02), (width + 0.05, -0.02), (width + 0.055, -0.35),
+                 (width * 0.93, -0.68), (width * 0.82, -0.7), (width * 0.87, -0.45), (width - 0.05, -0.2)]  # fmt: skip
+        with canvas.shape(head(curve(np.float32(knots) * (side, 1))), colour) as hair:
+            hair.slope(head.at(side * width, -0.4), head.at(side * width, 0.1), colour * 0.7, 0.6)
+            for share in (0.3, 0.6):
+                line = [
+                    (side * (width - 0.04 + 0.09 * share), y) for y in (-0.6 + 0.1 * share, -0.3, 0)
+                ]
+                hair.line(head(curve(line, False)), colour * 0.8)
+    with canvas.shape(
+        head(ellipse(0.22 * person.light, -0.8, 0.16, 0.06, 20)), person.skin
+    ) as shine:
+        shine.glow(head.at(0.22 * person.light, -0.8), (0.1 * head.scale, 0.03 * head.scale),
+                   tint(person.skin, 0.9), 0.9)  # fmt: skip
 
 
 def _cap(person: Person, style: Style, turn: float) -> tuple[np.ndarray, np.ndarray]:

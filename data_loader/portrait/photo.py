@@ -17,7 +17,8 @@ from data_loader.portrait.backdrop import (
 from data_loader.portrait.body import draw_body
 from data_loader.portrait.canvas import Canvas, Frame, mix
 from data_loader.portrait.hair import draw_back_hair, draw_front_hair
-from data_loader.portrait.head import Look, draw_ears, draw_face
+from data_loader.portrait.features import Look
+from data_loader.portrait.head import draw_ears, draw_face
 from data_loader.portrait.traits import Person
 from data_loader.portrait.wear import Mask, draw_glasses, draw_hat, draw_mask
 

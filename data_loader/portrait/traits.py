@@ -30,25 +30,29 @@ DYES = np.array([(150, 62, 74), (86, 74, 128), (196, 142, 120), (70, 92, 116)], 
 IRISES = np.array([(62, 40, 28), (84, 54, 34), (104, 74, 44), (86, 96, 70), (82, 108, 128)])
 IRIS_SHARES = (0.42, 0.28, 0.15, 0.08, 0.07)
 
-MALE_STYLES = {
-    "short": 0.26, "side": 0.22, "quiff": 0.16, "crop": 0.14, "curly": 0.1, "fringe": 0.08,
-    "bob": 0.03, "long": 0.01,
+STYLES = {
+    # (young, old) weights; what lies between is mixed
+    0: {
+        "short": (3, 4), "side": (2.5, 3), "quiff": (3, 0.6), "crop": (1.5, 1.5), "curly": (1.2, 0.6),
+        "fringe": (2.2, 0.2), "bald": (0, 3.2), "bob": (0.4, 0.2), "long": (0.3, 0.1),
+    },
+    1: {
+        "long": (3, 0.6), "bangs": (2, 0.3), "bob": (1.6, 2), "wavy": (2.2, 1), "bun": (1, 1.4),
+        "ponytail": (1.6, 0.5), "pixie": (0.5, 2), "curls": (0.4, 3),
+    },
 }  # fmt: skip
-FEMALE_STYLES = {
-    "long": 0.3, "bob": 0.2, "wavy": 0.2, "bun": 0.1, "ponytail": 0.1, "pixie": 0.06, "curls": 0.04,
+"""Gender → hair style → how common it is among the young and among the old."""
+CLOTHES = {
+    0: {
+        "tee": (4, 1), "shirt": (3, 5), "suit": (2, 3), "hoodie": (3, 0.3), "sweater": (2, 3),
+        "turtleneck": (1, 1), "vneck": (0.7, 1.5),
+    },
+    1: {
+        "wide": (4, 1), "vneck": (2, 3), "blouse": (3, 5), "tee": (2.5, 1), "sweater": (2, 3),
+        "turtleneck": (1.5, 3), "hoodie": (2, 0.2), "suit": (1, 1),
+    },
 }  # fmt: skip
-MALE_CLOTHES = {
-    "tee": 3,
-    "shirt": 4,
-    "suit": 3,
-    "hoodie": 2,
-    "sweater": 2,
-    "turtleneck": 1,
-    "vneck": 1,
-}
-FEMALE_CLOTHES = {
-    "wide": 4, "vneck": 3, "blouse": 4, "tee": 2, "sweater": 2, "turtleneck": 2, "hoodie": 1, "suit": 1,
-}  # fmt: skip
+"""The same for clothes."""
 CLOTHES_COLOURS = np.array(
     [
         (232, 232, 228), (44, 52, 70), (70, 98, 138), (142, 168, 190), (54, 58, 62), (176, 74, 70),
@@ -116,18 +120,17 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
     years = _apparent_age(age, rng)
     skin = _skin(years, rng)
     hair, grey = _hair_colour(age, years, rng)
-    styles = FEMALE_STYLES if gender else MALE_STYLES
     return Person(
         skin=skin,
         hair=hair,
         grey=grey,
-        style=_choose(styles, rng),
+        style=_choose(STYLES[gender], years, rng),
         volume=float(rng.uniform(0.5, 1.1) * (1.1 - 0.45 * years)),
-        part=float(rng.choice([-1, 1]) * rng.uniform(0, 0.45)),
+        part=float(rng.choice([-1, 1]) * rng.uniform(0, 0.24)),
         recede=float(np.clip(rng.normal((0.15 + 0.85 * male) * (years - 0.15), 0.1), 0, 1)),
         brow_colour=mix(mix(hair, (40, 30, 28), 0.35), skin, 0.12),
         brow_width=_around(0.048 + 0.034 * male, 0.006, rng),
-        brow_arch=_around(0.07 - 0.045 * male, 0.015, rng),
+        brow_arch=_around(0.052 - 0.032 * male, 0.01, rng),
         face_width=_around(0.715 + 0.035 * male, 0.018, rng),
         jaw=_around(0.42 + 0.4 * male, 0.1, rng) + 0.1 * years,
         chin=_around(0.3 + 0.45 * male, 0.12, rng),
@@ -158,7 +161,7 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
         spots=_spots(years, rng),
         glasses=_glasses(years, rng),
         glasses_colour=np.float32([(40, 36, 40), (92, 60, 40), (120, 124, 132)][rng.integers(3)]),
-        clothes=_choose(FEMALE_CLOTHES if gender else MALE_CLOTHES, rng),
+        clothes=_choose(CLOTHES[gender], years, rng),
         clothes_colour=_cloth(years, rng),
         second_colour=_cloth(years, rng),
         light=float(rng.choice([-1, 1]) * rng.uniform(0.35, 1)),
@@ -197,7 +200,7 @@ def _lips(skin: np.ndarray, male: float, rng: np.random.Generator) -> np.ndarray
 
 
 def _spots(years: float, rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
-    count = int(rng.poisson(0.6 + 9 * max(0.0, years - 0.35)))
+    count = int(rng.poisson(0.3 + 11 * max(0.0, years - 0.5)))
     places = rng.uniform((-0.55, -0.72, 0.012), (0.55, 0.3, 0.026), (count, 3))
     return tuple(map(tuple, places.tolist()))
 
@@ -214,13 +217,13 @@ def _cloth(years: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _wrinkle(years: float, scatter: float, rng: np.random.Generator) -> float:
-    depth = np.interp(years, [0, 0.16, 0.4, 0.6, 0.92, 1], [0, 0.02, 0.36, 0.52, 0.92, 1])
+    depth = np.interp(years, [0, 0.16, 0.4, 0.6, 0.92, 1], [0, 0.02, 0.3, 0.5, 0.95, 1])
     return float(np.clip(depth * rng.normal(1, scatter) + rng.normal(0, 0.03), 0, 1.2))
 
 
-def _choose(shares: dict[str, float], rng: np.random.Generator) -> str:
-    weights = np.array(list(shares.values()))
-    return str(rng.choice(list(shares), p=weights / weights.sum()))
+def _choose(weights: dict[str, tuple[float, float]], years: float, rng: np.random.Generator) -> str:
+    share = np.array(list(weights.values())) @ (1 - years, years)
+    return str(rng.choice(list(weights), p=share / share.sum()))
 
 
 def _around(mean: float, scatter: float, rng: np.random.Generator) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, mirrored, mix
-from data_loader.portrait.head import EYE_Y, Look
+from data_loader.portrait.features import EYE_Y, Look
 from data_loader.portrait.traits import Person
 
 KINDS = ("surgical", "kf94", "kn95", "cloth", "dark")
