@@ -135,8 +135,8 @@ def test_a_file_that_is_not_text_is_said():
 def test_an_unknown_base_is_named_with_the_file_that_wants_it():
     write("base.json", {})
     file = write("own.json", {"_base_": "bass.json"})
-    message = "own.json: _base_: bass.json: no such file; did you mean 'base.json'?"
-    assert error_of("-c", file).split(" or ")[0].rstrip("?") == message.rstrip("?")
+    message = "own.json: _base_: bass.json: no such file; did you mean 'base.json'"
+    assert error_of("-c", file).startswith(message)
 
 
 def test_a_base_that_is_no_path_is_said():
@@ -230,7 +230,8 @@ def test_an_error_names_the_file_that_wrote_the_value():
 def test_set_changes_any_value_and_reads_json():
     config = with_config(
         {}, "--set", "trainer.epochs=5", "--set", "data_dir=some where",
-        "--set", 'wandb.tags=["a"]', "--set", "trainer.early_stop=null", "--set", "loss_name.2.2=0.5",
+        "--set", 'wandb.tags=["a"]', "--set", "trainer.early_stop=null",
+        "--set", "loss_name.2.2=0.5",
         "--set", "lr_scheduler.type=StepLR", "--set", "arch.args.drop_path=0.1",
     )  # fmt: skip
     assert config["trainer"]["epochs"] == 5

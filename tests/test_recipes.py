@@ -1,8 +1,14 @@
 import argparse
+import dataclasses
+import inspect
 from pathlib import Path
 
 import pytest
 
+from config_schema import ArchArguments
+from config_schema import Augmentation as AugmentationSection
+from data_loader.transform import Augmentation
+from model.model import TimmModelMulti
 from parse_config import ConfigParser
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -85,3 +91,11 @@ def test_the_sample_recipe_downloads_nothing():
     assert config["arch"]["args"]["pretrained"] is False
     assert config["tracer"]["weights"] == "sample"
     assert config["wandb"] is False
+
+
+def test_the_augmentation_of_the_config_is_the_one_of_the_transform():
+    assert AugmentationSection().model_dump() == dataclasses.asdict(Augmentation())
+
+
+def test_the_documented_arguments_of_the_model_are_those_it_takes():
+    assert set(ArchArguments.model_fields) == set(inspect.signature(TimmModelMulti).parameters)
