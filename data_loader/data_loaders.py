@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from base.base_data_loader import BaseDataLoader
-from data_loader.corrections import apply_corrections
+from data_loader.corrections import COMPETITION, apply_corrections
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import PhotoIndex, class_counts, scan_train
@@ -79,7 +79,7 @@ def setup(
         cache_dir: keeps them.
         validation: ``{"type": "holdout", "fraction": 0.2}``.
         augmentation: strengths, see ``transform.Augmentation``; ``None`` for none.
-        label_corrections: ``{"path": CSV, "tiers": […]}``.
+        label_corrections: ``{"path": CSV or "competition", "tiers": […]}``.
         seed: of the split, the order and the augmentations.
         device: where the model is.
         progress: show bars.
@@ -177,7 +177,8 @@ def _transform_of_training(augmentation: dict[str, float] | None, size: int) -> 
 def _corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIndex:
     if not corrections:
         return index
-    index, report = apply_corrections(index, corrections["path"], corrections["tiers"])
+    path = COMPETITION if corrections["path"] == "competition" else corrections["path"]
+    index, report = apply_corrections(index, path, corrections["tiers"])
     logger.info("label corrections: %s", report)
     return index
 
@@ -188,3 +189,5 @@ def _describe(index: PhotoIndex, train_rows: np.ndarray, val_rows: np.ndarray) -
         "training on %d photos of %d people, validating on %d photos of %d others",
         len(train_rows), people[0], len(val_rows), people[1],
     )  # fmt: skip
+    if len(lacking := index.incomplete_folders()):
+        logger.info("%d people have fewer than seven photos (first: %s)", len(lacking), lacking[0])
