@@ -71,7 +71,8 @@ class ConfigParser:
             for path, value in (modification or {}).items()
         ]
         self._own = config
-        self._draft = Draft(config.layers, [*config.assignments, *changes], _defaults())
+        defaults = _defaults() if config.defaults is None else config.defaults
+        self._draft = Draft(config.layers, [*config.assignments, *changes], defaults)
         self._schema = _validate(self._draft)
         self.config: dict[str, Any] = self._schema.model_dump(mode="json")
         self.resumes = [Path(path) for path in _as_list(resume)]
@@ -222,8 +223,10 @@ class ConfigParser:
         cls, own: Draft, checkpoints: list[Path], run_id: str | None
     ) -> "ConfigParser":
         """``own`` over the config of the first checkpoint, if there is one."""
-        below = [_layer_of_checkpoint(checkpoints[0])] if checkpoints else []
-        draft = Draft([*below, *own.layers], own.assignments)
+        draft = own
+        if checkpoints:  # its config is complete: what it leaves out was left out on purpose
+            layers = [_layer_of_checkpoint(checkpoints[0]), *own.layers]
+            draft = Draft(layers, own.assignments, defaults={})
         config = cls(draft, resume=checkpoints, run_id=run_id)
         config._own = own
         return config

@@ -39,12 +39,12 @@ class Draft:
     Attributes:
         layers: at least one.
         assignments: in the order of their making.
-        defaults: what holds where no layer says anything.
+        defaults: what holds where no layer says anything; ``None`` leaves that to the reader.
     """
 
     layers: list[Layer]
     assignments: list[Assignment] = field(default_factory=list)
-    defaults: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] | None = None
 
     def merged(self) -> dict[str, Any]:
         """The values of all sources in one fresh dict.
@@ -52,7 +52,7 @@ class Draft:
         Raises:
             ConfigError: an assignment's path leads through a value that has no keys.
         """
-        values = reduce(merge, (layer.values for layer in self.layers), self.defaults)
+        values = reduce(merge, (layer.values for layer in self.layers), self.defaults or {})
         for source, path, value in self.assignments:
             assign(values, path, value, source)
         return values
