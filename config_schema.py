@@ -64,8 +64,8 @@ class Arch(Section):
 
     type: str = "TimmModelMulti"
     """Class in model/model.py: `TimmModelMulti`, `TimmModel` or `TorchVisionModel`."""
-    args: ArchArguments = ArchArguments(model_name="efficientnetv2_rw_s", pretrained=True)
-    """Arguments of that class, these or others."""
+    args: ArchArguments = ArchArguments()
+    """Arguments of that class, these or others. Defaults below are those of the default class."""
 
 
 class DataLoaderArguments(Section):
@@ -178,8 +178,8 @@ class Optimizer(Section):
 
     type: str = "Adam"
     """Class in torch.optim."""
-    args: OptimizerArguments = OptimizerArguments(lr=1e-4)
-    """Arguments of that class."""
+    args: OptimizerArguments = OptimizerArguments()
+    """Arguments of that class. The default below is that of the default class."""
 
 
 class Scheduler(Section):
@@ -245,7 +245,7 @@ class Config(Section):
     """Seed of everything that is drawn: split, weights, augmentation, order."""
     data_dir: str = "data"
     """Folder with train/images and eval/images."""
-    arch: Arch = Arch()
+    arch: Arch = Arch(args=ArchArguments(model_name="efficientnetv2_rw_s", pretrained=True))
     data_loader: DataLoader = DataLoader()
     validation: Holdout = Holdout()
     label_corrections: LabelCorrections | None = None
@@ -253,7 +253,7 @@ class Config(Section):
     augmentation: Augmentation | None = Augmentation()
     """What is done to training photos at random; `null` does nothing."""
     tracer: Tracer = Tracer()
-    optimizer: Optimizer = Optimizer()
+    optimizer: Optimizer = Optimizer(args=OptimizerArguments(lr=1e-4))
     lr_scheduler: Scheduler | None = None
     """How the learning rate changes; `null` keeps it."""
     loss: str = "all_loss"

@@ -87,6 +87,13 @@ def test_another_type_drops_the_arguments_of_the_base():
     assert parse("-c", "other.json")["optimizer"]["args"] == {"momentum": 0.9}
 
 
+def test_another_type_than_the_default_gets_no_arguments_of_the_default():
+    values = {"optimizer": {"type": "SGD"}, "arch": {"type": "MyNet", "args": {"width": 3}}}
+    config = ConfigParser({"name": "a", **values})
+    assert config["optimizer"]["args"] == {}
+    assert config["arch"]["args"] == {"width": 3}
+
+
 def test_lists_are_replaced_and_not_joined():
     write("base.json", {"name": "base", "metrics": ["accuracy", "f1"]})
     assert parse("-c", write("own.json", {"_base_": "base.json", "metrics": ["f1"]}))[
