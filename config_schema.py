@@ -39,7 +39,21 @@ ClassWeights = Annotated[
     list[NonNegative] | Literal["balanced"] | None,
     says("null, 'balanced' or a list of numbers >= 0, one a class"),
 ]
-LossTriple = tuple[str, ClassWeights, NonNegative]
+
+
+class Loss(Section):
+    """A loss with arguments, in place of its name."""
+
+    type: str
+    args: dict[str, Any] = {}
+
+
+LossName = Annotated[
+    Annotated[str, Tag("name")] | Annotated[Loss, Tag("object")],
+    Discriminator(lambda value: "object" if isinstance(value, dict | Loss) else "name"),
+    says("the name of a loss, or an object with type and args"),
+]
+LossTriple = tuple[LossName, ClassWeights, NonNegative]
 
 
 class ArchArguments(Arguments):
@@ -141,7 +155,7 @@ class Augmentation(Section):
 class Tracer(Section):
     """``tracer``."""
 
-    weights: Weights | None = "te1"
+    weights: Weights | None = None
     """Network that finds the person: a released one, the small shipped one, a file of weights, \
 or `null` for whole photos."""
     sha256: Sha256 | None = None
@@ -257,10 +271,12 @@ class Config(Section):
     lr_scheduler: Scheduler | None = None
     """How the learning rate changes; `null` keeps it."""
     loss: str = "all_loss"
-    """Function in model/loss.py that adds up the heads' losses."""
-    loss_name: Annotated[list[LossTriple], Field(min_length=3, max_length=3)] = BALANCED
-    """For mask, gender and age: the loss, its class weights (`balanced` counts them from the \
-training people), and the head's share of the sum."""
+    """`all_loss` adds up what `loss_name` says; the name of a loss gives it to every head, \
+unweighted."""
+    loss_name: Annotated[list[LossTriple], Field(min_length=1, max_length=3)] = BALANCED
+    """For mask, gender and age: the loss (a name, or an object with type and args), its class \
+weights (`balanced` counts them from the training people), and the head's share of the sum. \
+`TimmModel` has one head, so one entry."""
     metrics: list[str] = Field(["accuracy", "f1"])
     """Functions in model/metric.py that judge an epoch."""
     trainer: Trainer = Trainer()
@@ -291,6 +307,8 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
         idle.append(({"trainer.early_stop"}, "trainer.monitor is off"))
     if config.visualize and config.wandb is False:
         idle.append(({"visualize"}, "wandb is off"))
+    if config.loss != "all_loss":
+        idle.append(({"loss_name"}, "loss is not all_loss"))
     if config.arch.args.pretrained and config.arch.args.checkpoint_path:
         idle.append(({"arch.args.pretrained"}, "arch.args.checkpoint_path is given"))
     if config.tracer.weights is None:

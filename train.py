@@ -81,6 +81,7 @@ def main(config: ConfigParser) -> None:
         val_loader=data.val,
         metrics=config["metrics"],
         device=device,
+        name_of=lambda position: str(data.index.files[data.train_rows[position]]),
         epochs=config["trainer"]["epochs"],
         monitor=Monitor(config["trainer"]["monitor"], config["trainer"]["early_stop"]),
         save_period=config["trainer"]["save_period"],

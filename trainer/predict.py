@@ -43,11 +43,12 @@ def predict(
     return gather(seen)
 
 
-def gather(seen: list[dict[str, Any]]) -> Predictions:
+def gather(seen: Iterable[dict[str, Any]]) -> Predictions:
     """Join the batches' ``index``, ``logits`` and ``targets`` into one ``Predictions``.
 
     Logits stay on the device until here, so that no step waits for a copy.
     """
+    seen = list(seen)
     index = torch.cat([step["index"] for step in seen])
     order = torch.argsort(index)
     logits = {
