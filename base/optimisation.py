@@ -1,0 +1,202 @@
+"""One training step: precision, the loss over all ranks, accumulation, clipping, schedule, EMA."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed.nn.functional as differentiable
+from timm.scheduler.scheduler import Scheduler as TimmScheduler
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from base.base_model import BaseModel
+from utils import distributed
+
+Logits = dict[str, Tensor]
+
+
+class Optimisation:
+    """A model, what judges it and what moves its weights: all that a checkpoint must carry.
+
+    Args:
+        model: on its device.
+        criterion: (logits, targets) → (total, dict head → loss), on the same device.
+        optimizer: over the model's parameters.
+        scheduler: of the learning rate, from torch or timm; ``None`` keeps it.
+        schedule_every: ``"epoch"`` or ``"step"``: when the scheduler moves.
+        amp: autocast to this type; ``None`` computes in float32. float16 brings a loss scaler.
+        accumulate: batches whose gradients make one step.
+        clip_norm: largest norm of the gradient of all weights together; ``None`` for any.
+        ema_decay: keep a moving average of the weights, which then is what is validated;
+            ``None`` for none.
+        compiled: run the model through ``torch.compile``.
+        channels_last: memory format of photos and weights.
+    """
+
+    def __init__(
+        self,
+        model: BaseModel,
+        criterion: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | TimmScheduler | None = None,
+        schedule_every: str = "epoch",
+        amp: torch.dtype | None = None,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        ema_decay: float | None = None,
+        compiled: bool = False,
+        channels_last: bool = False,
+    ) -> None:
+        self.device = next(model.parameters()).device
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.model = model.to(memory_format=self.memory_format)
+        self.criterion = criterion
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.schedule_every = schedule_every
+        self.amp = amp
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp is torch.float16)
+        self.ema = None
+        if ema_decay is not None:
+            self.ema = ModelEmaV3(model, decay=ema_decay, use_warmup=True)
+        self.updates = 0
+        self._forward = _wrapped(model, compiled)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group of weights."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    @property
+    def best_model(self) -> BaseModel:
+        """What is validated and kept: the moving average where there is one."""
+        return self.ema.module if self.ema is not None else self.model
+
+    def start_epoch(self) -> None:
+        """Prepare for training batches."""
+        self._forward.train()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def step(
+        self, images: Tensor, targets: Logits, number: int, of: int
+    ) -> tuple[Logits, Tensor, dict[str, Tensor]]:
+        """Forward and backward of one batch; moves the weights when enough batches are summed up.
+
+        The loss is that of the batches of all ranks together, so that any loss, also one that
+        is no mean over photos, has the gradient it would have in one process.
+
+        Args:
+            images: (B, 3, S, S) uint8 on the device.
+            targets: head → (B,) int64 on the device.
+            number: of the batch in its epoch, from 0.
+            of: batches in the epoch; the last ones may make a smaller sum.
+
+        Returns:
+            This rank's logits, detached; the total loss and each head's.
+        """
+        last = (number + 1) % self.accumulate == 0 or number + 1 == of
+        summed = self.accumulate if number < of - of % self.accumulate else of % self.accumulate
+        images = images.contiguous(memory_format=self.memory_format)
+        with self._gradients_meet(last):
+            with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
+                logits = self._forward(images)
+            total, parts = self.criterion(*_over_all_ranks(logits, targets))
+            self.scaler.scale(total / summed).backward()
+        if last:
+            self._update()
+        detached = {head: values.detach() for head, values in logits.items()}
+        return detached, total.detach(), {head: part.detach() for head, part in parts.items()}
+
+    @torch.inference_mode()
+    def predict(self, images: Tensor) -> Logits:
+        """Logits of ``best_model`` in the precision of training; ``images`` as for ``step``."""
+        images = images.contiguous(memory_format=self.memory_format)
+        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
+            return self.best_model(images)
+
+    def end_epoch(self, epoch: int, monitored: float | None) -> None:
+        """Move a scheduler that goes by epochs.
+
+        Args:
+            epoch: the one that ended, from 1.
+            monitored: its value of the monitored score, for ``ReduceLROnPlateau``.
+        """
+        if self.scheduler is None or self.schedule_every != "epoch":
+            return
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(monitored)
+        elif isinstance(self.scheduler, TimmScheduler):
+            self.scheduler.step(epoch, monitored)
+        else:
+            self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state, as tensors and plain values; ``state_dict`` is the best model's."""
+        return {
+            "state_dict": self.best_model.state_dict(),
+            "raw_model": self.model.state_dict() if self.ema is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "lr_scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
+            "scaler": self.scaler.state_dict(),
+            "updates": self.updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the one that gave ``state`` stood; its weights are compared before."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["lr_scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.updates = state["updates"]
+        self.best_model.load_state_dict(state["state_dict"])
+        if self.ema is not None:
+            self.model.load_state_dict(state["raw_model"])
+
+    def _gradients_meet(self, last: bool) -> contextlib.AbstractContextManager:
+        """Let ranks exchange gradients with the last batch of a sum only."""
+        if last or not isinstance(self._forward, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self._forward.no_sync()
+
+    def _update(self) -> None:
+        if self.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.updates += 1
+        if self.ema is not None:
+            self.ema.update(self.model, step=self.updates)
+        if self.scheduler is not None and self.schedule_every == "step":
+            if isinstance(self.scheduler, TimmScheduler):
+                self.scheduler.step_update(self.updates)
+            else:
+                self.scheduler.step()
+
+
+def _wrapped(model: BaseModel, compiled: bool) -> Callable[[Tensor], Logits]:
+    forward = torch.compile(model) if compiled else model
+    if distributed.world_size() == 1:
+        return forward
+    device = next(model.parameters()).device
+    return DistributedDataParallel(forward, device_ids=None if device.type == "cpu" else [device])
+
+
+def _over_all_ranks(logits: Logits, targets: Logits) -> tuple[Logits, Logits]:
+    """Join the batches of all ranks, which are equally large; gradients find their way back.
+
+    Every rank computes the same loss, so each gets the world-size-fold gradient of its own share
+    (a sum over ranks), which the mean that DistributedDataParallel takes puts right.
+    """
+    if distributed.world_size() == 1:
+        return logits, targets
+    return (
+        {head: torch.cat(differentiable.all_gather(values)) for head, values in logits.items()},
+        {head: torch.cat(differentiable.all_gather(values)) for head, values in targets.items()},
+    )
