@@ -1,0 +1,196 @@
+"""From a photo and its saliency map to the crop of the person in it."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+
+from utils.errors import ConfigError
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """How a crop is cut.
+
+    Args:
+        size: side of the square crop, px.
+        threshold: saliency from which a pixel belongs to an object, in (0, 1].
+        margin: added on each side of the box, as a share of its longer side.
+        background: what surrounds the object in its box: ``"black"``, or ``"keep"`` as it is.
+        min_area: share of the photo that the largest region must cover; below, the whole photo is
+            taken.
+        keep_aspect: fit the box into the crop and fill up with black; False: stretch it.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    size: int = 224
+    threshold: float = 0.5
+    margin: float = 0.05
+    background: Literal["black", "keep"] = "black"
+    min_area: float = 0.02
+    keep_aspect: bool = False
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "size": (self.size >= 1, "at least 1"),
+            "threshold": (0 < self.threshold <= 1, "above 0 and at most 1"),
+            "margin": (0 <= self.margin <= 1, "0 to 1"),
+            "background": (self.background in ("black", "keep"), "'black' or 'keep'"),
+            "min_area": (0 <= self.min_area <= 1, "0 to 1"),
+        }
+        for name, (fine, values) in allowed.items():
+            if not fine:
+                raise ConfigError(f"crop {name} {getattr(self, name)!r}: must be {values}")
+
+
+class Extraction(NamedTuple):
+    """What became of one photo."""
+
+    crop: np.ndarray  # (size, size, 3) uint8, RGB
+    box: Box  # x0, y0, x1, y1 in the photo, px, the last two exclusive
+    fallback: bool  # no region was large enough, so the crop is the whole photo
+    saliency: np.ndarray | None  # (S, S) uint8, 255 = certain; None where no network was used
+
+
+def extract_crop(
+    photo: np.ndarray, saliency: np.ndarray | None, settings: CropSettings
+) -> Extraction:
+    """Cut the most salient object out of a photo, at the photo's own resolution.
+
+    Args:
+        photo: (H, W, 3) uint8, RGB.
+        saliency: (S, S) uint8 map of the photo, stretched to a square; None takes the whole photo.
+        settings: how to cut.
+    """
+    height, width = photo.shape[:2]
+    whole = (0, 0, width, height)
+    if saliency is None:
+        return Extraction(fit(photo, settings), whole, False, None)
+    region = largest_region(saliency, settings)
+    if region is None:
+        return Extraction(fit(photo, settings), whole, True, saliency)
+    box = box_in_photo(region.box, saliency.shape[0], (height, width), settings.margin)
+    x0, y0, x1, y1 = box
+    pixels = photo[y0:y1, x0:x1]
+    if settings.background == "black":
+        soft = resize_map(region.saliency, (height, width), box)
+        pixels = cv2.copyTo(pixels, (soft >= level(settings.threshold)).view(np.uint8))
+    return Extraction(fit(pixels, settings), box, False, saliency)
+
+
+class Region(NamedTuple):
+    """The largest connected part of a thresholded saliency map."""
+
+    box: Box  # in the map, px
+    saliency: np.ndarray  # (S, S) uint8: the map without the other parts
+
+
+def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | None:
+    """Find the largest 8-connected region at or above the threshold.
+
+    Args:
+        saliency: (S, S) uint8.
+
+    Returns:
+        The region; None when there is none or it covers less than ``min_area`` of the map.
+    """
+    above = (saliency >= level(settings.threshold)).view(np.uint8)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    areas = statistics[1:, cv2.CC_STAT_AREA]
+    if not areas.size or areas.max() < settings.min_area * saliency.size:
+        return None
+    largest = 1 + int(areas.argmax())
+    x, y, width, height = (int(v) for v in statistics[largest, :4])
+    if areas.size > 1:
+        saliency = np.where((labels == 0) | (labels == largest), saliency, np.uint8(0))
+    return Region((x, y, x + width, y + height), saliency)
+
+
+def level(threshold: float) -> int:
+    """The lowest uint8 saliency that is at or above a threshold in (0, 1]."""
+    return int(np.ceil(threshold * 255))
+
+
+def box_in_photo(box: Box, side: int, shape: tuple[int, int], margin: float) -> Box:
+    """Scale a box from the map to the photo, outwards, and widen it within the photo.
+
+    Args:
+        box: in a ``side`` x ``side`` map, px.
+        shape: (height, width) of the photo.
+        margin: as in ``CropSettings``.
+    """
+    height, width = shape
+    x0, x1 = box[0] * width / side, box[2] * width / side
+    y0, y1 = box[1] * height / side, box[3] * height / side
+    wider = margin * max(x1 - x0, y1 - y0)
+    return (
+        max(0, int(np.floor(x0 - wider))),
+        max(0, int(np.floor(y0 - wider))),
+        min(width, int(np.ceil(x1 + wider))),
+        min(height, int(np.ceil(y1 + wider))),
+    )
+
+
+def resize_map(saliency: np.ndarray, shape: tuple[int, int], box: Box | None = None) -> np.ndarray:
+    """Bring a square map to the photo's resolution, bilinear, by pixel centres.
+
+    Args:
+        saliency: (S, S) uint8.
+        shape: (height, width) of the photo.
+        box: compute this part of the result alone.
+
+    Returns:
+        uint8 of the photo's shape, or of the box's.
+    """
+    height, width = shape
+    x0, y0, x1, y1 = box or (0, 0, width, height)
+    step_x, step_y = saliency.shape[1] / width, saliency.shape[0] / height
+    to_map = np.array(
+        [[step_x, 0, (x0 + 0.5) * step_x - 0.5], [0, step_y, (y0 + 0.5) * step_y - 0.5]]
+    )
+    return cv2.warpAffine(
+        saliency,
+        to_map,
+        (x1 - x0, y1 - y0),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def cut_out(photo: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+    """The photo with its saliency as opacity.
+
+    Args:
+        photo: (H, W, 3) uint8, RGB.
+        saliency: (S, S) uint8 map of it.
+
+    Returns:
+        (H, W, 4) uint8, RGBA.
+    """
+    return np.dstack([photo, resize_map(saliency, photo.shape[:2])])
+
+
+def fit(pixels: np.ndarray, settings: CropSettings) -> np.ndarray:
+    """(H, W, 3) -> (size, size, 3): stretched, or letterboxed with black."""
+    size = settings.size
+    if not settings.keep_aspect:
+        return resize(pixels, size, size)
+    height, width = pixels.shape[:2]
+    scale = size / max(height, width)
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (size - new_height) // 2, (size - new_width) // 2
+    canvas = np.zeros((size, size, 3), np.uint8)
+    canvas[top : top + new_height, left : left + new_width] = resize(pixels, new_width, new_height)
+    return canvas
+
+
+def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Resize without aliasing: an axis that shrinks is averaged, one that grows is interpolated."""
+    smaller = (min(width, pixels.shape[1]), min(height, pixels.shape[0]))
+    pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)

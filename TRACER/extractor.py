@@ -1,0 +1,224 @@
+"""Photos in, crops of the person in them out: decoding, network and cutting side by side."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+
+from TRACER.crops import CropSettings, Extraction, extract_crop
+from TRACER.inference import Precision, Predictor
+from TRACER.network import Tracer
+from TRACER.weights import weights_digest
+from utils.devices import available_cores
+from utils.errors import DataError
+from utils.images import read_image
+
+ALGORITHM_VERSION = 1
+"""Part of every cache's key; raised whenever the same photo would give other pixels."""
+PHOTO_MEMORY_BYTES = 2 << 30
+"""Decoded photos held at once. One that does not fit is decoded again when it is cut."""
+MAX_WORKERS = 16
+
+Photo = str | Path | np.ndarray
+Result = TypeVar("Result")
+OnError = Callable[[Photo, DataError], None]
+
+
+class Extractor:
+    """Cuts the most salient object out of photos.
+
+    Photos travel in batches of one size, the last one filled up, so that a photo's crop depends
+    neither on the others nor on how photos are spread over processes. Each worker thread takes
+    whole batches from decoding to cutting. On the CPU the network runs on one core a worker, which
+    spares all waiting between cores; on a GPU the workers keep it fed in turns.
+
+    Args:
+        network: None does without: every crop is the whole photo.
+        settings: how to cut.
+        device: where the network runs.
+        batch_size: photos a forward; None suits the device and the network's input side.
+        num_workers: threads; None takes as many as there are cores, and more than that never run.
+        precision: of the network, see ``Predictor``.
+        compile: see ``Predictor``.
+    """
+
+    def __init__(
+        self,
+        network: Tracer | None,
+        settings: CropSettings | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        precision: Precision = "auto",
+        compile: bool = False,
+    ) -> None:
+        self.settings = settings or CropSettings()
+        self.num_workers = max(1, min(num_workers or MAX_WORKERS, available_cores()))
+        device = torch.device(device)
+        self._predict = Predictor(network, device, precision, compile) if network else None
+        self.batch_size = batch_size or default_batch_size(device, network)
+        self.key = self._key(network, compile)
+
+    def _key(self, network: Tracer | None, compile: bool) -> str:
+        """Digest of everything but the photo that decides over a crop's pixels."""
+        description = {
+            "version": ALGORITHM_VERSION,
+            "settings": asdict(self.settings),
+            "weights": weights_digest(network) if network else None,
+            "precision": str(self._predict.dtype) if self._predict else None,
+            "device": self._predict.device.type if self._predict else None,
+            "compile": compile and network is not None,
+        }
+        return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+    def __call__(
+        self, photos: Iterable[Photo], on_error: OnError | None = None
+    ) -> Iterator[Extraction | None]:
+        """Extract photos, in their order.
+
+        Args:
+            photos: paths, or (H, W, 3) uint8 RGB arrays of any size.
+            on_error: called with a photo that cannot be read and the reason; None stands in its
+                place then.
+
+        Raises:
+            DataError: a photo cannot be read, and there is no ``on_error``.
+        """
+        return self.map(lambda _, extraction: extraction, photos, on_error)
+
+    def map(
+        self,
+        function: Callable[[np.ndarray, Extraction], Result],
+        photos: Iterable[Photo],
+        on_error: OnError | None = None,
+    ) -> Iterator[Result | None]:
+        """Extract photos and do something with each beside the network, such as saving files.
+
+        Args:
+            function: called in a worker thread with the decoded photo, (H, W, 3) uint8 RGB, and
+                its extraction; what it returns is yielded.
+            photos, on_error: as in ``__call__``, and so are order and exceptions.
+        """
+        batches = _batches(photos, self.batch_size)
+        waiting: deque[Future] = deque()
+        with _one_thread_per_worker(self.num_workers) as pool:
+            # One batch more than there are workers, so that none waits for the caller.
+            for batch in itertools.islice(batches, self.num_workers + 1):
+                waiting.append(pool.submit(self._run, function, batch))
+            while waiting:
+                results = waiting.popleft().result()
+                for batch in itertools.islice(batches, 1):
+                    waiting.append(pool.submit(self._run, function, batch))
+                for photo, result in results:
+                    if isinstance(result, DataError):
+                        if on_error is None:
+                            raise result
+                        on_error(photo, result)
+                        result = None
+                    yield result
+
+    def _run(
+        self, function: Callable[[np.ndarray, Extraction], Result], batch: list[Photo]
+    ) -> list[tuple[Photo, Result | DataError]]:
+        read_ahead, maps = self._read_and_predict(batch)
+        results = []
+        for index, photo in enumerate(batch):
+            pixels = read_ahead.pop(index, photo)
+            try:
+                pixels = read(pixels)
+                saliency = None if maps is None else maps[index]
+                result = function(pixels, extract_crop(pixels, saliency, self.settings))
+            except DataError as error:
+                result = error
+            results.append((photo, result))
+        return results
+
+    def _read_and_predict(
+        self, batch: list[Photo]
+    ) -> tuple[dict[int, np.ndarray | DataError], np.ndarray | None]:
+        """Decode a batch and run the network on it.
+
+        Returns:
+            By position, the decoded photos, as far as memory allows, and the errors; and the
+            saliency maps, (batch_size, S, S) uint8, or None without a network.
+        """
+        read_ahead: dict[int, np.ndarray | DataError] = {}
+        if self._predict is None:
+            return read_ahead, None
+        side = self._predict.side
+        inputs = np.zeros((self.batch_size, side, side, 3), np.uint8)
+        free = PHOTO_MEMORY_BYTES // self.num_workers
+        for index, photo in enumerate(batch):
+            try:
+                pixels = read(photo)
+            except DataError as error:
+                read_ahead[index] = error
+                continue
+            inputs[index] = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
+            if pixels.nbytes <= free:
+                read_ahead[index] = pixels
+                free -= pixels.nbytes
+        return read_ahead, self._predict(inputs)
+
+
+def default_batch_size(device: torch.device, network: Tracer | None) -> int:
+    """Photos a forward: a network with a larger input gets fewer.
+
+    On the CPU small batches are the fastest, since their feature maps stay in the caches and in
+    memory that is already mapped.
+    """
+    if network is None:
+        return 8
+    at_320_px = 64 if device.type == "cuda" else 4
+    return max(1, at_320_px * 320**2 // network.input_size**2)
+
+
+def read(photo: Photo | DataError) -> np.ndarray:
+    """Decode a path; check an array; raise an error that an earlier attempt ended in.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        DataError: a file that cannot be read, or an array of another kind.
+    """
+    if isinstance(photo, DataError):
+        raise photo
+    if not isinstance(photo, np.ndarray):
+        return read_image(photo)
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+        raise DataError(
+            f"array of shape {photo.shape}, {photo.dtype}: a photo is (height, width, 3) uint8, RGB"
+        )
+    return photo
+
+
+def _batches(photos: Iterable[Photo], size: int) -> Iterator[list[Photo]]:
+    photos = iter(photos)
+    while batch := list(itertools.islice(photos, size)):
+        yield batch
+
+
+@contextlib.contextmanager
+def _one_thread_per_worker(num_workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose threads compute on one core each; the libraries' own threads come back after."""
+    torch_threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    pool = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(torch_threads)
+        cv2.setNumThreads(opencv_threads)

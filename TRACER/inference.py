@@ -1,0 +1,135 @@
+"""The network as it runs when nothing is to be learned: folded, in the fastest safe precision."""
+
+import copy
+import itertools
+import threading
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from TRACER.attention import ChannelAttention
+from TRACER.network import MEAN, STD, Tracer
+from utils.errors import ConfigError
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class Predictor:
+    """Turns batches of photos into saliency maps; threads may share it.
+
+    Args:
+        network: weights and input side; it is copied and stays as it is.
+        device: where to run.
+        precision: of the convolutions; ``"auto"`` takes the fastest that the device has
+            instructions for.
+        compile: let ``torch.compile`` fuse the network. Costs a minute or two at the first batch
+            and pays on a GPU; on the CPU it gains nothing over the folded network.
+
+    Raises:
+        ConfigError: an unknown precision.
+    """
+
+    def __init__(
+        self,
+        network: Tracer,
+        device: torch.device,
+        precision: Precision = "auto",
+        compile: bool = False,
+    ) -> None:
+        self.side = network.input_size
+        self.device = device
+        self.dtype = choose_dtype(device, precision)
+        self._network = fold_norms(network).to(device, memory_format=torch.channels_last)
+        cast_convolutions(self._network, self.dtype)
+        self._saliency = self._network.predict_saliency
+        if compile:
+            self._saliency = torch.compile(self._saliency, dynamic=False)
+        self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
+        self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
+        self._launch = threading.Lock()
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Args:
+            images: (B, S, S, 3) uint8, RGB, contiguous.
+
+        Returns:
+            (B, S, S) uint8 saliency, rounded; 255 is 1.0.
+        """
+        if self.device.type == "cpu":
+            return self._maps(torch.from_numpy(images)).numpy()
+        # The lock covers the launch alone: the next thread queues its batch while this one's runs.
+        with self._launch:
+            pinned = torch.from_numpy(images).pin_memory()
+            maps = self._maps(pinned.to(self.device, non_blocking=True))
+            result = torch.empty(maps.shape, dtype=torch.uint8, pin_memory=True)
+            result.copy_(maps, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record()
+        done.synchronize()
+        return result.numpy()
+
+    @torch.inference_mode()
+    def _maps(self, images: Tensor) -> Tensor:
+        normalised = (images.permute(0, 3, 1, 2) - self._mean) / self._std  # stays channels-last
+        low = self.dtype != torch.float32
+        with torch.autocast(self.device.type, self.dtype if low else None, enabled=low):
+            saliency = self._saliency(normalised)
+        return (saliency[:, 0] * 255).round().to(torch.uint8)
+
+
+def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    """The type that convolutions run in.
+
+    Raises:
+        ConfigError: an unknown precision.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if precision in known:
+        return known[precision]
+    if precision != "auto":
+        raise ConfigError(f"precision {precision!r}: use 'auto', {', '.join(map(repr, known))}")
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
+    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+
+
+def fold_norms(network: Tracer) -> Tracer:
+    """Copy a network with each BatchNorm behind a convolution folded into its weights.
+
+    Returns:
+        The copy, in eval mode, its maps equal up to float32 rounding.
+    """
+    folded = copy.deepcopy(network).eval().requires_grad_(False)
+    for parent in list(folded.modules()):
+        names = list(parent._modules)
+        for name, next_name in itertools.pairwise(names):
+            convolution, norm = parent._modules[name], parent._modules[next_name]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                parent._modules[name] = fuse_conv_bn_eval(convolution, norm)
+                # timm's norms carry the activation behind them.
+                parent._modules[next_name] = getattr(norm, "act", nn.Identity())
+    return folded
+
+
+def cast_convolutions(network: Tracer, dtype: torch.dtype) -> None:
+    """Store the convolutions' weights in ``dtype``, so that autocast need not at each forward.
+
+    Those of the channel attention stay float32, which it computes in.
+    """
+    spared = {
+        layer
+        for attention in network.modules()
+        if isinstance(attention, ChannelAttention)
+        for layer in attention.modules()
+    }
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer not in spared:
+            layer.to(dtype)
