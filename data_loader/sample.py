@@ -20,7 +20,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -30,19 +29,10 @@ import numpy as np
 from tqdm import tqdm
 
 from data_loader.labels import GENDERS, MASK_OF_PHOTO, age_group, encode_class
-from data_loader.portrait.photo import (
-    calm_backdrop,
-    calm_camera,
-    calm_scene,
-    calm_view,
-    draw_photo,
-    dress_anew,
-    wild_camera,
-    wild_scene,
-    wild_view,
-)
-from data_loader.portrait.traits import Person, imagine_person
-from data_loader.portrait.wear import KINDS, Mask, choose_mask, misplace
+from data_loader.portrait.calm import calm_photos
+from data_loader.portrait.masks import KINDS, Mask, choose_mask, misplace
+from data_loader.portrait.traits import imagine_person
+from data_loader.portrait.wild import wild_photos
 from utils.cli import run_command
 from utils.errors import DataError
 from utils.files import write_atomically, write_json
@@ -50,7 +40,7 @@ from utils.files import write_atomically, write_json
 MARKER = "sample.json"
 RACE = "Drawn"
 VERSION = 1
-"""Raised whenever the same arguments draw other pictures, so that old sets are not taken for new."""
+"""Raised when the same arguments come to draw other pictures, so that an old set is not kept."""
 GENDER_SHARES = (1042, 1658)
 """How many of the competition's 2,700 people are male and female."""
 AGE_SHARES = {
@@ -195,51 +185,25 @@ def _one_thread() -> None:
 
 def _draw_entry(entry: Entry, out: Path, seed: int, saliency: bool, varied: bool) -> None:
     """Draw and write the seven photos of one person."""
-    photos = _wild_photos if varied else _calm_photos
-    for name, image, person_mask, quality in photos(entry, seed):
-        stem = name if entry.half == 0 else eval_name(seed, entry, name)
-        _write(
-            _image_folder(out, entry) / f"{stem}.jpg",
-            image[..., ::-1],
-            cv2.IMWRITE_JPEG_QUALITY,
-            quality,
-        )
-        if saliency:
-            _write(
-                _saliency_folder(out, entry) / f"{stem}.png",
-                person_mask,
-                cv2.IMWRITE_PNG_COMPRESSION,
-                1,
-            )
-
-
-def _calm_photos(entry: Entry, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
-    person, rng = _imagine(entry, seed)
-    backdrop = calm_backdrop(rng)
-    for name, mask in _masks(rng):
-        view, scene, camera = calm_view(backdrop, rng), calm_scene(rng), calm_camera(rng)
-        yield name, *draw_photo(view, person, scene, camera, mask, rng), camera.quality
-
-
-def _wild_photos(entry: Entry, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
-    person, rng = _imagine(entry, seed)
-    for name, mask in _masks(rng):
-        dressed = dress_anew(person, rng)
-        view, scene, camera = wild_view(dressed, rng), wild_scene(rng), wild_camera(rng)
-        yield name, *draw_photo(view, dressed, scene, camera, mask, rng), camera.quality
-
-
-def _imagine(entry: Entry, seed: int) -> tuple[Person, np.random.Generator]:
     rng = np.random.default_rng([seed, entry.half, 2, entry.number])
-    return imagine_person(entry.gender, entry.age, rng), rng
+    person = imagine_person(entry.gender, entry.age, rng)
+    masks = _masks(rng)
+    photos = (wild_photos if varied else calm_photos)(person, list(masks.values()), rng)
+    for name, (image, covered, quality) in zip(masks, photos, strict=True):
+        stem = eval_name(seed, entry, name) if entry.half else name
+        jpeg = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        _write(_image_folder(out, entry) / f"{stem}.jpg", image[..., ::-1], jpeg)
+        if saliency:
+            png = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+            _write(_saliency_folder(out, entry) / f"{stem}.png", covered, png)
 
 
-def _masks(rng: np.random.Generator) -> list[tuple[str, Mask | None]]:
-    """Photo name and mask: five kinds worn, one of them wrongly, and none."""
+def _masks(rng: np.random.Generator) -> dict[str, Mask | None]:
+    """Photo name → mask: all five kinds worn, one of them wrongly, and none."""
     kinds = rng.permutation(KINDS)
-    worn = [(f"mask{place + 1}", choose_mask(str(kind), rng)) for place, kind in enumerate(kinds)]
+    worn = {f"mask{place + 1}": choose_mask(str(kind), rng) for place, kind in enumerate(kinds)}
     wrong = misplace(choose_mask(str(rng.choice(KINDS)), rng), rng)
-    return [*worn, ("incorrect_mask", wrong), ("normal", None)]
+    return worn | {"incorrect_mask": wrong, "normal": None}
 
 
 def eval_name(seed: int, entry: Entry, photo: str) -> str:
@@ -259,8 +223,8 @@ def _saliency_folder(out: Path, entry: Entry) -> Path:
     return out / "eval" / "saliency" if entry.half else out / "train" / "saliency" / _folder(entry)
 
 
-def _write(path: Path, image: np.ndarray, option: int, value: int) -> None:
-    data = cv2.imencode(path.suffix, image, [option, value])[1]
+def _write(path: Path, image: np.ndarray, options: list[int]) -> None:
+    data = cv2.imencode(path.suffix, image, options)[1]
     try:
         path.write_bytes(data.tobytes())
     except OSError as error:
@@ -284,7 +248,11 @@ def _write_tables(out: Path, entries: list[Entry], seed: int) -> None:
     (out / "train" / "images").mkdir(parents=True, exist_ok=True)
     (out / "eval" / "images").mkdir(parents=True, exist_ok=True)
     _write_csv(out / "train" / "train.csv", ("id", "gender", "race", "age", "path"), rows)
-    _write_csv(out / "eval" / "info.csv", ("ImageID", "ans"), [(name, 0) for name, _ in answers])
+    _write_csv(
+        out / "eval" / "info.csv",
+        ("ImageID", "ans"),
+        [(name, 0) for name, _ in answers],
+    )
     _write_csv(out / "eval" / "answers.csv", ("ImageID", "ans"), answers)
 
 

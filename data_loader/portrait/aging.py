@@ -20,10 +20,10 @@ def shade_age(face: Shape, head: Frame, person: Person, look: Look) -> None:
         hollow = head.at(side * 0.54 + turn, 0.42)
         jowl = head.at(side * 0.46 + turn, 0.78)
         temple = head.at(side * 0.63, -0.35)
-        face.glow(bag, (0.12 * scale, 0.03 * scale), tired, 0.6 * min(1, person.eye_bags))
+        face.glow(bag, (0.12 * scale, 0.03 * scale), tired, 0.75 * min(1, person.eye_bags))
         face.glow(hollow, (0.07 * scale, 0.17 * scale), dark, 0.4 * folds, 0.2 * side)
         face.glow(jowl, (0.06 * scale, 0.06 * scale), dark, 0.4 * max(0, folds - 0.3))
-        face.glow(temple, (0.06 * scale, 0.15 * scale), dark, 0.4 * person.droop)
+        face.glow(temple, (0.07 * scale, 0.17 * scale), dark, 0.55 * person.droop)
 
 
 def draw_age_lines(face: Shape, head: Frame, person: Person, look: Look) -> None:
@@ -35,9 +35,10 @@ def draw_age_lines(face: Shape, head: Frame, person: Person, look: Look) -> None
             line = curve(np.float32(knots) + move, False, 5)
             strength = min(1.0, strength)
             face.line(
-                head(line + np.float32((0, 0.018))), mix(skin, tint(skin, 0.4), 0.5 * strength)
+                head(line + np.float32((0, 0.018))),
+                mix(skin, tint(skin, 0.4), 0.5 * strength),
             )
-            colour = mix(skin * 0.985, shade(skin, 0.8), 0.62 * strength)
+            colour = mix(skin * 0.985, shade(skin, 0.8), 0.72 * strength)
             face.line(head(line), colour, (0.012 + 0.008 * strength) * scale)
     for x, y, radius in person.spots:
         spot = head.at(x + float(move[0]), y)
@@ -66,14 +67,15 @@ def _one_side(person: Person, look: Look) -> list[tuple[list[tuple[float, float]
     eye, y, folds = person.eye_gap, EYE_Y, person.folds
     shaven = 1.0 if person.beard < 0.1 else 0.0
     feet = [
-        ([(eye + 0.2, y + 0.02 + spread * 0.4), (eye + 0.3 - abs(spread) * 0.3, y + 0.02 + spread * 1.35)],
+        ([(eye + 0.2, y + 0.4 * fan), (eye + 0.3 - 0.3 * abs(fan), y + 1.35 * fan)],
          person.crows_feet)
-        for spread in (-0.09, -0.02, 0.05, 0.11)
+        for fan in (-0.075, -0.005, 0.065, 0.125)
     ]  # fmt: skip
     smile = person.nose_width + 0.05
     return [
         *feet,
-        ([(eye - 0.14, y + 0.12), (eye, y + 0.185), (eye + 0.15, y + 0.13)], 0.85 * person.eye_bags),
+        ([(eye - 0.14, y + 0.12), (eye, y + 0.185), (eye + 0.15, y + 0.13)],
+         0.85 * person.eye_bags),
         ([(0.04, -0.26), (0.05, -0.14)], person.forehead_lines - 0.3),
         ([(smile, 0.34), (0.28, 0.46), (0.33 + 0.03 * look.smile, 0.5 + 0.12 * shaven)],
          folds + 0.1 * look.smile),

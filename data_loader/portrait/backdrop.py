@@ -52,7 +52,10 @@ def clouds(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     tile = texture(int(rng.integers(8)))
     wide = int(rng.integers(TEXTURE_SIZE // 4, TEXTURE_SIZE))
     tall = min(TEXTURE_SIZE, max(8, int(wide * rng.uniform(0.5, 2))))
-    x, y = rng.integers(0, TEXTURE_SIZE - wide + 1), rng.integers(0, TEXTURE_SIZE - tall + 1)
+    x, y = (
+        rng.integers(0, TEXTURE_SIZE - wide + 1),
+        rng.integers(0, TEXTURE_SIZE - tall + 1),
+    )
     cut = cv2.resize(tile[y : y + tall, x : x + wide], (width, height))
     return cut[:, ::-1] if rng.random() < 0.5 else cut
 
@@ -116,7 +119,11 @@ def _framed_picture(image: np.ndarray, rng: np.random.Generator) -> None:
     wide, tall = (int(v) for v in rng.uniform(0.16, 0.34, 2) * width)
     wood = np.float32([(74, 60, 52), (228, 222, 212), (168, 132, 92)][rng.integers(3)])
     cv2.rectangle(
-        image, (x + 5, y + 7), (x + wide + 5, y + tall + 7), (image[5, 5] * 0.8).tolist(), -1
+        image,
+        (x + 5, y + 7),
+        (x + wide + 5, y + tall + 7),
+        (image[5, 5] * 0.8).tolist(),
+        -1,
     )
     cv2.rectangle(image, (x, y), (x + wide, y + tall), wood.tolist(), -1)
     cv2.rectangle(image, (x + 6, y + 6), (x + wide - 6, y + tall - 6), (242, 238, 230), -1)
@@ -124,7 +131,12 @@ def _framed_picture(image: np.ndarray, rng: np.random.Generator) -> None:
         spot = (int(rng.uniform(x + 18, max(x + 19, x + wide - 18))),
                 int(rng.uniform(y + 18, max(y + 19, y + tall - 18))))  # fmt: skip
         cv2.circle(
-            image, spot, int(rng.uniform(5, 13)), pleasant_colour(rng).tolist(), -1, cv2.LINE_AA
+            image,
+            spot,
+            int(rng.uniform(5, 13)),
+            pleasant_colour(rng).tolist(),
+            -1,
+            cv2.LINE_AA,
         )
 
 
@@ -141,7 +153,10 @@ def _window(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     wall = pleasant_colour(rng) * 0.88
     image = ramp(width, height, wall, wall * 0.85, 1.6)
     x, y = int(rng.uniform(-0.15, 0.5) * width), int(rng.uniform(0.02, 0.12) * height)
-    right, low = x + int(rng.uniform(0.5, 0.8) * width), y + int(rng.uniform(0.45, 0.75) * height)
+    right, low = (
+        x + int(rng.uniform(0.5, 0.8) * width),
+        y + int(rng.uniform(0.45, 0.75) * height),
+    )
     x0, y0, x1, y1 = max(x, 0), y, min(right, width), min(low, height)
     sky = ramp(x1 - x0, y1 - y0, (196, 222, 242), (240, 240, 230), 1.57)
     ground = int((y1 - y0) * rng.uniform(0.6, 0.8))
@@ -297,7 +312,12 @@ def _clutter(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
             cv2.fillPoly(image, [points.astype(np.int32)], colour, cv2.LINE_AA)
         elif rng.random() < 0.5:
             cv2.circle(
-                image, centre.astype(int).tolist(), int(reach * 0.6), colour, -1, cv2.LINE_AA
+                image,
+                centre.astype(int).tolist(),
+                int(reach * 0.6),
+                colour,
+                -1,
+                cv2.LINE_AA,
             )
         else:
             cv2.polylines(
@@ -312,7 +332,10 @@ def _clutter(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _stripes(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    x, y = (
+        np.arange(width, dtype=np.float32),
+        np.arange(height, dtype=np.float32)[:, None],
+    )
     angle, period = rng.uniform(0, 3.14), rng.uniform(8, 70)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (6.28 / period))
     wave = wave + rng.uniform(0, 6) * (clouds(width, height, rng) - 0.5)

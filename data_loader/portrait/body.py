@@ -52,8 +52,15 @@ def tint_cloth(colour) -> np.ndarray:
 def _torso(person: Person) -> np.ndarray:
     neck, wide = person.neck, person.shoulders
     slope = 0.1 * (1.76 - wide)
-    right = [(neck * 0.9, 1.36), (neck * 1.5, 1.47), (0.62 * wide, 1.62 + slope),
-             (0.88 * wide, 1.76 + slope), (1.02 * wide, 2.05), (1.1 * wide, 2.7), (1.12 * wide, 3.6)]  # fmt: skip
+    right = [
+        (neck * 0.9, 1.36),
+        (neck * 1.5, 1.47),
+        (0.62 * wide, 1.62 + slope),
+        (0.88 * wide, 1.76 + slope),
+        (1.02 * wide, 2.05),
+        (1.1 * wide, 2.7),
+        (1.12 * wide, 3.6),
+    ]
     half = np.concatenate([curve(right, False), [(1.16 * wide, BOTTOM)]])
     return np.concatenate([half, half[::-1] * (-1, 1)])
 
@@ -63,6 +70,9 @@ def _shade_torso(cloth: Shape, body: Frame, person: Person) -> None:
     dark = cloth_shadow(colour)
     cloth.rim((0.2 * light * scale, 0.16 * scale), 0.2 * scale, dark, 0.55)
     cloth.glow(body.at(0.8 * light, 1.9), (0.4 * scale, 0.2 * scale), tint_cloth(colour), 0.7)
+    for side in (-1, 1):
+        armpit = body.at(side * 0.74 * person.shoulders, 2.75)
+        cloth.glow(armpit, (0.07 * scale, 0.4 * scale), dark, 0.5)
     cloth.slope(body.at(0, 1.9), body.at(0, 3.4), dark, 0.45)
     cloth.glow(body.at(0, 1.5), (0.55 * scale, 0.22 * scale), dark, 0.55)
 
@@ -78,7 +88,10 @@ def _pattern(cloth: Shape, body: Frame, person: Person) -> None:
     second = mix(person.clothes_colour, person.second_colour, 0.5)
     if person.clothes in ("tee", "sweater") and choice < 3:
         for y in np.arange(1.75, 3.4, 0.24):
-            band = curve([(-2.2, y + 0.12), (-1, y), (0, y + 0.05), (1, y), (2.2, y + 0.12)], False)
+            band = curve(
+                [(-2.2, y + 0.12), (-1, y), (0, y + 0.05), (1, y), (2.2, y + 0.12)],
+                False,
+            )
             cloth.line(body(band), second, 0.09 * scale)
     elif person.clothes in ("shirt", "blouse") and choice < 3:
         columns = [body([(x, 1.3), (x * 1.04, 3.6)]) for x in np.arange(-2, 2.01, 0.16)]
@@ -89,19 +102,25 @@ def _pattern(cloth: Shape, body: Frame, person: Person) -> None:
 
 
 def _folds(cloth: Shape, body: Frame, person: Person) -> None:
+    """Where the sleeves begin."""
     colour, wide, scale = person.clothes_colour, person.shoulders, body.scale
-    line = mix(colour, cloth_shadow(colour), 0.7)
+    line = mix(colour, cloth_shadow(colour), 0.5)
     for side in (-1, 1):
-        sleeve = [(side * 0.76 * wide, 2.06), (side * 0.74 * wide, 2.5), (side * 0.78 * wide, 3.4)]
-        cloth.line(body(curve(sleeve, False)), line, 0.02 * scale)
-        pull = [(side * 0.72 * wide, 2.1), (side * 0.56 * wide, 2.24), (side * 0.45 * wide, 2.28)]
-        cloth.line(body(curve(pull, False)), line, 0.014 * scale)
+        sleeve = [(0.8, 2.12), (0.77, 2.32), (0.765, 2.6), (0.79, 3.4)]
+        sleeve = curve(np.float32(sleeve) * (side * wide, 1), False)
+        cloth.line(body(sleeve), line, 0.018 * scale)
+        pull = curve(
+            np.float32([(0.775, 2.3), (0.7, 2.36), (0.64, 2.37)]) * (side * wide, 1),
+            False,
+        )
+        cloth.line(body(pull), line, 0.011 * scale)
 
 
 def _trim(canvas: Canvas, body: Frame, neckline: np.ndarray, colour) -> None:
     wide = 0.085
     inner = neckline * (0.98, 1)
-    outer = neckline * (1.06, 1) + (0, wide)
+    drop = wide * np.clip((neckline[:, 1:] - neckline[0, 1]) / 0.06, 0.2, 1)
+    outer = neckline * (1.03, 1) + drop * np.float32((0, 1))
     band = np.concatenate([inner - (0, 0.015), outer[::-1]])
     canvas.fill(body(band), cloth_shadow(colour) * 1.18)
     canvas.line(body(outer), cloth_shadow(colour), 0.014 * body.scale)
@@ -111,12 +130,17 @@ def _placket(canvas: Canvas, body: Frame, person: Person) -> None:
     shadow = cloth_shadow(person.clothes_colour)
     top = NECKLINES[person.clothes][2][1]
     canvas.line(
-        body([(0.06, top + 0.1), (0.07, 3.6)]), mix(person.clothes_colour, shadow, 0.7), 1.4
+        body([(0.06, top + 0.1), (0.07, 3.6)]),
+        mix(person.clothes_colour, shadow, 0.7),
+        1.4,
     )
     for y in np.arange(top + 0.25, 3.4, 0.36):
         point = body.at(0, y)
         reach = 0.026 * body.scale
-        canvas.fill(Frame(point[0], point[1], reach)(_BUTTON), mix(shadow, (255, 255, 255), 0.25))
+        canvas.fill(
+            Frame(point[0], point[1], reach)(_BUTTON),
+            mix(shadow, (255, 255, 255), 0.25),
+        )
 
 
 def _collar(canvas: Canvas, body: Frame, colour) -> None:
@@ -125,7 +149,10 @@ def _collar(canvas: Canvas, body: Frame, colour) -> None:
                            (0.52, 1.36)]) * (side, 1)  # fmt: skip
         with canvas.shape(body(curve(flap, steps=5)), colour) as shape:
             shape.slope(
-                body.at(side * 0.4, 1.9), body.at(side * 0.35, 1.2), cloth_shadow(colour), 0.6
+                body.at(side * 0.4, 1.9),
+                body.at(side * 0.35, 1.2),
+                cloth_shadow(colour),
+                0.6,
             )
         edge = curve(flap[1:5], False, 5)
         canvas.line(body(edge), mix(colour, cloth_shadow(colour), 0.8), 0.014 * body.scale)
@@ -133,11 +160,18 @@ def _collar(canvas: Canvas, body: Frame, colour) -> None:
 
 def _suit(canvas: Canvas, body: Frame, person: Person) -> None:
     shirt = np.float32((238, 238, 236))
-    front = [(-0.4, 1.42), (0.4, 1.42), (0.44, 1.6), (0.0, 3.2), (-0.44, 1.6)]
+    front = [(-0.4, 1.42), (0.4, 1.42), (0.44, 1.6), (0.0, 2.82), (-0.44, 1.6)]
     with canvas.shape(body(np.float32(front)), shirt) as shape:
         shape.slope(body.at(0, 1.8), body.at(0, 1.4), shirt * 0.78, 0.7)
     if person.details % 3:
-        tie = [(-0.09, 1.66), (0.09, 1.66), (0.07, 1.82), (0.17, 3.2), (-0.17, 3.2), (-0.07, 1.82)]
+        tie = [
+            (-0.09, 1.66),
+            (0.09, 1.66),
+            (0.07, 1.82),
+            (0.17, 3.2),
+            (-0.17, 3.2),
+            (-0.07, 1.82),
+        ]
         canvas.fill(body(np.float32(tie)), person.second_colour * 0.8)
         canvas.line(body([(-0.07, 1.82), (0.07, 1.82)]), person.second_colour * 0.5, 1.5)
     throat = curve([(-0.3, 1.4), (-0.14, 1.54), (0, 1.62), (0.14, 1.54), (0.3, 1.4)], False)
@@ -168,11 +202,15 @@ def _roll_neck(canvas: Canvas, body: Frame, person: Person) -> None:
 
 def _hood(canvas: Canvas, body: Frame, person: Person) -> None:
     colour = person.clothes_colour * 0.8
-    knots = [(-0.95, 1.75), (-0.9, 1.3), (-0.55, 1.05), (0, 1.0), (0.55, 1.05), (0.9, 1.3),
-             (0.95, 1.75), (0, 1.95)]  # fmt: skip
+    knots = [
+        (-1.12, 1.82), (-0.98, 1.5), (-0.72, 1.24), (-0.4, 1.12), (0, 1.08), (0.4, 1.12),
+        (0.72, 1.24), (0.98, 1.5), (1.12, 1.82), (0, 2.0),
+    ]  # fmt: skip
+    scale = body.scale
     with canvas.shape(body(curve(knots)), colour) as hood:
-        hood.rim((0.1 * person.light * body.scale, 0.1 * body.scale), 0.12 * body.scale,
-                 cloth_shadow(colour), 0.6)  # fmt: skip
+        lit = (0.1 * person.light * scale, 0.1 * scale)
+        hood.rim(lit, 0.12 * scale, cloth_shadow(colour), 0.6)
+        hood.glow(body.at(0, 1.2), (0.4 * scale, 0.15 * scale), cloth_shadow(colour), 0.8)
 
 
 _BUTTON = np.stack([np.cos(np.linspace(0, 6.28, 9)), np.sin(np.linspace(0, 6.28, 9))], 1)

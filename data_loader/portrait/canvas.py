@@ -3,7 +3,9 @@
 Coordinates are pixels, x to the right and y down. Colours are (3,) RGB in 0..255.
 """
 
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -29,14 +31,14 @@ class Frame(NamedTuple):
 
     def __call__(self, points) -> Points:
         """(N, 2) in drawing units to (N, 2) float32 in pixels."""
-        points = np.asarray(points, np.float32)
-        cos, sin = np.cos(self.angle) * self.scale, np.sin(self.angle) * self.scale
-        turn = np.array([[cos, sin], [-sin, cos]], np.float32)
-        return points @ turn + np.array([self.x, self.y], np.float32)
+        cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
+        turn = np.array(((cos, sin), (-sin, cos)), np.float32)
+        return np.asarray(points, np.float32) @ turn + np.array((self.x, self.y), np.float32)
 
     def at(self, x: float, y: float) -> Points:
         """One point as (2,) pixels."""
-        return self([(x, y)])[0]
+        cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
+        return np.array((self.x + x * cos - y * sin, self.y + x * sin + y * cos), np.float32)
 
 
 class Canvas:
@@ -139,7 +141,13 @@ class Shape:
         """A crisp open line inside the shape."""
         thick = max(1, round(width))
         cv2.polylines(
-            self._detail(), [self._local(points)], False, _scalar(colour), thick, cv2.LINE_AA, SHIFT
+            self._detail(),
+            [self._local(points)],
+            False,
+            _scalar(colour),
+            thick,
+            cv2.LINE_AA,
+            SHIFT,
         )
 
     def lines(self, many: Sequence[Points], colour: Colour, width: float = 1.0) -> None:
@@ -228,15 +236,12 @@ def tint(colour: Colour, amount: float) -> np.ndarray:
     return mix(colour, (255, 248, 240), 0.5 * amount)
 
 
+@lru_cache(maxsize=8)
 def _basis(steps: int) -> np.ndarray:
-    if steps not in _BASES:
-        t = np.linspace(0, 1, steps, endpoint=False)[:, None] ** np.arange(4)
-        spline = [[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]]
-        _BASES[steps] = (t @ np.array(spline) / 2).astype(np.float32)
-    return _BASES[steps]
-
-
-_BASES: dict[int, np.ndarray] = {}
+    """The weights of a segment's four knots at ``steps`` places: (steps, 4)."""
+    t = np.linspace(0, 1, steps, endpoint=False)[:, None] ** np.arange(4)
+    spline = np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]])
+    return (t @ spline / 2).astype(np.float32)
 
 
 def _fixed(points: Points) -> np.ndarray:

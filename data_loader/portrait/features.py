@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, ellipse, mix, shade, tint
+from data_loader.portrait.canvas import (
+    Canvas,
+    Frame,
+    Shape,
+    curve,
+    ellipse,
+    mix,
+    shade,
+    tint,
+)
 from data_loader.portrait.traits import Person
 
 EYE_Y = -0.02
@@ -91,9 +100,10 @@ def draw_brow(face: Shape, head: Frame, person: Person, look: Look, side: int) -
     x, arch, thick = person.eye_gap, person.brow_arch, person.brow_width
     y = EYE_Y - 0.205 - 0.04 * look.brow + 0.025 * person.droop
     tail = 0.05 - person.eye_tilt * 0.2
-    spine = np.float32(
-        [(x - 0.18, y - 0.004), (x - 0.05, y - arch * 0.72), (x + 0.09, y - arch), (x + 0.23, y + tail)]
-    )  # fmt: skip
+    spine = np.float32([(-0.18, -0.004), (-0.05, -arch * 0.72), (0.09, -arch), (0.23, tail)]) + (
+        x,
+        y,
+    )
     half = np.float32([(0, 0.78), (0, 1.0), (0, 0.8), (0, 0.12)]) * (thick / 2)
     edge = np.concatenate([curve(spine - half, False), curve((spine + half)[::-1], False)])
     move = np.float32((0.06 * look.turn, 0))
@@ -101,7 +111,7 @@ def draw_brow(face: Shape, head: Frame, person: Person, look: Look, side: int) -
     face.fill(head(edge * (side, 1) + move), grey)
     roots = curve(spine[:3], False, 3) * (side, 1) + move
     up = np.float32((0.022 * side, -0.3 * thick))
-    face.lines([head([root - up, root + up]) for root in roots], shade(grey, 0.25))
+    face.lines([head([root - up, root + up]) for root in roots], shade(grey, 0.15))
 
 
 def draw_eye(canvas: Canvas, head: Frame, person: Person, look: Look, side: int) -> None:
@@ -118,11 +128,25 @@ def draw_eye(canvas: Canvas, head: Frame, person: Person, look: Look, side: int)
     upper = at([(-1, 0.3), (-0.55, -0.55), (0.05, -0.92), (0.6, -0.62 + droop), (1, outer)])
     lower = at([(1, outer), (0.55, 0.56), (0, 0.74), (-0.6, 0.6), (-1, 0.3)])
     with canvas.shape(np.concatenate([upper, lower]), EYE_WHITE) as eye:
-        lid = [(-1, -1), (0, -1.3), (1, -1), (0.6, -0.25 + droop), (0, -0.5), (-0.6, -0.2)]
+        lid = [
+            (-1, -1),
+            (0, -1.3),
+            (1, -1),
+            (0.6, -0.25 + droop),
+            (0, -0.5),
+            (-0.6, -0.2),
+        ]
         eye.fill(at(lid, True), mix(EYE_WHITE, dark, 0.35))
         _iris(eye, head, person, head.at(centre[0] + 0.03 * look.gaze, EYE_Y - 0.012))
     canvas.line(lower, mix(person.skin, dark, 0.5), 0.012 * head.scale)
-    crease = at([(-0.75, -0.75), (0, -1.4 + droop), (0.75, -1.0 + 2 * droop), (1.15, -0.2 + droop)])
+    crease = at(
+        [
+            (-0.75, -0.75),
+            (0, -1.4 + droop),
+            (0.75, -1.0 + 2 * droop),
+            (1.15, -0.2 + droop),
+        ]
+    )
     canvas.line(crease, mix(person.skin, dark, 0.4 + 0.3 * person.droop), 0.014 * head.scale)
     ink = mix(mix(person.skin, (58, 40, 36), 0.85), (38, 26, 26), person.lashes)
     canvas.line(upper, ink, (0.018 + 0.012 * person.lashes) * head.scale)
@@ -130,7 +154,7 @@ def draw_eye(canvas: Canvas, head: Frame, person: Person, look: Look, side: int)
         for start, reach in ((0.45, 0.75), (0.75, 1.0), (1.0, 1.22)):
             root = np.float32((start, outer + (outer + 0.85) * (start - 1) * 1.4))
             lash = [root, root + np.float32((0.1 + 0.12 * reach, -0.5 * person.lashes))]
-            canvas.line(at(lash), ink, 0.014 * head.scale)
+            canvas.line(at(lash), ink, 0.01 * head.scale)
 
 
 def _iris(eye: Shape, head: Frame, person: Person, centre: np.ndarray) -> None:

@@ -51,7 +51,7 @@ STYLES = {
 
 def hair_colour(person: Person) -> np.ndarray:
     """The colour as the years left it."""
-    return mix(person.hair, (204, 203, 205), person.grey)
+    return mix(person.hair, (216, 215, 218), person.grey)
 
 
 def draw_back_hair(canvas: Canvas, head: Frame, person: Person) -> None:
@@ -99,39 +99,50 @@ def draw_front_hair(canvas: Canvas, head: Frame, person: Person, turn: float) ->
 
 def _horseshoe(canvas: Canvas, head: Frame, person: Person) -> None:
     """What is left when the top is bald: hair above the ears, and a shine on the crown."""
-    width, colour = person.face_width, hair_colour(person)
+    width, colour, scale = person.face_width, hair_colour(person), head.scale
+    patch = [
+        (width - 0.06, 0.02), (width + 0.05, -0.02), (width + 0.055, -0.35), (width * 0.93, -0.68),
+        (width * 0.82, -0.7), (width * 0.87, -0.45), (width - 0.05, -0.2),
+    ]  # fmt: skip
     for side in (-1, 1):
-        knots = [(width - 0.06, 0.02), (width + 0.05, -0.02), (width + 0.055, -0.35),
-                 (width * 0.93, -0.68), (width * 0.82, -0.7), (width * 0.87, -0.45), (width - 0.05, -0.2)]  # fmt: skip
-        with canvas.shape(head(curve(np.float32(knots) * (side, 1))), colour) as hair:
-            hair.slope(head.at(side * width, -0.4), head.at(side * width, 0.1), colour * 0.7, 0.6)
-            for share in (0.3, 0.6):
-                line = [
-                    (side * (width - 0.04 + 0.09 * share), y) for y in (-0.6 + 0.1 * share, -0.3, 0)
-                ]
-                hair.line(head(curve(line, False)), colour * 0.8)
-    with canvas.shape(
-        head(ellipse(0.22 * person.light, -0.8, 0.16, 0.06, 20)), person.skin
-    ) as shine:
-        shine.glow(head.at(0.22 * person.light, -0.8), (0.1 * head.scale, 0.03 * head.scale),
-                   tint(person.skin, 0.9), 0.9)  # fmt: skip
+        with canvas.shape(head(curve(patch) * (side, 1)), colour) as hair:
+            low, high = head.at(side * width, 0.1), head.at(side * width, -0.4)
+            hair.slope(high, low, colour * 0.7, 0.6)
+            for x in (width - 0.013, width + 0.014):
+                strand = [(x, -0.55), (x + 0.01, -0.3), (x, 0)]
+                hair.line(head(curve(strand, False) * (side, 1)), colour * 0.8)
+    x = 0.22 * person.light
+    with canvas.shape(head(ellipse(x, -0.8, 0.16, 0.06, 20)), person.skin) as shine:
+        bright = tint(person.skin, 0.9)
+        shine.glow(head.at(x, -0.8), (0.1 * scale, 0.03 * scale), bright, 0.9)
 
 
 def _cap(person: Person, style: Style, turn: float) -> tuple[np.ndarray, np.ndarray]:
     """Outer contour and hairline, both from the left lock's tip over the head to the right's."""
     width, tip = person.face_width, style.tip
-    side, top = style.side * (0.7 + 0.4 * person.volume), style.top * (0.6 + 0.5 * person.volume)
+    side, top = (
+        style.side * (0.7 + 0.4 * person.volume),
+        style.top * (0.6 + 0.5 * person.volume),
+    )
     edge = width + side
     outer, inner = [], []
     if tip > 0.5:
         outer += [(edge * 0.97, tip), (edge * 1.1, tip * 0.7), (edge * 1.06, 0.25)]
-        inner += [(edge * 0.9, tip), (edge - style.lock * 1.5, tip * 0.72), (width - 0.04, 0.25)]
+        inner += [
+            (edge * 0.9, tip),
+            (edge - style.lock * 1.5, tip * 0.72),
+            (width - 0.04, 0.25),
+        ]
     else:
-        outer += [(edge * 0.99, tip), (edge + 0.01, tip - 0.12)]
-        inner += [(width - style.lock, tip), (width - style.lock - 0.01, tip - 0.12)]
-    outer += [(edge, -0.4), (edge * 0.84, -0.82 - 0.4 * top), (edge * 0.45, -1.0 - 0.9 * top)]
-    line = style.line - 0.2 * person.recede * (not style.fringe)
-    temple = 0.24 * person.recede + 0.02
+        outer += [(width + 0.025, tip), (edge + 0.005, tip - 0.14)]
+        inner += [(width + 0.01, tip - 0.02), (width - style.lock - 0.01, tip - 0.14)]
+    outer += [
+        (edge, -0.4),
+        (edge * 0.84, -0.82 - 0.4 * top),
+        (edge * 0.45, -1.0 - 0.9 * top),
+    ]
+    line = style.line - 0.2 * person.hairline * (not style.fringe)
+    temple = 0.24 * max(0.0, person.hairline) + 0.02
     inner += [(width - 0.05, -0.34), (width * 0.86, -0.52 - temple * 0.8)]
     inner += [(width * 0.5, line + (0.05 if style.fringe else -temple * 0.5))]
     right_outer, right_inner = np.float32(outer), np.float32(inner)
@@ -145,7 +156,7 @@ def _cap(person: Person, style: Style, turn: float) -> tuple[np.ndarray, np.ndar
     if style.fringe:
         middle = [(part * 0.6 + 0.05 * turn, line + 0.02)]
     else:
-        middle = [(part + 0.05 * turn, line - 0.1 - 0.04 * person.recede)]
+        middle = [(part + 0.05 * turn, line - 0.1 - 0.04 * person.hairline)]
     return (
         curve(np.concatenate([left_outer, crown, right_outer[::-1]]), False),
         curve(np.concatenate([left_inner, middle, right_inner[::-1]]), False),
@@ -153,15 +164,19 @@ def _cap(person: Person, style: Style, turn: float) -> tuple[np.ndarray, np.ndar
 
 
 def _wavy(outline: np.ndarray, amount: float, person: Person) -> np.ndarray:
+    """Round curls along an outline, ``amount`` high; the outline itself where that is 0."""
     if not amount:
         return outline
-    ahead = np.roll(outline, -1, 0) - np.roll(outline, 1, 0)
+    steps = np.linalg.norm(np.diff(outline, axis=0), axis=1)
+    along = np.concatenate([[0], np.cumsum(steps)])
+    fine = np.arange(0, along[-1], 0.022)
+    x, y = (np.interp(fine, along, outline[:, axis]) for axis in (0, 1))
+    ahead = np.stack([np.gradient(x), np.gradient(y)], 1)
     normal = np.stack([ahead[:, 1], -ahead[:, 0]], 1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
-    step = np.linalg.norm(np.diff(outline, axis=0, prepend=outline[:1]), axis=1)
-    phase = np.cumsum(step) * (22 + person.details % 9)
-    bump = np.sin(phase) + 0.5 * np.sin(phase * 0.53 + person.details % 7)
-    return outline + normal * (amount * bump[:, None])
+    phase = fine * (13 + person.details % 5) + 1.3 * np.sin(fine * 3 + person.details % 7)
+    curls = np.abs(np.sin(phase)) - 0.4
+    return np.stack([x, y], 1) + normal * (1.6 * amount * curls[:, None])
 
 
 def _shaded(canvas: Canvas, head: Frame, person: Person, outline, colour) -> None:
@@ -194,4 +209,7 @@ def _strands(hair: Shape, head: Frame, person: Person, outer, inner, colour) -> 
     hair.lines(lines[:third], colour * 0.78, 0.014 * head.scale)
     hair.lines(lines[third : 2 * third], mix(colour, (255, 240, 224), 0.16))
     if person.grey > 0.08:
-        hair.lines(lines[2 * third :], mix(colour, (232, 232, 235), min(0.75, 1.6 * person.grey)))
+        hair.lines(
+            lines[2 * third :],
+            mix(colour, (232, 232, 235), min(0.75, 1.6 * person.grey)),
+        )

@@ -36,7 +36,7 @@ GOLD = (226, 196, 120)
 def face_outline(person: Person) -> np.ndarray:
     """The outline of the face in drawing units, (N, 2), clockwise from the top."""
     width, jaw, chin = person.face_width, person.jaw, person.chin
-    cheek = 0.03 * person.cheek
+    cheek = 0.032 * person.cheek
     right = [
         (0.0, -1.02),
         (0.56 * width, -0.95),
@@ -56,7 +56,12 @@ def draw_neck(
 ) -> None:
     """The neck and the bare chest down to ``neckline``, (N, 2) drawing units, left to right."""
     neck, skin = person.neck, person.skin * 0.965
-    left = [(-neck * 0.98, 0.4), (-neck, 0.9), (-neck * 1.02, 1.2), (-neck * 1.25, 1.42)]
+    left = [
+        (-neck * 0.98, 0.4),
+        (-neck, 0.9),
+        (-neck * 1.02, 1.2),
+        (-neck * 1.25, 1.42),
+    ]
     side = curve(left, closed=False)
     outline = np.concatenate([side, neckline, side[::-1] * (-1, 1)])
     with canvas.shape(body(outline), skin) as shape:
@@ -71,13 +76,19 @@ def draw_neck(
 def _shade_neck(shape: Shape, body: Frame, head: Frame, person: Person) -> None:
     skin, scale = person.skin, body.scale
     dark, far = shade(skin, 0.5), -np.sign(person.light)
-    shape.slope(body.at(-far * person.neck, 1.2), body.at(far * person.neck * 1.3, 1.2), dark, 0.45)
+    shape.slope(
+        body.at(-far * person.neck, 1.2),
+        body.at(far * person.neck * 1.3, 1.2),
+        dark,
+        0.45,
+    )
     chin = face_outline(person) * (0.97, 1.0) + np.float32((0.05 * far, 0.14))
     shape.patch(head(chin), 0.07 * scale, dark, 0.75)
-    apple = person.adams_apple
+    apple, x = person.adams_apple, 0.02 * far
     if apple > 0.2:
-        shape.glow(body.at(0.02 * far, 1.24), (0.05 * scale, 0.06 * scale), tint(skin, 0.4), 0.6 * apple)  # fmt: skip
-        shape.glow(body.at(0.02 * far, 1.33), (0.07 * scale, 0.03 * scale), dark, 0.6 * apple)
+        bright = tint(skin, 0.4)
+        shape.glow(body.at(x, 1.24), (0.05 * scale, 0.06 * scale), bright, 0.6 * apple)
+        shape.glow(body.at(x, 1.33), (0.07 * scale, 0.03 * scale), dark, 0.6 * apple)
     shape.slope(body.at(0, 1.45), body.at(0, 1.75), tint(skin, 0.25), 0.3)
 
 
@@ -85,10 +96,10 @@ def _neck_lines(shape: Shape, body: Frame, person: Person) -> None:
     strength, neck = min(1.0, person.neck_lines), person.neck
     if strength < 0.2:
         return
-    colour = mix(person.skin * 0.9, shade(person.skin, 0.6), strength)
-    for y in (1.16, 1.28, 1.4):
-        ring = [(-neck * 0.8, y), (0, y + 0.05), (neck * 0.8, y)]
-        shape.line(body(curve(ring, False)), colour, 0.016 * body.scale)
+    colour = mix(person.skin * 0.86, shade(person.skin, 0.62), 0.7 * strength)
+    for y, reach in ((1.15, 0.62), (1.26, 0.85), (1.38, 0.7)):
+        ring = [(-neck * reach, y), (0, y + 0.06), (neck * reach, y)]
+        shape.line(body(curve(ring, False)), colour, 0.012 * body.scale)
 
 
 def draw_ears(canvas: Canvas, head: Frame, person: Person, look: Look) -> None:
@@ -137,11 +148,16 @@ def _model_skin(face: Shape, head: Frame, person: Person, look: Look) -> None:
         x, eye = side * 0.36 + turn, side * person.eye_gap + turn
         face.glow(head.at(x, 0.2), (0.11 * scale, 0.08 * scale), bright, 0.35 * near)
         rosy = mix(skin, (228, 108, 98), 0.6)
-        face.glow(head.at(x * 1.1, 0.31), (0.13 * scale, 0.09 * scale), rosy, 0.5 * person.blush)
+        face.glow(
+            head.at(x * 1.15, 0.25),
+            (0.14 * scale, 0.11 * scale),
+            rosy,
+            0.55 * person.blush,
+        )
         face.glow(head.at(eye, EYE_Y - 0.05), (0.17 * scale, 0.08 * scale), dark, 0.3)
         if person.makeup > 0.3:
             lid = mix(dark, person.second_colour, 0.3)
-            strength = 0.45 * person.makeup
+            strength = 0.6 * person.makeup
             face.glow(head.at(eye, EYE_Y - 0.06), (0.12 * scale, 0.05 * scale), lid, strength)
     face.glow(head.at(turn * 0.5, 0.9), (0.12 * scale, 0.08 * scale), bright, 0.3)
     face.glow(head.at(turn, MOUTH_Y + 0.16), (0.13 * scale, 0.04 * scale), dark, 0.35)

@@ -12,7 +12,7 @@ from data_loader.portrait.canvas import mix
 
 SKINS = np.array(
     [
-        (252, 226, 205), (247, 213, 187), (241, 202, 170), (232, 188, 152), (221, 172, 133),
+        (247, 221, 200), (243, 209, 183), (241, 202, 170), (232, 188, 152), (221, 172, 133),
         (203, 150, 112), (176, 122, 86), (145, 97, 68), (114, 75, 54),
     ],
     np.float32,
@@ -31,17 +31,17 @@ IRISES = np.array([(62, 40, 28), (84, 54, 34), (104, 74, 44), (86, 96, 70), (82,
 IRIS_SHARES = (0.42, 0.28, 0.15, 0.08, 0.07)
 
 STYLES = {
-    # (young, old) weights; what lies between is mixed
     0: {
-        "short": (3, 4), "side": (2.5, 3), "quiff": (3, 0.6), "crop": (1.5, 1.5), "curly": (1.2, 0.6),
-        "fringe": (2.2, 0.2), "bald": (0, 3.2), "bob": (0.4, 0.2), "long": (0.3, 0.1),
+        "short": (3, 4), "side": (2.5, 3), "quiff": (3, 0.6), "crop": (1.5, 1.5),
+        "curly": (1.2, 0.6), "fringe": (2.2, 0.2), "bald": (0, 3.2), "bob": (0.3, 0.1),
+        "long": (0.2, 0.1),
     },
     1: {
         "long": (3, 0.6), "bangs": (2, 0.3), "bob": (1.6, 2), "wavy": (2.2, 1), "bun": (1, 1.4),
         "ponytail": (1.6, 0.5), "pixie": (0.5, 2), "curls": (0.4, 3),
     },
 }  # fmt: skip
-"""Gender → hair style → how common it is among the young and among the old."""
+"""Gender → hair style → its weight among the young and among the old; between, they are mixed."""
 CLOTHES = {
     0: {
         "tee": (4, 1), "shirt": (3, 5), "suit": (2, 3), "hoodie": (3, 0.3), "sweater": (2, 3),
@@ -55,12 +55,13 @@ CLOTHES = {
 """The same for clothes."""
 CLOTHES_COLOURS = np.array(
     [
-        (232, 232, 228), (44, 52, 70), (70, 98, 138), (142, 168, 190), (54, 58, 62), (176, 74, 70),
-        (208, 134, 110), (214, 178, 112), (96, 128, 104), (148, 164, 132), (128, 92, 130),
-        (206, 164, 176), (92, 76, 70), (182, 160, 140), (44, 98, 104), (234, 220, 196),
+        (44, 52, 70), (54, 58, 62), (70, 98, 138), (44, 98, 104), (92, 76, 70), (96, 128, 104),
+        (142, 168, 190), (148, 164, 132), (232, 232, 228), (182, 160, 140), (214, 178, 112),
+        (234, 220, 196), (128, 92, 130), (176, 74, 70), (208, 134, 110), (206, 164, 176),
     ],
     np.float32,
 )  # fmt: skip
+"""From those that more men wear to those that more women wear."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Person:
     style: str
     volume: float
     part: float
-    recede: float
+    hairline: float
     brow_colour: np.ndarray
     brow_width: float
     brow_arch: float
@@ -94,6 +95,7 @@ class Person:
     blush: float
     neck: float
     shoulders: float
+    stoop: float
     adams_apple: float
     stubble: float
     beard: float
@@ -125,33 +127,34 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
         hair=hair,
         grey=grey,
         style=_choose(STYLES[gender], years, rng),
-        volume=float(rng.uniform(0.5, 1.1) * (1.1 - 0.45 * years)),
+        volume=float(rng.uniform(0.65, 1.1) * (1.25 - 0.75 * years)),
         part=float(rng.choice([-1, 1]) * rng.uniform(0, 0.24)),
-        recede=float(np.clip(rng.normal((0.15 + 0.85 * male) * (years - 0.15), 0.1), 0, 1)),
+        hairline=_around((0.2 + 0.8 * male) * (years - 0.15) - 0.15 * (1 - years), 0.08, rng),
         brow_colour=mix(mix(hair, (40, 30, 28), 0.35), skin, 0.12),
-        brow_width=_around(0.048 + 0.034 * male, 0.006, rng),
+        brow_width=_around(0.046 + 0.042 * male, 0.007, rng),
         brow_arch=_around(0.052 - 0.032 * male, 0.01, rng),
         face_width=_around(0.715 + 0.035 * male, 0.018, rng),
         jaw=_around(0.42 + 0.4 * male, 0.1, rng) + 0.1 * years,
         chin=_around(0.3 + 0.45 * male, 0.12, rng),
-        cheek=_around(0.75 - 0.5 * years - 0.15 * male, 0.1, rng),
-        eye_size=_around(1.2 - 0.22 * years - 0.12 * male, 0.035, rng),
+        cheek=_around(1.5 - 1.9 * years - 0.2 * male, 0.15, rng),
+        eye_size=_around(1.32 - 0.46 * years - 0.13 * male, 0.035, rng),
         eye_tilt=_around(0.1 - 0.12 * years, 0.07, rng),
         eye_gap=_around(0.335, 0.012, rng),
-        eye_open=_around(1.08 - 0.34 * years - 0.06 * male, 0.05, rng),
+        eye_open=_around(1.12 - 0.42 * years - 0.07 * male, 0.05, rng),
         iris=IRISES[rng.choice(len(IRISES), p=IRIS_SHARES)].astype(np.float32),
         lashes=float(np.clip(rng.normal(0.95 - 0.8 * male - 0.25 * years, 0.13), 0, 1)),
-        makeup=float(np.clip(rng.normal(0.6 - 0.9 * male, 0.25), 0, 1)),
+        makeup=float(np.clip(rng.normal(0.8 - 1.0 * male, 0.22), 0, 1)),
         nose_width=_around(0.15 + 0.03 * male + 0.015 * years, 0.012, rng),
         lip_fullness=_around(1.15 - 0.3 * male - 0.3 * years, 0.1, rng),
         lip_colour=_lips(skin, male, rng),
-        blush=float(np.clip(rng.normal(0.75 - 0.6 * years - 0.2 * male, 0.12), 0, 1)),
-        neck=_around(0.37 + 0.13 * male, 0.025, rng),
-        shoulders=_around(1.42 + 0.34 * male, 0.07, rng),
+        blush=float(np.clip(rng.normal(0.95 - 1.1 * years - 0.15 * male, 0.1), 0, 1)),
+        neck=_around(0.355 + 0.16 * male, 0.025, rng),
+        shoulders=_around(1.37 + 0.41 * male, 0.06, rng),
+        stoop=_around(0.0 + 0.27 * years, 0.03, rng),
         adams_apple=float(np.clip(rng.normal(0.7 * male, 0.15), 0, 1)),
         stubble=float(np.clip(rng.normal(0.5 * male, 0.2), 0, 1)) * male,
         beard=float(rng.uniform(0.6, 1)) * (male and rng.random() < 0.16),
-        earrings=bool(rng.random() < 0.4 - 0.37 * male),
+        earrings=bool(rng.random() < 0.55 - 0.52 * male),
         forehead_lines=_wrinkle(years, 0.2, rng),
         crows_feet=_wrinkle(years, 0.2, rng),
         eye_bags=_wrinkle(years, 0.12, rng),
@@ -162,8 +165,8 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
         glasses=_glasses(years, rng),
         glasses_colour=np.float32([(40, 36, 40), (92, 60, 40), (120, 124, 132)][rng.integers(3)]),
         clothes=_choose(CLOTHES[gender], years, rng),
-        clothes_colour=_cloth(years, rng),
-        second_colour=_cloth(years, rng),
+        clothes_colour=_cloth(male, years, rng),
+        second_colour=_cloth(male, years, rng),
         light=float(rng.choice([-1, 1]) * rng.uniform(0.35, 1)),
         details=int(rng.integers(2**31)),
     )
@@ -171,15 +174,15 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
 
 def _apparent_age(age: int, rng: np.random.Generator) -> float:
     """How old the person looks, 0 to 1: continuous within an age group, with a step between."""
-    looks = np.interp(age, [18, 29, 30, 59, 60, 75], [0.0, 0.14, 0.4, 0.6, 0.92, 1.0])
+    looks = np.interp(age, [18, 29, 30, 59, 60, 75], [0.0, 0.1, 0.42, 0.62, 0.95, 1.0])
     return float(np.clip(rng.normal(looks, 0.03), 0, 1))
 
 
 def _skin(years: float, rng: np.random.Generator) -> np.ndarray:
     place = int(rng.choice(len(SKINS), p=SKIN_SHARES))
     skin = mix(SKINS[place], SKINS[min(place + 1, len(SKINS) - 1)], rng.random())
-    dull = mix(skin, (skin.mean() * np.array([1.02, 0.98, 0.92])).astype(np.float32), 0.3)
-    return mix(skin, dull, years) * (1 - 0.05 * years)
+    grey = np.full(3, skin.mean(), np.float32) * np.float32((1.02, 0.99, 0.94))
+    return mix(skin, grey, 0.42 * years - 0.1) * (1 - 0.05 * years)
 
 
 def _hair_colour(age: int, years: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -187,10 +190,10 @@ def _hair_colour(age: int, years: float, rng: np.random.Generator) -> tuple[np.n
     hair = HAIRS[rng.choice(len(HAIRS), p=HAIR_SHARES)] * rng.uniform(0.85, 1.15)
     if age < 30 and rng.random() < 0.1:
         return DYES[rng.integers(len(DYES))], 0.0
-    grey = np.interp(years, [0, 0.3, 0.6, 0.9, 1], [0, 0.04, 0.34, 0.82, 0.95])
-    if age >= 60 and rng.random() < 0.12:
-        grey = 0.3
-    return hair, float(np.clip(rng.normal(grey, 0.06 + 0.06 * (years > 0.3)), 0, 1))
+    grey = np.interp(years, [0, 0.2, 0.42, 0.62, 0.92, 1], [0, 0, 0.12, 0.34, 0.9, 1])
+    if age >= 60 and rng.random() < 0.06:
+        grey = 0.4
+    return hair, float(np.clip(rng.normal(grey, 0.03 + 0.04 * (years > 0.3)), 0, 1))
 
 
 def _lips(skin: np.ndarray, male: float, rng: np.random.Generator) -> np.ndarray:
@@ -206,18 +209,21 @@ def _spots(years: float, rng: np.random.Generator) -> tuple[tuple[float, float, 
 
 
 def _glasses(years: float, rng: np.random.Generator) -> str | None:
-    if rng.random() > 0.14 + 0.3 * years:
+    if rng.random() > 0.06 + 0.55 * years:
         return None
     return str(rng.choice(["round", "square", "rimless"]))
 
 
-def _cloth(years: float, rng: np.random.Generator) -> np.ndarray:
-    colour = CLOTHES_COLOURS[rng.integers(len(CLOTHES_COLOURS))]
-    return mix(colour, np.full(3, colour.mean()), 0.4 * years) * rng.uniform(0.9, 1.08)
+def _cloth(male: float, years: float, rng: np.random.Generator) -> np.ndarray:
+    """A colour of clothes; brighter among the young."""
+    share = np.linspace(0.4 + 1.3 * male, 1.7 - 1.3 * male, len(CLOTHES_COLOURS))
+    colour = CLOTHES_COLOURS[rng.choice(len(share), p=share / share.sum())]
+    grey = np.full(3, colour.mean())
+    return np.clip(mix(colour, grey, 0.9 * years - 0.15) * rng.uniform(0.9, 1.08), 0, 250)
 
 
 def _wrinkle(years: float, scatter: float, rng: np.random.Generator) -> float:
-    depth = np.interp(years, [0, 0.16, 0.4, 0.6, 0.92, 1], [0, 0.02, 0.3, 0.5, 0.95, 1])
+    depth = np.interp(years, [0, 0.14, 0.42, 0.62, 0.92, 1], [0, 0.02, 0.42, 0.6, 0.97, 1])
     return float(np.clip(depth * rng.normal(1, scatter) + rng.normal(0, 0.03), 0, 1.2))
 
 
