@@ -172,8 +172,8 @@ or `null` for whole photos."""
     """Share of the photo below which the whole photo is used instead."""
     keep_aspect: bool = False
     """Widen the crop to a square instead of squeezing it into one."""
-    batch_size: Positive = 16
-    """Photos that go through TRACER at once."""
+    batch_size: Positive | None = None
+    """Photos that go through TRACER at once; `null` suits the device."""
     num_workers: Natural | None = None
     """Threads that decode photos; `null` takes what the cores allow."""
     cache_dir: str = "saved/crops"

@@ -23,8 +23,9 @@ def main(config: ConfigParser) -> None:
 
     import data_loader.data_loaders as module_data
     import model.model as module_arch
-    from base.checkpoint import load_checkpoint
+    from base.checkpoint import CheckpointFolder
     from base.monitor import Monitor
+    from base.optimisation import Optimisation
     from data_loader.crops import extractor_from
     from data_loader.split import save_split
     from logger.logger import setup_logging
@@ -44,7 +45,6 @@ def main(config: ConfigParser) -> None:
         logger.warning("warning: %s", line)
     device = prepare_device(config["n_gpu"], config.device)
     seed_everything(config["seed"])
-    state = load_checkpoint(config.resume) if config.resume else None
 
     find_metrics(config["metrics"])
     model = config.init_obj("arch", module_arch).to(device)
@@ -72,27 +72,24 @@ def main(config: ConfigParser) -> None:
     setup_logging(config.log_dir, verbosity)
     parts = {"train": data.train_rows, "val": data.val_rows}
     save_split(config.save_dir / "split.csv", data.index, parts)
+    checkpoints = CheckpointFolder(config.save_dir)
     trainer = Trainer(
-        model,
-        criterion,
-        optimizer,
-        lr_scheduler=lr_scheduler,
+        Optimisation(model, criterion, optimizer, scheduler=lr_scheduler),
         train_loader=data.train,
         val_loader=data.val,
         metrics=config["metrics"],
-        device=device,
         name_of=lambda position: str(data.index.files[data.train_rows[position]]),
         epochs=config["trainer"]["epochs"],
         monitor=Monitor(config["trainer"]["monitor"], config["trainer"]["early_stop"]),
         save_period=config["trainer"]["save_period"],
-        checkpoint_dir=config.save_dir,
+        checkpoints=checkpoints,
         log_dir=config.log_dir,
         metadata={"config": config.config, "run_id": config.run_id},
         writers=open_writers(config.config, config.log_dir, config.run_id),
         verbosity=verbosity,
     )
-    if state is not None:
-        trainer.resume(state, config.resume)
+    if config.resume:
+        trainer.resume(*checkpoints.load(config.resume))
     best = trainer.train()
     for picture in training_pictures(
         config.log_dir, trainer.history, trainer.monitor.best_epoch, data.crops, data.val_rows

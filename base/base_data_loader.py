@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from utils import distributed
+
 
 class BaseDataLoader(DataLoader):
     """A ``DataLoader`` over a sampler that yields ``(epoch, position)`` keys.
@@ -18,7 +20,6 @@ class BaseDataLoader(DataLoader):
         batch_size: photos a batch; the last batch of an epoch may be smaller.
         num_workers: processes; 0 loads in the training process.
         device: where batches go next; decides whether host memory is pinned.
-        drop_last: leave out a smaller last batch (training with batch norm needs two photos).
         worker_init_fn: called with the worker's number in each new worker.
     """
 
@@ -30,7 +31,6 @@ class BaseDataLoader(DataLoader):
         batch_size: int,
         num_workers: int,
         device: torch.device,
-        drop_last: bool = False,
         worker_init_fn: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__(
@@ -39,11 +39,16 @@ class BaseDataLoader(DataLoader):
             sampler=sampler,
             num_workers=num_workers,
             pin_memory=device.type == "cuda",
-            drop_last=drop_last,
             persistent_workers=num_workers > 0,
+            generator=torch.Generator(),  # else each pass draws from the model's own random numbers
             worker_init_fn=worker_init_fn if num_workers > 0 else None,
         )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order and augmentations the next pass gives."""
-        self.sampler.set_epoch(epoch)
+    def set_epoch(self, epoch: int, done: int = 0) -> None:
+        """Choose the epoch whose order and augmentations the next pass gives.
+
+        Args:
+            epoch: from 0.
+            done: batches of it that were trained on before a stop; they are left out.
+        """
+        self.sampler.set_epoch(epoch, done * self.batch_size * distributed.world_size())

@@ -6,92 +6,94 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from base.checkpoint import load_weights, random_state, restore_random_state, save_checkpoint
+from base.checkpoint import CheckpointFolder, load_weights, random_state, restore_random_state
 from base.monitor import Monitor
+from base.optimisation import Optimisation
+from base.stopping import Stopped, StopRequest
 from logger.logger import write_metrics
 from logger.visualization import Writer
+from utils import distributed
 from utils.errors import CheckpointError
-
-BEST, LAST = "best_epoch.pth", "last_epoch.pth"
 
 
 class BaseTrainer(ABC):
     """Runs the epochs of a training; a subclass says what one epoch is.
 
     Args:
-        model: on its device already.
-        optimizer: over the model's parameters.
-        lr_scheduler: stepped once an epoch; ``None`` keeps the learning rate.
+        optimisation: model, criterion, optimizer, scheduler.
         epochs: how many epochs in all, those before a resume counted in.
         monitor: judges the epochs and ends the training early.
-        checkpoint_dir: where ``best_epoch.pth``, ``last_epoch.pth`` and the periodic ones go.
+        checkpoints: where ``best_epoch.pth``, ``last_epoch.pth`` and earlier ones are kept.
         log_dir: where ``metrics.csv`` goes.
         save_period: also keep ``epoch_<n>.pth`` every so many epochs; 1 keeps only best and last.
+        save_every_steps: also save within the epoch, every so many batches; ``None`` never.
         metadata: plain JSON values that checkpoints carry (``config``, ``run_id``, …).
-        writers: TensorBoard, wandb, ….
+        writers: TensorBoard, wandb, …; they get nothing on any rank but the first.
         verbosity: 0 quiet, 1 a line an epoch, 2 progress bars too.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimisation: Optimisation,
         *,
-        lr_scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
         epochs: int,
         monitor: Monitor,
-        checkpoint_dir: Path,
+        checkpoints: CheckpointFolder,
         log_dir: Path,
         save_period: int = 1,
+        save_every_steps: int | None = None,
         metadata: dict[str, Any] | None = None,
         writers: Sequence[Writer] = (),
         verbosity: int = 2,
     ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
+        self.optimisation = optimisation
         self.epochs = epochs
         self.monitor = monitor
-        self.checkpoint_dir = Path(checkpoint_dir)
+        self.checkpoints = checkpoints
         self.log_dir = Path(log_dir)
         self.save_period = save_period
+        self.save_every_steps = save_every_steps
         self.metadata = metadata or {}
-        self.writers = list(writers)
-        self.verbosity = verbosity
+        self.writers = list(writers) if distributed.is_main() else []
+        self.verbosity = verbosity if distributed.is_main() else 0
         self.logger = logging.getLogger("trainer")
         self.history: list[dict[str, float]] = []
+        self.partial: dict[str, Any] | None = None
+        self.stop = StopRequest()
 
     @abstractmethod
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the training photos; returns scalars named ``train/…``."""
+        """One pass over the training photos; returns scalars named ``train/…``.
+
+        Starts from ``self.partial`` where that is not ``None``, and calls ``_after_step``.
+        """
 
     @abstractmethod
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the validation photos; returns scalars named ``val/…``."""
 
     @abstractmethod
+    def _partial_state(self) -> dict[str, Any]:
+        """What ``_train_epoch`` needs to go on within the epoch: tensors and plain values."""
+
+    @abstractmethod
     def _on_best(self, epoch: int) -> None:
-        """Called after ``best_epoch.pth`` is written."""
+        """Called on the first rank after ``best_epoch.pth`` is written."""
 
     def train(self) -> dict[str, float]:
         """Run the epochs that are left.
 
         Returns:
             The log of the best epoch, by the monitor.
+
+        Raises:
+            Stopped: the process was asked to stop; everything is saved.
         """
-        for epoch in range(len(self.history) + 1, self.epochs + 1):
-            if self.monitor.exhausted:
-                break
-            log = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
-            log |= self._train_epoch(epoch)
-            log |= self._validate_epoch(epoch)
-            self._step_scheduler(log)
-            improved = self.monitor.update(epoch, log)
-            self._record(log, improved)
-            self._save(epoch, improved)
+        with self.stop.listening():
+            for epoch in range(len(self.history) + 1, self.epochs + 1):
+                if self.monitor.exhausted:
+                    break
+                self._run_epoch(epoch)
         self._say_outcome()
         for writer in self.writers:
             writer.close()
@@ -103,64 +105,81 @@ class BaseTrainer(ABC):
         Raises:
             CheckpointError: the state belongs to another architecture or optimizer.
         """
-        load_weights(self.model, state, path)
+        load_weights(self.optimisation.best_model, state, path)
         try:
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.lr_scheduler is not None:
-                self.lr_scheduler.load_state_dict(state["lr_scheduler"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.optimisation.load_state_dict(state)
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
                 f"{path}: its optimizer or scheduler is not the configured one ({error});"
                 " resume with the config it was trained with"
             ) from error
         self.monitor.load_state_dict(state["monitor"])
         self.history = state["history"]
-        restore_random_state(state["random"])
-        self.logger.info("resumed %s after epoch %d", path, len(self.history))
+        self.partial = state["partial"]
+        if len(state["random"]) == distributed.world_size():
+            restore_random_state(state["random"][distributed.rank()])
+        steps = f", step {self.partial['step']}" if self.partial else ""
+        self.logger.info("resumed %s after epoch %d%s", path, len(self.history), steps)
 
-    def _step_scheduler(self, log: dict[str, float]) -> None:
-        if isinstance(self.lr_scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.lr_scheduler.step(log.get(self.monitor.name, log["train/loss"]))
-        elif self.lr_scheduler is not None:
-            self.lr_scheduler.step()
+    def _run_epoch(self, epoch: int) -> None:
+        log = {"epoch": epoch, "lr": self.optimisation.lr}
+        log |= self._train_epoch(epoch)
+        self.partial = None
+        log |= self._validate_epoch(epoch)
+        self.optimisation.end_epoch(epoch, log.get(self.monitor.name))
+        improved = self.monitor.update(epoch, log)
+        self._record(log, improved)
+        self._save(epoch, improved)
+
+    def _after_step(self, step: int) -> None:
+        """To be called after each step that moved the weights; saves and stops where asked.
+
+        Args:
+            step: batches of this epoch that are done.
+        """
+        stop = self.stop.agreed(step)
+        if stop or (self.save_every_steps and step % self.save_every_steps == 0):
+            self.partial = {"step": step, **self._partial_state()}
+            path = self.checkpoints.save(self._state(), len(self.history), step)
+            self.checkpoints.make_last(path)
+        if stop:
+            raise Stopped(self.checkpoints.last)
 
     def _record(self, log: dict[str, float], improved: bool) -> None:
         self.history.append(log)
-        write_metrics(self.log_dir / "metrics.csv", self.history)
+        if distributed.is_main():
+            write_metrics(self.log_dir / "metrics.csv", self.history)
         for writer in self.writers:
             writer.log(int(log["epoch"]), log)
         if self.verbosity >= 1:
-            shown = "  ".join(
-                f"{name} {value:.4g}" for name, value in log.items() if name in self._headlines(log)
-            )
+            shown = "  ".join(f"{name} {log[name]:.4g}" for name in self._headlines(log))
             star = "  * best" if improved and not self.monitor.off else ""
             self.logger.info("epoch %d/%d  %s%s", log["epoch"], self.epochs, shown, star)
 
-    def _headlines(self, log: dict[str, float]) -> set[str]:
-        return {"lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self.monitor.name} & set(
-            log
-        )
+    def _headlines(self, log: dict[str, float]) -> list[str]:
+        wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self.monitor.name)
+        return [name for name in dict.fromkeys(wanted) if name in log]
 
     def _save(self, epoch: int, improved: bool) -> None:
-        state = self._state()
-        save_checkpoint(self.checkpoint_dir / LAST, state)
+        """``last_epoch.pth`` comes last: whatever a kill leaves undone, a resume does again."""
+        path = self.checkpoints.save(self._state(), epoch)
         if improved:
-            save_checkpoint(self.checkpoint_dir / BEST, state)
-            self._on_best(epoch)
+            self.checkpoints.make_best(path)
+            if distributed.is_main():
+                self._on_best(epoch)
         if self.save_period > 1 and epoch % self.save_period == 0:
-            save_checkpoint(self.checkpoint_dir / f"epoch_{epoch}.pth", state)
+            self.checkpoints.keep_for_good(path, epoch)
+        self.checkpoints.make_last(path)
 
     def _state(self) -> dict[str, Any]:
-        scheduler = self.lr_scheduler.state_dict() if self.lr_scheduler is not None else None
         return {
             **self.metadata,
+            **self.optimisation.state_dict(),
             "epoch": len(self.history),
-            "state_dict": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "lr_scheduler": scheduler,
             "monitor": self.monitor.state_dict(),
             "history": self.history,
-            "random": random_state(),
+            "partial": self.partial,
+            "random": distributed.gather(random_state()),
         }
 
     def _say_outcome(self) -> None:
@@ -176,5 +195,5 @@ class BaseTrainer(ABC):
                 self.monitor.name,
                 self.monitor.best,
                 self.monitor.best_epoch,
-                self.checkpoint_dir / BEST,
+                self.checkpoints.best,
             )

@@ -1,6 +1,10 @@
 """Checkpoints: what a run needs to go on, as tensors and plain JSON types, in one file."""
 
+import contextlib
+import logging
+import os
 import random
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,10 +13,108 @@ import numpy as np
 import torch
 from torch import nn
 
-from utils.errors import CheckpointError
+from utils import distributed
+from utils.errors import CheckpointError, UserError
 from utils.files import write_atomically
 
 FORMAT = 1
+BEST, LAST = "best_epoch.pth", "last_epoch.pth"
+NUMBERED = re.compile(r"at_(\d+)_(\d+)\.pth")
+
+logger = logging.getLogger("checkpoint")
+
+
+class CheckpointFolder:
+    """The checkpoints of a run: ``last_epoch.pth``, ``best_epoch.pth`` and some before them.
+
+    Each save is a file of its own, ``at_<epochs done>_<steps of the next>.pth``; the other names
+    are further links to it, so that nothing is written twice. Only the first rank writes.
+
+    Args:
+        folder: of the run.
+        keep_last: newest saves to keep; with 2, a damaged newest one still leaves one to go on.
+        keep_best: best epochs to keep; from 2 on also as ``best_<epoch>_<steps>.pth`` each.
+    """
+
+    def __init__(self, folder: Path, keep_last: int = 2, keep_best: int = 1) -> None:
+        self.folder = Path(folder)
+        self.keep_last = keep_last
+        self.keep_best = keep_best
+
+    @property
+    def last(self) -> Path:
+        """The newest save."""
+        return self.folder / LAST
+
+    @property
+    def best(self) -> Path:
+        """The best epoch by the monitor."""
+        return self.folder / BEST
+
+    def save(self, state: dict[str, Any], epoch: int, step: int = 0) -> Path:
+        """Write ``state``; it counts once ``make_last`` is called with the path.
+
+        Args:
+            state: tensors and plain JSON values.
+            epoch: epochs that are done.
+            step: batches of the next epoch that are done.
+
+        Raises:
+            UserError: the folder cannot be written or the disk is full; earlier saves stay.
+        """
+        path = self.folder / f"at_{epoch:04d}_{step:06d}.pth"
+        if distributed.is_main():
+            save_checkpoint(path, state)
+        return path
+
+    def make_last(self, path: Path) -> None:
+        """Let ``last_epoch.pth`` be the save ``path``, and let go of old ones."""
+        if not distributed.is_main():
+            return
+        _link(path, self.last)
+        for old in self._numbered()[self.keep_last :]:
+            old.unlink(missing_ok=True)
+
+    def make_best(self, path: Path) -> None:
+        """Let ``best_epoch.pth`` be the save ``path``; earlier bests stay as far as wanted."""
+        if not distributed.is_main():
+            return
+        _link(path, self.best)
+        _link(path, self.folder / f"best_{path.stem.removeprefix('at_')}.pth")
+        kept = sorted(self.folder.glob("best_[0-9]*.pth"), reverse=True)
+        for old in kept[self.keep_best if self.keep_best > 1 else 0 :]:
+            old.unlink()
+
+    def keep_for_good(self, path: Path, epoch: int) -> None:
+        """Keep the save ``path`` as ``epoch_<n>.pth`` whatever comes."""
+        if distributed.is_main():
+            _link(path, self.folder / f"epoch_{epoch}.pth")
+
+    def load(self, path: Path) -> tuple[dict[str, Any], Path]:
+        """Read ``path``, or where it is damaged the newest sound save before it.
+
+        Returns:
+            The state and the file it came from.
+
+        Raises:
+            CheckpointError: no sound save is there.
+        """
+        try:
+            return load_checkpoint(path), path
+        except CheckpointError as error:
+            for earlier in self._numbered():
+                with contextlib.suppress(CheckpointError):
+                    if path.exists() and os.path.samefile(earlier, path):
+                        continue
+                    state = load_checkpoint(earlier)
+                    logger.warning("%s; going on from %s, the one before", error, earlier)
+                    return state, earlier
+            raise
+
+    def _numbered(self) -> list[Path]:
+        """The saves by number, newest first."""
+        found = [path for path in self.folder.glob("at_*.pth") if NUMBERED.fullmatch(path.name)]
+        return sorted(found, reverse=True)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -22,41 +124,46 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         UserError: the folder cannot be written or the disk is full; an earlier file stays intact.
     """
     with write_atomically(path, "wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
+        try:
+            torch.save({"format": FORMAT, **state}, file)
+        except RuntimeError as error:  # torch's own writer, when the disk is full
+            raise UserError(f"{path}: cannot be written ({error})") from error
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a file of ``save_checkpoint`` onto the CPU, without running any code in it.
 
+    The CRC-32 of every part is compared, so a damaged file is noticed.
+
     Raises:
-        CheckpointError: missing, truncated, not a checkpoint, or holding more than plain data.
+        CheckpointError: missing, damaged, not a checkpoint, or holding more than plain data.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; give the path of a .pth file")
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise CheckpointError(f"{path}: damaged (checksum of {damaged}); use another one")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file it cannot take
-        raise CheckpointError(f"{path}: {_why_unreadable(path, error)}") from error
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or cut short; use another one") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # torch raises many kinds for a file it does not take
+        raise CheckpointError(
+            f"{path}: refused, it holds more than tensors and plain values (code could run)"
+        ) from error
     if not isinstance(state, dict) or "state_dict" not in state or "config" not in state:
         raise CheckpointError(
-            f"{path}: not a checkpoint of this project (no state_dict and config)"
+            f"{path}: not a checkpoint of this project (no state_dict and config in it)"
         )
     if state.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: checkpoint format {state.get('format')}, this version reads {FORMAT}"
         )
     return state
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    if path.stat().st_size == 0:
-        return "the file is empty; use another checkpoint"
-    if "weights_only" in str(error) or "Unsupported" in str(error):
-        if zipfile.is_zipfile(path):
-            return "refused, it holds more than tensors and plain values (code could run)"
-        return "not a checkpoint, or one that could run code; refused"
-    return "not a checkpoint, or cut short; use another one"
 
 
 def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> None:
@@ -66,24 +173,19 @@ def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
         CheckpointError: the weights are of another architecture; says which keys differ first.
     """
     theirs, ours = state["state_dict"], model.state_dict()
-    missing = [key for key in ours if key not in theirs]
-    surplus = [key for key in theirs if key not in ours]
-    reshaped = [k for k in ours if k in theirs and ours[k].shape != theirs[k].shape]
-    if missing or surplus or reshaped:
-        trained = (state.get("config") or {}).get("arch", {})
-        described = [
-            f"{len(keys)} {what} (first: {keys[0]})"
-            for keys, what in (
-                (missing, "missing"),
-                (surplus, "unknown"),
-                (reshaped, "of another shape"),
-            )
-            if keys
-        ]
+    differing = {
+        "missing": [key for key in ours if key not in theirs],
+        "unknown": [key for key in theirs if key not in ours],
+        "of another shape": [k for k in ours if k in theirs and ours[k].shape != theirs[k].shape],
+    }
+    described = [
+        f"{len(keys)} {what} (first: {keys[0]})" for what, keys in differing.items() if keys
+    ]
+    if described:
+        trained = _describe_arch(state["config"].get("arch", {}))
         raise CheckpointError(
-            f"{path}: weights of another architecture ({_describe_arch(trained)}): tensors "
-            + ", ".join(described)
-            + "; use the arch it was trained with"
+            f"{path}: weights of another architecture ({trained}): tensors {', '.join(described)};"
+            " use the arch it was trained with"
         )
     model.load_state_dict(theirs)
 
@@ -91,6 +193,19 @@ def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
 def _describe_arch(arch: dict[str, Any]) -> str:
     name = (arch.get("args") or {}).get("model_name", "")
     return f"{arch.get('type', 'unknown')} {name}".strip()
+
+
+def _link(source: Path, target: Path) -> None:
+    """Let ``target`` be another name of ``source``'s bytes, in one step; copied where links
+    can't be made."""
+    temporary = target.with_name(f".{target.name}.link")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+        os.replace(temporary, target)
+    except OSError:
+        with write_atomically(target, "wb") as file:
+            file.write(source.read_bytes())
 
 
 def random_state() -> dict[str, Any]:

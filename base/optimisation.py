@@ -141,13 +141,20 @@ class Optimisation:
             "state_dict": self.best_model.state_dict(),
             "raw_model": self.model.state_dict() if self.ema is not None else None,
             "optimizer": self.optimizer.state_dict(),
+            "kinds": self._kinds(),
             "lr_scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
             "scaler": self.scaler.state_dict(),
             "updates": self.updates,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the one that gave ``state`` stood; its weights are compared before."""
+        """Go on where the one that gave ``state`` stood; its weights are compared before.
+
+        Raises:
+            ValueError: the optimizer or the scheduler is of another kind.
+        """
+        if state["kinds"] != self._kinds():
+            raise ValueError(f"{state['kinds']} saved, {self._kinds()} configured")
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["lr_scheduler"])
@@ -156,6 +163,9 @@ class Optimisation:
         self.best_model.load_state_dict(state["state_dict"])
         if self.ema is not None:
             self.model.load_state_dict(state["raw_model"])
+
+    def _kinds(self) -> str:
+        return f"{type(self.optimizer).__name__} and {type(self.scheduler).__name__}"
 
     def _gradients_meet(self, last: bool) -> contextlib.AbstractContextManager:
         """Let ranks exchange gradients with the last batch of a sum only."""

@@ -87,6 +87,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         rank: this process, 0 ≤ rank < world_size.
         world_size: number of processes.
         start: positions of the epoch that are already done, over all ranks.
+        limit: positions an epoch visits at most, over all ranks; which ones, the order decides.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class EpochSampler(Sampler[tuple[int, int]]):
         rank: int = 0,
         world_size: int = 1,
         start: int = 0,
+        limit: int | None = None,
     ) -> None:
         self.num_items = num_items
+        self.stop = num_items if limit is None else min(limit, num_items)
         self.shuffle = shuffle
         self.seed = seed
         self.rank = rank
@@ -115,8 +118,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
         order = np.arange(self.num_items)
         if self.shuffle:
             np.random.default_rng((self.seed, self.epoch)).shuffle(order)
-        for position in order[self.start + self.rank :: self.world_size]:
+        for position in order[self.start + self.rank : self.stop : self.world_size]:
             yield self.epoch, int(position)
 
     def __len__(self) -> int:
-        return len(range(self.start + self.rank, self.num_items, self.world_size))
+        return len(range(self.start + self.rank, self.stop, self.world_size))

@@ -6,11 +6,10 @@ another cache of the same settings holds are copied, not cropped again.
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from TRACER.extractor import CropSettings, Extraction, Extractor
+from TRACER.crops import CropSettings, Extraction
+from TRACER.extractor import Extractor
 from TRACER.weights import load_tracer
 from utils.devices import available_cores
 from utils.errors import DataError, UserError
@@ -203,6 +203,10 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
+def _leave_for_the_report(photo: Path, error: DataError) -> None:
+    """Go on with the others: ``_report`` names all unreadable photos at the end."""
+
+
 def _is_complete(folder: Path) -> bool:
     """Whether every photo has its crop; unreadable ones are tried anew each time."""
     if not (folder / "complete.json").exists():
@@ -218,10 +222,9 @@ def _fill(
     with write_atomically(folder / "digests.npy", "wb") as file:
         np.save(file, digests)
     todo = np.flatnonzero((states == PENDING) | (states == UNREADABLE))
-    extractions = extractor([photos[row] for row in todo], skip_unreadable=True)
-    bar = tqdm(
-        extractions, extractor.verb, len(todo), unit="photo", disable=not progress or not len(todo)
-    )
+    extractions = extractor([photos[row] for row in todo], on_error=_leave_for_the_report)
+    hidden = not progress or not len(todo)
+    bar = tqdm(extractions, "cropping", len(todo), unit="photo", disable=hidden)
     since_flush = []
     for row, extraction in zip(todo, bar, strict=True):
         since_flush.append((row, _write_row(images, boxes, row, extraction)))
@@ -230,7 +233,7 @@ def _fill(
     _flush(images, boxes, states, since_flush)
     write_json(
         folder / "complete.json",
-        {"photos": len(photos), "extractor": extractor.describe()},
+        {"photos": len(photos), "key": extractor.key, "settings": asdict(extractor.settings)},
     )
 
 

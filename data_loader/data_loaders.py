@@ -23,6 +23,7 @@ from data_loader.transform import (
     train_transform,
 )
 from TRACER.extractor import Extractor
+from utils import distributed
 from utils.devices import fit_workers
 from utils.errors import ConfigError
 
@@ -105,11 +106,10 @@ def setup(
     workers = fit_workers(num_workers, device)
     loader = BaseDataLoader(
         train_set,
-        EpochSampler(len(train_rows), shuffle=True, seed=seed),
+        _training_order(len(train_rows), batch_size, seed),
         batch_size=batch_size,
         num_workers=workers,
         device=device,
-        drop_last=len(train_rows) > batch_size,
         worker_init_fn=start_worker,
     )
     val = _in_order(
@@ -157,7 +157,9 @@ def _in_order(
     device: torch.device,
 ) -> BaseDataLoader:
     dataset = CropDataset(crops, rows, targets, eval_transform(input_size), seed=0)
-    sampler = EpochSampler(len(rows), shuffle=False, seed=0)
+    sampler = EpochSampler(
+        len(rows), shuffle=False, rank=distributed.rank(), world_size=distributed.world_size()
+    )
     return BaseDataLoader(
         dataset,
         sampler,
@@ -165,6 +167,19 @@ def _in_order(
         num_workers=workers,
         device=device,
         worker_init_fn=start_worker,
+    )
+
+
+def _training_order(photos: int, batch_size: int, seed: int) -> EpochSampler:
+    """Whole batches only, equally many on every rank; other photos are left out each epoch."""
+    step = batch_size * distributed.world_size()
+    return EpochSampler(
+        photos,
+        shuffle=True,
+        seed=seed,
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+        limit=photos // step * step or None,
     )
 
 

@@ -1,6 +1,6 @@
 """A model over a loader, once: the logits of every photo, in the order of the photos."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from base.base_model import BaseModel
 from model.decode import class_probabilities
+from utils import distributed
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,14 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    model: BaseModel, batches: Iterable[dict[str, Tensor]], device: torch.device
+    model: Callable[[Tensor], dict[str, Tensor]],
+    batches: Iterable[dict[str, Tensor]],
+    device: torch.device,
 ) -> Predictions:
-    """Run ``model`` in evaluation mode over ``batches`` of ``image``, ``index`` and targets."""
-    model.eval()
+    """Run ``model``, in evaluation mode, over ``batches`` of ``image``, ``index`` and targets.
+
+    With several ranks each brings its own batches, and all get the predictions of all photos.
+    """
     seen: list[dict[str, Any]] = []
     for batch in batches:
         images = batch["image"].to(device, non_blocking=True)
@@ -44,24 +48,35 @@ def predict(
 
 
 def gather(seen: Iterable[dict[str, Any]]) -> Predictions:
-    """Join the batches' ``index``, ``logits`` and ``targets`` into one ``Predictions``.
+    """Join the batches' ``index``, ``logits`` and ``targets``, of all ranks, by photo.
 
     Logits stay on the device until here, so that no step waits for a copy.
     """
     seen = list(seen)
-    index = torch.cat([step["index"] for step in seen])
+    own = {
+        "index": torch.cat([step["index"] for step in seen]),
+        "logits": _joined([step["logits"] for step in seen]),
+        "targets": _joined([step["targets"] for step in seen]),
+    }
+    ranks = distributed.gather(own)
+    index = torch.cat([each["index"] for each in ranks])
     order = torch.argsort(index)
-    logits = {
-        head: torch.cat([step["logits"][head].detach().float() for step in seen]).cpu()[order]
-        for head in seen[0]["logits"]
-    }
-    targets = {
-        head: torch.cat([step["targets"][head] for step in seen]).cpu()[order]
-        for head in seen[0]["targets"]
-    }
+    logits, targets = (
+        {head: values[order] for head, values in _joined([each[part] for each in ranks]).items()}
+        for part in ("logits", "targets")
+    )
     return Predictions(
         index=index[order].numpy(),
         logits=logits,
         targets=targets,
         class_probabilities=class_probabilities(logits).numpy(),
     )
+
+
+def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Float32 or integer tensors on the CPU, joined head by head."""
+    joined = {head: torch.cat([part[head] for part in parts]).cpu() for head in parts[0]}
+    return {
+        head: values.float() if values.is_floating_point() else values
+        for head, values in joined.items()
+    }

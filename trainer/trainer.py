@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
-from base.base_model import BaseModel
 from base.base_trainer import BaseTrainer
+from base.optimisation import Optimisation
 from data_loader.labels import HEADS
 from model.metric import compute_metrics
 from trainer.predict import Predictions, gather, predict
 from trainer.results import save_validation
-from utils.errors import UserError
+from utils import distributed
+from utils.errors import CheckpointError, UserError
 
 CHECK_EVERY = 50
 """Steps between two looks at whether the losses are still numbers; each look waits for the GPU."""
@@ -40,85 +41,125 @@ PER_HEAD = [f"{head}_{score}" for head in HEADS for score in ("accuracy", "f1")]
 
 
 class Trainer(BaseTrainer):
-    """Trains a ``BaseModel`` on batches of ``image`` (B, 3, S, S) uint8, ``index`` and targets.
+    """Trains on batches of ``image`` (B, 3, S, S) uint8, ``index`` and a target a head.
 
     Args:
-        model: gives a dict head → logits.
-        criterion: (logits, targets) → (total loss, dict head → loss).
-        optimizer: over the model's parameters.
+        optimisation: of a ``BaseModel``.
         train_loader: shuffled and augmented.
         val_loader: photos of people that the training never sees.
         metrics: names from ``model.metric``; those of each head are always measured too.
-        device: where the model is.
         name_of: position in the training set → what to call the photo in a message.
         options: what ``BaseTrainer`` takes.
     """
 
     def __init__(
         self,
-        model: BaseModel,
-        criterion: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimisation: Optimisation,
         *,
         train_loader: BaseDataLoader,
         val_loader: BaseDataLoader,
         metrics: Sequence[str],
-        device: torch.device,
         name_of: Callable[[int], str] = str,
         **options: Any,
     ) -> None:
-        super().__init__(model, optimizer, **options)
-        self.criterion = criterion
+        super().__init__(optimisation, **options)
         self.train_loader = train_loader
         self.val_loader = val_loader
         self.metrics = list(dict.fromkeys([*metrics, *PER_HEAD]))
-        self.device = device
         self.name_of = name_of
         self.validation: Predictions | None = None
+        self._steps: list[Step] = []
+        self._loss_names: list[str] = []
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        self.train_loader.set_epoch(epoch)
-        self.model.train()
-        steps: list[Step] = []
-        for batch in self._progress(self.train_loader, f"epoch {epoch}/{self.epochs}"):
-            steps.append(self._step(batch))
-            if len(steps) % CHECK_EVERY == 0:
-                self._refuse_nan(epoch, steps[-CHECK_EVERY:], len(steps) - CHECK_EVERY)
-        self._refuse_nan(epoch, steps[-CHECK_EVERY:], max(0, len(steps) - CHECK_EVERY))
-        sizes = torch.tensor([len(step.index) for step in steps], device=self.device)
-        losses = torch.stack([step.losses for step in steps])
-        means = ((losses * sizes[:, None]).sum(0) / sizes.sum()).tolist()
-        log = dict(zip(self._loss_names, means, strict=True))
-        log |= self._measure(gather(step._asdict() for step in steps))
-        return {f"train/{name}": value for name, value in log.items()}
+        self._steps = self._steps_before_the_stop()
+        self.train_loader.set_epoch(epoch, done=len(self._steps))
+        self.optimisation.start_epoch()
+        total = len(self._steps) + len(self.train_loader)
+        title = f"epoch {epoch}/{self.epochs}"
+        batches = self._progress(self.train_loader, title, len(self._steps), total)
+        for number, batch in enumerate(batches, len(self._steps)):
+            self._steps.append(self._step(batch, number, total))
+            if (number + 1) % CHECK_EVERY == 0:
+                self._refuse_nan(epoch, number + 1 - CHECK_EVERY)
+            if (number + 1) % self.optimisation.accumulate == 0 and number + 1 < total:
+                self._after_step(number + 1)
+        self._refuse_nan(epoch, total - total % CHECK_EVERY)
+        return self._train_log()
 
-    def _step(self, batch: dict[str, Tensor]) -> Step:
-        images = batch["image"].to(self.device, non_blocking=True)
+    def _step(self, batch: dict[str, Tensor], number: int, of: int) -> Step:
+        device = self.optimisation.device
         targets = {
-            name: batch[name].to(self.device, non_blocking=True)
+            name: batch[name].to(device, non_blocking=True)
             for name in batch
             if name not in ("image", "index")
         }
-        logits = self.model(images)
-        total, parts = self.criterion(logits, targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        self.optimizer.step()
+        images = batch["image"].to(device, non_blocking=True)
+        logits, total, parts = self.optimisation.step(images, targets, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
-        losses = torch.stack([total, *parts.values()]).detach()
-        return Step(batch["index"], {h: v.detach() for h, v in logits.items()}, targets, losses)
+        return Step(batch["index"], logits, targets, torch.stack([total, *parts.values()]))
+
+    def _train_log(self) -> dict[str, float]:
+        sizes = torch.tensor([len(step.index) for step in self._steps])
+        losses = torch.stack([step.losses for step in self._steps]).cpu()
+        means = ((losses * sizes[:, None]).sum(0) / sizes.sum()).tolist()
+        log = dict(zip(self._loss_names, means, strict=True))
+        log |= self._measure(gather(step._asdict() for step in self._steps))
+        return {f"train/{name}": value for name, value in log.items()}
+
+    def _partial_state(self) -> dict[str, Any]:
+        """The steps so far of all ranks, as tensors and plain values."""
+        steps = [
+            {
+                "index": step.index,
+                "logits": {head: values.cpu() for head, values in step.logits.items()},
+                "targets": {head: values.cpu() for head, values in step.targets.items()},
+                "losses": step.losses.cpu(),
+            }
+            for step in self._steps
+        ]
+        return {"steps": distributed.gather(steps), "loss_names": self._loss_names}
+
+    def _steps_before_the_stop(self) -> list[Step]:
+        if self.partial is None:
+            return []
+        ranks = self.partial["steps"]
+        if len(ranks) != distributed.world_size():
+            raise CheckpointError(
+                f"the run stopped within an epoch on {len(ranks)} processes; from there it goes on"
+                f" with as many only, not with {distributed.world_size()}"
+            )
+        self._loss_names = self.partial["loss_names"]
+        return [
+            Step(
+                step["index"],
+                {
+                    head: values.to(self.optimisation.device)
+                    for head, values in step["logits"].items()
+                },
+                {
+                    head: values.to(self.optimisation.device)
+                    for head, values in step["targets"].items()
+                },
+                step["losses"].to(self.optimisation.device),
+            )
+            for step in ranks[distributed.rank()]
+        ]
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         self.val_loader.set_epoch(0)
-        batches = self._progress(self.val_loader, "validation")
-        predictions = self.validation = predict(self.model, batches, self.device)
+        batches = self._progress(self.val_loader, "validation", 0, len(self.val_loader))
+        self.optimisation.best_model.eval()
+        predictions = self.validation = predict(
+            self.optimisation.predict, batches, self.optimisation.device
+        )
         # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
         on_device = [
-            {head: values.to(self.device) for head, values in group.items()}
+            {head: values.to(self.optimisation.device) for head, values in group.items()}
             for group in (predictions.logits, predictions.targets)
         ]
         with torch.inference_mode():
-            total, parts = self.criterion(*on_device)
+            total, parts = self.optimisation.criterion(*on_device)
         log = {"loss": total.item()} | {f"{head}_loss": loss.item() for head, loss in parts.items()}
         log |= self._measure(predictions)
         return {f"val/{name}": value for name, value in log.items()}
@@ -133,17 +174,23 @@ class Trainer(BaseTrainer):
             predictions.targets["class"].numpy(),
         )
 
-    def _progress(self, loader: Iterable, title: str) -> Iterable:
-        return tqdm(loader, title, unit="batch", leave=False, disable=self.verbosity < 2)
+    def _progress(self, loader: Iterable, title: str, done: int, total: int) -> Iterable:
+        hidden = self.verbosity < 2
+        return tqdm(loader, title, total, initial=done, unit="batch", leave=False, disable=hidden)
 
-    def _refuse_nan(self, epoch: int, steps: list[Step], first: int) -> None:
-        """Raise for the first of ``steps``, which begin with number ``first``, without a number."""
+    def _refuse_nan(self, epoch: int, first: int) -> None:
+        """Raise for the first step from number ``first`` on whose loss is no number."""
+        steps = self._steps[first:]
+        if not steps:
+            return
         good = torch.stack([step.losses for step in steps]).isfinite()
         if good.all():
             return
         number = int((~good.all(dim=1)).nonzero()[0])
         step = steps[number]
-        names = [name for name, fine in zip(self._loss_names, good[number], strict=True) if not fine]
+        names = [
+            name for name, fine in zip(self._loss_names, good[number], strict=True) if not fine
+        ]
         finite = torch.stack([logits.isfinite().all(dim=1) for logits in step.logits.values()])
         bad = step.index[~finite.all(dim=0).cpu()]
         photos = (bad if len(bad) else step.index).tolist()
@@ -151,5 +198,5 @@ class Trainer(BaseTrainer):
         raise UserError(
             f"epoch {epoch}, step {first + number + 1}: {', '.join(names)} is not a finite number;"
             f" photos: {shown}{' …' if len(photos) > 5 else ''}; lower optimizer.args.lr or look at"
-            f" these photos (the last good checkpoint is in {self.checkpoint_dir})"
+            f" these photos (the last good checkpoint is in {self.checkpoints.folder})"
         )

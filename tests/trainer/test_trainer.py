@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from base.base_data_loader import BaseDataLoader
-from base.checkpoint import load_checkpoint
+from base.checkpoint import CheckpointFolder, load_checkpoint
 from base.monitor import Monitor
+from base.optimisation import Optimisation
+from base.stopping import Stopped
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
 from data_loader.transform import Augmentation, eval_transform, train_transform
@@ -39,35 +41,53 @@ def loader(number, seed, shuffle, augmentation=None, batch_size=16):
     transform = train_transform(augmentation, 32) if augmentation else eval_transform(32)
     dataset = CropDataset(photos, np.arange(number), targets, transform, seed=3)
     sampler = EpochSampler(number, shuffle=shuffle, seed=3)
-    return BaseDataLoader(
-        dataset, sampler, batch_size=batch_size, num_workers=0, device=CPU, drop_last=shuffle
-    )
+    return BaseDataLoader(dataset, sampler, batch_size=batch_size, num_workers=0, device=CPU)
 
 
-def a_trainer(folder, epochs=2, lr=1e-2, model_class=TimmModelMulti, loss_name=PLAIN, **options):
+def a_trainer(
+    folder,
+    epochs=2,
+    lr=1e-2,
+    model_class=TimmModelMulti,
+    loss_name=PLAIN,
+    optimizing=None,
+    optimizer_class=torch.optim.AdamW,
+    **options,
+):
     seed_everything(1)
     model = model_class("test_resnet", pretrained=False, dropout=0.1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+    optimizer = optimizer_class(model.parameters(), lr=lr)
     counts = {head: np.ones(size) for head, size in model.heads.items()}
+    optimisation = Optimisation(
+        model,
+        build_criterion("all_loss", loss_name, model.heads, counts),
+        optimizer,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6),
+        **(optimizing or {}),
+    )
     settings = {
         "train_loader": loader(64, 1, True, Augmentation()),
         "val_loader": loader(40, 2, False),
         "metrics": ["accuracy", "f1"],
         "monitor": Monitor("max val/f1"),
-        "lr_scheduler": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6),
         "metadata": {"config": {"arch": {"type": "TimmModelMulti"}}},
+        "checkpoints": CheckpointFolder(folder / "models"),
         "verbosity": 0,
     }
-    return Trainer(
-        model,
-        build_criterion("all_loss", loss_name, model.heads, counts),
-        optimizer,
-        device=CPU,
-        epochs=epochs,
-        checkpoint_dir=folder / "models",
-        log_dir=folder / "log",
-        **settings | options,
-    )
+    return Trainer(optimisation, epochs=epochs, log_dir=folder / "log", **settings | options)
+
+
+def resumed(trainer, path):
+    state, found = trainer.checkpoints.load(path)
+    trainer.resume(state, found)
+    return trainer
+
+
+def same_end(first, second):
+    ends = [load_checkpoint(run / "models" / "last_epoch.pth") for run in (first, second)]
+    for name, value in ends[0]["state_dict"].items():
+        assert torch.equal(value, ends[1]["state_dict"][name]), name
+    assert metrics_of(first) == metrics_of(second)
 
 
 def metrics_of(folder):
@@ -102,10 +122,14 @@ def test_the_best_epoch_is_kept_whatever_the_save_period(tmp_path):
     trainer.train()
     best = load_checkpoint(tmp_path / "models" / "best_epoch.pth")
     assert best["epoch"] == trainer.monitor.best_epoch
-    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [
-        "best_epoch.pth",
-        "last_epoch.pth",
-    ]
+
+
+def test_only_the_newest_saves_are_kept_and_nothing_is_stored_twice(tmp_path):
+    a_trainer(tmp_path, epochs=4).train()
+    models = tmp_path / "models"
+    names = {path.name for path in models.iterdir()}
+    assert names == {"at_0003_000000.pth", "at_0004_000000.pth", "best_epoch.pth", "last_epoch.pth"}
+    assert (models / "last_epoch.pth").samefile(models / "at_0004_000000.pth")
 
 
 def test_a_save_period_keeps_every_so_many_epochs(tmp_path):
@@ -126,24 +150,53 @@ def test_a_resumed_training_ends_with_the_same_bits_as_one_that_never_stopped(tm
     a_trainer(tmp_path / "whole", epochs=4).train()
     a_trainer(tmp_path / "parts", epochs=2).train()
     second = a_trainer(tmp_path / "parts", epochs=4)
-    path = tmp_path / "parts" / "models" / "last_epoch.pth"
-    second.resume(load_checkpoint(path), path)
-    second.train()
-    ends = [
-        load_checkpoint(tmp_path / run / "models" / "last_epoch.pth") for run in ("whole", "parts")
-    ]
-    for name, value in ends[0]["state_dict"].items():
-        assert torch.equal(value, ends[1]["state_dict"][name]), name
-    assert metrics_of(tmp_path / "whole") == metrics_of(tmp_path / "parts")
+    resumed(second, tmp_path / "parts" / "models" / "last_epoch.pth").train()
+    same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize(
+    "optimizing",
+    [{}, {"ema_decay": 0.9, "clip_norm": 1.0, "accumulate": 2}],
+    ids=["plain", "ema-clip-accumulate"],
+)
+def test_a_training_stopped_within_an_epoch_ends_with_the_same_bits(tmp_path, optimizing):
+    a_trainer(tmp_path / "whole", epochs=2, optimizing=optimizing).train()
+    stopped = a_trainer(tmp_path / "parts", epochs=2, optimizing=optimizing)
+    stopped.stop.agreed = lambda step: len(stopped.history) == 1 and step == 2
+    with pytest.raises(Stopped, match=r"train\.py --resume .*last_epoch\.pth"):
+        stopped.train()
+    again = a_trainer(tmp_path / "parts", epochs=2, optimizing=optimizing)
+    resumed(again, tmp_path / "parts" / "models" / "last_epoch.pth").train()
+    same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_saving_within_the_epoch_changes_nothing(tmp_path):
+    a_trainer(tmp_path / "whole", epochs=1).train()
+    a_trainer(tmp_path / "parts", epochs=1, save_every_steps=1).train()
+    same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
+    a_trainer(tmp_path, epochs=2).train()
+    last = tmp_path / "models" / "last_epoch.pth"
+    with open(last, "r+b") as file:
+        file.truncate(last.stat().st_size // 2)
+    trainer = resumed(a_trainer(tmp_path, epochs=2), last)
+    assert len(trainer.history) == 1
+    assert "going on from" in caplog.text
+
+
+def test_gradients_summed_over_two_batches_move_the_weights_half_as_often(tmp_path):
+    trainer = a_trainer(tmp_path, epochs=1, optimizing={"accumulate": 2})
+    trainer.train()
+    assert trainer.optimisation.updates == 2
 
 
 def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path):
     a_trainer(tmp_path, epochs=1).train()
-    other = a_trainer(tmp_path, epochs=2)
-    other.optimizer = torch.optim.SGD([{"params": [p]} for p in other.model.parameters()], lr=0.1)
-    path = tmp_path / "models" / "last_epoch.pth"
+    other = a_trainer(tmp_path, epochs=2, optimizer_class=torch.optim.Adagrad)
     with pytest.raises(CheckpointError, match="optimizer or scheduler is not the configured one"):
-        other.resume(load_checkpoint(path), path)
+        resumed(other, tmp_path / "models" / "last_epoch.pth")
 
 
 def test_a_model_with_one_head_of_18_classes_trains_by_the_same_trainer(tmp_path):
@@ -155,7 +208,7 @@ def test_a_model_with_one_head_of_18_classes_trains_by_the_same_trainer(tmp_path
 
 def test_a_loss_that_is_no_number_stops_the_run_with_step_head_and_photos(tmp_path):
     trainer = a_trainer(tmp_path, name_of=lambda position: f"photo-{position}")
-    nn.init.constant_(trainer.model.classifiers["gender"].weight, float("nan"))
+    nn.init.constant_(trainer.optimisation.model.classifiers["gender"].weight, float("nan"))
     with pytest.raises(UserError, match=r"epoch 1, step 1: loss, gender_loss is not .* photo-\d+"):
         trainer.train()
     assert not (tmp_path / "models").exists()

@@ -1,0 +1,53 @@
+"""Being asked to stop: what a scheduler or a spot machine sends before it takes the machine."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from utils import distributed
+
+EXIT_STOPPED = 75
+"""Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+AGREE_EVERY = 10
+"""Steps between two questions whether any rank was asked to stop; alone, there is none to ask."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop and has saved ``checkpoint``."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        super().__init__(f"stopped as asked; go on with: python train.py --resume {checkpoint}")
+        self.checkpoint = checkpoint
+
+
+class StopRequest:
+    """Whether SIGTERM or SIGUSR1 has come."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take note of the signals instead of dying of them, for the time of the block."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
+        before = {number: signal.signal(number, self._take_note) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def agreed(self, step: int) -> bool:
+        """Whether all ranks stop after this step, because one of them was asked to."""
+        if distributed.world_size() == 1:
+            return self.received
+        return step % AGREE_EVERY == 0 and any(distributed.gather(self.received))
+
+    def _take_note(self, _number: int, _frame: FrameType | None) -> None:
+        self.received = True
