@@ -51,8 +51,9 @@ def main(config: ConfigParser) -> None:
 
     answers_of_members = []
     for checkpoint in config.resumes:
+        member = config.for_checkpoint(checkpoint)
         crops, predictions = predict_photos(
-            config.for_checkpoint(checkpoint), checkpoint, photos.paths(), device
+            member, checkpoint, photos.paths(), device, args.skip_unreadable
         )
         answers_of_members.append(predictions.class_probabilities)
     readable = np.flatnonzero(crops.states != UNREADABLE)
@@ -77,7 +78,11 @@ def main(config: ConfigParser) -> None:
 
 
 def predict_photos(
-    config: ConfigParser, checkpoint: Path, photos: Sequence[Path], device: "torch.device"
+    config: ConfigParser,
+    checkpoint: Path,
+    photos: Sequence[Path],
+    device: "torch.device",
+    skip_unreadable: bool,
 ) -> tuple["Crops", "Predictions"]:
     """The crops of ``photos`` and what one model says of them."""
     import model.model as module_arch
@@ -97,7 +102,7 @@ def predict_photos(
         batch_size=loading["batch_size"],
         num_workers=loading["num_workers"],
         device=device,
-        skip_unreadable=config.args.skip_unreadable,
+        skip_unreadable=skip_unreadable,
     )
     return crops, predict(model, tqdm(loader, "predicting", unit="batch"), device)
 
