@@ -20,6 +20,10 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -52,7 +56,8 @@ AGE_SHARES = {
     (60, 60): 192,
 }
 """How many of them are of these ages (first and last year, both included)."""
-WRITE_TOGETHER = 8
+WORTH_A_PROCESS = 8
+"""People for whom it pays to start one more process."""
 
 
 class Entry(NamedTuple):
@@ -83,30 +88,30 @@ def generate(
         workers: processes; None takes as many as there are cores.
 
     Raises:
-        DataError: ``out`` holds something else, or a number of people is negative.
+        DataError: ``out`` holds something else or cannot be written, or a number makes no sense.
     """
-    if min(persons, eval_persons) < 0 or persons + eval_persons == 0:
-        raise DataError(
-            f"--persons {persons} --eval-persons {eval_persons}: ask for at least one person"
-        )
+    _check_numbers(persons, eval_persons, seed, workers)
     asked = {"persons": persons, "eval_persons": eval_persons, "seed": seed, "saliency": saliency,
              "varied": varied, "version": VERSION}  # fmt: skip
     if _already_there(out, asked):
         print(f"{out}: these sample people are already there")
         return
     write_json(out / MARKER, asked | {"complete": False})
-    entries = [
-        *cast_people(persons, 0, seed),
-        *cast_people(eval_persons, 1, seed),
-    ]
-    draw = partial(_draw_entry, out=out, seed=seed, saliency=saliency, varied=varied)
-    for entry in entries:
-        _image_folder(out, entry).mkdir(parents=True, exist_ok=True)
-        if saliency:
-            _saliency_folder(out, entry).mkdir(parents=True, exist_ok=True)
-    _run(draw, entries, workers)
+    entries = [*cast_people(persons, 0, seed), *cast_people(eval_persons, 1, seed)]
     _write_tables(out, entries, seed)
+    draw = partial(_draw_entry, out=out, seed=seed, saliency=saliency, varied=varied)
+    _run(draw, entries, workers)
     write_json(out / MARKER, asked | {"complete": True})
+
+
+def _check_numbers(persons: int, eval_persons: int, seed: int, workers: int | None) -> None:
+    for option, value in (("persons", persons), ("eval-persons", eval_persons), ("seed", seed)):
+        if value < 0:
+            raise DataError(f"--{option} {value}: give 0 or more")
+    if persons + eval_persons == 0:
+        raise DataError("--persons 0 --eval-persons 0: ask for at least one person")
+    if workers is not None and workers < 1:
+        raise DataError(f"--workers {workers}: give 1 or more")
 
 
 def cast_people(count: int, half: int, seed: int) -> list[Entry]:
@@ -125,31 +130,31 @@ def cast_people(count: int, half: int, seed: int) -> list[Entry]:
 
 
 def _quota(count: int) -> dict[tuple[int, tuple[int, int]], int]:
-    """People per gender and age bin: one in each of six groups, then the largest remainders."""
-    cells = [(gender, ages) for gender in range(len(GENDERS)) for ages in AGE_SHARES]
-    share = np.array([GENDER_SHARES[gender] * AGE_SHARES[ages] for gender, ages in cells], float)
-    wanted = share / share.sum() * count
-    given = np.zeros(len(cells), int)
-    groups = {(gender, age_group(ages[0])) for gender, ages in cells}
-    members = {
-        group: [
-            i for i, (gender, ages) in enumerate(cells) if (gender, age_group(ages[0])) == group
-        ]
-        for group in groups
+    """People per gender and age bin: one for each of the six groups, the rest by their shares."""
+    share = {
+        (gender, ages): GENDER_SHARES[gender] * AGE_SHARES[ages] / sum(AGE_SHARES.values())
+        for gender in range(len(GENDERS))
+        for ages in AGE_SHARES
     }
-    for group in sorted(groups, key=lambda group: (group[1] != 1, group[1], group[0]))[:count]:
-        given[max(members[group], key=lambda cell: share[cell])] += 1
-    while given.sum() < count:
-        given[np.argmax(wanted - given)] += 1
-    return dict(zip(cells, given.tolist(), strict=True))
+    commonest: dict[tuple[int, int], tuple[int, tuple[int, int]]] = {}
+    for gender, ages in sorted(share, key=share.get):
+        commonest[gender, age_group(ages[0])] = (gender, ages)
+    quota = dict.fromkeys(share, 0)
+    for cell in list(commonest.values())[:count]:
+        quota[cell] = 1
+    total = sum(GENDER_SHARES)
+    while sum(quota.values()) < count:
+        quota[max(share, key=lambda cell: share[cell] / total * count - quota[cell])] += 1
+    return quota
 
 
 def _already_there(out: Path, asked: dict) -> bool:
     """Whether the set is there and whole; a part of it is drawn again."""
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: is a file; give a folder with --out")
-    if not out.is_dir() or not any(out.iterdir()):
-        return False
+    try:
+        if not out.exists() or not any(out.iterdir()):
+            return False
+    except OSError as error:
+        raise DataError(f"{out}: not a folder that can be read ({error.strerror})") from error
     try:
         found = json.loads((out / MARKER).read_text(encoding="utf-8"))
         complete = found.pop("complete")
@@ -165,22 +170,30 @@ def _already_there(out: Path, asked: dict) -> bool:
     return complete
 
 
-def _run(draw, entries: list[Entry], workers: int | None) -> None:
+def _run(draw: Callable[[Entry], None], entries: list[Entry], workers: int | None) -> None:
     """Draw everyone, in this process or in several, with a progress bar."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(workers or cores or 1, max(1, len(entries) // WRITE_TOGETHER))
+    workers = min(workers or cores or 1, max(1, len(entries) // WORTH_A_PROCESS))
     bar = partial(tqdm, total=len(entries), desc="sample people", unit="person")
     if workers == 1:
         for _ in bar(map(draw, entries)):
             pass
         return
-    with multiprocessing.get_context("spawn").Pool(workers, _one_thread) as pool:
-        for _ in bar(pool.imap_unordered(draw, entries, chunksize=2)):
-            pass
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, spawn, _prepare_process) as pool:
+            for _ in bar(pool.map(draw, entries, chunksize=2)):
+                pass
+    except BrokenProcessPool:
+        raise DataError(
+            "a process that drew was killed (memory?); run again, --workers 1"
+        ) from None
 
 
-def _one_thread() -> None:
+def _prepare_process() -> None:
+    """One thread each, and Ctrl-C is the main process's business."""
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _draw_entry(entry: Entry, out: Path, seed: int, saliency: bool, varied: bool) -> None:
@@ -226,6 +239,7 @@ def _saliency_folder(out: Path, entry: Entry) -> Path:
 def _write(path: Path, image: np.ndarray, options: list[int]) -> None:
     data = cv2.imencode(path.suffix, image, options)[1]
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data.tobytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
@@ -245,8 +259,6 @@ def _write_tables(out: Path, entries: list[Entry], seed: int) -> None:
     order = np.random.default_rng([seed, 3]).permutation(len(answers))
     answers = [answers[place] for place in order]
     rows = [(f"{e.number:06d}", GENDERS[e.gender], RACE, e.age, _folder(e)) for e in train]
-    (out / "train" / "images").mkdir(parents=True, exist_ok=True)
-    (out / "eval" / "images").mkdir(parents=True, exist_ok=True)
     _write_csv(out / "train" / "train.csv", ("id", "gender", "race", "age", "path"), rows)
     _write_csv(
         out / "eval" / "info.csv",

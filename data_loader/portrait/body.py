@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, mix, shade
+from data_loader.portrait.canvas import Canvas, Colour, Frame, Shape, curve, mirrored, mix, shade
 from data_loader.portrait.head import draw_neck
 from data_loader.portrait.traits import Person
 
+SHIRT = np.float32((238, 238, 236))
 BOTTOM = 14.0
 """How far down the body is drawn; every picture ends above that."""
 
@@ -44,7 +45,7 @@ def draw_body(canvas: Canvas, body: Frame, head: Frame, person: Person) -> None:
         _roll_neck(canvas, body, person)
 
 
-def tint_cloth(colour) -> np.ndarray:
+def tint_cloth(colour: Colour) -> np.ndarray:
     """The colour where light falls on cloth."""
     return mix(colour, (255, 255, 255), 0.12)
 
@@ -77,7 +78,7 @@ def _shade_torso(cloth: Shape, body: Frame, person: Person) -> None:
     cloth.glow(body.at(0, 1.5), (0.55 * scale, 0.22 * scale), dark, 0.55)
 
 
-def cloth_shadow(colour) -> np.ndarray:
+def cloth_shadow(colour: Colour) -> np.ndarray:
     """The colour where cloth lies in shade."""
     return np.asarray(colour, np.float32) * (0.62, 0.6, 0.66)
 
@@ -116,7 +117,7 @@ def _folds(cloth: Shape, body: Frame, person: Person) -> None:
         cloth.line(body(pull), line, 0.011 * scale)
 
 
-def _trim(canvas: Canvas, body: Frame, neckline: np.ndarray, colour) -> None:
+def _trim(canvas: Canvas, body: Frame, neckline: np.ndarray, colour: Colour) -> None:
     wide = 0.085
     inner = neckline * (0.98, 1)
     drop = wide * np.clip((neckline[:, 1:] - neckline[0, 1]) / 0.06, 0.2, 1)
@@ -143,7 +144,7 @@ def _placket(canvas: Canvas, body: Frame, person: Person) -> None:
         )
 
 
-def _collar(canvas: Canvas, body: Frame, colour) -> None:
+def _collar(canvas: Canvas, body: Frame, colour: Colour) -> None:
     for side in (-1, 1):
         flap = np.float32([(0.4, 1.2), (0.2, 1.5), (0.02, 1.76), (0.26, 1.98), (0.46, 1.62),
                            (0.52, 1.36)]) * (side, 1)  # fmt: skip
@@ -159,33 +160,34 @@ def _collar(canvas: Canvas, body: Frame, colour) -> None:
 
 
 def _suit(canvas: Canvas, body: Frame, person: Person) -> None:
-    shirt = np.float32((238, 238, 236))
-    front = [(-0.4, 1.42), (0.4, 1.42), (0.44, 1.6), (0.0, 2.82), (-0.44, 1.6)]
-    with canvas.shape(body(np.float32(front)), shirt) as shape:
-        shape.slope(body.at(0, 1.8), body.at(0, 1.4), shirt * 0.78, 0.7)
+    """Shirt front, for two in three a tie, and the lapels and collar over them."""
+    front = np.float32([(-0.4, 1.42), (0.4, 1.42), (0.44, 1.6), (0.0, 2.82), (-0.44, 1.6)])
+    with canvas.shape(body(front), SHIRT) as shape:
+        shape.slope(body.at(0, 1.8), body.at(0, 1.4), SHIRT * 0.78, 0.7)
     if person.details % 3:
-        tie = [
-            (-0.09, 1.66),
-            (0.09, 1.66),
-            (0.07, 1.82),
-            (0.17, 3.2),
-            (-0.17, 3.2),
-            (-0.07, 1.82),
-        ]
-        canvas.fill(body(np.float32(tie)), person.second_colour * 0.8)
+        right = [(0, 1.64), (0.09, 1.66), (0.07, 1.82), (0.13, 2.55), (0, 2.78)]
+        canvas.fill(body(mirrored(right)), person.second_colour * 0.8)
         canvas.line(body([(-0.07, 1.82), (0.07, 1.82)]), person.second_colour * 0.5, 1.5)
     throat = curve([(-0.3, 1.4), (-0.14, 1.54), (0, 1.62), (0.14, 1.54), (0.3, 1.4)], False)
     canvas.fill(body(throat), shade(person.skin, 0.45))
-    colour = person.clothes_colour * 0.86
     for side in (-1, 1):
-        lapel = np.float32([(0.42, 1.36), (0.36, 1.8), (0.02, 2.75), (0.5, 2.3), (0.66, 2.02),
-                            (0.54, 1.98), (0.7, 1.86), (0.56, 1.5)]) * (side, 1)  # fmt: skip
-        with canvas.shape(body(lapel), colour) as shape:
-            shape.slope(body.at(side * 0.6, 2), body.at(0, 2), cloth_shadow(colour), 0.5)
-        canvas.line(body(lapel[[0, 1, 2, 3, 4, 5, 6]]), cloth_shadow(colour), 0.014 * body.scale)
-        flap = np.float32([(0.36, 1.28), (0.16, 1.52), (0.03, 1.66), (0.22, 1.86), (0.44, 1.56)])
-        canvas.fill(body(flap * (side, 1)), shirt * (1.0 if side * person.light > 0 else 0.92))
-        canvas.line(body(flap[1:] * (side, 1)), shirt * 0.72, 0.012 * body.scale)
+        _lapel(canvas, body, person, side)
+
+
+def _lapel(canvas: Canvas, body: Frame, person: Person, side: int) -> None:
+    colour = person.clothes_colour * 0.86
+    lapel = [
+        (0.42, 1.36), (0.36, 1.8), (0.02, 2.75), (0.5, 2.3), (0.66, 2.02), (0.54, 1.98),
+        (0.7, 1.86), (0.56, 1.5),
+    ]  # fmt: skip
+    lapel = body(np.float32(lapel) * (side, 1))
+    with canvas.shape(lapel, colour) as shape:
+        shape.slope(body.at(side * 0.6, 2), body.at(0, 2), cloth_shadow(colour), 0.5)
+    canvas.line(lapel[:7], cloth_shadow(colour), 0.014 * body.scale)
+    collar = np.float32([(0.36, 1.28), (0.16, 1.52), (0.03, 1.66), (0.22, 1.86), (0.44, 1.56)])
+    collar = body(collar * (side, 1))
+    canvas.fill(collar, SHIRT * (1.0 if side * person.light > 0 else 0.92))
+    canvas.line(collar[1:], SHIRT * 0.72, 0.012 * body.scale)
 
 
 def _roll_neck(canvas: Canvas, body: Frame, person: Person) -> None:
