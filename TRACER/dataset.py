@@ -1,0 +1,223 @@
+"""Photos with masks: finding them on disk, holding some out, and serving them to a training."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from sklearn.model_selection import GroupShuffleSplit
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+from tqdm import tqdm
+
+from TRACER.augmentation import Augmentation, Sample
+from utils.errors import DataError
+from utils.images import EXTENSIONS, read_image
+
+TRAINING_LAYOUTS = (
+    ("train/images", "train/saliency"),
+    ("DUTS-TR-Image", "DUTS-TR-Mask"),
+    ("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask"),
+    ("images", "masks"),
+    ("Image", "Mask"),
+)
+EVALUATION_LAYOUTS = (
+    ("eval/images", "eval/saliency"),
+    ("DUTS-TE-Image", "DUTS-TE-Mask"),
+    ("DUTS-TE/DUTS-TE-Image", "DUTS-TE/DUTS-TE-Mask"),
+    ("images", "masks"),
+    ("Image", "Mask"),
+)
+"""Folders of photos and of masks under a data folder; the first that exists is taken."""
+
+
+class Pair(NamedTuple):
+    """A photo, its mask, and what it belongs to: photos of one group are held out together."""
+
+    image: Path
+    mask: Path
+    group: str
+
+
+def find_pairs(data_dir: str | Path, layouts: Sequence[tuple[str, str]]) -> list[Pair]:
+    """Find every photo under ``data_dir`` together with its mask, sorted by path.
+
+    Photo and mask have the same path below their folders, the extension aside. Photos in
+    subfolders are grouped by subfolder (a person's, say); others are groups of their own.
+
+    Args:
+        data_dir: the folder that holds the two folders.
+        layouts: names of the two folders that will do, the first match is taken.
+
+    Raises:
+        DataError: no such folders, no photos, or photos and masks whose names don't match.
+    """
+    images_dir, masks_dir = _find_layout(Path(data_dir), layouts)
+    images, masks = _by_name(images_dir), _by_name(masks_dir)
+    if not images:
+        raise DataError(f"{images_dir}: no photos ({', '.join(EXTENSIONS)}) in it")
+    _check_names(images_dir, images, masks_dir, masks)
+    return [
+        Pair(path, masks[name], name.rpartition("/")[0] or name) for name, path in images.items()
+    ]
+
+
+def hold_out(pairs: list[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Split into training and validation, whole groups at a time.
+
+    Args:
+        pairs: of at least two groups.
+        share: of the groups that goes into the validation, in (0, 1).
+        seed: decides which.
+
+    Raises:
+        DataError: there is only one group.
+    """
+    groups = [pair.group for pair in pairs]
+    if len(set(groups)) < 2:
+        raise DataError("training needs photos of at least two groups, to hold one out")
+    splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    chosen = next(splitter.split(pairs, groups=groups))
+    train, validation = ([pairs[i] for i in indices] for indices in chosen)
+    return train, validation
+
+
+def count_empty_masks(pairs: list[Pair]) -> int:
+    """Read every mask, so that a broken one is found now and not after an hour of training.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    bar = tqdm(pairs, desc="checking masks", unit="mask")
+    return sum(not read_mask(pair.mask).any() for pair in bar)
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read a mask: grey above 128 is object.
+
+    Returns:
+        (H, W) uint8, 0 or 1.
+
+    Raises:
+        DataError: missing, or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return (np.asarray(image.convert("L")) > 128).astype(np.uint8)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        raise DataError(f"{path}: not a mask that can be read; replace or remove it") from error
+
+
+def read_sample(pair: Pair) -> Sample:
+    """Read a photo and its mask.
+
+    Raises:
+        DataError: one cannot be read, or they differ in size.
+    """
+    sample = Sample(read_image(pair.image), read_mask(pair.mask))
+    if sample.image.shape[:2] != sample.mask.shape:
+        height, width = sample.mask.shape
+        raise DataError(
+            f"{pair.mask}: {width}x{height} pixels, but its photo has"
+            f" {sample.image.shape[1]}x{sample.image.shape[0]}"
+        )
+    return sample
+
+
+class SaliencyDataset(Dataset):
+    """Photos and masks, augmented to S×S.
+
+    An item is a function of the seed and its key alone, whichever worker makes it. Key ``k`` is
+    photo ``k mod n`` in epoch ``k // n``, so that a worker knows the epoch without being told.
+
+    Args:
+        pairs: what to read.
+        augmentation: makes S×S samples.
+        seed: of all randomness.
+    """
+
+    def __init__(self, pairs: list[Pair], augmentation: Augmentation, seed: int = 0) -> None:
+        self.pairs = pairs
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
+        """Make one item.
+
+        Returns:
+            The photo, (S, S, 3) uint8 RGB, and the mask, (S, S) uint8, 0 or 1.
+        """
+        epoch, index = divmod(key, len(self))
+        rng = np.random.default_rng((self.seed, epoch, index))
+
+        def draw_other() -> Sample:
+            return read_sample(self.pairs[rng.integers(len(self))])
+
+        sample = self.augmentation(read_sample(self.pairs[index]), rng, draw_other)
+        return torch.from_numpy(sample.image), torch.from_numpy(sample.mask)
+
+
+class EpochSampler(Sampler[int]):
+    """Keys of one epoch of a ``SaliencyDataset`` in an order that depends on seed and epoch alone.
+
+    Args:
+        length: photos in the data set.
+        seed: of the order.
+    """
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        return iter((self.epoch * self.length + order).tolist())
+
+
+def _find_layout(data_dir: Path, layouts: Sequence[tuple[str, str]]) -> tuple[Path, Path]:
+    if not data_dir.is_dir():
+        raise DataError(f"{data_dir}: no such folder")
+    for images, masks in layouts:
+        if (data_dir / images).is_dir() and (data_dir / masks).is_dir():
+            return data_dir / images, data_dir / masks
+    known = "; ".join(f"{images} and {masks}" for images, masks in layouts)
+    raise DataError(f"{data_dir}: no photos with masks; expected one of the folder pairs {known}")
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Path below the folder, without extension, of every picture; sorted; hidden files left out."""
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    )
+    named: dict[str, Path] = {}
+    for path in found:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if named.setdefault(name, path) != path:
+            raise DataError(f"{path}: {named[name].name} beside it has the same name; remove one")
+    return named
+
+
+def _check_names(images_dir: Path, images: dict, masks_dir: Path, masks: dict) -> None:
+    for here, there, have, other in (
+        (images_dir, masks_dir, images, masks),
+        (masks_dir, images_dir, masks, images),
+    ):
+        alone = [name for name in have if name not in other]
+        if alone:
+            shown = ", ".join(have[name].relative_to(here).as_posix() for name in alone[:3])
+            more = ", …" if len(alone) > 3 else ""
+            raise DataError(
+                f"{here}: {len(alone)} of {len(have)} names have no partner in {there}"
+                f" ({shown}{more}); photo and mask must have the same name"
+            )

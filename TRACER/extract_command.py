@@ -1,0 +1,237 @@
+"""Write masks, cut-outs and crops of a folder of photos; several processes may share the work."""
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from TRACER.crops import CropSettings, Extraction, cut_out, resize_map
+from TRACER.extractor import Extractor
+from TRACER.weights import load_tracer
+from utils.devices import available_cores, resolve_device
+from utils.errors import ConfigError, DataError, nearest
+from utils.files import sha256, write_atomically, write_json
+from utils.images import EXTENSIONS
+
+KINDS = ("mask", "cutout", "crop")
+COLUMNS = ("photo", "x0", "y0", "x1", "y1", "fallback")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    defaults = CropSettings()
+    parser.add_argument("--images", required=True, help="folder of photos, searched to its depth")
+    parser.add_argument("--out", required=True, help="folder for the results")
+    parser.add_argument("--weights", default="te1", help="te0 ... te7, sample, or a file")
+    parser.add_argument("--save", default="crop", help=f"any of {','.join(KINDS)}")
+    parser.add_argument(
+        "--batch-size", type=int, help="photos a forward (default: fits the device)"
+    )
+    parser.add_argument("--size", type=int, default=defaults.size, help="side of the crop, px")
+    for name in ("threshold", "margin", "min_area"):
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=float, default=getattr(defaults, name))
+    parser.add_argument("--background", choices=("black", "keep"), default=defaults.background)
+    parser.add_argument("--keep-aspect", action="store_true", help="letterbox, do not stretch")
+    parser.add_argument("--skip-unreadable", action="store_true", help="go on after broken photos")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Extract this process's share of the photos; the last process to finish writes boxes.csv.
+
+    Raises:
+        UserError: an option, the photos or the weights are not usable.
+    """
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    kinds = _parse_kinds(options.save)
+    photos = find_photos(Path(options.images))
+    extractor = _build_extractor(options)
+    folder = OutputFolder(Path(options.images), Path(options.out), kinds, extractor.key)
+    todo = [photo for photo in photos[rank::world_size] if not folder.has(photo)]
+    with tqdm(total=len(todo), desc="extract", unit="photo", disable=rank > 0) as bar:
+        unreadable = extract_files(extractor, todo, folder, bar, options.skip_unreadable)
+    for error in unreadable:
+        print(f"skipped {error}")
+    if rank == 0:
+        print(
+            f"{len(photos)} photos, {len(photos[::world_size]) - len(todo)} of this process's"
+            f" were there already; {', '.join(kinds)} in {options.out}"
+        )
+    folder.merge(photos)
+
+
+class OutputFolder:
+    """Where results go: ``<kind>/<name>.png``, and ``boxes/<name>.json`` written after them.
+
+    A photo with a ``boxes`` entry of the right key is complete, whoever made it and whenever. The
+    key covers the photo's bytes, the weights, the settings and the kinds of results.
+
+    Args:
+        images: folder that the photos' names are relative to.
+        out: folder of the results.
+        kinds: of results to keep, from ``KINDS``.
+        key: of the extractor.
+    """
+
+    def __init__(self, images: Path, out: Path, kinds: list[str], key: str) -> None:
+        self.images, self.out, self.kinds = images, out, kinds
+        self.key = f"{key} {' '.join(kinds)}"
+
+    def has(self, photo: Path) -> bool:
+        """Is the photo done, and still the same?"""
+        entry = self._entry(photo)
+        return entry is not None and "box" in entry and entry["key"] == self._photo_key(photo)
+
+    def add(self, photo: Path, pictures: dict[str, bytes], extraction: Extraction) -> None:
+        """Write the encoded pictures of a photo, by kind, and then its entry."""
+        for kind, data in pictures.items():
+            with write_atomically(self._path(photo, kind, ".png"), "wb") as file:
+                file.write(data)
+        self._write_entry(photo, {"box": extraction.box, "fallback": extraction.fallback})
+
+    def add_unreadable(self, photo: Path) -> None:
+        """Note that a photo has been tried in vain."""
+        self._write_entry(photo, {"unreadable": True})
+
+    def merge(self, photos: list[Path]) -> None:
+        """Write ``boxes.csv``, unless another process still has photos to do.
+
+        The table is the same whoever writes it, so that two may do so at once.
+        """
+        entries = [self._entry(photo) for photo in photos]
+        if None in entries:
+            return
+        with write_atomically(self.out / "boxes.csv") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for photo, entry in zip(photos, entries, strict=True):
+                if "box" in entry:
+                    name = photo.relative_to(self.images).as_posix()
+                    writer.writerow([name, *entry["box"], int(entry["fallback"])])
+
+    def _write_entry(self, photo: Path, entry: dict) -> None:
+        path = self._path(photo, "boxes", ".json")
+        write_json(path, {"key": self._photo_key(photo), **entry})
+
+    def _entry(self, photo: Path) -> dict | None:
+        try:
+            entry = json.loads(self._path(photo, "boxes", ".json").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return entry
+
+    def _photo_key(self, photo: Path) -> str:
+        return hashlib.sha256(f"{self.key} {sha256(photo)}".encode()).hexdigest()
+
+    def _path(self, photo: Path, kind: str, suffix: str) -> Path:
+        return self.out / kind / photo.relative_to(self.images).with_suffix(suffix)
+
+
+def find_photos(images: Path) -> list[Path]:
+    """Every photo below a folder, sorted; hidden files left out.
+
+    Raises:
+        DataError: no such folder, no photos, or two whose results would have one name.
+    """
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder of photos")
+    photos = sorted(
+        path
+        for path in images.rglob("*")
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    )
+    if not photos:
+        raise DataError(f"{images}: no photos ({', '.join(EXTENSIONS)}) in it")
+    stems: dict[Path, Path] = {}
+    for path in photos:
+        if stems.setdefault(path.with_suffix(""), path) != path:
+            raise DataError(
+                f"{path}: {stems[path.with_suffix('')].name} beside it would get the same results'"
+                " names; rename one"
+            )
+    return photos
+
+
+def extract_files(
+    extractor: Extractor,
+    photos: list[Path],
+    folder: OutputFolder,
+    bar: tqdm,
+    skip_unreadable: bool = False,
+) -> list[DataError]:
+    """Extract photos and save what the folder keeps of them.
+
+    Returns:
+        Why photos were skipped, one reason each.
+
+    Raises:
+        DataError: a photo cannot be read, and they are not to be skipped.
+    """
+    errors: list[DataError] = []
+
+    def encode(photo: np.ndarray, extraction: Extraction) -> tuple[dict[str, bytes], Extraction]:
+        return encode_pictures(photo, extraction, folder.kinds), extraction
+
+    def note(photo: Path, error: DataError) -> None:
+        if not skip_unreadable:
+            raise error
+        errors.append(error)
+        folder.add_unreadable(photo)
+
+    for photo, result in zip(photos, extractor.map(encode, photos, note), strict=True):
+        if result is not None:
+            folder.add(photo, *result)
+        bar.update()
+    return errors
+
+
+def encode_pictures(
+    photo: np.ndarray, extraction: Extraction, kinds: list[str]
+) -> dict[str, bytes]:
+    """Make PNG files of what is wanted of a photo.
+
+    Args:
+        photo: (H, W, 3) uint8, RGB.
+        extraction: of it.
+        kinds: ``"mask"``, the saliency in the photo's size, grey; ``"cutout"``, the photo with
+            the saliency as its opacity; ``"crop"``.
+    """
+    makers = {
+        "mask": lambda: resize_map(extraction.saliency, photo.shape[:2]),
+        "cutout": lambda: cv2.cvtColor(cut_out(photo, extraction.saliency), cv2.COLOR_RGBA2BGRA),
+        "crop": lambda: cv2.cvtColor(extraction.crop, cv2.COLOR_RGB2BGR),
+    }
+    return {kind: cv2.imencode(".png", makers[kind]())[1].tobytes() for kind in kinds}
+
+
+def _parse_kinds(text: str) -> list[str]:
+    kinds = [kind.strip() for kind in text.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ConfigError(f"--save {kind!r}: no such result{nearest(kind, KINDS)}")
+    return [kind for kind in KINDS if kind in kinds]
+
+
+def _build_extractor(options: argparse.Namespace) -> Extractor:
+    """One for this process: with its own GPU, or its share of this machine's cores."""
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    device = resolve_device(options.device)
+    if device.type == "cuda" and device.index is None and local_processes > 1:
+        device = resolve_device(f"cuda:{local_rank}")
+    workers = options.num_workers or max(1, available_cores() // local_processes)
+    names = ("size", "threshold", "margin", "background", "min_area", "keep_aspect")
+    settings = CropSettings(**{name: getattr(options, name) for name in names})
+    return Extractor(
+        load_tracer(options.weights),
+        settings,
+        device=device,
+        batch_size=options.batch_size,
+        num_workers=workers,
+    )

@@ -1,0 +1,300 @@
+"""Training TRACER: epochs of the API loss with deep supervision, validated on held-out photos."""
+
+import csv
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.optim import Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from TRACER.augmentation import AUGMENTATIONS, PlainResize
+from TRACER.checkpoints import (
+    BEST,
+    LAST,
+    read_training,
+    restore_rng,
+    rng_state,
+    save_checkpoint,
+)
+from TRACER.dataset import EpochSampler, Pair, SaliencyDataset
+from TRACER.losses import tracer_loss
+from TRACER.metrics import mean_scores, score_image
+from TRACER.network import MEAN, STD, Tracer
+from TRACER.weights import network_settings
+from utils.errors import CheckpointError, DataError
+from utils.files import write_atomically
+
+OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
+AMP = ("auto", "bfloat16", "off")
+COUNTERS = ("epoch", "done_steps", "best_loss", "bad_epochs", "history")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train; the defaults are the paper's."""
+
+    side: int  # of the network's input in training, px
+    epochs: int = 100
+    batch_size: int = 32
+    optimizer: str = "adam"
+    lr: float = 5e-5
+    weight_decay: float = 1e-4
+    schedule: str = "plateau"  # or "cosine", which warms up and falls to 1 % by the last epoch
+    warmup: float = 0.05  # share of all steps, for "cosine"
+    clip: float = 2.0  # largest norm of the gradient
+    patience: int = 10  # epochs without a lower validation loss before stopping; 0: never
+    edge_weight: float = 1.0
+    ema_decay: float = 0.0  # of the averaged network; 0: none
+    augment: str = "paper"
+    amp: str = "auto"  # bfloat16 on a GPU; on a CPU it makes training slower, so float32 there
+    seed: int = 42
+    num_workers: int = 0
+    limit_steps: int | None = None  # steps an epoch, for a quick look
+
+
+class Training:
+    """One training run in a folder: ``metrics.csv``, ``best.pth``, ``last.pth``.
+
+    Args:
+        network: to train; moved to ``device``.
+        train: photos and masks to learn from.
+        validation: held out, all of them used.
+        settings: how to train.
+        device: where.
+        out: the folder.
+    """
+
+    def __init__(
+        self,
+        network: Tracer,
+        train: list[Pair],
+        validation: list[Pair],
+        settings: TrainingSettings,
+        device: torch.device,
+        out: Path,
+    ) -> None:
+        self.settings, self.device, self.out = settings, device, Path(out)
+        self.loader = _training_loader(train, settings, device)
+        self.validation_loader = _validation_loader(validation, settings)
+        self.steps = min(len(self.loader), settings.limit_steps or len(self.loader))
+        self.network = network.to(device, memory_format=torch.channels_last)
+        self.optimizer = OPTIMIZERS[settings.optimizer](
+            self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
+        )
+        self.scheduler = _scheduler(self.optimizer, settings, self.steps)
+        self.ema = (
+            ModelEmaV3(self.network, decay=settings.ema_decay, use_warmup=True)
+            if settings.ema_decay
+            else None
+        )
+        self.epoch = self.done_steps = 0
+        self.best_loss = math.inf
+        self.bad_epochs = 0
+        self.history: list[dict[str, float]] = []
+
+    def run(self) -> dict[str, float]:
+        """Train until the last epoch, or until the validation loss has stopped falling.
+
+        Returns:
+            The ``metrics.csv`` row of the best epoch.
+        """
+        while self.epoch < self.settings.epochs and not self._has_stalled():
+            self._finish_epoch({"train_loss": self._train_epoch(), **self._validate()})
+        return min(self.history, key=lambda row: row["val_loss"])
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on as if the run that wrote ``checkpoint`` had never stopped.
+
+        Raises:
+            CheckpointError: see ``read_training``; or the settings differ from that run's.
+        """
+        state = read_training(checkpoint, network_settings(self.network))
+        if state["settings"] != self._essentials():
+            ours = self._essentials()
+            changed = [name for name in ours if state["settings"].get(name) != ours[name]]
+            raise CheckpointError(
+                f"{checkpoint}: was trained with another {', '.join(changed)}; resume with the"
+                " options of the first run, or start a new one from it with --weights"
+            )
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        for name in COUNTERS:
+            setattr(self, name, state[name])
+        restore_rng(state["rng"])
+
+    def _has_stalled(self) -> bool:
+        return 0 < self.settings.patience <= self.bad_epochs
+
+    def _train_epoch(self) -> float:
+        self.network.train()
+        self.loader.sampler.epoch = self.epoch
+        total = torch.zeros((), device=self.device)
+        bar = tqdm(
+            zip(range(self.steps), self.loader, strict=False),
+            desc=f"epoch {self.epoch + 1}/{self.settings.epochs}",
+            total=self.steps,
+            unit="batch",
+        )
+        for step, (images, masks) in bar:
+            loss = self._train_step(*_to_device(images, masks, self.device))
+            total += loss
+            if step % 10 == 9:
+                bar.set_postfix(loss=f"{total.item() / (step + 1):.3f}")
+        return total.item() / self.steps
+
+    def _train_step(self, images: Tensor, masks: Tensor) -> Tensor:
+        with _autocast(self.device, self.settings.amp):
+            output = self.network(images)
+        loss = tracer_loss(output, masks, self.settings.edge_weight)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        self.optimizer.step()
+        if not isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step()
+        if self.ema:
+            self.ema.update(self.network, step=self.done_steps)
+        self.done_steps += 1
+        return loss.detach()
+
+    @torch.inference_mode()
+    def _validate(self) -> dict[str, float]:
+        network = (self.ema.module if self.ema else self.network).eval()
+        losses, scores = [], []
+        for images, masks in tqdm(self.validation_loader, desc="validation", leave=False):
+            images, masks = _to_device(images, masks, self.device)
+            with _autocast(self.device, self.settings.amp):
+                output = network(images)
+            losses.append(tracer_loss(output, masks, self.settings.edge_weight) * len(masks))
+            pairs = zip(output.saliency[:, 0].float().cpu(), masks[:, 0].cpu(), strict=True)
+            scores += [score_image(map_.numpy(), mask.numpy() > 0) for map_, mask in pairs]
+        measures = mean_scores(scores)
+        wanted = ("mae", "max_f", "dataset_max_f", "mean_f", "s_measure")
+        loss = torch.stack(losses).sum().item() / len(scores)
+        return {"val_loss": loss, **{f"val_{name}": measures[name] for name in wanted}}
+
+    def _finish_epoch(self, row: dict[str, float]) -> None:
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(row["val_loss"])
+        self.epoch += 1
+        row = {"epoch": self.epoch, "lr": self.optimizer.param_groups[0]["lr"], **row}
+        self.history.append(row)
+        is_best = row["val_loss"] < self.best_loss
+        self.best_loss = min(self.best_loss, row["val_loss"])
+        self.bad_epochs = 0 if is_best else self.bad_epochs + 1
+        print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+        self._save(is_best)
+
+    def _save(self, is_best: bool) -> None:
+        with write_atomically(self.out / "metrics.csv") as file:
+            writer = csv.DictWriter(file, self.history[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.history)
+        state = {
+            "settings": self._essentials(),
+            "network": self.network.state_dict(),
+            "ema": self.ema.state_dict() if self.ema else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "rng": rng_state(),
+            **{name: getattr(self, name) for name in COUNTERS},
+        }
+        usable = self.ema.module if self.ema else self.network
+        for name in (BEST, LAST) if is_best else (LAST,):
+            save_checkpoint(self.out / name, usable, state)
+
+    def _essentials(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the first: all that changes the result."""
+        free = ("epochs", "patience", "num_workers")
+        if self.settings.schedule == "cosine":
+            free = ("patience", "num_workers")  # its curve ends with the last epoch
+        values = {k: v for k, v in asdict(self.settings).items() if k not in free}
+        return {**values, "photos": len(self.loader.dataset), "steps": self.steps}
+
+
+def load_imagenet_encoder(network: Tracer) -> None:
+    """Start from timm's AdvProp ImageNet weights, as the paper did; timm downloads them.
+
+    Raises:
+        CheckpointError: they cannot be downloaded.
+    """
+    name = f"tf_efficientnet_b{network.scale}.ap_in1k"
+    try:
+        source = timm.create_model(
+            name, pretrained=True, features_only=True, out_indices=(1, 2, 3, 4)
+        )
+    except Exception as error:  # whatever the network and timm's download raise
+        raise CheckpointError(
+            f"{name}: cannot be downloaded ({type(error).__name__}); use --weights none, te"
+            f"{network.scale}, sample or a file"
+        ) from error
+    loaded = network.encoder.load_state_dict(source.state_dict(), strict=False)
+    foreign = [key for key in loaded.missing_keys if not key.startswith("edge.")]
+    if foreign or loaded.unexpected_keys:
+        raise CheckpointError(f"{name}: does not fit the encoder ({(foreign or loaded)!r})")
+
+
+def _training_loader(
+    pairs: list[Pair], settings: TrainingSettings, device: torch.device
+) -> DataLoader:
+    if len(pairs) < settings.batch_size:
+        raise DataError(
+            f"{len(pairs)} training photos are fewer than one batch; lower --batch-size"
+            f" {settings.batch_size}"
+        )
+    augmentation = AUGMENTATIONS[settings.augment](settings.side)
+    dataset = SaliencyDataset(pairs, augmentation, settings.seed)
+    return DataLoader(
+        dataset,
+        settings.batch_size,
+        sampler=EpochSampler(len(dataset), settings.seed),
+        num_workers=settings.num_workers,
+        drop_last=True,
+        pin_memory=device.type == "cuda",
+        persistent_workers=settings.num_workers > 0,
+    )
+
+
+def _validation_loader(pairs: list[Pair], settings: TrainingSettings) -> DataLoader:
+    dataset = SaliencyDataset(pairs, PlainResize(settings.side))
+    return DataLoader(dataset, settings.batch_size, num_workers=settings.num_workers)
+
+
+def _scheduler(
+    optimizer: Optimizer, settings: TrainingSettings, steps: int
+) -> LambdaLR | ReduceLROnPlateau:
+    if settings.schedule == "plateau":
+        return ReduceLROnPlateau(optimizer, factor=0.1, patience=5)
+    total = steps * settings.epochs
+    rising = max(1, round(settings.warmup * total))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        share = (step - rising) / max(1, total - rising)
+        return 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
+
+    return LambdaLR(optimizer, factor)
+
+
+def _to_device(images: Tensor, masks: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(B, S, S, 3) and (B, S, S) uint8 -> normalised (B, 3, S, S) and (B, 1, S, S) float32."""
+    images = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
+    return (images - mean) / std, masks.to(device, non_blocking=True)[:, None].float()
+
+
+def _autocast(device: torch.device, amp: str) -> torch.autocast:
+    enabled = amp == "bfloat16" or (amp == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
