@@ -5,8 +5,11 @@ the crop settings. A changed photo, weight or setting is therefore another cache
 another cache of the same settings holds are copied, not cropped again.
 """
 
+import contextlib
 import hashlib
 import logging
+import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -21,6 +24,7 @@ from tqdm import tqdm
 from TRACER.crops import CropSettings, Extraction
 from TRACER.extractor import Extractor
 from TRACER.weights import load_tracer
+from utils import distributed
 from utils.devices import available_cores
 from utils.errors import DataError, UserError
 from utils.files import write_atomically, write_json
@@ -29,8 +33,8 @@ from utils.images import read_image
 PENDING, CROPPED, WHOLE, UNREADABLE = range(4)
 """What a row of the cache is: not done yet, the person's crop, the whole photo because no person
 was found, or black because the file could not be read."""
-FLUSH_EVERY = 256
-"""Crops that a crash of the machine may cost; a kill of the process costs no more than a batch."""
+FLUSH_SECONDS = 5.0
+"""How much work a kill may cost; a crop counts as done only after its pixels are on disk."""
 
 logger = logging.getLogger("crops")
 
@@ -84,8 +88,17 @@ class Crops:
 
     @classmethod
     def open(cls, folder: Path) -> "Crops":
-        """Open a complete cache without reading its pixels."""
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
+        """Open a complete cache without reading its pixels.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        try:
+            arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{folder}: damaged crop cache ({error}); delete this folder, it is built anew"
+            ) from error
         return cls(folder, *arrays)
 
     def __getitem__(self, row: int) -> np.ndarray:
@@ -129,8 +142,9 @@ def build_crops(
     try:
         folder, digests = _cache_folder(photos, extractor, cache_dir, progress)
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
-            if not _is_complete(folder):
+        with FileLock(folder / "lock") if distributed.is_main() else contextlib.nullcontext():
+            complete = distributed.broadcast(_is_complete(folder))
+            if not complete:
                 _fill(folder, photos, digests, extractor, progress)
     except OSError as error:
         raise UserError(f"{cache_dir}: the crop cache cannot be written ({error})") from error
@@ -211,19 +225,26 @@ def _is_complete(folder: Path) -> bool:
     """Whether every photo has its crop; unreadable ones are tried anew each time."""
     if not (folder / "complete.json").exists():
         return False
-    return not (np.load(folder / "states.npy", mmap_mode="r") == UNREADABLE).any()
+    return not (Crops.open(folder).states == UNREADABLE).any()
 
 
 def _fill(
     folder: Path, photos: Sequence[Path], digests: np.ndarray, extractor: Extractor, progress: bool
 ) -> None:
+    """Crop what is missing; each rank takes its share of it."""
+    if distributed.is_main():
+        arrays = _open_arrays(folder, len(photos), extractor.settings.size)
+        _copy_known(folder, digests, *arrays)
+        _flush(*arrays, [])
+        with write_atomically(folder / "digests.npy", "wb") as file:
+            np.save(file, digests)
+    distributed.barrier()
     images, boxes, states = _open_arrays(folder, len(photos), extractor.settings.size)
-    _copy_known(folder, digests, images, boxes, states)
-    with write_atomically(folder / "digests.npy", "wb") as file:
-        np.save(file, digests)
     todo = np.flatnonzero((states == PENDING) | (states == UNREADABLE))
+    distributed.barrier()  # all have looked before the first marks a row as done
+    todo = todo[distributed.rank() :: distributed.world_size()]
     extractions = extractor([photos[row] for row in todo], on_error=_leave_for_the_report)
-    hidden = not progress or not len(todo)
+    hidden = not progress or not len(todo) or not distributed.is_main()
     bar = tqdm(extractions, "cropping", len(todo), unit="photo", disable=hidden)
     since_flush = []
     for row, extraction in zip(todo, bar, strict=True):
@@ -231,10 +252,15 @@ def _fill(
         if len(since_flush) == FLUSH_EVERY:
             _flush(images, boxes, states, since_flush)
     _flush(images, boxes, states, since_flush)
-    write_json(
-        folder / "complete.json",
-        {"photos": len(photos), "key": extractor.key, "settings": asdict(extractor.settings)},
-    )
+    distributed.barrier()
+    if distributed.is_main():
+        found = {
+            "photos": len(photos),
+            "key": extractor.key,
+            "settings": asdict(extractor.settings),
+        }
+        write_json(folder / "complete.json", found)
+    distributed.barrier()
 
 
 def _open_arrays(folder: Path, photos: int, size: int) -> tuple[np.ndarray, ...]:
@@ -253,9 +279,12 @@ def _open_arrays(folder: Path, photos: int, size: int) -> tuple[np.ndarray, ...]
 
 
 def _create_array(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
-    """An array of zeros on disk that exists whole or not at all (a hole in the file, no pixels)."""
+    """An array of zeros on disk that exists whole or not at all."""
     partial = path.with_suffix(".partial")
     np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape).flush()
+    if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not SIGBUS later
+        with open(partial, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(partial))
     partial.replace(path)
 
 
@@ -301,10 +330,7 @@ def _report(crops: Crops, photos: Sequence[Path], skip_unreadable: bool) -> None
     if len(unreadable) and not skip_unreadable:
         _raise_unreadable([photos[row] for row in unreadable])
     whole = np.flatnonzero(crops.states == WHOLE)
-    if (
-        len(whole)
-        and json.loads((crops.folder / "complete.json").read_text())["extractor"]["tracer"]
-    ):
+    if len(whole):
         logger.warning(
             "%d of %d photos are used whole: TRACER found no person in them (first: %s)",
             len(whole), len(crops), photos[whole[0]],
