@@ -194,15 +194,25 @@ class Optimizer(Section):
     """Class in torch.optim."""
     args: OptimizerArguments = OptimizerArguments()
     """Arguments of that class. The default below is that of the default class."""
+    decay_norm_and_bias: bool = False
+    """Give norms and biases the weight decay, too."""
+    backbone_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
+    """Learning rate of the backbone over that of the heads."""
+    scale_lr: Literal["off", "linear", "sqrt"] = "off"
+    """How the learning rate grows with the number of GPUs and of accumulated batches."""
 
 
 class Scheduler(Section):
     """``lr_scheduler``."""
 
     type: str
-    """Class in torch.optim.lr_scheduler, stepped once an epoch."""
+    """Class in torch.optim.lr_scheduler or timm.scheduler."""
     args: dict[str, Any] = Field({})
-    """Arguments of that class."""
+    """Arguments of that class; `"all"` stands for the length of the training after warm-up."""
+    every: Literal["epoch", "step"] = "epoch"
+    """When the schedule moves, and the unit of its arguments."""
+    warmup_epochs: Natural = 0
+    """Epochs in which the learning rate rises from near zero."""
 
 
 class Trainer(Section):
@@ -222,6 +232,41 @@ class Trainer(Section):
     """Epochs without improvement after which training ends; 0 or `null` never."""
     tensorboard: bool = False
     """Write TensorBoard event files."""
+    save_every_steps: Positive | None = None
+    """Also save within the epoch, every so many batches; `null` never."""
+    keep_last: Positive = 2
+    """Newest checkpoints to keep; the one before steps in for a damaged one."""
+    keep_best: Positive = 1
+    """Best epochs to keep."""
+    amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
+    """Precision: `auto` takes bfloat16 on a GPU that has it, else float16; float32 on the CPU."""
+    channels_last: bool | None = None
+    """Memory format of photos and weights; `null` switches it on."""
+    compile: bool = False
+    """Run the model through torch.compile: slow to start, faster then."""
+    tf32: bool = True
+    """Let GPUs multiply float32 matrices in TensorFloat-32."""
+    deterministic: bool = False
+    """The same bits on every run of a GPU, at some cost of speed; the CPU always gives them."""
+    accumulate: Positive = 1
+    """Batches whose gradients make one step."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient; `null` for any."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Keep and validate a moving average of the weights with this decay; `null` for none."""
+    freeze_backbone_epochs: Natural = 0
+    """First epochs in which only the heads learn."""
+    sync_batchnorm: bool = False
+    """With several GPUs: batch norm over all of them."""
+    limit_train_batches: Positive | None = None
+    """Train on so many batches an epoch; `null` on all."""
+    limit_val_batches: Positive | None = None
+    """Validate on so many batches; `null` on all."""
+    overfit_batch: bool = False
+    """Train and validate on the first training batch alone, unaugmented: a model that works \
+learns it by heart."""
+    profile_steps: Natural = 0
+    """Profile so many steps of the first epoch: a trace, and where the time goes."""
 
 
 class Wandb(Section):

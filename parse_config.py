@@ -133,6 +133,11 @@ class ConfigParser:
         """The plain JSON value of a top-level key."""
         return self.config[name]
 
+    def options(self, name: str) -> dict[str, Any]:
+        """What section ``name`` says beside ``type`` and ``args``; empty where it is null."""
+        section = self[name] or {}
+        return {key: value for key, value in section.items() if key not in ("type", "args")}
+
     def init_obj(self, name: str, module: ModuleType, *args: Any, **kwargs: Any) -> Any:
         """``init_obj("optimizer", torch.optim, parameters)``: the object that the config names.
 

@@ -3,6 +3,7 @@
     python train.py --config config.json
     python train.py -c config.json --set optimizer.args.lr=3e-4 --set trainer.epochs=20
     python train.py --resume saved/models/Mask_Base/<run_id>/last_epoch.pth
+    torchrun --nproc-per-node 8 train.py -c config.json       (or n_gpu: 8 in the config)
 
 Checkpoints, the merged config and the environment go to saved/models/<name>/<run_id>/, the log,
 metrics.csv and pictures to saved/log/<name>/<run_id>/.
@@ -19,8 +20,8 @@ from utils.cli import run_command
 def main(config: ConfigParser) -> None:
     """Build the parts that ``config`` names, train, and leave the pictures of the run."""
     # Heavy imports wait until the command line is known to be right.
-    import torch
-
+    import base.optimizers as module_optim
+    import base.schedulers as module_schedule
     import data_loader.data_loaders as module_data
     import model.model as module_arch
     from base.checkpoint import CheckpointFolder
@@ -34,19 +35,22 @@ def main(config: ConfigParser) -> None:
     from model.metric import find_metrics
     from trainer.results import training_pictures
     from trainer.trainer import Trainer
-    from utils.devices import prepare_device
+    from utils import distributed
+    from utils.devices import amp_dtype, prepare_device, set_arithmetic
     from utils.files import write_json
     from utils.seeding import seed_everything
 
-    verbosity = config["trainer"]["verbosity"]
+    settings = config["trainer"]
+    verbosity = settings["verbosity"] if distributed.is_main() else 0
     setup_logging(verbosity=verbosity)
     logger = config.get_logger("train", verbosity)
     for line in config.warnings():
         logger.warning("warning: %s", line)
     device = prepare_device(config["n_gpu"], config.device)
+    set_arithmetic(settings["deterministic"], settings["tf32"])
     seed_everything(config["seed"])
-
     find_metrics(config["metrics"])
+
     model = config.init_obj("arch", module_arch).to(device)
     input_size = config["data_loader"]["args"]["input_size"]
     data = config.init_ftn("data_loader", module_data)(
@@ -58,30 +62,59 @@ def main(config: ConfigParser) -> None:
         label_corrections=config["label_corrections"],
         seed=config["seed"],
         device=device,
+        limit_train_batches=settings["limit_train_batches"],
+        limit_val_batches=settings["limit_val_batches"],
+        overfit_batch=settings["overfit_batch"],
         progress=verbosity > 1,
     )
     criterion = build_criterion(
         config["loss"], config["loss_name"], model.heads, data.class_counts
     ).to(device)
-    optimizer = config.init_obj("optimizer", torch.optim, model.parameters())
-    lr_scheduler = None
-    if config["lr_scheduler"]:
-        lr_scheduler = config.init_obj("lr_scheduler", torch.optim.lr_scheduler, optimizer)
+    optimizer = module_optim.make_optimizer(
+        config.init_ftn("optimizer", module_optim),
+        model,
+        batches_a_step=settings["accumulate"] * distributed.world_size(),
+        **config.options("optimizer"),
+    )
+    scheduler = module_schedule.make_schedule(
+        config.init_ftn("lr_scheduler", module_schedule) if config["lr_scheduler"] else None,
+        optimizer,
+        epochs=settings["epochs"],
+        steps_an_epoch=-(-len(data.train) // settings["accumulate"]),
+        **config.options("lr_scheduler"),
+    )
 
-    config.start_run(str(device))
-    setup_logging(config.log_dir, verbosity)
-    parts = {"train": data.train_rows, "val": data.val_rows}
-    save_split(config.save_dir / "split.csv", data.index, parts)
-    checkpoints = CheckpointFolder(config.save_dir)
+    if distributed.is_main():
+        config.start_run(str(device))
+        setup_logging(config.log_dir, verbosity)
+        parts = {"train": data.train_rows, "val": data.val_rows}
+        save_split(config.save_dir / "split.csv", data.index, parts)
+    config.run_id = distributed.broadcast(config.run_id)
+    checkpoints = CheckpointFolder(config.save_dir, settings["keep_last"], settings["keep_best"])
     trainer = Trainer(
-        Optimisation(model, criterion, optimizer, scheduler=lr_scheduler),
+        Optimisation(
+            model,
+            criterion,
+            optimizer,
+            scheduler=scheduler,
+            schedule_every=(config["lr_scheduler"] or {}).get("every", "epoch"),
+            amp=amp_dtype(settings["amp"], device),
+            accumulate=settings["accumulate"],
+            clip_norm=settings["clip_norm"],
+            ema_decay=settings["ema_decay"],
+            compiled=settings["compile"],
+            channels_last=settings["channels_last"] is not False,
+            freeze_backbone_epochs=settings["freeze_backbone_epochs"],
+            sync_batchnorm=settings["sync_batchnorm"],
+        ),
         train_loader=data.train,
         val_loader=data.val,
         metrics=config["metrics"],
         name_of=lambda position: str(data.index.files[data.train_rows[position]]),
-        epochs=config["trainer"]["epochs"],
-        monitor=Monitor(config["trainer"]["monitor"], config["trainer"]["early_stop"]),
-        save_period=config["trainer"]["save_period"],
+        epochs=settings["epochs"],
+        monitor=Monitor(settings["monitor"], settings["early_stop"]),
+        save_period=settings["save_period"],
+        save_every_steps=settings["save_every_steps"],
         checkpoints=checkpoints,
         log_dir=config.log_dir,
         metadata={"config": config.config, "run_id": config.run_id},
@@ -91,11 +124,23 @@ def main(config: ConfigParser) -> None:
     if config.resume:
         trainer.resume(*checkpoints.load(config.resume))
     best = trainer.train()
-    for picture in training_pictures(
-        config.log_dir, trainer.history, trainer.monitor.best_epoch, data.crops, data.val_rows
-    ):
-        logger.info("picture: %s", picture)
-    write_json(config.log_dir / "finished.json", {"epochs": len(trainer.history), "best": best})
+    if distributed.is_main():
+        for picture in training_pictures(
+            config.log_dir, trainer.history, trainer.monitor.best_epoch, data.crops, data.val_rows
+        ):
+            logger.info("picture: %s", picture)
+        finished = {"epochs": len(trainer.history), "best": best}
+        write_json(config.log_dir / "finished.json", finished)
+
+
+def start() -> None:
+    """Check the command line, then run ``main`` in as many processes as the config asks for."""
+    config = parse()
+    from utils import distributed
+
+    distributed.relaunch(config["n_gpu"])
+    with distributed.process_group(config["n_gpu"]):
+        main(config)
 
 
 def parse() -> ConfigParser:
@@ -107,4 +152,4 @@ def parse() -> ConfigParser:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(parse()), debug="--debug" in sys.argv)
+    run_command(start, debug="--debug" in sys.argv)

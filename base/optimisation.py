@@ -1,7 +1,6 @@
 """One training step: precision, the loss over all ranks, accumulation, clipping, schedule, EMA."""
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,6 +32,8 @@ class Optimisation:
             ``None`` for none.
         compiled: run the model through ``torch.compile``.
         channels_last: memory format of photos and weights.
+        freeze_backbone_epochs: first epochs in which only the heads learn.
+        sync_batchnorm: with several ranks, batch norm over all their batches.
     """
 
     def __init__(
@@ -49,9 +50,13 @@ class Optimisation:
         ema_decay: float | None = None,
         compiled: bool = False,
         channels_last: bool = False,
+        freeze_backbone_epochs: int = 0,
+        sync_batchnorm: bool = False,
     ) -> None:
         self.device = next(model.parameters()).device
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        if sync_batchnorm and distributed.world_size() > 1:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self.model = model.to(memory_format=self.memory_format)
         self.criterion = criterion
         self.optimizer = optimizer
@@ -65,7 +70,10 @@ class Optimisation:
         if ema_decay is not None:
             self.ema = ModelEmaV3(model, decay=ema_decay, use_warmup=True)
         self.updates = 0
-        self._forward = _wrapped(model, compiled)
+        self.freeze_backbone_epochs = freeze_backbone_epochs
+        self._compiled = compiled
+        self._frozen = False
+        self._forward = self._wrapped()
 
     @property
     def lr(self) -> float:
@@ -77,9 +85,16 @@ class Optimisation:
         """What is validated and kept: the moving average where there is one."""
         return self.ema.module if self.ema is not None else self.model
 
-    def start_epoch(self) -> None:
-        """Prepare for training batches."""
+    def start_epoch(self, epoch: int) -> None:
+        """Prepare for the training batches of an epoch, from 1."""
+        frozen = epoch <= self.freeze_backbone_epochs
+        if frozen != self._frozen:
+            self._frozen = frozen
+            self.model.backbone.requires_grad_(not frozen)
+            self._forward = self._wrapped()
         self._forward.train()
+        if frozen:
+            self.model.backbone.eval()  # the statistics of its batch norms stay, too
         self.optimizer.zero_grad(set_to_none=True)
 
     def step(
@@ -164,6 +179,14 @@ class Optimisation:
         if self.ema is not None:
             self.model.load_state_dict(state["raw_model"])
 
+    def _wrapped(self) -> nn.Module:
+        forward = torch.compile(self.model) if self._compiled else self.model
+        if distributed.world_size() == 1:
+            return forward
+        return DistributedDataParallel(
+            forward, device_ids=None if self.device.type == "cpu" else [self.device]
+        )
+
     def _kinds(self) -> str:
         return f"{type(self.optimizer).__name__} and {type(self.scheduler).__name__}"
 
@@ -188,14 +211,6 @@ class Optimisation:
                 self.scheduler.step_update(self.updates)
             else:
                 self.scheduler.step()
-
-
-def _wrapped(model: BaseModel, compiled: bool) -> Callable[[Tensor], Logits]:
-    forward = torch.compile(model) if compiled else model
-    if distributed.world_size() == 1:
-        return forward
-    device = next(model.parameters()).device
-    return DistributedDataParallel(forward, device_ids=None if device.type == "cpu" else [device])
 
 
 def _over_all_ranks(logits: Logits, targets: Logits) -> tuple[Logits, Logits]:

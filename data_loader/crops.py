@@ -246,11 +246,12 @@ def _fill(
     extractions = extractor([photos[row] for row in todo], on_error=_leave_for_the_report)
     hidden = not progress or not len(todo) or not distributed.is_main()
     bar = tqdm(extractions, "cropping", len(todo), unit="photo", disable=hidden)
-    since_flush = []
+    since_flush, last_flush = [], time.monotonic()
     for row, extraction in zip(todo, bar, strict=True):
         since_flush.append((row, _write_row(images, boxes, row, extraction)))
-        if len(since_flush) == FLUSH_EVERY:
+        if time.monotonic() - last_flush > FLUSH_SECONDS:
             _flush(images, boxes, states, since_flush)
+            last_flush = time.monotonic()
     _flush(images, boxes, states, since_flush)
     distributed.barrier()
     if distributed.is_main():

@@ -24,8 +24,8 @@ from data_loader.transform import (
 )
 from TRACER.extractor import Extractor
 from utils import distributed
-from utils.devices import fit_workers
-from utils.errors import ConfigError
+from utils.devices import fit_workers, set_threads
+from utils.errors import ConfigError, DataError
 
 logger = logging.getLogger("data")
 
@@ -66,6 +66,9 @@ def setup(
     label_corrections: dict[str, Any] | None = None,
     seed: int,
     device: torch.device,
+    limit_train_batches: int | None = None,
+    limit_val_batches: int | None = None,
+    overfit_batch: bool = False,
     progress: bool = True,
 ) -> TrainingData:
     """Build the loaders of a training.
@@ -83,6 +86,9 @@ def setup(
         label_corrections: ``{"path": CSV or "competition", "tiers": […]}``.
         seed: of the split, the order and the augmentations.
         device: where the model is.
+        limit_train_batches: train on so many batches an epoch.
+        limit_val_batches: validate on so many batches.
+        overfit_batch: train and validate on one batch of photos, unaugmented.
         progress: show bars.
 
     Raises:
@@ -95,29 +101,28 @@ def setup(
         )
     index = _corrected(scan_train(data_dir), label_corrections)
     train_rows, val_rows = holdout(index, validation["fraction"], seed)
+    if overfit_batch:
+        train_rows = val_rows = _spread(train_rows, batch_size)
+        augmentation = None
+    if limit_val_batches is not None:
+        val_rows = _spread(val_rows, limit_val_batches * batch_size)
+    _describe(index, train_rows, val_rows)
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
-    train_set = CropDataset(
-        crops,
-        train_rows,
-        index.targets(train_rows),
-        _transform_of_training(augmentation, input_size),
-        seed,
-    )
     workers = fit_workers(num_workers, device)
-    loader = BaseDataLoader(
-        train_set,
-        _training_order(len(train_rows), batch_size, seed),
+    set_threads(workers, device)
+    train_transforms = _transform_of_training(augmentation, input_size)
+    train = BaseDataLoader(
+        CropDataset(crops, train_rows, index.targets(train_rows), train_transforms, seed),
+        _training_order(len(train_rows), batch_size, limit_train_batches, seed),
         batch_size=batch_size,
         num_workers=workers,
         device=device,
         worker_init_fn=start_worker,
     )
-    val = _in_order(
-        crops, val_rows, index.targets(val_rows), input_size, batch_size, workers, device
-    )
+    val_targets = index.targets(val_rows)
+    val = _in_order(crops, val_rows, val_targets, input_size, batch_size, workers, device)
     counts = class_counts(index, train_rows)
-    _describe(index, train_rows, val_rows)
-    return TrainingData(loader, val, index, crops, train_rows, val_rows, counts)
+    return TrainingData(train, val, index, crops, train_rows, val_rows, counts)
 
 
 def prediction_loader(
@@ -144,6 +149,7 @@ def prediction_loader(
     )
     rows = np.arange(len(photos))
     workers = fit_workers(num_workers, device)
+    set_threads(workers, device)
     return _in_order(crops, rows, None, input_size, batch_size, workers, device), crops
 
 
@@ -170,16 +176,30 @@ def _in_order(
     )
 
 
-def _training_order(photos: int, batch_size: int, seed: int) -> EpochSampler:
+def _spread(rows: np.ndarray, number: int) -> np.ndarray:
+    """At most ``number`` of the rows, evenly over all of them."""
+    places = np.linspace(0, len(rows), min(number, len(rows)), endpoint=False)
+    return rows[places.astype(np.int64)]
+
+
+def _training_order(
+    photos: int, batch_size: int, limit_batches: int | None, seed: int
+) -> EpochSampler:
     """Whole batches only, equally many on every rank; other photos are left out each epoch."""
     step = batch_size * distributed.world_size()
+    if photos < step and distributed.world_size() > 1:
+        raise DataError(
+            f"{photos} training photos do not fill a batch of {batch_size} on each of"
+            f" {distributed.world_size()} processes; make data_loader.args.batch_size smaller"
+        )
+    batches = max(1, min(photos // step, limit_batches or photos))
     return EpochSampler(
         photos,
         shuffle=True,
         seed=seed,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
-        limit=photos // step * step or None,
+        limit=batches * step,
     )
 
 

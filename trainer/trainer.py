@@ -74,7 +74,7 @@ class Trainer(BaseTrainer):
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self._steps = self._steps_before_the_stop()
         self.train_loader.set_epoch(epoch, done=len(self._steps))
-        self.optimisation.start_epoch()
+        self.optimisation.start_epoch(epoch)
         total = len(self._steps) + len(self.train_loader)
         title = f"epoch {epoch}/{self.epochs}"
         batches = self._progress(self.train_loader, title, len(self._steps), total)

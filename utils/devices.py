@@ -43,6 +43,9 @@ def prepare_device(n_gpu: int, name: str | None = None) -> torch.device:
     if name is not None:
         return resolve_device(name)
     found = torch.cuda.device_count()
+    if "LOCAL_RANK" in os.environ:  # launched by torchrun: each process has its own
+        local = int(os.environ["LOCAL_RANK"])
+        return resolve_device(f"cuda:{local}" if n_gpu and local < found else "cpu")
     if n_gpu > max(found, 1):
         raise ConfigError(f"n_gpu: {n_gpu} asked for, this machine has {found}; set n_gpu={found}")
     if n_gpu == 1 and found == 0:
@@ -64,6 +67,41 @@ def fit_workers(requested: int, device: torch.device) -> int:
     cores = available_cores()
     limit = cores // 4 if device.type == "cpu" else cores - 1
     return max(0, min(requested, limit))
+
+
+def amp_dtype(choice: str, device: torch.device) -> torch.dtype | None:
+    """The type to autocast to, or ``None`` for float32.
+
+    Args:
+        choice: ``"bf16"``, ``"fp16"``, ``"off"`` or ``"auto"``: bfloat16 on a GPU that has it,
+            else float16; float32 on the CPU.
+        device: where the model runs.
+
+    Raises:
+        ConfigError: float16 on the CPU.
+    """
+    if choice == "off" or (choice == "auto" and device.type == "cpu"):
+        return None
+    if choice == "fp16" and device.type == "cpu":
+        raise ConfigError("trainer.amp: 'fp16' needs a GPU; use 'bf16', 'auto' or 'off'")
+    if choice == "bf16" or (choice == "auto" and torch.cuda.is_bf16_supported()):
+        return torch.bfloat16
+    return torch.float16
+
+
+def set_arithmetic(deterministic: bool, tf32: bool) -> None:
+    """Choose between speed and repeatable bits for all of torch.
+
+    Args:
+        deterministic: refuse operations whose result depends on the order of threads.
+        tf32: multiply float32 matrices in TensorFloat-32 where a GPU has it.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
 
 
 def set_threads(num_workers: int, device: torch.device) -> int:

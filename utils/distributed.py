@@ -5,12 +5,15 @@ Everything here also works without a group, as the only rank.
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from utils.errors import ConfigError
 
 TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for the others; the first may be building a crop cache meanwhile."""
@@ -23,7 +26,7 @@ def launched() -> bool:
 
 def rank() -> int:
     """This process's number, 0 to ``world_size() - 1``."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", 0))
 
 
 def world_size() -> int:
@@ -36,16 +39,36 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def relaunch(n_gpu: int) -> None:
+    """Where a plain ``python train.py`` asks for several GPUs, become torchrun and start over.
+
+    Raises:
+        ConfigError: this machine has fewer.
+    """
+    if n_gpu <= 1 or launched():
+        return
+    found = torch.cuda.device_count()
+    if n_gpu > found:
+        raise ConfigError(f"n_gpu: {n_gpu} asked for, this machine has {found}; set n_gpu={found}")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    os.execv(sys.executable, [*torchrun, f"--nproc-per-node={n_gpu}", *sys.argv])
+
+
 @contextlib.contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
-    """Join the launcher's group for the time of the block; nothing where no launcher is."""
+def process_group(n_gpu: int) -> Iterator[None]:
+    """Join the launcher's group for the time of the block; nothing where no launcher is.
+
+    Args:
+        n_gpu: 0 for the CPU; otherwise each process of a machine takes the GPU of its number.
+    """
     if not launched():
         yield
         return
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group(backend, timeout=TIMEOUT)
+    on_gpu = n_gpu > 0 and torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # NCCL for tensors on GPUs, gloo for everything that lies on the CPU.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
     try:
         yield
     finally:
@@ -74,13 +97,3 @@ def broadcast(value: Any) -> Any:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
-
-
-@contextlib.contextmanager
-def main_first() -> Iterator[None]:
-    """Let rank 0 do the block before the others, who then find its work done."""
-    if not is_main():
-        barrier()
-    yield
-    if is_main():
-        barrier()

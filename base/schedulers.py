@@ -1,0 +1,75 @@
+"""Every schedule that ``lr_scheduler.type`` may name, torch's before timm's, with warm-up."""
+
+import inspect
+from functools import partial
+from typing import Any
+
+import timm.scheduler
+import torch
+from timm.scheduler.scheduler import Scheduler as TimmScheduler
+from torch.optim.lr_scheduler import LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
+
+from utils.errors import ConfigError
+
+
+def _classes(module: Any, base: type) -> dict[str, type]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base
+    }
+
+
+SCHEDULERS = _classes(timm.scheduler, TimmScheduler) | _classes(
+    torch.optim.lr_scheduler, LRScheduler
+)
+globals().update(SCHEDULERS)
+__all__ = sorted(SCHEDULERS)
+
+ALL = "all"
+"""As an argument of a schedule: as many epochs (or steps) as the training has after warm-up."""
+
+
+def make_schedule(
+    build: partial | None,
+    optimizer: torch.optim.Optimizer,
+    *,
+    epochs: int,
+    steps_an_epoch: int,
+    every: str = "epoch",
+    warmup_epochs: int = 0,
+) -> LRScheduler | TimmScheduler | None:
+    """The schedule that ``build`` makes, after a linear rise.
+
+    Args:
+        build: class and arguments; an argument that is ``"all"`` becomes what the rise leaves of
+            the training. ``None`` makes none.
+        optimizer: whose learning rates move.
+        epochs: of the training.
+        steps_an_epoch: moves of the weights.
+        every: ``"epoch"`` or ``"step"``, the unit of the schedule's arguments.
+        warmup_epochs: how many epochs the rise takes; 0 for none.
+
+    Raises:
+        ConfigError: a schedule that can't be put behind a rise, or a rise that leaves no time.
+    """
+    if build is None:
+        return None
+    unit = steps_an_epoch if every == "step" else 1
+    length, warmup = epochs * unit, warmup_epochs * unit
+    if warmup >= length:
+        raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
+    args = {k: length - warmup if v == ALL else v for k, v in build.keywords.items()}
+    scheduler = build.func(optimizer, **args)
+    if not warmup:
+        return scheduler
+    if isinstance(scheduler, TimmScheduler | ReduceLROnPlateau):
+        raise ConfigError(
+            f"lr_scheduler.warmup_epochs: {type(scheduler).__name__} can't follow a warm-up;"
+            " timm's schedules have warmup_t among their args"
+        )
+    # The schedule above has set the rates already; the rise has to start from the full ones.
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"]
+    rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    return SequentialLR(optimizer, [rise, scheduler], milestones=[warmup])
