@@ -170,9 +170,8 @@ def photo_digests(photos: Sequence[Path], cache_dir: Path, progress: bool = Fals
     with ThreadPoolExecutor(available_cores()) as pool:
         todo = memory.unknown()
         found = pool.map(_digest, (photos[row] for row in todo))
-        bar = tqdm(
-            found, "reading photos", len(todo), unit="photo", disable=not progress, leave=False
-        )
+        hidden = not progress or not len(todo)
+        bar = tqdm(found, "reading photos", len(todo), unit="photo", disable=hidden, leave=False)
         for row, digest in zip(todo, bar, strict=True):
             memory.digests[row] = digest
     memory.save(changed=len(todo) > 0)
