@@ -38,6 +38,7 @@ def main(config: ConfigParser) -> None:
     from trainer.results import prediction_pictures, score, score_table
     from trainer.submission import check_writable, write_probabilities, write_submission
     from utils.devices import prepare_device
+    from utils.errors import DataError
     from utils.files import write_json
 
     args = config.args
@@ -57,6 +58,8 @@ def main(config: ConfigParser) -> None:
         )
         answers_of_members.append(predictions.class_probabilities)
     readable = np.flatnonzero(crops.states != UNREADABLE)
+    if not len(readable):
+        raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
     probabilities = np.mean(answers_of_members, axis=0)[readable]
 
     ids = photos.files[readable].tolist()
@@ -73,7 +76,7 @@ def main(config: ConfigParser) -> None:
             print(f"picture: {picture}")
     skipped = np.flatnonzero(crops.states == UNREADABLE)
     if len(skipped):
-        print(f"{len(skipped)} photos could not be read and are left out:", file=sys.stderr)
+        print(f"left out, since they could not be read ({len(skipped)}):", file=sys.stderr)
         print("\n".join(f"  {photos.path(row)}" for row in skipped), file=sys.stderr)
 
 

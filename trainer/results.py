@@ -54,7 +54,8 @@ def training_pictures(
     """Draw a finished training from its log folder; returns the files written.
 
     Args:
-        log_dir: holds ``validation.npz`` of the best epoch.
+        log_dir: holds ``validation.npz`` of the best epoch, unless that was an epoch of the run
+            this one goes on from.
         history: the log of every epoch.
         best_epoch: by the monitor.
         crops: of all photos.
@@ -62,7 +63,10 @@ def training_pictures(
     """
     files = [log_dir / "learning_curves.png"]
     save_picture(files[0], learning_curves(history, best_epoch))
-    with np.load(log_dir / "validation.npz") as saved:
+    validation = log_dir / "validation.npz"
+    if not validation.exists():
+        return files
+    with np.load(validation) as saved:
         probabilities, answers = saved["class_probabilities"], saved["classes"]
     stem = log_dir / "validation"
     return files + prediction_pictures(stem, crops, val_rows, probabilities, answers)

@@ -12,16 +12,13 @@ from utils.files import write_atomically
 
 
 def check_writable(path: Path) -> None:
-    """Find out before the work whether ``path`` can be written after it.
+    """Find out before the work whether ``path`` can be written after it; makes nothing yet.
 
     Raises:
         UserError: it cannot.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path.parent}: cannot be made ({error.strerror or error})") from error
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"{path}: cannot be written; name another file with --out")
 
 
