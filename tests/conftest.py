@@ -1,0 +1,148 @@
+"""What many tests share: a few generated people, a model trained on them, and the commands."""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from data_loader.sample import generate
+
+ROOT = Path(__file__).resolve().parents[1]
+OFFLINE = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
+
+
+class Result(NamedTuple):
+    """What a command left on the terminal."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def _run(*arguments, cwd, **environment):
+    done = subprocess.run(
+        [sys.executable, *_script(arguments)],
+        cwd=cwd,
+        env={**os.environ, **OFFLINE, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def _script(arguments):
+    """``train.py`` is that of the project, wherever the command is called."""
+    return [
+        str(ROOT / part) if part in ("train.py", "test.py") else str(part) for part in arguments
+    ]
+
+
+@pytest.fixture(scope="session")
+def run():
+    """``run("train.py", …, cwd=…, NAME="value")``: the real command, in a process of its own."""
+    return _run
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """``call("train.py", …)``: the same in this process and in ``tmp_path``, without the wait."""
+
+    def _call(*arguments):
+        script, *rest = _script(arguments)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [script, *rest])
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                runpy.run_path(script, run_name="__main__")
+            except SystemExit as leaving:
+                code = leaving.code or 0
+        return Result(code, out.getvalue(), err.getvalue())
+
+    yield _call
+    logging.captureWarnings(False)
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, logging.FileHandler)]:
+        root.removeHandler(handler)
+        handler.close()
+
+
+@pytest.fixture(scope="session")
+def assert_one_line_error():
+    """``assert_one_line_error(result, *words)``: exit code 2 and one line that holds the words."""
+
+    def check(result, *words):
+        assert result.returncode == 2, result
+        lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, result.stderr
+        assert result.stderr.endswith(f"{lines[0]}\n"), result.stderr
+        assert "Traceback" not in result.stderr
+        for word in words:
+            assert str(word) in lines[0]
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory):
+    """A data set of 16 people to train on and 8 to test on, seven photos each."""
+    folder = tmp_path_factory.mktemp("people") / "data"
+    generate(folder, persons=16, eval_persons=8, seed=3, workers=1)
+    return folder
+
+
+class Trained(NamedTuple):
+    """A finished training, and where its commands are called from."""
+
+    home: Path
+    config: Path
+    result: Result
+
+    @property
+    def models(self):
+        return self.home / "saved" / "models" / "tiny" / "first"
+
+    @property
+    def log(self):
+        return self.home / "saved" / "log" / "tiny" / "first"
+
+    @property
+    def best(self):
+        return self.models / "best_epoch.pth"
+
+
+@pytest.fixture(scope="session")
+def tiny_config(people, tmp_path_factory):
+    """A config that trains within seconds; crops are shared by all who use it."""
+    folder = tmp_path_factory.mktemp("config")
+    config = {
+        "name": "tiny",
+        "n_gpu": 0,
+        "data_dir": str(people),
+        "arch": {"args": {"model_name": "test_resnet", "pretrained": False}},
+        "data_loader": {"args": {"input_size": 32, "batch_size": 16, "num_workers": 0}},
+        "tracer": {"weights": None, "cache_dir": str(folder / "crops")},
+        "optimizer": {"args": {"lr": 0.003}},
+        "trainer": {"epochs": 2, "verbosity": 1},
+    }
+    path = folder / "tiny.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_config, tmp_path_factory):
+    """``train.py`` as a user calls it, for two epochs."""
+    home = tmp_path_factory.mktemp("home")
+    result = _run("train.py", "--config", tiny_config, "--run-id", "first", cwd=home)
+    assert result.returncode == 0, result
+    return Trained(home, tiny_config, result)
