@@ -1,0 +1,338 @@
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import data_loader.crops as crops_module
+from data_loader.crops import CROPPED, UNREADABLE, WHOLE, Crops, build_crops, extractor_from
+from TRACER.crops import CropSettings
+from TRACER.extractor import Extractor
+from TRACER.network import Tracer
+from TRACER.weights import save_float16
+from utils.errors import CheckpointError, DataError, UserError
+from utils.images import read_image
+
+TRACER = {
+    "weights": None,
+    "sha256": None,
+    "crop_size": None,
+    "threshold": 0.5,
+    "margin": 0.05,
+    "background": "black",
+    "min_area": 0.02,
+    "keep_aspect": False,
+    "batch_size": None,
+    "num_workers": 1,
+}
+
+
+class Counting(Extractor):
+    """An extractor that remembers what it was asked for."""
+
+    asked: list
+
+    def __call__(self, photos, on_error=None):
+        self.asked = list(photos)
+        return super().__call__(self.asked, on_error)
+
+
+def counting(size=16, **settings):
+    return Counting(None, CropSettings(size=size, **settings), num_workers=1)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Twelve small photos, each of another colour."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return [write_photo(folder / f"{number:02}.png", number) for number in range(12)]
+
+
+def write_photo(path, number):
+    image = np.full((24, 18, 3), (10 * number, 200, 255 - 10 * number), np.uint8)
+    image[4:20, 4:14] = 20 * number
+    cv2.imwrite(str(path), image)
+    return path
+
+
+def build(photos, tmp_path, extractor=None, **options):
+    extractor = extractor or counting()
+    return build_crops(photos, extractor, tmp_path / "cache", progress=False, **options), extractor
+
+
+class TestBuilding:
+    def test_every_photo_gets_its_crop_in_the_order_of_the_photos(self, photos, tmp_path):
+        crops, _ = build(photos, tmp_path)
+
+        assert crops.images.shape == (12, 16, 16, 3)
+        assert crops.images.dtype == np.uint8
+        assert (crops.states == CROPPED).all()
+        assert (crops.boxes == [0, 0, 18, 24]).all()
+        for row, photo in enumerate(photos):
+            assert (crops[row] == next(counting()([photo])).crop).all()
+
+    def test_a_second_run_crops_nothing(self, photos, tmp_path):
+        first, _ = build(photos, tmp_path)
+        again, extractor = build(photos, tmp_path, Extractor(None, CropSettings(size=16)))
+        assert again.folder == first.folder
+        assert not hasattr(extractor, "asked")
+
+    def test_the_same_photos_under_other_names_are_not_cropped_again(self, photos, tmp_path):
+        build(photos, tmp_path)
+        moved = [photo.rename(photo.with_name(f"moved_{photo.name}")) for photo in photos]
+
+        again, extractor = build(moved[::-1], tmp_path)
+
+        assert extractor.asked == []
+        assert (again[0] == next(counting()([moved[-1]])).crop).all()
+
+    def test_only_a_changed_photo_is_cropped_anew(self, photos, tmp_path):
+        before, _ = build(photos, tmp_path)
+        write_photo(photos[5], 12)
+
+        after, extractor = build(photos, tmp_path)
+
+        assert extractor.asked == [photos[5]]
+        assert (after[5] != before[5]).any()
+        others = np.arange(12) != 5
+        assert (after.images[others] == before.images[others]).all()
+
+    def test_a_photo_changed_within_its_size_and_time_is_noticed(self, photos, tmp_path):
+        build(photos, tmp_path)
+        status = photos[3].stat()
+        photos[3].write_bytes(photos[4].read_bytes()[: status.st_size].ljust(status.st_size, b"\0"))
+        os.utime(photos[3], ns=(status.st_atime_ns, status.st_mtime_ns))
+
+        after, _ = build(photos, tmp_path, skip_unreadable=True)
+
+        assert (after[3] == after[4]).all() or after.states[3] == UNREADABLE
+
+    def test_more_photos_cost_only_the_new_ones(self, photos, tmp_path):
+        build(photos[:8], tmp_path)
+        _, extractor = build(photos, tmp_path)
+        assert extractor.asked == photos[8:]
+
+    @pytest.mark.parametrize("settings", [{"size": 20}, {"margin": 0.2}, {"keep_aspect": True}])
+    def test_another_setting_is_another_cache(self, photos, tmp_path, settings):
+        first, _ = build(photos, tmp_path)
+        second, extractor = build(photos, tmp_path, counting(**settings))
+        assert extractor.asked == photos
+        assert second.folder != first.folder
+        assert Crops.open(first.folder).images.shape == (12, 16, 16, 3)
+
+    def test_no_progress_bar_where_there_is_nothing_to_do(self, photos, tmp_path, capsys):
+        build_crops(photos, counting(), tmp_path / "cache")
+        assert "cropping: 100%" in capsys.readouterr().err
+        build_crops(photos, counting(), tmp_path / "cache")
+        assert capsys.readouterr().err == ""
+
+
+class Killed(Extractor):
+    """Its process is killed when seven photos are done."""
+
+    def __call__(self, photos, on_error=None):
+        for number, extraction in enumerate(super().__call__(photos, on_error)):
+            if number == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield extraction
+
+
+class Slow(Counting):
+    """Takes so long over a photo that two builds are sure to meet."""
+
+    def __call__(self, photos, on_error=None):
+        for extraction in super().__call__(photos, on_error):
+            time.sleep(0.03)
+            yield extraction
+
+
+def build_and_exit(photos, tmp_path, extractor):
+    crops_module.FLUSH_SECONDS = 0
+    build(photos, tmp_path, extractor)
+    os._exit(len(getattr(extractor, "asked", [])))
+
+
+def in_processes(photos, tmp_path, *extractors):
+    """Build in one process for each extractor, at once; returns their exit codes."""
+    fork = multiprocessing.get_context("fork")
+    processes = [
+        fork.Process(target=build_and_exit, args=(photos, tmp_path, e)) for e in extractors
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=30)
+    return [process.exitcode for process in processes]
+
+
+class TestInterruptions:
+    def test_a_killed_build_goes_on_where_it_stopped(self, photos, tmp_path):
+        killed = Killed(None, CropSettings(size=16), num_workers=1)
+        assert in_processes(photos, tmp_path, killed) == [-signal.SIGKILL]
+
+        crops, extractor = build(photos, tmp_path)
+
+        assert extractor.asked == photos[7:]
+        for row, photo in enumerate(photos):
+            assert (crops[row] == next(counting()([photo])).crop).all()
+
+    def test_of_two_builds_at_once_one_works_and_the_other_waits(self, photos, tmp_path):
+        extractors = [Slow(None, CropSettings(size=16), num_workers=1) for _ in range(2)]
+
+        asked = in_processes(photos, tmp_path, *extractors)
+
+        assert sorted(asked) == [0, 12]
+        crops, extractor = build(photos, tmp_path)
+        assert not hasattr(extractor, "asked") and (crops.states == CROPPED).all()
+
+    def test_a_full_disk_is_one_clear_line(self, photos, tmp_path):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            with pytest.raises(UserError, match="cache: the crop cache cannot be written"):
+                build(photos, tmp_path, counting(size=200))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+        crops, _ = build(photos, tmp_path, counting(size=200))
+        assert (crops.states == CROPPED).all()
+
+    def test_a_cache_that_cannot_be_made_is_one_clear_line(self, photos, tmp_path):
+        (tmp_path / "cache").write_text("in the way")
+        with pytest.raises(UserError, match="cache"):
+            build(photos, tmp_path)
+
+    def test_a_damaged_cache_is_named(self, photos, tmp_path):
+        crops, _ = build(photos, tmp_path)
+        file = crops.folder / "images.npy"
+        file.write_bytes(file.read_bytes()[:200])
+        with pytest.raises(DataError, match=f"{crops.folder.name}: damaged crop cache.*delete"):
+            build(photos, tmp_path)
+
+
+class TestUnreadablePhotos:
+    def test_an_unreadable_photo_is_named_with_the_reason(self, photos, tmp_path):
+        photos[2].write_bytes(b"")
+        with pytest.raises(DataError, match=r"02\.png: the file is empty"):
+            build(photos, tmp_path)
+
+    def test_several_are_counted(self, photos, tmp_path):
+        for photo in photos[2:5]:
+            photo.write_text("no photo")
+        with pytest.raises(DataError, match=r"02\.png: not an image.*\(and 2 more unreadable"):
+            build(photos, tmp_path)
+
+    def test_they_are_skipped_where_that_is_asked_for(self, photos, tmp_path):
+        photos[2].write_text("no photo")
+        photos[3].unlink()
+
+        crops, _ = build(photos, tmp_path, skip_unreadable=True)
+
+        assert np.flatnonzero(crops.states == UNREADABLE).tolist() == [2, 3]
+        assert (crops.states[4:] == CROPPED).all()
+        assert not crops[2].any()
+
+    def test_a_repaired_photo_is_cropped_and_the_others_are_not_cropped_again(
+        self, photos, tmp_path
+    ):
+        good = photos[2].read_bytes()
+        photos[2].write_text("no photo")
+        with pytest.raises(DataError):
+            build(photos, tmp_path)
+        photos[2].write_bytes(good)
+
+        crops, extractor = build(photos, tmp_path)
+
+        assert extractor.asked == [photos[2]]
+        assert (crops.states == CROPPED).all()
+
+
+def test_a_worker_opens_the_files_itself_instead_of_copying_pixels(photos, tmp_path):
+    crops, _ = build(photos, tmp_path, counting(size=128))
+    pickled = pickle.dumps(crops)
+    assert len(pickled) < 1000 < crops.images.nbytes
+    opened = pickle.loads(pickled)
+    assert (opened.images == crops.images).all() and isinstance(opened.images, np.memmap)
+
+
+def test_crops_cannot_be_changed_by_accident(photos, tmp_path):
+    crops, _ = build(photos, tmp_path)
+    with pytest.raises(ValueError, match="read-only"):
+        crops[0][:] = 0
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Two files of untrained TE0 weights: one is never sure, the other takes all for a person."""
+    files = []
+    for name, bias in (("unsure", 0.0), ("sees_all", 20.0)):
+        torch.manual_seed(0)
+        network = Tracer(0, input_size=128).eval()
+        shift_saliency(network, bias)
+        files.append(tmp_path_factory.mktemp("weights") / f"{name}.safetensors")
+        save_float16(network, files[-1])
+    return files
+
+
+def shift_saliency(network, bias):
+    """Make the saliency map the same everywhere: 0.5 with no ``bias``, 1 with a high one."""
+    with torch.no_grad():
+        network.aggregation.attention.value.weight.zero_()
+        for attention in (network.object1, network.object2):
+            attention.logit.conv.weight.zero_()
+            attention.logit.bn.bias.fill_(bias)
+
+
+class TestWithTheNetwork:
+    def tracer(self, path, **settings):
+        chosen = {**TRACER, "weights": str(path), "threshold": 0.9, **settings}
+        return extractor_from(chosen, 32, torch.device("cpu"))
+
+    def test_photos_without_a_person_are_taken_whole_counted_and_reported(
+        self, photos, tmp_path, weights, caplog
+    ):
+        with caplog.at_level(logging.WARNING):
+            crops, _ = build(photos[:3], tmp_path, self.tracer(weights[0]))
+
+        assert (crops.states == WHOLE).all()
+        assert "3 of 3 photos are used whole" in caplog.text and "00.png" in caplog.text
+        assert (crops[1] == cv2.resize(read_image(photos[1]), (32, 32))).mean() > 0.5
+
+    def test_a_person_is_no_whole_photo(self, photos, tmp_path, weights, caplog):
+        crops, _ = build(photos[:3], tmp_path, self.tracer(weights[1]))
+        assert (crops.states == CROPPED).all()
+        assert "whole" not in caplog.text
+
+    def test_other_weights_are_another_cache(self, photos, tmp_path, weights):
+        first, _ = build(photos[:3], tmp_path, self.tracer(weights[0]))
+        second, _ = build(photos[:3], tmp_path, self.tracer(weights[1]))
+        copied = tmp_path / "copy.safetensors"
+        copied.write_bytes(weights[0].read_bytes())
+        third, _ = build(photos[:3], tmp_path, self.tracer(copied))
+        assert first.folder != second.folder
+        assert first.folder == third.folder
+
+    def test_the_crop_has_the_models_size_unless_told_otherwise(self, weights):
+        assert self.tracer(weights[0]).settings.size == 32
+        assert self.tracer(weights[0], crop_size=48).settings.size == 48
+
+    def test_other_weights_than_the_hash_says_are_refused(self, weights):
+        with pytest.raises(CheckpointError, match="SHA-256"):
+            self.tracer(weights[0], sha256="0" * 64)
+
+
+def test_the_cache_says_what_it_was_made_with(photos, tmp_path):
+    crops, extractor = build(photos, tmp_path)
+    described = json.loads((crops.folder / "complete.json").read_text())
+    assert described["photos"] == 12
+    assert described["key"] == extractor.key
+    assert described["settings"]["size"] == 16
