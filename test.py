@@ -21,9 +21,11 @@ from parse_config import ConfigParser
 from utils.cli import run_command
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from data_loader.crops import Crops
+    from data_loader.dataset import Photos
     from trainer.predict import Predictions
 
 
@@ -32,17 +34,14 @@ def main(config: ConfigParser) -> None:
     # Heavy imports wait until the command line is known to be right.
     import numpy as np
 
-    from data_loader.crops import UNREADABLE
     from data_loader.dataset import read_answers, scan_eval, scan_folder
     from logger.logger import setup_logging
-    from trainer.results import prediction_pictures, score, score_table
-    from trainer.submission import check_writable, write_probabilities, write_submission
+    from trainer.submission import check_writable
+    from utils import distributed
     from utils.devices import prepare_device
-    from utils.errors import DataError
-    from utils.files import write_json
 
     args = config.args
-    setup_logging(verbosity=config["trainer"]["verbosity"])
+    setup_logging(verbosity=config["trainer"]["verbosity"] if distributed.is_main() else 0)
     out = args.out or Path(config["submit_dir"]) / f"{config['name']}_{config.run_id}.csv"
     check_writable(out)
     info_dir = config["info_dir"] or Path(config["data_dir"]) / "eval"
@@ -57,27 +56,8 @@ def main(config: ConfigParser) -> None:
             member, checkpoint, photos.paths(), device, args.skip_unreadable
         )
         answers_of_members.append(predictions.class_probabilities)
-    readable = np.flatnonzero(crops.states != UNREADABLE)
-    if not len(readable):
-        raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
-    probabilities = np.mean(answers_of_members, axis=0)[readable]
-
-    ids = photos.files[readable].tolist()
-    write_submission(out, ids, probabilities.argmax(axis=1))
-    write_probabilities(out.with_suffix(".probabilities.csv"), ids, probabilities)
-    print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
-    if answers is not None:
-        scores = score(probabilities, answers[readable])
-        write_json(out.with_suffix(".metrics.json"), scores)
-        print(f"{score_table(scores)}\nscores: {out.with_suffix('.metrics.json')}")
-        for picture in prediction_pictures(
-            out.with_suffix(""), crops, readable, probabilities, answers[readable]
-        ):
-            print(f"picture: {picture}")
-    skipped = np.flatnonzero(crops.states == UNREADABLE)
-    if len(skipped):
-        print(f"left out, since they could not be read ({len(skipped)}):", file=sys.stderr)
-        print("\n".join(f"  {photos.path(row)}" for row in skipped), file=sys.stderr)
+    if distributed.is_main():
+        write_results(out, photos, crops, np.mean(answers_of_members, axis=0), answers)
 
 
 def predict_photos(
@@ -110,6 +90,52 @@ def predict_photos(
     return crops, predict(model, tqdm(loader, "predicting", unit="batch"), device)
 
 
+def write_results(
+    out: Path,
+    photos: "Photos",
+    crops: "Crops",
+    probabilities: "np.ndarray",
+    answers: "np.ndarray | None",
+) -> None:
+    """Write the submission, the (N, 18) probabilities and, against answers, scores and pictures."""
+    import numpy as np
+
+    from data_loader.crops import UNREADABLE
+    from trainer.results import prediction_pictures, score, score_table
+    from trainer.submission import write_probabilities, write_submission
+    from utils.errors import DataError
+    from utils.files import write_json
+
+    readable = np.flatnonzero(crops.states != UNREADABLE)
+    if not len(readable):
+        raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
+    ids, probabilities = photos.files[readable].tolist(), probabilities[readable]
+    write_submission(out, ids, probabilities.argmax(axis=1))
+    write_probabilities(out.with_suffix(".probabilities.csv"), ids, probabilities)
+    print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
+    if answers is not None:
+        scores = score(probabilities, answers[readable])
+        write_json(out.with_suffix(".metrics.json"), scores)
+        print(f"{score_table(scores)}\nscores: {out.with_suffix('.metrics.json')}")
+        for picture in prediction_pictures(
+            out.with_suffix(""), crops, readable, probabilities, answers[readable]
+        ):
+            print(f"picture: {picture}")
+    skipped = np.flatnonzero(crops.states == UNREADABLE)
+    if len(skipped):
+        print(f"left out, since they could not be read ({len(skipped)}):", file=sys.stderr)
+        print("\n".join(f"  {photos.path(row)}" for row in skipped), file=sys.stderr)
+
+
+def start() -> None:
+    """Check the command line, then run ``main``, also as one of several processes of torchrun."""
+    config = parse()
+    from utils import distributed
+
+    with distributed.process_group(config["n_gpu"]):
+        main(config)
+
+
 def parse() -> ConfigParser:
     """The command line, checked and merged with the checkpoint's config."""
     parser = argparse.ArgumentParser(
@@ -131,4 +157,4 @@ def parse() -> ConfigParser:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(parse()), debug="--debug" in sys.argv)
+    run_command(start, debug="--debug" in sys.argv)
