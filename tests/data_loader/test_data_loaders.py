@@ -1,0 +1,198 @@
+import os
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from base.base_data_loader import BaseDataLoader
+from data_loader.crops import extractor_from
+from data_loader.data_loaders import prediction_loader, setup
+from data_loader.transform import eval_transform, start_worker
+from utils.errors import ConfigError
+from utils.images import read_image
+
+CPU = torch.device("cpu")
+TRACER = {
+    "weights": None,
+    "sha256": None,
+    "crop_size": None,
+    "threshold": 0.5,
+    "margin": 0.05,
+    "background": "black",
+    "min_area": 0.02,
+    "keep_aspect": False,
+    "batch_size": None,
+    "num_workers": 1,
+}
+AUGMENTATION = {"flip": 1.0, "affine": 1.0, "tone": 1.0}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def training(people, cache):
+    """``training(…)``: the loaders of a training on the sample people, without augmentation."""
+    options = {
+        "data_dir": people,
+        "extractor": extractor_from(TRACER, 32, CPU),
+        "cache_dir": cache,
+        "validation": {"type": "holdout", "fraction": 0.25},
+        "augmentation": None,
+        "seed": 1,
+        "device": CPU,
+        "progress": False,
+    }
+    return lambda **changes: setup("train", 32, 16, 0, **{**options, **changes})
+
+
+@pytest.fixture(scope="module")
+def predicted(cache):
+    """``predicted(photos, …)``: the loader of a prediction."""
+    return partial(
+        prediction_loader,
+        extractor=extractor_from(TRACER, 32, CPU),
+        cache_dir=cache,
+        input_size=32,
+        batch_size=16,
+        num_workers=0,
+        device=CPU,
+        progress=False,
+    )
+
+
+def images_by_position(loader, epoch=0):
+    loader.set_epoch(epoch)
+    return {
+        int(position): image
+        for batch in loader
+        for position, image in zip(batch["index"], batch["image"], strict=True)
+    }
+
+
+def in_the_app(photo):
+    """The tensor that the app shows its model, from a photo that is already decoded."""
+    extraction = next(iter(extractor_from(TRACER, 32, CPU)([photo])))
+    return torch.from_numpy(eval_transform(32)(extraction.crop).transpose(2, 0, 1).copy())
+
+
+def test_one_photo_is_the_same_tensor_in_training_validation_test_and_app(training, predicted):
+    data = training()
+    for loader, rows in ((data.train, data.train_rows), (data.val, data.val_rows)):
+        position, image = next(iter(images_by_position(loader).items()))
+        path = data.index.path(rows[position])
+
+        tested, _ = predicted([path])
+
+        assert torch.equal(image, images_by_position(tested)[0])
+        assert torch.equal(image, in_the_app(read_image(path)))
+
+
+def test_batches_are_uint8_rgb_with_a_code_for_each_head(training):
+    batch = next(iter(training().train))
+    assert batch["image"].shape == (16, 3, 32, 32) and batch["image"].dtype == torch.uint8
+    assert set(batch) == {"image", "index", "mask", "gender", "age", "class"}
+    assert all(batch[head].shape == (16,) for head in ("mask", "gender", "age", "class"))
+
+
+def test_targets_are_those_of_the_photo(training):
+    data = training()
+    truth = data.index.targets(data.train_rows)
+    for batch in data.train:
+        for head in truth:
+            assert (batch[head].numpy() == truth[head][batch["index"].numpy()]).all()
+
+
+def test_training_and_validation_share_no_person(training):
+    data = training()
+    people = [set(data.index.person[rows]) for rows in (data.train_rows, data.val_rows)]
+    assert [len(part) for part in people] == [12, 4] and not people[0] & people[1]
+
+
+def test_only_training_is_augmented(training):
+    plain, augmented = training(), training(augmentation=AUGMENTATION)
+    for part, same in (("train", False), ("val", True)):
+        before, after = (images_by_position(getattr(data, part)) for data in (plain, augmented))
+        positions = before.keys() & after.keys()
+        equal = [torch.equal(before[position], after[position]) for position in positions]
+        assert all(equal) if same else not any(equal)
+
+
+def test_augmentations_differ_between_epochs_and_repeat_with_the_seed(training):
+    first, again = training(augmentation=AUGMENTATION), training(augmentation=AUGMENTATION)
+    epochs = [images_by_position(first.train, epoch) for epoch in (0, 1)]
+    both = epochs[0].keys() & epochs[1].keys()
+    assert not any(torch.equal(epochs[0][position], epochs[1][position]) for position in both)
+    repeated = images_by_position(again.train, 0)
+    assert list(repeated) == list(epochs[0])
+    assert all(torch.equal(repeated[position], epochs[0][position]) for position in repeated)
+
+
+def test_validation_sees_every_photo_once_in_order(training):
+    data = training()
+    assert list(images_by_position(data.val)) == list(range(len(data.val_rows)))
+
+
+def test_class_counts_are_those_of_the_training_people_alone(training):
+    counts = training().class_counts
+    assert counts["mask"].tolist() == [60, 12, 12]
+    assert counts["gender"].sum() == counts["age"].sum() == 12
+
+
+def test_corrected_labels_are_what_is_trained_on(training, tmp_path):
+    before = training()
+    row = before.train_rows[0]
+    person = before.index.person_ids[before.index.person[row]]
+    table = tmp_path / "corrections.csv"
+    other = 1 - before.index.gender[row]
+    gender = ("male", "female")[other]
+    table.write_text(f"key,field,value,tier\n{person},gender,{gender},sure\n")
+
+    data = training(label_corrections={"path": str(table), "tiers": ["sure"]})
+
+    assert (data.index.gender[data.index.person == data.index.person[row]] == other).all()
+
+
+def test_another_stage_than_training_is_refused(people, cache):
+    with pytest.raises(ConfigError, match=r"data_loader.args.stage: a training needs 'train'"):
+        setup(
+            "eval", 32, 16, 0, data_dir=people, extractor=extractor_from(TRACER, 32, CPU),
+            cache_dir=cache, validation={"type": "holdout", "fraction": 0.25}, augmentation=None,
+            seed=1, device=CPU,
+        )  # fmt: skip
+
+
+def test_a_crop_of_another_size_is_resized_to_what_the_model_sees(training, cache):
+    data = training(extractor=extractor_from({**TRACER, "crop_size": 48}, 32, CPU))
+    assert data.crops.images.shape[1:] == (48, 48, 3)
+    assert next(iter(data.train))["image"].shape == (16, 3, 32, 32)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system can't take cores")
+def test_workers_and_threads_together_are_never_more_than_the_cores(predicted, people):
+    photos = sorted((people / "eval" / "images").iterdir())[:4]
+    cores = os.sched_getaffinity(0)
+    threads = torch.get_num_threads()
+    try:
+        for some in ({min(cores)}, cores):
+            os.sched_setaffinity(0, some)
+            loader, _ = predicted(photos, num_workers=64)
+            assert loader.num_workers + torch.get_num_threads() <= len(some)
+    finally:
+        os.sched_setaffinity(0, cores)
+        torch.set_num_threads(threads)
+
+
+def test_workers_give_the_batches_that_no_workers_give(predicted, people):
+    photos = sorted((people / "eval" / "images").iterdir())[:20]
+    alone, _ = predicted(photos)
+    shared = BaseDataLoader(
+        alone.dataset, alone.sampler, batch_size=16, num_workers=2, device=CPU,
+        worker_init_fn=start_worker,
+    )  # fmt: skip
+    for one, other in zip(alone, shared, strict=True):
+        assert np.array_equal(one["index"], other["index"])
+        assert torch.equal(one["image"], other["image"])

@@ -1,0 +1,58 @@
+import csv
+import os
+
+import numpy as np
+import pytest
+
+from trainer.submission import check_writable, write_probabilities, write_submission
+from utils.errors import UserError
+
+
+def test_a_submission_is_a_row_a_photo_in_the_order_given(tmp_path):
+    write_submission(tmp_path / "new" / "s.csv", ["b.jpg", "a,b.jpg", "001"], np.array([17, 0, 3]))
+    with open(tmp_path / "new" / "s.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["ImageID", "ans"], ["b.jpg", "17"], ["a,b.jpg", "0"], ["001", "3"]]
+
+
+def test_lines_end_the_same_on_every_system(tmp_path):
+    write_submission(tmp_path / "s.csv", ["가.jpg"], np.array([1]))
+    assert (tmp_path / "s.csv").read_bytes() == "ImageID,ans\n가.jpg,1\n".encode()
+
+
+def test_probabilities_have_a_column_a_class(tmp_path):
+    probabilities = np.eye(18)[:2] * 0.75 + 0.25 / 18
+    write_probabilities(tmp_path / "p.csv", ["a", "b"], probabilities)
+    lines = (tmp_path / "p.csv").read_text().splitlines()
+    assert lines[0] == "ImageID," + ",".join(f"p{cls}" for cls in range(18))
+    read = np.loadtxt(lines[1:], delimiter=",", usecols=range(1, 19))
+    assert np.allclose(read, probabilities, atol=1e-6)
+
+
+def test_a_failed_write_leaves_the_earlier_submission(tmp_path):
+    write_submission(tmp_path / "s.csv", ["a"], np.array([1]))
+    with pytest.raises(ValueError, match="shorter"):
+        write_submission(tmp_path / "s.csv", ["a", "b"], np.array([2]))
+    assert (tmp_path / "s.csv").read_text() == "ImageID,ans\na,1\n"
+    assert os.listdir(tmp_path) == ["s.csv"]
+
+
+class TestCheckWritable:
+    def test_a_new_file_in_new_folders_is_fine_and_nothing_is_made(self, tmp_path):
+        check_writable(tmp_path / "new" / "folder" / "s.csv")
+        assert os.listdir(tmp_path) == []
+
+    def test_a_folder_in_its_place_is_refused(self, tmp_path):
+        with pytest.raises(UserError, match="cannot be written; name another file with --out"):
+            check_writable(tmp_path)
+
+    def test_a_file_where_a_folder_should_be_is_refused(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(UserError, match=r"file/s\.csv: cannot be written"):
+            check_writable(tmp_path / "file" / "s.csv")
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+    def test_a_folder_without_permission_is_refused(self, tmp_path):
+        tmp_path.chmod(0o500)
+        with pytest.raises(UserError, match="cannot be written"):
+            check_writable(tmp_path / "s.csv")
