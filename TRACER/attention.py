@@ -77,22 +77,23 @@ class EdgeModule(nn.Module):
 
     Args:
         channels: width of the feature map.
-        side: side of the feature maps that come most often, px. Others work too; the frequency
-            mask is made once for each size that is met.
     """
 
-    def __init__(self, channels: int, side: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = ChannelAttention(channels)
         self.dilated = DilatedBlock(channels, channels)
         self.logit = ConvLogit(channels)
-        self.register_buffer("mask", high_frequencies(side), persistent=False)
-        self._masks_of_other_sizes: dict[tuple[int, torch.device], Tensor] = {}
+        self.register_buffer("keep", keep_beyond(FREQUENCY_RADIUS), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, C, H, H) -> the same with edges added, and the edge logit (B, 1, H, H) float32.
+        """Add edges to a feature map.
 
-        What is added is the ReLU of the logit.
+        Args:
+            x: (B, C, H, H), H even and at least twice ``FREQUENCY_RADIUS``.
+
+        Returns:
+            The sum, (B, C, H, H), and the edge logit, (B, 1, H, H) float32, whose ReLU was added.
         """
         high = self.high_pass(x)
         high = high * (self.channels(high) + 1)
@@ -102,35 +103,27 @@ class EdgeModule(nn.Module):
     def high_pass(self, x: Tensor) -> Tensor:
         """x: (B, C, H, H) -> magnitude of its high frequencies, (B, C, H, H) float32, >= 0.
 
-        Half precision FFT on CUDA takes powers of two only, hence float32 under autocast.
+        The frequencies to remove are the same few at every H: only they are touched. Half
+        precision FFT on CUDA takes powers of two only, hence float32 under autocast.
         """
-        side = x.shape[-1]
+        radius, side = FREQUENCY_RADIUS, x.shape[-1]
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = torch.fft.rfft2(x.float()) * self._mask_for(side, x.device)
+            spectrum = torch.fft.rfft2(x.float())
+            spectrum[..., :radius, :radius] *= self.keep[:radius]
+            spectrum[..., 1 - radius :, :radius] *= self.keep[1 - radius :]
             return torch.fft.irfft2(spectrum, s=(side, side)).abs()
 
-    def _mask_for(self, side: int, device: torch.device) -> Tensor:
-        if side == self.mask.shape[0]:
-            return self.mask
-        if (side, device) not in self._masks_of_other_sizes:
-            # Born in inference mode, the mask could not take part in training afterwards.
-            with torch.inference_mode(False):
-                self._masks_of_other_sizes[side, device] = high_frequencies(side).to(device)
-        return self._masks_of_other_sizes[side, device]
 
-
-def high_frequencies(side: int, radius: int = FREQUENCY_RADIUS) -> Tensor:
-    """Which coefficients of ``rfft2`` of a square map lie at least ``radius`` from frequency zero.
-
-    Args:
-        side: even side of the map, px.
+def keep_beyond(radius: int) -> Tensor:
+    """Which of the lowest frequencies of a map lie at least ``radius`` from zero.
 
     Returns:
-        (side, side // 2 + 1) float32, 0 or 1.
+        (2 * radius - 1, radius) float32, 0 or 1: vertical frequencies 0 ... radius - 1, then
+        1 - radius ... -1, by horizontal ones 0 ... radius - 1.
     """
-    rows = torch.fft.fftfreq(side, d=1 / side)
-    columns = torch.fft.rfftfreq(side, d=1 / side)
-    return (rows[:, None] ** 2 + columns[None, :] ** 2 >= radius**2).float()
+    rows = torch.fft.fftfreq(2 * radius - 1, d=1 / (2 * radius - 1))
+    columns = torch.arange(radius)
+    return (rows[:, None].round() ** 2 + columns[None, :] ** 2 >= radius**2).float()
 
 
 class ObjectAttention(nn.Module):

@@ -28,12 +28,11 @@ class Encoder(nn.Module):
 
     Args:
         scale: 0 ... 7.
-        side: usual side of the input, px.
         static_padding: pad as the released TRACER weights expect; False: as timm's own do.
         drop_path_rate: stochastic depth of the last block; the others' grows linearly up to it.
     """
 
-    def __init__(self, scale: int, side: int, static_padding: bool, drop_path_rate: float) -> None:
+    def __init__(self, scale: int, static_padding: bool, drop_path_rate: float) -> None:
         super().__init__()
         backbone = timm.create_model(
             f"tf_efficientnet_b{scale}",
@@ -46,7 +45,7 @@ class Encoder(nn.Module):
         self.widths: list[int] = backbone.feature_info.channels()
         if static_padding:
             pad_by_design_side(self.blocks, DESIGN_SIDES[scale])
-        self.edge = EdgeModule(self.widths[0], side // 4)
+        self.edge = EdgeModule(self.widths[0])
 
     def forward(self, images: Tensor) -> Features:
         """images: (B, 3, S, S), normalised."""

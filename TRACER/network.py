@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from TRACER.attention import ObjectAttention
+from TRACER.attention import FREQUENCY_RADIUS, ObjectAttention
 from TRACER.decoder import WIDTHS, Aggregation, ReceptiveFieldBlock
 from TRACER.encoder import Encoder
 from utils.errors import ConfigError
@@ -18,6 +18,8 @@ from utils.errors import ConfigError
 INPUT_SIDES = (320, 320, 352, 384, 448, 512, 576, 640)
 """Side of the input of TE0 ... TE7, px."""
 STRIDE = 32
+MIN_SIDE = 8 * FREQUENCY_RADIUS
+"""Below, the edge module's feature map has no frequencies left to look at."""
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """What an RGB image in [0, 1] is normalised with."""
@@ -39,13 +41,16 @@ class TracerOutput(NamedTuple):
 class Tracer(nn.Module):
     """TRACER-Efficient-``scale``.
 
+    ``torch.compile`` it with ``dynamic=False``: one graph for each side of the input. Symbolic
+    sides are halved five times with rounding, over which compilation does not end.
+
     Args:
         scale: 0 ... 7.
         static_padding: pad as the released weights expect. False, timm's own padding, is right when
             training starts from timm's ImageNet weights.
         drop_path_rate: stochastic depth of the encoder in training.
-        input_size: side S of the input, px, a multiple of 32; None takes the scale's own. Other
-            sides work too; this one is what callers should resize to.
+        input_size: side S of the input, px, a multiple of 32 from 128 up; None takes the scale's
+            own. Other such sides work too; this one is what callers should resize to.
 
     Raises:
         ConfigError: an unknown scale or an impossible side.
@@ -65,12 +70,13 @@ class Tracer(nn.Module):
         self.scale = scale
         self.static_padding = static_padding
         self.input_size = input_size or INPUT_SIDES[scale]
-        if self.input_size % STRIDE or self.input_size < STRIDE:
+        if self.input_size % STRIDE or self.input_size < MIN_SIDE:
             raise ConfigError(
                 f"TRACER input_size {self.input_size}: must be a multiple of {STRIDE}"
+                f" from {MIN_SIDE} up"
             )
 
-        self.encoder = Encoder(scale, self.input_size, static_padding, drop_path_rate)
+        self.encoder = Encoder(scale, static_padding, drop_path_rate)
         c1, c2, c3, c4 = self.encoder.widths
         self.fine = ReceptiveFieldBlock(c2, WIDTHS[0])
         self.middle = ReceptiveFieldBlock(c3, WIDTHS[1])
@@ -83,7 +89,8 @@ class Tracer(nn.Module):
         """Compute every map that training supervises.
 
         Args:
-            images: (B, 3, S, S) float, normalised with ``MEAN`` and ``STD``; S a multiple of 32.
+            images: (B, 3, S, S) float, normalised with ``MEAN`` and ``STD``; S a multiple of 32
+                from 128 up.
 
         Raises:
             ValueError: images of another shape.
@@ -127,9 +134,10 @@ class Tracer(nn.Module):
             one before it, and the edge logit, (B, 1, S/4, S/4); all float32.
         """
         side = images.shape[-1]
-        if images.shape[-2] != side or side % STRIDE:
+        if images.shape[-2] != side or side % STRIDE or side < MIN_SIDE:
             raise ValueError(
-                f"TRACER takes squares of a multiple of {STRIDE} px, not {images.shape}"
+                f"TRACER takes squares of a multiple of {STRIDE} px from {MIN_SIDE} px up, not"
+                f" {tuple(images.shape)}"
             )
         stage2, stage3, stage5, stage7, edge_logit = self.encoder(images)
         logit0 = self.aggregation(self.fine(stage3), self.middle(stage5), self.coarse(stage7))
