@@ -69,10 +69,12 @@ def predict_photos(
 ) -> tuple["Crops", "Predictions"]:
     """The crops of ``photos`` and what one model says of them."""
     import model.model as module_arch
+    from base.prefetch import Prefetcher
     from data_loader.crops import extractor_from
     from data_loader.data_loaders import prediction_loader
     from trainer.predict import predict
     from trainer.restore import restore_model
+    from utils import distributed
 
     arch = config.init_ftn("arch", module_arch)
     model = restore_model(partial(arch, pretrained=False, checkpoint_path=None), checkpoint, device)
@@ -87,7 +89,9 @@ def predict_photos(
         device=device,
         skip_unreadable=skip_unreadable,
     )
-    return crops, predict(model, tqdm(loader, "predicting", unit="batch"), device)
+    hidden = not distributed.is_main()
+    batches = tqdm(Prefetcher(loader, device), "predicting", len(loader), disable=hidden)
+    return crops, predict(model, batches)
 
 
 def write_results(

@@ -24,7 +24,7 @@ def main(config: ConfigParser) -> None:
     import base.schedulers as module_schedule
     import data_loader.data_loaders as module_data
     import model.model as module_arch
-    from base.checkpoint import CheckpointFolder
+    from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
     from base.monitor import Monitor
     from base.optimisation import Optimisation
     from data_loader.crops import extractor_from
@@ -52,6 +52,8 @@ def main(config: ConfigParser) -> None:
     find_metrics(config["metrics"])
 
     model = config.init_obj("arch", module_arch).to(device)
+    if config.args.init_from:
+        logger.info(init_from(model, load_checkpoint(config.args.init_from)))
     input_size = config["data_loader"]["args"]["input_size"]
     data = config.init_ftn("data_loader", module_data)(
         data_dir=Path(config["data_dir"]),
@@ -91,6 +93,8 @@ def main(config: ConfigParser) -> None:
         save_split(config.save_dir / "split.csv", data.index, parts)
     config.run_id = distributed.broadcast(config.run_id)
     checkpoints = CheckpointFolder(config.save_dir, settings["keep_last"], settings["keep_best"])
+    saved = checkpoints.load(config.resume) if config.resume else None
+    epochs_done = len(saved[0]["history"]) if saved else 0
     trainer = Trainer(
         Optimisation(
             model,
@@ -118,11 +122,12 @@ def main(config: ConfigParser) -> None:
         checkpoints=checkpoints,
         log_dir=config.log_dir,
         metadata={"config": config.config, "run_id": config.run_id},
-        writers=open_writers(config.config, config.log_dir, config.run_id),
+        writers=open_writers(config.config, config.log_dir, config.run_id, epochs_done),
+        profile_steps=settings["profile_steps"],
         verbosity=verbosity,
     )
-    if config.resume:
-        trainer.resume(*checkpoints.load(config.resume))
+    if saved:
+        trainer.resume(*saved)
     best = trainer.train()
     if distributed.is_main():
         for picture in training_pictures(
@@ -136,17 +141,25 @@ def main(config: ConfigParser) -> None:
 def start() -> None:
     """Check the command line, then run ``main`` in as many processes as the config asks for."""
     config = parse()
+    from base.stopping import EXIT_STOPPED, Stopped
     from utils import distributed
 
     distributed.relaunch(config["n_gpu"])
-    with distributed.process_group(config["n_gpu"]):
-        main(config)
+    try:
+        with distributed.process_group(config["n_gpu"]):
+            main(config)
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(EXIT_STOPPED)
 
 
 def parse() -> ConfigParser:
     """The command line, checked and merged with the config file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--init-from", metavar="CHECKPOINT", help="start from the weights of another run's model"
     )
     return ConfigParser.from_args(parser)
 

@@ -58,6 +58,7 @@ class BaseTrainer(ABC):
         self.verbosity = verbosity if distributed.is_main() else 0
         self.logger = logging.getLogger("trainer")
         self.history: list[dict[str, float]] = []
+        self.timings: dict[str, float] = {}
         self.partial: dict[str, Any] | None = None
         self.stop = StopRequest()
 
@@ -150,11 +151,13 @@ class BaseTrainer(ABC):
         if distributed.is_main():
             write_metrics(self.log_dir / "metrics.csv", self.history)
         for writer in self.writers:
-            writer.log(int(log["epoch"]), log)
+            writer.log(int(log["epoch"]), log | self.timings)
         if self.verbosity >= 1:
             shown = "  ".join(f"{name} {log[name]:.4g}" for name in self._headlines(log))
             star = "  * best" if improved and not self.monitor.off else ""
-            self.logger.info("epoch %d/%d  %s%s", log["epoch"], self.epochs, shown, star)
+            speed = self.timings.get("time/images_per_second", 0)
+            text = f"epoch {log['epoch']}/{self.epochs}  {shown}  {speed:.0f} images/s{star}"
+            self.logger.info(text)
 
     def _headlines(self, log: dict[str, float]) -> list[str]:
         wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self.monitor.name)

@@ -190,6 +190,25 @@ def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
     model.load_state_dict(theirs)
 
 
+def init_from(model: nn.Module, state: dict[str, Any]) -> str:
+    """Load those weights of a checkpoint that fit ``model``, by name and shape.
+
+    Returns:
+        Lines that say what was loaded and what was not.
+    """
+    theirs, ours = state["state_dict"], model.state_dict()
+    fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+    model.load_state_dict(fitting, strict=False)
+    left = {
+        "new here, so initialised": [key for key in ours if key not in theirs],
+        "of another shape, so initialised": [k for k in ours if k in theirs and k not in fitting],
+        "in the checkpoint only": [key for key in theirs if key not in ours],
+    }
+    lines = [f"loaded {len(fitting)} of {len(ours)} tensors from the checkpoint"]
+    lines += [f"  {what}: {', '.join(keys)}" for what, keys in left.items() if keys]
+    return "\n".join(lines)
+
+
 def _describe_arch(arch: dict[str, Any]) -> str:
     name = (arch.get("args") or {}).get("model_name", "")
     return f"{arch.get('type', 'unknown')} {name}".strip()

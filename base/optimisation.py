@@ -9,6 +9,7 @@ from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.profiler import record_function
 
 from base.base_model import BaseModel
 from utils import distributed
@@ -118,12 +119,15 @@ class Optimisation:
         summed = self.accumulate if number < of - of % self.accumulate else of % self.accumulate
         images = images.contiguous(memory_format=self.memory_format)
         with self._gradients_meet(last):
-            with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-                logits = self._forward(images)
-            total, parts = self.criterion(*_over_all_ranks(logits, targets))
-            self.scaler.scale(total / summed).backward()
+            with record_function("forward"):
+                with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
+                    logits = self._forward(images)
+                total, parts = self.criterion(*_over_all_ranks(logits, targets))
+            with record_function("backward"):
+                self.scaler.scale(total / summed).backward()
         if last:
-            self._update()
+            with record_function("optimizer"):
+                self._update()
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: part.detach() for head, part in parts.items()}
 

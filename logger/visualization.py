@@ -9,20 +9,27 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from utils import distributed
+
 logger = logging.getLogger("logger")
 
 
-def open_writers(config: dict[str, Any], log_dir: Path, run_id: str) -> list["Guarded"]:
+def open_writers(
+    config: dict[str, Any], log_dir: Path, run_id: str, epochs_done: int = 0
+) -> list["Guarded"]:
     """The writers that ``config`` switches on.
 
     Args:
         config: the whole config; ``trainer.tensorboard`` and ``wandb`` decide.
         log_dir: of the run.
         run_id: of the run.
+        epochs_done: by the run that this one resumes; its curves go on after them.
     """
+    if not distributed.is_main():
+        return []
     writers: list[Guarded] = []
     if config["trainer"]["tensorboard"]:
-        writers.append(Guarded(TensorboardWriter(log_dir)))
+        writers.append(Guarded(TensorboardWriter(log_dir, epochs_done + 1)))
     if config["wandb"]:
         chosen = config["wandb"] if isinstance(config["wandb"], dict) else {}
         options = {"project": config["name"]} | {k: v for k, v in chosen.items() if v is not None}
@@ -44,12 +51,17 @@ class Writer(Protocol):
 
 
 class TensorboardWriter:
-    """Event files for ``tensorboard --logdir <log_dir>``."""
+    """Event files for ``tensorboard --logdir <log_dir>``.
 
-    def __init__(self, log_dir: Path, purge_step: int | None = None) -> None:
+    Args:
+        log_dir: where they go.
+        first_epoch: what an interrupted run wrote from this epoch on is hidden.
+    """
+
+    def __init__(self, log_dir: Path, first_epoch: int = 1) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, often not wanted
 
-        self._writer = SummaryWriter(str(log_dir), purge_step=purge_step)
+        self._writer = SummaryWriter(str(log_dir), purge_step=first_epoch)
 
     def log(self, epoch: int, scalars: dict[str, float]) -> None:
         """Record the scalars of an epoch."""

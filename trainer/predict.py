@@ -31,19 +31,17 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    model: Callable[[Tensor], dict[str, Tensor]],
-    batches: Iterable[dict[str, Tensor]],
-    device: torch.device,
+    model: Callable[[Tensor], dict[str, Tensor]], batches: Iterable[dict[str, Tensor]]
 ) -> Predictions:
-    """Run ``model``, in evaluation mode, over ``batches`` of ``image``, ``index`` and targets.
+    """Run ``model``, in evaluation mode, over ``batches`` of ``image``, ``index`` and targets,
+    which are on the model's device.
 
     With several ranks each brings its own batches, and all get the predictions of all photos.
     """
     seen: list[dict[str, Any]] = []
     for batch in batches:
-        images = batch["image"].to(device, non_blocking=True)
         targets = {name: batch[name] for name in batch if name not in ("image", "index")}
-        seen.append({"index": batch["index"], "logits": model(images), "targets": targets})
+        seen.append({"index": batch["index"], "logits": model(batch["image"]), "targets": targets})
     return gather(seen)
 
 

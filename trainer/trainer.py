@@ -1,5 +1,6 @@
 """One epoch of a multi-head model: training with a loss a head, validation by the 18 classes."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,9 +11,11 @@ from tqdm import tqdm
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import BaseTrainer
 from base.optimisation import Optimisation
+from base.prefetch import Batch, Prefetcher
 from data_loader.labels import HEADS
 from model.metric import compute_metrics
 from trainer.predict import Predictions, gather, predict
+from trainer.profiling import profiled
 from trainer.results import save_validation
 from utils import distributed
 from utils.errors import CheckpointError, UserError
@@ -49,6 +52,7 @@ class Trainer(BaseTrainer):
         val_loader: photos of people that the training never sees.
         metrics: names from ``model.metric``; those of each head are always measured too.
         name_of: position in the training set → what to call the photo in a message.
+        profile_steps: profile so many steps of the first epoch; 0 for none.
         options: what ``BaseTrainer`` takes.
     """
 
@@ -60,6 +64,7 @@ class Trainer(BaseTrainer):
         val_loader: BaseDataLoader,
         metrics: Sequence[str],
         name_of: Callable[[int], str] = str,
+        profile_steps: int = 0,
         **options: Any,
     ) -> None:
         super().__init__(optimisation, **options)
@@ -67,6 +72,7 @@ class Trainer(BaseTrainer):
         self.val_loader = val_loader
         self.metrics = list(dict.fromkeys([*metrics, *PER_HEAD]))
         self.name_of = name_of
+        self.profile_steps = profile_steps
         self.validation: Predictions | None = None
         self._steps: list[Step] = []
         self._loss_names: list[str] = []
@@ -76,8 +82,14 @@ class Trainer(BaseTrainer):
         self.train_loader.set_epoch(epoch, done=len(self._steps))
         self.optimisation.start_epoch(epoch)
         total = len(self._steps) + len(self.train_loader)
+        fetched = Prefetcher(self.train_loader, self.optimisation.device)
+        batches: Iterable[Batch] = fetched
+        if self.profile_steps and epoch == 1 and distributed.is_main():
+            folder = self.log_dir / "profile"
+            batches = profiled(fetched, self.profile_steps, folder, self.optimisation.device)
+        began, done = time.perf_counter(), len(self._steps)
         title = f"epoch {epoch}/{self.epochs}"
-        batches = self._progress(self.train_loader, title, len(self._steps), total)
+        batches = self._progress(batches, title, done, total)
         for number, batch in enumerate(batches, len(self._steps)):
             self._steps.append(self._step(batch, number, total))
             if (number + 1) % CHECK_EVERY == 0:
@@ -85,17 +97,19 @@ class Trainer(BaseTrainer):
             if (number + 1) % self.optimisation.accumulate == 0 and number + 1 < total:
                 self._after_step(number + 1)
         self._refuse_nan(epoch, total - total % CHECK_EVERY)
-        return self._train_log()
-
-    def _step(self, batch: dict[str, Tensor], number: int, of: int) -> Step:
-        device = self.optimisation.device
-        targets = {
-            name: batch[name].to(device, non_blocking=True)
-            for name in batch
-            if name not in ("image", "index")
+        log = self._train_log()
+        photos = sum(len(step.index) for step in self._steps[done:]) * distributed.world_size()
+        seconds = time.perf_counter() - began
+        self.timings = {
+            "time/train_seconds": seconds,
+            "time/images_per_second": photos / seconds,
+            "time/data_wait_share": fetched.waited_seconds / seconds,
         }
-        images = batch["image"].to(device, non_blocking=True)
-        logits, total, parts = self.optimisation.step(images, targets, number, of)
+        return log
+
+    def _step(self, batch: Batch, number: int, of: int) -> Step:
+        targets = {name: batch[name] for name in batch if name not in ("image", "index")}
+        logits, total, parts = self.optimisation.step(batch["image"], targets, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
         return Step(batch["index"], logits, targets, torch.stack([total, *parts.values()]))
 
@@ -130,29 +144,23 @@ class Trainer(BaseTrainer):
                 f" with as many only, not with {distributed.world_size()}"
             )
         self._loss_names = self.partial["loss_names"]
+        device = self.optimisation.device
         return [
             Step(
                 step["index"],
-                {
-                    head: values.to(self.optimisation.device)
-                    for head, values in step["logits"].items()
-                },
-                {
-                    head: values.to(self.optimisation.device)
-                    for head, values in step["targets"].items()
-                },
-                step["losses"].to(self.optimisation.device),
+                {head: values.to(device) for head, values in step["logits"].items()},
+                {head: values.to(device) for head, values in step["targets"].items()},
+                step["losses"].to(device),
             )
             for step in ranks[distributed.rank()]
         ]
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         self.val_loader.set_epoch(0)
-        batches = self._progress(self.val_loader, "validation", 0, len(self.val_loader))
+        fetched = Prefetcher(self.val_loader, self.optimisation.device)
+        batches = self._progress(fetched, "validation", 0, len(self.val_loader))
         self.optimisation.best_model.eval()
-        predictions = self.validation = predict(
-            self.optimisation.predict, batches, self.optimisation.device
-        )
+        predictions = self.validation = predict(self.optimisation.predict, batches)
         # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
         on_device = [
             {head: values.to(self.optimisation.device) for head, values in group.items()}

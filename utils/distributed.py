@@ -51,6 +51,7 @@ def relaunch(n_gpu: int) -> None:
     if n_gpu > found:
         raise ConfigError(f"n_gpu: {n_gpu} asked for, this machine has {found}; set n_gpu={found}")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    sys.stdout.flush()
     os.execv(sys.executable, [*torchrun, f"--nproc-per-node={n_gpu}", *sys.argv])
 
 

@@ -1,0 +1,58 @@
+"""Where the time of training steps goes: a trace to open in a browser, and one screen of text."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from base.prefetch import Batch
+
+PARTS = ("data wait", "forward", "backward", "optimizer")
+"""Names under which a step's parts are recorded."""
+LONGEST = 12
+
+
+def profiled(
+    batches: Iterable[Batch], steps: int, folder: Path, device: torch.device
+) -> Iterator[Batch]:
+    """Pass ``batches`` on, with a profiler over the first ``steps`` after one for warming up.
+
+    Leaves ``trace.json`` (for chrome://tracing or ui.perfetto.dev) and ``profile.txt``.
+    """
+    activities = [ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    source, profiler = iter(batches), None
+    for number in itertools.count():
+        if number == 1:
+            profiler = profile(activities=activities, acc_events=True)
+            profiler.start()
+        with record_function("data wait"):
+            batch = next(source, None)
+        if profiler is not None and (batch is None or number == steps + 1):
+            profiler.stop()
+            _write(profiler, number - 1, folder, device)
+            profiler = None
+        if batch is None:
+            return
+        yield batch
+
+
+def _write(profiler: profile, steps: int, folder: Path, device: torch.device) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    profiler.export_chrome_trace(str(folder / "trace.json"))
+    averages = profiler.key_averages()
+    by_name = {event.key: event for event in averages}
+    lines = [f"{steps} steps on {device}; milliseconds a step, on the host and on the device"]
+    for part in PARTS:
+        if part in by_name:
+            event = by_name[part]
+            lines.append(
+                f"  {part:12} {event.cpu_time_total / 1000 / max(steps, 1):10.2f}"
+                f" {event.device_time_total / 1000 / max(steps, 1):10.2f}"
+            )
+    key = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    lines += ["", averages.table(sort_by=key, row_limit=LONGEST)]
+    (folder / "profile.txt").write_text("\n".join(lines), encoding="utf-8")
