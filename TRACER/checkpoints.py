@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from TRACER.weights import network_settings
 from utils.errors import CheckpointError
@@ -14,21 +14,25 @@ LAST = "last.pth"
 BEST = "best.pth"
 
 
-def save_checkpoint(path: Path, network: nn.Module, training: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, network: nn.Module, training: dict[str, Any] | None) -> None:
     """Write a network, loadable by ``load_tracer``, and what its training needs to go on.
 
     Args:
         path: of the file; what stood there stays until the new one is whole.
         network: a ``Tracer``; the one to use, that is, the averaged one where there is one.
-        training: plain values, tensors and state dicts.
+        training: plain values, tensors and state dicts; None for weights alone.
     """
-    content = {**network_settings(network), "model": network.state_dict(), "training": training}
+    content = {**network_settings(network), "model": network.state_dict()}
+    if training is not None:
+        content["training"] = training
     with write_atomically(path, "wb") as file:
         torch.save(content, file)
 
 
-def read_training(path: str | Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Read what ``save_checkpoint`` was given as ``training``.
+def read_training(
+    path: str | Path, settings: dict[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a network's state dict, and what ``save_checkpoint`` was given as ``training``.
 
     Args:
         path: of the file.
@@ -39,12 +43,12 @@ def read_training(path: str | Path, settings: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        training = content["training"]
+        model, training = content["model"], content["training"]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint to resume from") from error
     except (KeyError, TypeError, IndexError) as error:
         raise CheckpointError(
-            f"{path}: holds weights but no training state; start from it with --weights instead"
+            f"{path}: holds no training state; resume from {LAST}, or start from it with --weights"
         ) from error
     except Exception as error:  # torch.load raises whatever the damaged bytes lead to
         raise CheckpointError(f"{path}: not a checkpoint, or damaged; resume another") from error
@@ -54,7 +58,7 @@ def read_training(path: str | Path, settings: dict[str, Any]) -> dict[str, Any]:
                 f"{path}: its network has {name} {content[name]!r}, this run {value!r};"
                 " resume with the options of the first run"
             )
-    return training
+    return model, training
 
 
 def rng_state() -> dict[str, Any]:

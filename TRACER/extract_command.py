@@ -52,17 +52,15 @@ def run(options: argparse.Namespace) -> None:
     kinds = _parse_kinds(options.save)
     photos = find_photos(Path(options.images))
     extractor = _build_extractor(options)
-    folder = OutputFolder(Path(options.images), Path(options.out), kinds, extractor.key)
+    out = Path(options.out)
+    folder = OutputFolder(Path(options.images), out, kinds, extractor.key)
     todo = [photo for photo in photos[rank::world_size] if not folder.has(photo)]
     with tqdm(total=len(todo), desc="extract", unit="photo", disable=rank > 0) as bar:
         unreadable = extract_files(extractor, todo, folder, bar, options.skip_unreadable)
     for error in unreadable:
         print(f"skipped {error}")
     if rank == 0:
-        print(
-            f"{len(photos)} photos, {len(photos[::world_size]) - len(todo)} of this process's"
-            f" were there already; {', '.join(kinds)} in {options.out}"
-        )
+        print(f"{len(photos)} photos, {len(todo)} of them now by this process; results in {out}")
     folder.merge(photos)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from TRACER.augmentation import AUGMENTATIONS
 from TRACER.checkpoints import LAST
 from TRACER.dataset import TRAINING_LAYOUTS, Pair, count_empty_masks, find_pairs, hold_out
-from TRACER.network import STRIDE, Tracer
+from TRACER.network import MIN_SIDE, STRIDE, Tracer
 from TRACER.training import AMP, OPTIMIZERS, Training, TrainingSettings, load_imagenet_encoder
 from TRACER.weights import OFFICIAL_NAMES, load_tracer
 from utils.devices import fit_workers, resolve_device, set_threads
@@ -106,8 +106,8 @@ def _initial_network(options: argparse.Namespace) -> Tracer:
 
 def _settings(options: argparse.Namespace, network: Tracer, num_workers: int) -> TrainingSettings:
     side = options.size or network.input_size
-    if side % STRIDE or side < STRIDE:
-        raise ConfigError(f"--size {side}: must be a multiple of {STRIDE}")
+    if side % STRIDE or side < MIN_SIDE:
+        raise ConfigError(f"--size {side}: must be a multiple of {STRIDE} from {MIN_SIDE} up")
     values = {name: getattr(options, name) for name in DEFAULTS if hasattr(options, name)}
     return TrainingSettings(**{**values, "side": side, "num_workers": num_workers})
 

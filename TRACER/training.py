@@ -116,7 +116,7 @@ class Training:
         Raises:
             CheckpointError: see ``read_training``; or the settings differ from that run's.
         """
-        state = read_training(checkpoint, network_settings(self.network))
+        model, state = read_training(checkpoint, network_settings(self.network))
         if state["settings"] != self._essentials():
             ours = self._essentials()
             changed = [name for name in ours if state["settings"].get(name) != ours[name]]
@@ -124,11 +124,11 @@ class Training:
                 f"{checkpoint}: was trained with another {', '.join(changed)}; resume with the"
                 " options of the first run, or start a new one from it with --weights"
             )
-        self.network.load_state_dict(state["network"])
+        if self.ema:
+            self.ema.module.load_state_dict(model)
+        self.network.load_state_dict(state["network"] if self.ema else model)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        if self.ema:
-            self.ema.load_state_dict(state["ema"])
         for name in COUNTERS:
             setattr(self, name, state[name])
         restore_rng(state["rng"])
@@ -203,16 +203,16 @@ class Training:
             writer.writerows(self.history)
         state = {
             "settings": self._essentials(),
-            "network": self.network.state_dict(),
-            "ema": self.ema.state_dict() if self.ema else None,
+            "network": self.network.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "rng": rng_state(),
             **{name: getattr(self, name) for name in COUNTERS},
         }
         usable = self.ema.module if self.ema else self.network
-        for name in (BEST, LAST) if is_best else (LAST,):
-            save_checkpoint(self.out / name, usable, state)
+        if is_best:
+            save_checkpoint(self.out / BEST, usable, None)
+        save_checkpoint(self.out / LAST, usable, state)
 
     def _essentials(self) -> dict[str, Any]:
         """What a resumed run must have in common with the first: all that changes the result."""
