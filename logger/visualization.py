@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -86,7 +87,8 @@ class WandbWriter:
         log_dir: the run's files go to ``<log_dir>/wandb``.
         run_id: the wandb run to start or continue.
         config: the merged config, shown beside the curves.
-        mode: ``"online"``, ``"offline"`` or ``"disabled"``; ``None`` decides by what is at hand.
+        mode: ``"online"``, ``"offline"`` or ``"disabled"``; the environment's ``WANDB_MODE`` goes
+            over it.
         options: ``project``, ``entity``, ``group``, ``tags``, ``notes`` as wandb takes them.
     """
 
@@ -95,22 +97,29 @@ class WandbWriter:
         log_dir: Path,
         run_id: str,
         config: dict[str, Any],
-        mode: str | None = None,
+        mode: str = "online",
         **options: Any,
     ) -> None:
         import wandb  # slow to import, often not wanted
 
         log_dir.mkdir(parents=True, exist_ok=True)
         self._wandb = wandb
-        settings = wandb.Settings(silent=True, console="off")
-        mode = mode or os.environ.get("WANDB_MODE") or "online"
-        if mode == "online" and (obstacle := _why_offline(wandb)):
+        start = partial(
+            wandb.init, dir=str(log_dir), id=run_id, config=config, resume="allow",
+            settings=wandb.Settings(silent=True, console="off"), **options,
+        )  # fmt: skip
+        mode = os.environ.get("WANDB_MODE") or mode
+        obstacle = _why_offline(wandb) if mode == "online" else None
+        if obstacle is None:
+            try:
+                self._run = start(mode=mode)
+            except wandb.Error as error:
+                obstacle = f"it refused to start ({' '.join(str(error).split())})"
+                wandb.teardown()  # it still holds the run's name
+        if obstacle is not None:
             logger.warning("wandb: %s, so this run is logged offline", obstacle)
             mode = "offline"
-        self._run = wandb.init(
-            dir=str(log_dir), id=run_id, config=config, mode=mode, resume="allow",
-            settings=settings, **options,
-        )  # fmt: skip
+            self._run = start(mode=mode)
         if mode == "offline":
             logger.info("wandb: send it later with: wandb sync %s", self._run.settings.sync_dir)
 
@@ -159,7 +168,7 @@ class Guarded:
 def _why_offline(wandb: Any) -> str | None:
     if not wandb.login(prompt=False, verify=False):
         return "no login (WANDB_API_KEY or `wandb login`)"
-    address = urlsplit(wandb.Settings().base_url)
+    address = urlsplit(wandb.setup().settings.base_url)
     try:
         socket.create_connection((address.hostname, address.port or 443), timeout=3).close()
     except OSError:
