@@ -1,0 +1,137 @@
+"""How fast do photos reach the model, and what does each augmentation cost?
+
+    python -m benchmarks.data
+
+Compares augmented images a second, on one core, out of the crop cache and by decoding the JPEGs
+each epoch, in turns; then times every augmentation alone; then shows that ten times the photos
+take no more memory.
+"""
+
+import argparse
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks.common import in_turns, machine, ratio, sample_people, table, timed
+from data_loader.crop_dataset import CropDataset, EpochSampler
+from data_loader.crops import Crops, build_crops
+from data_loader.dataset import scan_train
+from data_loader.transform import Augmentation, start_worker, train_transform
+from TRACER.crops import CropSettings
+from TRACER.extractor import Extractor
+from utils.images import read_image
+
+SWITCHES = ("flip", "affine", "tone", "blur", "noise", "dropout")
+
+
+def main() -> None:
+    """Run the three measurements and print their tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--persons", type=int, default=60)
+    parser.add_argument("--size", type=int, default=240, help="px")
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    print(machine(torch.device("cpu")))
+    cache_against_decoding(args.persons, args.size, args.rounds)
+    cost_of_augmentations(args.persons, args.size)
+    memory_of_more_photos(args.persons, args.size)
+
+
+def crops_of(persons: int, size: int) -> tuple[list[Path], Crops]:
+    """The photos of sample people, and their crops without a network."""
+    folder = sample_people(persons)
+    photos = scan_train(folder).paths()
+    extractor = Extractor(None, CropSettings(size=size))
+    return photos, build_crops(photos, extractor, folder / "crops")
+
+
+def cache_against_decoding(persons: int, size: int, rounds: int) -> None:
+    """One epoch of augmented photos, both ways, on one core."""
+    photos, crops = crops_of(persons, size)
+    transform = train_transform(Augmentation(), size)
+
+    def cached() -> float:
+        return timed(lambda: len([transform(crops[row], row) for row in range(len(photos))]))
+
+    def decoded() -> float:
+        return timed(lambda: len([transform(read_image(p), row) for row, p in enumerate(photos)]))
+
+    rates = in_turns({"crop cache": cached, "JPEG each epoch": decoded}, rounds)
+    rows = [(name, f"{np.median(values):.0f}") for name, values in rates.items()]
+    print(table(("augmented images/s on one core", f"{size} px"), rows))
+    print(f"ratio: {ratio(rates, 'crop cache', 'JPEG each epoch'):.2f}\n")
+
+
+def cost_of_augmentations(persons: int, size: int) -> None:
+    """Every augmentation alone, at probability 1, less the time without any."""
+    _, crops = crops_of(persons, size)
+    none = replace(Augmentation(), **dict.fromkeys(SWITCHES, 0.0))
+
+    def milliseconds(settings: Augmentation) -> float:
+        transform = train_transform(settings, size)
+        best = float("inf")
+        for _ in range(5):
+            began = time.perf_counter()
+            for row in range(100):
+                transform(crops[row], row)
+            best = min(best, (time.perf_counter() - began) * 10)
+        return best
+
+    base = milliseconds(none)
+    rows = [("nothing (read, seed, resize)", f"{base:.3f}")]
+    for name in SWITCHES:
+        rows.append((name, f"{milliseconds(replace(none, **{name: 1.0})) - base:.3f}"))
+    rows.append(("the default recipe, in all", f"{milliseconds(Augmentation()):.3f}"))
+    print(table(("augmentation", f"ms a photo at {size} px"), rows))
+    print()
+
+
+def memory_of_more_photos(persons: int, size: int) -> None:
+    """Private memory of the loading processes after an epoch, with 1 and 10 times the photos."""
+    photos, crops = crops_of(persons, size)
+    rows = []
+    for times in (1, 10):
+        dataset = CropDataset(
+            crops,
+            np.tile(np.arange(len(photos)), times),
+            None,
+            train_transform(Augmentation(), size),
+        )
+        for workers in (0, 2):
+            loader = DataLoader(
+                dataset, batch_size=32, sampler=EpochSampler(len(dataset), shuffle=True),
+                num_workers=workers, worker_init_fn=start_worker,
+            )  # fmt: skip
+            before, began = private_mib(), time.perf_counter()
+            for _ in loader:
+                pass
+            seconds = time.perf_counter() - began
+            rows.append((len(dataset), workers, f"{seconds:.1f}", f"{private_mib() - before:+.0f}"))
+    print(table(("photos", "workers", "seconds an epoch", "MiB grown by"), rows))
+
+
+def private_mib() -> float:
+    """Memory that this process and its children have for themselves, MiB."""
+    total = 0
+    for process in [os.getpid(), *_children(os.getpid())]:
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Private_Dirty"):  # what is mapped from the cache is clean
+                total += int(line.split()[1])
+    return total / 1024
+
+
+def _children(process: int) -> list[int]:
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(number) for number in text.split()]
+
+
+if __name__ == "__main__":
+    main()

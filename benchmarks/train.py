@@ -1,0 +1,323 @@
+"""How much of the model's speed does training keep, and how does it compare?
+
+    python -m benchmarks.train                        on this machine's CPU
+    python -m benchmarks.train --device cuda --model efficientnetv2_rw_s --size 240 --batch 64
+
+Four ways to train the same network on the same photos at the same size, batch and precision, in
+turns in one run:
+
+- bare: forward, loss, backward, step over one batch that is on the device already: the limit;
+- ours: a whole epoch through the Trainer, from the crop cache, augmented, with its metrics;
+- timm: the loop of timm's training script on its own loader: JPEGs decoded each epoch, random
+  resized crop, flip, colour jitter, its loss meter;
+- original: TRACER inside every step, as the original project did, in the main process.
+
+Then the time to the end of ten epochs, crop extraction counted in.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import timm
+import torch
+from timm.data import create_loader
+from timm.optim import create_optimizer_v2
+from timm.utils import AverageMeter
+from torch.utils.data import Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from base.base_data_loader import BaseDataLoader
+from base.checkpoint import CheckpointFolder
+from base.monitor import Monitor
+from base.optimisation import Optimisation
+from benchmarks.common import in_turns, machine, ratio, sample_people, table, timed
+from data_loader.crop_dataset import CropDataset, EpochSampler
+from data_loader.crops import build_crops
+from data_loader.dataset import scan_train
+from data_loader.transform import Augmentation, train_transform
+from model.loss import build_criterion
+from model.model import TimmModelMulti
+from TRACER.crops import CropSettings, extract_crop
+from TRACER.extractor import Extractor
+from TRACER.network import MEAN, STD, Tracer
+from trainer.trainer import Trainer
+from utils.devices import amp_dtype, fit_workers, set_arithmetic, set_threads
+from utils.images import read_image
+
+LOSSES = [["ce_loss", None, 1.0]] * 3
+EPOCHS = 10
+
+
+class Setting:
+    """What all sides have in common."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.device = torch.device(args.device)
+        self.model_name, self.size, self.batch = args.model, args.size, args.batch
+        self.amp = amp_dtype(args.amp, self.device)
+        self.workers = fit_workers(args.workers, self.device)
+        set_arithmetic(deterministic=False, tf32=True)
+        set_threads(self.workers, self.device)
+        self.folder = sample_people(args.persons)
+        self.index = scan_train(self.folder)
+        self.photos = self.index.paths()
+        self.rows = np.arange(len(self.photos) // self.batch * self.batch)
+        self.targets = self.index.targets(self.rows)
+        self.tracer = Tracer(0).to(self.device)
+
+    def model(self) -> TimmModelMulti:
+        torch.manual_seed(0)
+        model = TimmModelMulti(self.model_name, pretrained=False).to(self.device)
+        return model.to(memory_format=torch.channels_last)
+
+    def optimisation(self) -> Optimisation:
+        model = self.model()
+        criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(self.device)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        return Optimisation(model, criterion, optimizer, amp=self.amp, channels_last=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", default="resnet10t")
+    parser.add_argument("--size", type=int, default=112, help="px")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--amp", default="auto")
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--persons", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--original-photos", type=int, default=64, help="photos of its epoch")
+    args = parser.parse_args()
+    setting = Setting(args)
+    print(machine(setting.device))
+    extraction, crops = extracted(setting)
+    sides = {
+        "bare": bare(setting),
+        "ours": ours(setting, crops),
+        "timm": timm_way(setting),
+        "original": original_way(setting, args.original_photos),
+    }
+    for run in sides.values():
+        run()  # the first pass warms caches and allocators, and is not counted
+    rates = in_turns(sides, args.rounds)
+    report(setting, rates, extraction)
+
+
+def extracted(setting: Setting) -> tuple[float, object]:
+    """Seconds of the crop extraction with a TE0 network, and the crops."""
+    extractor = Extractor(setting.tracer, CropSettings(size=setting.size), device=setting.device)
+    with tempfile.TemporaryDirectory(dir=setting.folder, delete=False) as cache:
+        began = time.perf_counter()
+        crops = build_crops(setting.photos, extractor, Path(cache))
+    return time.perf_counter() - began, crops
+
+
+def bare(setting: Setting):
+    """Steps over one batch on the device, nothing else."""
+    optimisation = setting.optimisation()
+    images = torch.randint(
+        0, 255, (setting.batch, 3, setting.size, setting.size), dtype=torch.uint8
+    ).to(setting.device)
+    targets = {
+        head: torch.as_tensor(codes[: setting.batch]).to(setting.device)
+        for head, codes in setting.targets.items()
+    }
+    steps = len(setting.rows) // setting.batch
+
+    def run() -> float:
+        model, criterion = optimisation.model.train(), optimisation.criterion
+        optimizer = optimisation.optimizer
+
+        def work() -> int:
+            for _ in range(steps):
+                with torch.autocast(setting.device.type, setting.amp, setting.amp is not None):
+                    logits = model(images.contiguous(memory_format=torch.channels_last))
+                loss, _ = criterion(logits, targets)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+            return steps * setting.batch
+
+        return timed(work)
+
+    return run
+
+
+def ours(setting: Setting, crops):
+    """An epoch of the Trainer, without validation and checkpoints."""
+    dataset = CropDataset(
+        crops, setting.rows, setting.targets, train_transform(Augmentation(), setting.size)
+    )
+    loader = BaseDataLoader(
+        dataset,
+        EpochSampler(len(setting.rows), shuffle=True),
+        batch_size=setting.batch,
+        num_workers=setting.workers,
+        device=setting.device,
+    )
+    folder = Path(tempfile.mkdtemp())
+    trainer = Trainer(
+        setting.optimisation(),
+        train_loader=loader,
+        val_loader=loader,
+        metrics=["f1"],
+        epochs=1,
+        monitor=Monitor("off"),
+        checkpoints=CheckpointFolder(folder),
+        log_dir=folder,
+        verbosity=0,
+    )
+
+    def run() -> float:
+        def work() -> int:
+            trainer._train_epoch(1)
+            return len(setting.rows)
+
+        return timed(work)
+
+    return run
+
+
+class JpegDataset(Dataset):
+    """Photos as timm's loader takes them: a PIL image, transformed, and one class."""
+
+    def __init__(self, photos: list[Path], targets: np.ndarray) -> None:
+        self.photos, self.targets = photos, targets
+        self.transform = None  # set by timm's create_loader
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, row: int):
+        from PIL import Image
+
+        with Image.open(self.photos[row]) as photo:
+            return self.transform(photo.convert("RGB")), int(self.targets[row])
+
+
+def timm_way(setting: Setting):
+    """The loop of timm's training script: its loader, augmentation, optimizer and meter."""
+    loader = create_loader(
+        JpegDataset(setting.photos, setting.targets["class"]),
+        input_size=(3, setting.size, setting.size),
+        batch_size=setting.batch,
+        is_training=True,
+        hflip=0.5,
+        color_jitter=0.2,
+        re_prob=0.3,
+        num_workers=setting.workers,
+        persistent_workers=setting.workers > 0,
+        device=setting.device,
+        use_prefetcher=setting.device.type == "cuda",
+    )
+    torch.manual_seed(0)
+    model = timm.create_model(setting.model_name, num_classes=18).to(setting.device)
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = create_optimizer_v2(model, opt="adamw", lr=1e-3)
+    criterion = torch.nn.CrossEntropyLoss()
+
+    def run() -> float:
+        model.train()
+        meter = AverageMeter()
+
+        def work() -> int:
+            images_done = 0
+            for images, targets in loader:
+                images = images.to(setting.device).contiguous(memory_format=torch.channels_last)
+                targets = targets.to(setting.device)
+                with torch.autocast(setting.device.type, setting.amp, setting.amp is not None):
+                    loss = criterion(model(images), targets)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                images_done += len(images)
+            meter.update(loss.item(), len(images))
+            return images_done
+
+        return timed(work)
+
+    return run
+
+
+def original_way(setting: Setting, photos: int):
+    """TRACER on every batch of every epoch, cropping photo by photo in the main process."""
+    photos = min(photos, len(setting.rows)) // setting.batch * setting.batch
+    optimisation = setting.optimisation()
+    side = setting.tracer.input_size
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    augment = train_transform(Augmentation(), setting.size)
+    settings = CropSettings(size=setting.size)
+
+    def crops_of(batch: list[np.ndarray]) -> torch.Tensor:
+        resized = np.stack([cv2.resize(photo, (side, side)) for photo in batch])
+        inputs = (torch.from_numpy(resized).permute(0, 3, 1, 2) / 255 - mean) / std
+        with torch.no_grad():
+            maps = setting.tracer.eval()(inputs.to(setting.device)).saliency
+        cropped = []
+        for photo, saliency in zip(batch, maps, strict=True):
+            grey = (saliency[0].cpu().numpy() * 255).astype(np.uint8)
+            cropped.append(augment(extract_crop(photo, grey, settings).crop, 0))
+        return torch.from_numpy(np.stack(cropped)).permute(0, 3, 1, 2)
+
+    def run() -> float:
+        model, criterion = optimisation.model.train(), optimisation.criterion
+
+        def work() -> int:
+            for first in range(0, photos, setting.batch):
+                rows = slice(first, first + setting.batch)
+                images = crops_of([read_image(p) for p in setting.photos[rows]])
+                targets = {
+                    head: torch.as_tensor(codes[rows]).to(setting.device)
+                    for head, codes in setting.targets.items()
+                }
+                loss, _ = criterion(model(images.to(setting.device)), targets)
+                optimisation.optimizer.zero_grad()
+                loss.backward()
+                optimisation.optimizer.step()
+                loss.item()
+            return photos
+
+        return timed(work)
+
+    return run
+
+
+def report(setting: Setting, rates: dict[str, list[float]], extraction: float) -> None:
+    """Print rates, ratios, the time to ten epochs and the arithmetic."""
+    photos = len(setting.rows)
+    epochs = {name: photos / statistics.median(values) for name, values in rates.items()}
+    total = {name: EPOCHS * seconds for name, seconds in epochs.items()}
+    total["ours"] += extraction
+    rows = [
+        (
+            name,
+            f"{statistics.median(values):.1f}",
+            f"{ratio(rates, name, 'bare'):.3f}",
+            "" if name == "bare" else f"{total[name]:.1f}",
+            "" if name == "bare" else f"{total[name] / total['ours']:.2f}",
+        )
+        for name, values in rates.items()
+    ]
+    header = ("way", "images/s", "of bare", f"s for {EPOCHS} epochs of {photos}", "over ours")
+    print("\n" + table(header, rows))
+    print(f"crop extraction, counted in for ours: {extraction:.1f} s")
+    model, image = setting.model(), torch.zeros(1, 3, setting.size, setting.size)
+    with FlopCounterMode(display=False) as counter:
+        model.eval()(image.to(setting.device))
+    forward = counter.get_total_flops()
+    rate = statistics.median(rates["ours"]) * 3 * forward / 1e9
+    print(
+        f"{setting.model_name} at {setting.size} px: {forward / 1e9:.2f} GFLOP forward,"
+        f" about three times that a training image; ours runs at {rate:.0f} GFLOP/s"
+    )
+
+
+if __name__ == "__main__":
+    main()
