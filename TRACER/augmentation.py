@@ -14,6 +14,9 @@ import numpy as np
 
 from TRACER.backgrounds import Rng, add_clutter, chance, random_background, texture
 
+MIN_VISIBLE = 0.08
+"""Share of the result that an object should cover, if it covers twice as much of its photo."""
+
 
 class Sample(NamedTuple):
     """A photo and where its object is."""
@@ -131,10 +134,10 @@ class StrongAugmentation:
     def __call__(self, sample: Sample, rng: Rng, draw_other: Callable[[], Sample]) -> Sample:
         """See ``Augmentation``."""
         if sample.mask.any() and chance(rng, self.replace):
-            placed = _warp(sample, self.side, rng, scale=(0.6, 1.5))
+            placed = _warp_in_view(sample, self.side, rng, scale=(0.6, 1.5))
             background = self._background(rng, draw_other)
         else:
-            placed = _warp(sample, self.side, rng, scale=(1.0, 1.7))
+            placed = _warp_in_view(sample, self.side, rng, scale=(1.0, 1.7))
             background = placed.image
             if chance(rng, 0.4):
                 background = add_clutter(rng, background)
@@ -179,6 +182,19 @@ def _apply(transform: A.Compose, sample: Sample, rng: Rng) -> Sample:
 def _recolour(transform: A.Compose, image: np.ndarray, rng: Rng) -> np.ndarray:
     transform.set_random_seed(int(rng.integers(2**31)))
     return transform(image=image)["image"]
+
+
+def _warp_in_view(sample: Sample, side: int, rng: Rng, scale: tuple[float, float]) -> Sample:
+    """``_warp``, drawn again while the object is nearly out of view.
+
+    The loss of a few pixels of an object is so high that it drowns the rest of the batch.
+    """
+    wanted = min(MIN_VISIBLE, 0.5 * float(sample.mask.mean()))
+    for _ in range(5):
+        placed = _warp(sample, side, rng, scale)
+        if placed.mask.mean() >= wanted:
+            break
+    return placed
 
 
 def _warp(sample: Sample, side: int, rng: Rng, scale: tuple[float, float]) -> Sample:

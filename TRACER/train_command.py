@@ -2,14 +2,16 @@
 
 import argparse
 import dataclasses
+import shlex
+import sys
 from pathlib import Path
 
 from TRACER.augmentation import AUGMENTATIONS
-from TRACER.checkpoints import LAST
+from TRACER.checkpoints import BEST, LAST
 from TRACER.dataset import TRAINING_LAYOUTS, Pair, count_empty_masks, find_pairs, hold_out
 from TRACER.network import MIN_SIDE, STRIDE, Tracer
 from TRACER.training import AMP, OPTIMIZERS, Training, TrainingSettings, load_imagenet_encoder
-from TRACER.weights import OFFICIAL_NAMES, load_tracer
+from TRACER.weights import OFFICIAL_NAMES, load_tracer, save_float16
 from utils.devices import fit_workers, resolve_device, set_threads
 from utils.errors import ConfigError
 from utils.seeding import seed_everything
@@ -35,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="start: imagenet (timm's, the encoder alone), none, te0 ... te7, sample, or a file",
     )
     parser.add_argument(
-        "--size", type=int, help="input side in training, px (default: the scale's)"
+        "--size", type=int, help="input side, px, in training and after (default: the weights')"
     )
     parser.add_argument(
         "--resume", help="a last.pth to go on from, or auto: the one in --out, if any"
@@ -78,7 +80,9 @@ def run(options: argparse.Namespace) -> None:
     print(f"TE{network.scale}, {len(train)} photos, {len(validation)} held out, {device}")
     best = training.run()
     print(f"best epoch {best['epoch']}: max-F {best['val_max_f']:.4f}, MAE {best['val_mae']:.4f}")
-    print(f"weights: {Path(options.out) / 'best.pth'}")
+    weights = Path(options.out) / "weights.safetensors"
+    save_float16(load_tracer(Path(options.out) / BEST), weights, made_by=shlex.join(sys.argv))
+    print(f"its weights in float16: {weights}")
 
 
 def _find_photos(options: argparse.Namespace) -> tuple[list[Pair], list[Pair]]:
@@ -109,6 +113,7 @@ def _settings(options: argparse.Namespace, network: Tracer, num_workers: int) ->
     if side % STRIDE or side < MIN_SIDE:
         raise ConfigError(f"--size {side}: must be a multiple of {STRIDE} from {MIN_SIDE} up")
     values = {name: getattr(options, name) for name in DEFAULTS if hasattr(options, name)}
+    network.input_size = side
     return TrainingSettings(**{**values, "side": side, "num_workers": num_workers})
 
 

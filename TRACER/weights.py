@@ -5,6 +5,7 @@ import json
 import logging
 import pickle
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _read_pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error below says what is wrong with the file
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "nsupported" in str(error):
             raise CheckpointError(
@@ -145,7 +148,8 @@ def _read_pickle(path: Path) -> Any:
         raise CheckpointError(f"{path}: damaged or not a weights file") from error
     except Exception as error:  # torch.load raises whatever the damaged bytes lead to
         raise CheckpointError(
-            f"{path}: damaged, truncated or not a weights file; download or copy it again"
+            f"{path}: damaged, truncated or not a weights file; delete it and download or copy it"
+            " again"
         ) from error
 
 
@@ -216,10 +220,15 @@ def weights_digest(network: Tracer) -> str:
     return digest.hexdigest()
 
 
-def save_float16(network: Tracer, path: str | Path) -> None:
+def save_float16(network: Tracer, path: str | Path, made_by: str = "") -> None:
     """Write a network as safetensors, its convolutions in float16: half the size, and no code.
 
     Norms and biases stay float32: they are few, and running variances exceed float16's range.
+
+    Args:
+        network: what to write.
+        path: of the file.
+        made_by: where the weights come from, a command line say, for the file's metadata.
 
     Raises:
         CheckpointError: a value does not fit float16.
@@ -231,8 +240,9 @@ def save_float16(network: Tracer, path: str | Path) -> None:
         state[name] = kept.half() if value.ndim > 1 else kept
         if not torch.isfinite(state[name]).all():
             raise CheckpointError(f"{name}: its values do not fit float16; {path} is not written")
+    metadata = {"tracer": json.dumps(network_settings(network)), "made_by": made_by}
     with write_atomically(path, "wb") as file:
-        file.write(serialise(state, metadata={"tracer": json.dumps(network_settings(network))}))
+        file.write(serialise(state, metadata=metadata))
 
 
 def network_settings(network: Tracer) -> dict[str, Any]:

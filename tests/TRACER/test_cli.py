@@ -12,7 +12,7 @@ import torch
 from TRACER.__main__ import main
 from TRACER.evaluation import box_iou, object_box
 from TRACER.network import Tracer
-from TRACER.weights import save_float16
+from TRACER.weights import load_tracer, save_float16
 
 SIDE = 128
 
@@ -175,8 +175,9 @@ def test_train_makes_weights_that_evaluate_can_use(data, tmp_path, capsys):
     cv2.imwrite(str(data / "train/saliency/person0/0.png"), np.zeros((50, 40), np.uint8))
     main(arguments)
     assert "1 of 6 masks are all black" in capsys.readouterr().out
-    best = tmp_path / "run" / "best.pth"
-    main(["evaluate", "--data", str(data), "--weights", str(best)])
+    for name in ("best.pth", "weights.safetensors"):
+        assert load_tracer(tmp_path / "run" / name).input_size == 128
+    main(["evaluate", "--data", str(data), "--weights", str(tmp_path / "run" / name)])
 
     assert "--resume auto" in fails(capsys, *arguments)
     main([*arguments, "--resume", "auto", "--epochs", "2"])
