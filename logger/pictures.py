@@ -28,7 +28,8 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None)
             axes.axvline(best_epoch, color="grey", linestyle=":", label="best epoch")
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        if axes.lines:
+            axes.legend(frameon=False)
     return _render(figure)
 
 

@@ -1,0 +1,68 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.cli import run_command
+from utils.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fails():
+    raise DataError("photo.jpg: the file is empty; replace or remove it")
+
+
+def test_what_succeeds_goes_on():
+    done = []
+    run_command(lambda: done.append(1))
+    assert done == [1]
+
+
+def test_an_error_of_the_user_is_one_line_and_exit_code_2(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        run_command(fails)
+    assert leaving.value.code == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: photo.jpg: the file is empty; replace or remove it\n",
+    )
+
+
+def test_debug_shows_the_traceback_as_well(capsys):
+    with pytest.raises(SystemExit) as leaving:
+        run_command(fails, debug=True)
+    shown = capsys.readouterr().err
+    assert leaving.value.code == 2
+    assert shown.startswith("Traceback") and "in fails" in shown
+    assert shown.endswith("error: photo.jpg: the file is empty; replace or remove it\n")
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: 1 / 0)
+
+
+def test_ctrl_c_is_exit_code_130_without_a_traceback(capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as leaving:
+        run_command(interrupted)
+    assert leaving.value.code == 130
+    assert capsys.readouterr().err == "\ninterrupted\n"
+
+
+def test_a_reader_that_stops_early_causes_no_traceback():
+    code = (
+        "from utils.cli import run_command\nrun_command(lambda: [print(n) for n in range(10**6)])"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    command.stdout.readline()
+    command.stdout.close()
+    assert command.stderr.read() == b""
+    assert command.wait(timeout=30) == 1
+    command.stderr.close()

@@ -1,0 +1,91 @@
+import os
+
+import pytest
+import torch
+
+from utils.devices import (
+    amp_dtype,
+    available_cores,
+    fit_workers,
+    prepare_device,
+    resolve_device,
+    set_threads,
+)
+from utils.errors import ConfigError
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+@pytest.fixture
+def threads_as_before():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+class TestDevice:
+    def test_a_named_device_is_taken(self):
+        assert resolve_device("cpu") == CPU
+        assert prepare_device(1, "cpu") == CPU
+
+    def test_auto_is_what_the_machine_has(self):
+        assert resolve_device("auto") == resolve_device(None)
+        assert resolve_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+    @pytest.mark.parametrize("name", ["tpu", "cuda:x", "gpu", ""])
+    def test_an_unknown_device_is_named_with_what_is_allowed(self, name):
+        with pytest.raises(ConfigError, match=f"device {name!r}: use 'auto', 'cpu'"):
+            resolve_device(name)
+
+    def test_a_gpu_that_is_not_there_is_refused(self):
+        with pytest.raises(ConfigError, match=r"'cuda:99': this machine has . CUDA GPU"):
+            resolve_device("cuda:99")
+
+    def test_no_gpus_asked_for_is_the_cpu(self, caplog):
+        assert prepare_device(0) == CPU
+        assert not caplog.text
+
+    @without_gpu
+    def test_one_gpu_asked_for_and_none_there_is_the_cpu_with_a_word_about_it(self, caplog):
+        assert prepare_device(1) == CPU
+        assert "runs on the CPU" in caplog.text
+
+    def test_more_gpus_than_there_are_is_an_error(self):
+        with pytest.raises(
+            ConfigError, match=r"n_gpu: 99 asked for, this machine has .; set n_gpu"
+        ):
+            prepare_device(99)
+
+
+class TestCores:
+    def test_cores_are_those_this_process_may_use(self):
+        if not hasattr(os, "sched_setaffinity"):
+            pytest.skip("this system can't take cores away")
+        allowed = os.sched_getaffinity(0)
+        try:
+            os.sched_setaffinity(0, {min(allowed)})
+            assert available_cores() == 1
+        finally:
+            os.sched_setaffinity(0, allowed)
+        assert available_cores() == len(allowed)
+
+    @pytest.mark.parametrize("device", [CPU, GPU])
+    @pytest.mark.parametrize("asked", [0, 1, 4, 1000])
+    def test_workers_and_threads_leave_no_core_to_two(self, device, asked, threads_as_before):
+        workers = fit_workers(asked, device)
+        assert 0 <= workers <= asked
+        if device == CPU:
+            assert workers + set_threads(workers, device) <= available_cores()
+            assert torch.get_num_threads() >= 1
+
+
+class TestPrecision:
+    def test_the_cpu_computes_in_float32_unless_told_otherwise(self):
+        assert amp_dtype("auto", CPU) is None
+        assert amp_dtype("off", CPU) is None
+        assert amp_dtype("bf16", CPU) == torch.bfloat16
+
+    def test_float16_on_the_cpu_is_refused(self):
+        with pytest.raises(ConfigError, match=r"trainer\.amp: 'fp16' needs a GPU"):
+            amp_dtype("fp16", CPU)
