@@ -37,16 +37,16 @@ OnError = Callable[[Photo, DataError], None]
 class Extractor:
     """Cuts the most salient object out of photos.
 
-    Photos travel in batches of one size, the last one filled up, so that a photo's crop depends
-    neither on the others nor on how photos are spread over processes. Each worker thread takes
-    whole batches from decoding to cutting. On the CPU the network runs on one core a worker, which
-    spares all waiting between cores; on a GPU the workers keep it fed in turns.
+    A photo's crop depends neither on the other photos nor on how they are spread over processes.
+    Each worker thread takes whole batches from decoding to cutting. On the CPU the network runs on
+    one core a worker, which spares all waiting between cores; a GPU is fed by the workers in turns.
 
     Args:
         network: None does without: every crop is the whole photo.
         settings: how to cut.
         device: where the network runs.
-        batch_size: photos a forward; None suits the device and the network's input side.
+        batch_size: photos that a worker takes at a time, on a GPU through the network at once;
+            None suits the device and the network's input side.
         num_workers: threads; None takes as many as there are cores, and more than that never run.
         precision: of the network, see ``Predictor``.
         compile: see ``Predictor``.
@@ -66,8 +66,10 @@ class Extractor:
         self.settings = settings or CropSettings()
         self.num_workers = max(1, min(num_workers or MAX_WORKERS, available_cores()))
         device = torch.device(device)
-        self._predict = Predictor(network, device, precision, compile) if network else None
         self.batch_size = batch_size or default_batch_size(device, network)
+        self._predict = (
+            Predictor(network, device, self.batch_size, precision, compile) if network else None
+        )
         self.key = self._key(network, compile)
 
     def _key(self, network: Tracer | None, compile: bool) -> str:
@@ -151,13 +153,13 @@ class Extractor:
 
         Returns:
             By position, the decoded photos, as far as memory allows, and the errors; and the
-            saliency maps, (batch_size, S, S) uint8, or None without a network.
+            saliency maps, (n, S, S) uint8, or None without a network.
         """
         read_ahead: dict[int, np.ndarray | DataError] = {}
         if self._predict is None:
             return read_ahead, None
         side = self._predict.side
-        inputs = np.zeros((self.batch_size, side, side, 3), np.uint8)
+        inputs = np.zeros((len(batch), side, side, 3), np.uint8)
         free = PHOTO_MEMORY_BYTES // self.num_workers
         for index, photo in enumerate(batch):
             try:
@@ -173,15 +175,10 @@ class Extractor:
 
 
 def default_batch_size(device: torch.device, network: Tracer | None) -> int:
-    """Photos a forward: a network with a larger input gets fewer.
-
-    On the CPU small batches are the fastest, since their feature maps stay in the caches and in
-    memory that is already mapped.
-    """
-    if network is None:
-        return 8
-    at_320_px = 64 if device.type == "cuda" else 4
-    return max(1, at_320_px * 320**2 // network.input_size**2)
+    """Photos a worker takes at a time; on a GPU, fewer for a network with a larger input."""
+    if device.type == "cpu" or network is None:
+        return 4
+    return max(1, 64 * 320**2 // network.input_size**2)
 
 
 def read(photo: Photo | DataError) -> np.ndarray:

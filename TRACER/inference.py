@@ -18,11 +18,16 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class Predictor:
-    """Turns batches of photos into saliency maps; threads may share it.
+    """Turns photos into saliency maps, each independently of the others; threads may share it.
+
+    On the CPU the network sees one photo at a time. Larger batches hardly gain there, and would
+    make a map depend, in its last bit, on the photo's place in the batch. On a GPU all forwards
+    have the same shape, so that neither kernels nor roundings change with the number of photos.
 
     Args:
         network: weights and input side; it is copied and stays as it is.
         device: where to run.
+        batch_size: photos of a forward on a GPU.
         precision: of the convolutions; ``"auto"`` takes the fastest that the device has
             instructions for.
         compile: let ``torch.compile`` fuse the network. Costs a minute or two at the first batch
@@ -36,11 +41,13 @@ class Predictor:
         self,
         network: Tracer,
         device: torch.device,
+        batch_size: int,
         precision: Precision = "auto",
         compile: bool = False,
     ) -> None:
         self.side = network.input_size
         self.device = device
+        self.batch_size = batch_size
         self.dtype = choose_dtype(device, precision)
         self._network = fold_norms(network).to(device, memory_format=torch.channels_last)
         cast_convolutions(self._network, self.dtype)
@@ -53,23 +60,29 @@ class Predictor:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Args:
-            images: (B, S, S, 3) uint8, RGB, contiguous.
+            images: (n, S, S, 3) uint8, RGB, contiguous, n from 1 to ``batch_size``.
 
         Returns:
-            (B, S, S) uint8 saliency, rounded; 255 is 1.0.
+            (n, S, S) uint8 saliency, rounded; 255 is 1.0.
         """
         if self.device.type == "cpu":
-            return self._maps(torch.from_numpy(images)).numpy()
+            each = torch.from_numpy(images).split(1)
+            return torch.cat([self._maps(image) for image in each]).numpy()
+        return self._on_gpu(images)
+
+    def _on_gpu(self, images: np.ndarray) -> np.ndarray:
         # The lock covers the launch alone: the next thread queues its batch while this one's runs.
         with self._launch:
-            pinned = torch.from_numpy(images).pin_memory()
+            shape = (self.batch_size, self.side, self.side)
+            pinned = torch.zeros((*shape, 3), dtype=torch.uint8, pin_memory=True)
+            pinned[: len(images)] = torch.from_numpy(images)
+            result = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
             maps = self._maps(pinned.to(self.device, non_blocking=True))
-            result = torch.empty(maps.shape, dtype=torch.uint8, pin_memory=True)
             result.copy_(maps, non_blocking=True)
             done = torch.cuda.Event()
             done.record()
         done.synchronize()
-        return result.numpy()
+        return result[: len(images)].numpy()
 
     @torch.inference_mode()
     def _maps(self, images: Tensor) -> Tensor:

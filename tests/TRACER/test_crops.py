@@ -1,0 +1,152 @@
+"""From a saliency map to a crop: nothing lost at the borders, no shape too odd."""
+
+import numpy as np
+import pytest
+
+from TRACER.crops import CropSettings, cut_out, extract_crop, resize, resize_map
+from utils.errors import ConfigError
+
+KEEP = CropSettings(background="keep", margin=0.0, min_area=0.0)
+
+
+def map_with(*boxes: tuple[int, int, int, int], side: int = 64) -> np.ndarray:
+    saliency = np.zeros((side, side), np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        saliency[y0:y1, x0:x1] = 255
+    return saliency
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_box_is_scaled_to_the_photo():
+    extraction = extract_crop(noise(256, 128), map_with((16, 8, 32, 24)), KEEP)
+    assert extraction.box == (32, 32, 64, 96)
+    assert not extraction.fallback
+
+
+def test_largest_region_wins_and_the_others_turn_black():
+    photo, saliency = noise(64, 64), map_with((0, 0, 30, 30), (32, 40, 40, 48))
+    extraction = extract_crop(photo, saliency, CropSettings(size=64, margin=1.0))
+    assert extraction.box == (0, 0, 60, 60)
+
+    whole = extract_crop(
+        photo, map_with((0, 0, 40, 64), (50, 0, 64, 20)), CropSettings(size=64, margin=1.0)
+    )
+    assert whole.box == (0, 0, 64, 64)
+    assert (whole.crop[:, :40] == photo[:, :40]).all()
+    assert (whole.crop[:, 41:] == 0).all()
+
+
+def test_kept_background_is_the_photo_itself():
+    photo = noise(64, 64)
+    extraction = extract_crop(
+        photo, map_with((10, 10, 30, 30)), CropSettings(size=20, background="keep", margin=0.0)
+    )
+    np.testing.assert_array_equal(extraction.crop, photo[10:30, 10:30])
+
+
+def test_margin_is_a_share_of_the_longer_side_and_ends_at_the_photo():
+    settings = CropSettings(background="keep", margin=0.1, min_area=0.0)
+    extraction = extract_crop(noise(640, 640), map_with((0, 20, 20, 60)), settings)
+    assert extraction.box == (0, 160, 240, 640)
+
+
+def test_last_row_and_column_are_in_the_crop():
+    photo = noise(101, 57)
+    extraction = extract_crop(photo, map_with((60, 60, 64, 64)), KEEP)
+    assert extraction.box[2:] == (57, 101)
+    assert extract_crop(photo, map_with((0, 0, 64, 64)), KEEP).box == (0, 0, 57, 101)
+
+
+@pytest.mark.parametrize("box", [(63, 0, 64, 64), (0, 63, 64, 64), (5, 5, 6, 6)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (37, 23)])
+@pytest.mark.parametrize("background", ["black", "keep"])
+@pytest.mark.parametrize("keep_aspect", [True, False])
+def test_thin_regions_and_photos_give_a_crop(box, shape, background, keep_aspect):
+    settings = CropSettings(
+        size=32, min_area=0.0, margin=0.0, background=background, keep_aspect=keep_aspect
+    )
+    extraction = extract_crop(noise(*shape), map_with(box), settings)
+    x0, y0, x1, y1 = extraction.box
+    assert 0 <= x0 < x1 <= shape[1]
+    assert 0 <= y0 < y1 <= shape[0]
+    assert extraction.crop.shape == (32, 32, 3)
+    if background == "keep":
+        assert extraction.crop.any()
+
+
+@pytest.mark.parametrize("saliency", [map_with(), map_with((0, 0, 9, 9)), map_with() + 127])
+def test_no_region_or_a_tiny_one_falls_back_to_the_whole_photo(saliency):
+    photo = noise(100, 80)
+    extraction = extract_crop(photo, saliency, CropSettings(size=50, min_area=0.02))
+    assert extraction.fallback
+    assert extraction.box == (0, 0, 80, 100)
+    np.testing.assert_array_equal(extraction.crop, resize(photo, 50, 50))
+
+
+def test_region_of_exactly_the_minimum_area_counts():
+    settings = CropSettings(min_area=64 / 64**2)
+    assert not extract_crop(noise(64, 64), map_with((0, 0, 8, 8)), settings).fallback
+
+
+def test_threshold_is_where_a_pixel_starts_to_belong():
+    saliency = np.full((64, 64), 204, np.uint8)  # 0.8
+    assert not extract_crop(noise(64, 64), saliency, CropSettings(threshold=0.8)).fallback
+    assert extract_crop(noise(64, 64), saliency, CropSettings(threshold=0.81)).fallback
+
+
+def test_without_saliency_the_whole_photo_is_taken_and_is_no_fallback():
+    extraction = extract_crop(noise(90, 120), None, CropSettings(size=30))
+    assert extraction.box == (0, 0, 120, 90)
+    assert not extraction.fallback
+    assert extraction.saliency is None
+
+
+def test_kept_aspect_letterboxes_with_black():
+    settings = CropSettings(size=40, keep_aspect=True, background="keep", margin=0, min_area=0)
+    crop = extract_crop(noise(64, 64), map_with((0, 0, 64, 32)), settings).crop
+    assert (crop[:10] == 0).all()
+    assert (crop[30:] == 0).all()
+    assert crop[10:30].all()
+
+
+def test_shrinking_averages_and_growing_keeps_the_size_asked_for():
+    stripes = np.zeros((8, 64, 3), np.uint8)
+    stripes[:, ::2] = 200
+    shrunk = resize(stripes, 8, 16)
+    assert shrunk.shape == (16, 8, 3)
+    assert (shrunk == 100).all()
+
+
+def test_part_of_a_resized_map_is_the_part_of_the_whole():
+    saliency = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    whole = resize_map(saliency, (301, 203)).astype(int)
+    part = resize_map(saliency, (301, 203), (20, 30, 150, 290)).astype(int)
+    # OpenCV places pixels to 1/32 of one.
+    assert np.abs(part - whole[30:290, 20:150]).max() <= 8
+    assert resize_map(saliency, (64, 64)).tolist() == saliency.tolist()
+
+
+def test_cut_out_has_the_saliency_as_opacity():
+    photo = noise(50, 70)
+    rgba = cut_out(photo, map_with((0, 0, 64, 64)))
+    np.testing.assert_array_equal(rgba[..., :3], photo)
+    assert (rgba[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": 0},
+        {"threshold": 0.0},
+        {"threshold": 1.5},
+        {"margin": -0.1},
+        {"background": "white"},
+        {"min_area": 2.0},
+    ],
+)
+def test_impossible_settings_are_refused_by_name(wrong):
+    with pytest.raises(ConfigError, match=f"crop {next(iter(wrong))}"):
+        CropSettings(**wrong)

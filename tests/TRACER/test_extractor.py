@@ -1,0 +1,212 @@
+"""Photos to crops: in order, each on its own, whatever the photos are."""
+
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from TRACER import CropSettings, Extractor, Tracer
+from TRACER.crops import resize, resize_map
+from TRACER.inference import choose_dtype, fold_norms
+from TRACER.network import MEAN, STD
+from utils.errors import ConfigError, DataError
+
+SETTINGS = CropSettings(size=32, threshold=0.4, min_area=0.0)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def network(golden_network):
+    return golden_network(0, 128)
+
+
+@pytest.fixture(scope="module")
+def photos():
+    rng = np.random.default_rng(0)
+    shapes = rng.integers(20, 200, (11, 2))
+    return [rng.integers(0, 256, (h // 8, w // 8, 3), dtype=np.uint8) for h, w in shapes] + [
+        cv2.resize(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8), (150, 180)) for _ in range(4)
+    ]
+
+
+def assert_same(a, b):
+    assert a.box == b.box
+    assert a.fallback == b.fallback
+    np.testing.assert_array_equal(a.saliency, b.saliency)
+    np.testing.assert_array_equal(a.crop, b.crop)
+
+
+def test_results_come_in_the_order_of_the_photos(network, photos):
+    extractor = Extractor(network, SETTINGS, batch_size=2)
+    alone = Extractor(network, SETTINGS)
+    for photo, extraction in zip(photos, extractor(photos), strict=True):
+        assert_same(extraction, next(alone([photo])))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_photo_does_not_depend_on_its_batch_mates_to_the_bit(precision, network, photos):
+    extractor = Extractor(network, SETTINGS, batch_size=4, precision=precision)
+    together = list(extractor(photos))
+    backwards = list(extractor(photos[::-1]))[::-1]
+    shards = [None] * len(photos)
+    for rank in range(3):
+        shards[rank::3] = extractor(photos[rank::3])
+    for one, other, sharded in zip(together, backwards, shards, strict=True):
+        assert_same(one, other)
+        assert_same(one, sharded)
+
+
+def test_number_of_workers_does_not_change_the_result(network, photos):
+    one = list(Extractor(network, SETTINGS, num_workers=1)(photos))
+    many = list(Extractor(network, SETTINGS, num_workers=8)(photos))
+    for a, b in zip(one, many, strict=True):
+        assert_same(a, b)
+
+
+def test_saliency_is_that_of_the_network_on_the_resized_photo(network, photos):
+    extraction = next(Extractor(network, SETTINGS, precision="float32")(photos[-1:]))
+
+    resized = torch.from_numpy(cv2.resize(photos[-1], (128, 128))).permute(2, 0, 1) / 255
+    image = (resized - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    with torch.inference_mode():
+        expected = network(image[None]).saliency[0, 0] * 255
+
+    assert np.abs(extraction.saliency - expected.numpy()).max() <= 0.51
+
+
+def test_folding_the_norms_changes_nothing_and_leaves_the_network_alone(network):
+    images = torch.randn(1, 3, 128, 128)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    folded = fold_norms(network)
+    left = [n for n, m in folded.named_modules() if isinstance(m, torch.nn.BatchNorm2d)]
+
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            folded.predict_saliency(images), network.predict_saliency(images), atol=1e-4, rtol=0
+        )
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    assert len(left) == 3, "the two norms of pooled vectors and that before the union attention"
+
+
+def test_paths_and_arrays_give_the_same_crop(network, photos, tmp_path):
+    Image.fromarray(photos[-1]).save(tmp_path / "photo.png")
+    extractor = Extractor(network, SETTINGS)
+    for from_path, from_array in zip(
+        extractor([tmp_path / "photo.png", str(tmp_path / "photo.png")]),
+        extractor([photos[-1]] * 2),
+        strict=True,
+    ):
+        assert_same(from_path, from_array)
+
+
+def test_unreadable_photo_is_named_after_the_ones_before_it(network, photos, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"not a photo")
+    extractor = Extractor(network, SETTINGS, batch_size=2)
+    results = extractor([photos[0], photos[1], photos[2], tmp_path / "broken.jpg", photos[3]])
+    assert len([next(results) for _ in range(3)]) == 3
+    with pytest.raises(DataError, match=r"broken\.jpg"):
+        next(results)
+
+
+@pytest.mark.parametrize("without_network", [True, False])
+def test_unreadable_photos_are_reported_and_the_others_unharmed(
+    without_network, network, photos, tmp_path
+):
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    bad = [tmp_path / "broken.jpg", tmp_path / "missing.png", np.zeros((3, 3), np.uint8)]
+    mixed = [bad[0], photos[-1], bad[1], bad[2], photos[-2]]
+    extractor = Extractor(None if without_network else network, SETTINGS)
+    reported = []
+
+    results = list(extractor(mixed, on_error=lambda photo, error: reported.append((photo, error))))
+
+    assert [result is None for result in results] == [True, False, True, True, False]
+    assert [photo for photo, _ in reported[:2]] == bad[:2]
+    assert "(height, width, 3) uint8" in str(reported[2][1])
+    for extraction, direct in zip(
+        (results[1], results[4]), extractor([photos[-1], photos[-2]]), strict=True
+    ):
+        np.testing.assert_array_equal(extraction.crop, direct.crop)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (2000, 3)])
+def test_photos_of_odd_shapes_give_crops(shape, network):
+    photo = np.full((*shape, 3), 128, np.uint8)
+    extraction = next(Extractor(network, SETTINGS)([photo]))
+    assert extraction.crop.shape == (32, 32, 3)
+    assert extraction.saliency.shape == (128, 128)
+
+
+def test_without_a_network_the_whole_photo_is_resized(photos):
+    extractor = Extractor(None, CropSettings(size=24))
+    for photo, extraction in zip(photos, extractor(photos), strict=True):
+        np.testing.assert_array_equal(extraction.crop, resize(photo, 24, 24))
+        assert not extraction.fallback
+
+
+def test_no_photos_give_no_results(network):
+    assert list(Extractor(network, SETTINGS)([])) == []
+
+
+def test_work_on_each_photo_is_done_beside_the_network_in_order(network, photos):
+    def height_of_map(photo, extraction):
+        assert threading.current_thread() is not threading.main_thread()
+        return resize_map(extraction.saliency, photo.shape[:2]).shape[0]
+
+    heights = list(Extractor(network, SETTINGS).map(height_of_map, photos))
+    assert heights == [photo.shape[0] for photo in photos]
+
+
+def test_photos_are_drawn_from_a_stream_as_they_are_needed(network, photos):
+    drawn = 0
+
+    def stream():
+        nonlocal drawn
+        for _ in range(100):
+            drawn += 1
+            yield photos[-1]
+
+    extractor = Extractor(network, SETTINGS, batch_size=2, num_workers=2)
+    results = extractor(stream())
+    next(results)
+    results.close()
+    assert drawn <= 2 * (extractor.num_workers + 2)
+
+
+def test_photos_too_large_to_keep_are_read_again(network, photos, tmp_path, monkeypatch):
+    Image.fromarray(photos[-1]).save(tmp_path / "photo.png")
+    paths = [tmp_path / "photo.png"] * 3
+    kept = list(Extractor(network, SETTINGS)(paths))
+    monkeypatch.setattr("TRACER.extractor.PHOTO_MEMORY_BYTES", 1000)
+    read_again = list(Extractor(network, SETTINGS)(paths))
+    for a, b in zip(kept, read_again, strict=True):
+        assert_same(a, b)
+
+
+def test_thread_settings_of_the_process_come_back(network, photos):
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    list(Extractor(network, SETTINGS)(photos))
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+def test_key_follows_whatever_decides_over_the_pixels(network):
+    key = Extractor(network, SETTINGS, precision="float32").key
+    other_weights = Tracer(0, input_size=128)
+    assert Extractor(network, SETTINGS, precision="float32", batch_size=3).key == key
+    changed = [
+        Extractor(network, CropSettings(size=33), precision="float32").key,
+        Extractor(network, SETTINGS, precision="bfloat16").key,
+        Extractor(other_weights, SETTINGS, precision="float32").key,
+        Extractor(None, SETTINGS).key,
+    ]
+    assert len({key, *changed}) == 5
+
+
+def test_precision_is_chosen_by_the_device_or_the_caller():
+    assert choose_dtype(CPU, "auto") in (torch.bfloat16, torch.float32)
+    assert choose_dtype(CPU, "float16") == torch.float16
+    with pytest.raises(ConfigError, match="precision 'half'"):
+        choose_dtype(CPU, "half")
