@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from TRACER.losses import tracer_loss
 from TRACER.metrics import mean_scores, score_image
 from TRACER.network import MEAN, STD, Tracer
 from TRACER.weights import network_settings
-from utils.errors import CheckpointError, DataError
+from utils.errors import CheckpointError, ConfigError, DataError
 from utils.files import write_atomically
 
 OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
@@ -105,6 +106,10 @@ class Training:
 
         Returns:
             The ``metrics.csv`` row of the best epoch.
+
+        Raises:
+            DataError: a photo or mask cannot be read.
+            ConfigError: the loss is no longer a number.
         """
         while self.epoch < self.settings.epochs and not self._has_stalled():
             self._finish_epoch({"train_loss": self._train_epoch(), **self._validate()})
@@ -141,7 +146,7 @@ class Training:
         self.loader.sampler.epoch = self.epoch
         total = torch.zeros((), device=self.device)
         bar = tqdm(
-            zip(range(self.steps), self.loader, strict=False),
+            zip(range(self.steps), _batches(self.loader), strict=False),
             desc=f"epoch {self.epoch + 1}/{self.settings.epochs}",
             total=self.steps,
             unit="batch",
@@ -151,6 +156,11 @@ class Training:
             total += loss
             if step % 10 == 9:
                 bar.set_postfix(loss=f"{total.item() / (step + 1):.3f}")
+        if not math.isfinite(total.item()):
+            raise ConfigError(
+                f"the loss of epoch {self.epoch + 1} is {total.item()}; lower --lr"
+                f" {self.settings.lr} or --clip {self.settings.clip}"
+            )
         return total.item() / self.steps
 
     def _train_step(self, images: Tensor, masks: Tensor) -> Tensor:
@@ -172,7 +182,9 @@ class Training:
     def _validate(self) -> dict[str, float]:
         network = (self.ema.module if self.ema else self.network).eval()
         losses, scores = [], []
-        for images, masks in tqdm(self.validation_loader, desc="validation", leave=False):
+        batches = _batches(self.validation_loader)
+        bar = tqdm(batches, desc="validation", total=len(self.validation_loader), leave=False)
+        for images, masks in bar:
             images, masks = _to_device(images, masks, self.device)
             with _autocast(self.device, self.settings.amp):
                 output = network(images)
@@ -269,6 +281,15 @@ def _training_loader(
 def _validation_loader(pairs: list[Pair], settings: TrainingSettings) -> DataLoader:
     dataset = SaliencyDataset(pairs, PlainResize(settings.side))
     return DataLoader(dataset, settings.batch_size, num_workers=settings.num_workers)
+
+
+def _batches(loader: DataLoader) -> Iterator[list[Tensor]]:
+    """The loader's batches; an error in one of its workers comes without the worker's traceback."""
+    try:
+        yield from loader
+    except DataError as error:
+        line = str(error).strip().splitlines()[-1]
+        raise DataError(line.removeprefix("utils.errors.DataError: ")) from error
 
 
 def _scheduler(

@@ -13,7 +13,7 @@ from TRACER.dataset import TRAINING_LAYOUTS, find_pairs, hold_out
 from TRACER.network import Tracer
 from TRACER.training import Training, TrainingSettings
 from TRACER.weights import load_tracer, network_settings
-from utils.errors import CheckpointError, DataError
+from utils.errors import CheckpointError, ConfigError, DataError
 from utils.seeding import seed_everything
 
 CPU = torch.device("cpu")
@@ -168,6 +168,21 @@ def test_a_broken_or_foreign_checkpoint_is_not_resumed(tmp_path):
     torch.save({**settings, "scale": 3, "model": {}, "training": {}}, broken)
     with pytest.raises(CheckpointError, match="scale 3, this run 0"):
         read_training(broken, settings)
+
+
+def test_a_broken_photo_is_named_in_one_line_whoever_reads_it(pairs, tmp_path):
+    for pair in pairs:
+        pair.image.write_bytes(pair.image.read_bytes()[:100])
+    training = make_training(pairs, tmp_path / "run", num_workers=1)
+    with pytest.raises(DataError, match=r"^\S+\.png: broken image .*replace or remove it$"):
+        training.run()
+
+
+def test_a_loss_that_is_no_number_ends_the_training(pairs, tmp_path):
+    training = make_training(pairs, tmp_path / "run", lr=1e30)
+    with pytest.raises(ConfigError, match="lower --lr"):
+        training.run()
+    assert not (tmp_path / "run").exists()
 
 
 def test_too_few_photos_for_one_batch_are_refused(pairs, tmp_path):
