@@ -1,0 +1,120 @@
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+import base.optimizers as module_optim
+import base.schedulers as module_schedule
+from base.base_model import BaseModel
+from base.optimizers import make_optimizer
+from base.schedulers import make_schedule
+from parse_config import ConfigParser
+from utils.errors import ConfigError
+
+
+@pytest.fixture
+def model():
+    backbone = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    return BaseModel(backbone, 4, {"mask": 3, "gender": 2}, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def rates(build, epochs=6, steps=1, **options):
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    schedule = make_schedule(build, optimizer, epochs=epochs, steps_an_epoch=steps, **options)
+    seen = []
+    for _ in range(epochs * steps):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def test_norms_and_biases_get_no_weight_decay(model):
+    optimizer = make_optimizer(partial(torch.optim.AdamW, lr=0.1, weight_decay=0.05), model)
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            assert group["weight_decay"] == (0.05 if weight.ndim > 1 else 0.0)
+
+
+def test_the_default_weight_decay_of_an_optimizer_spares_them_too(model):
+    optimizer = make_optimizer(partial(torch.optim.AdamW, lr=0.1), model)
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.01, 0.0}
+
+
+def test_every_weight_is_in_one_group(model):
+    optimizer = make_optimizer(partial(torch.optim.AdamW, lr=0.1), model)
+    grouped = [id(weight) for group in optimizer.param_groups for weight in group["params"]]
+    assert sorted(grouped) == sorted(id(weight) for weight in model.parameters())
+
+
+def test_the_backbone_may_learn_more_slowly_than_the_heads(model):
+    optimizer = make_optimizer(partial(torch.optim.SGD, lr=0.2), model, backbone_lr_ratio=0.1)
+    backbone = {id(weight) for weight in model.backbone.parameters()}
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            assert group["lr"] == pytest.approx(0.02 if id(weight) in backbone else 0.2)
+
+
+@pytest.mark.parametrize(("rule", "lr"), [("off", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
+def test_the_learning_rate_grows_with_the_batches_of_a_step(model, rule, lr):
+    optimizer = make_optimizer(
+        partial(torch.optim.SGD, lr=0.1), model, batches_a_step=4, scale_lr=rule
+    )
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(lr)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD", "Lamb", "AdamP", "RMSpropTF"])
+def test_optimizers_of_torch_and_timm_are_found_by_name(model, name):
+    config = ConfigParser({"name": "a", "optimizer": {"type": name, "args": {"lr": 0.1}}})
+    optimizer = make_optimizer(config.init_ftn("optimizer", module_optim), model)
+    assert type(optimizer).__name__ == name
+
+
+def test_an_unknown_optimizer_is_answered_with_the_nearest(model):
+    config = ConfigParser({"name": "a", "optimizer": {"type": "Adamm", "args": {}}})
+    with pytest.raises(ConfigError, match="did you mean 'Adam'"):
+        config.init_ftn("optimizer", module_optim)
+
+
+def test_all_stands_for_the_length_of_the_training():
+    seen = rates(partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max="all"), epochs=4)
+    assert seen == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-5)
+
+
+def test_a_warm_up_rises_to_the_full_rate_and_then_the_schedule_begins():
+    build = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max="all")
+    seen = rates(build, epochs=6, warmup_epochs=2)
+    assert seen[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert seen[3:] == pytest.approx([0.853553, 0.5, 0.146447], abs=1e-5)
+
+
+def test_a_schedule_by_steps_counts_in_steps():
+    build = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max="all")
+    seen = rates(build, epochs=2, steps=4, every="step", warmup_epochs=1)
+    assert len(seen) == 8 and seen[4] == pytest.approx(1.0) and seen[7] < 0.2
+
+
+def test_schedules_of_timm_are_found_by_name():
+    scheduler = {"type": "CosineLRScheduler", "args": {"t_initial": "all", "warmup_t": 1}}
+    config = ConfigParser({"name": "a", "lr_scheduler": scheduler})
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    build = config.init_ftn("lr_scheduler", module_schedule)
+    schedule = make_schedule(build, optimizer, epochs=5, steps_an_epoch=1)
+    schedule.step(5)
+    assert optimizer.param_groups[0]["lr"] < 0.1
+
+
+def test_a_warm_up_that_takes_the_whole_training_is_refused():
+    build = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max="all")
+    with pytest.raises(ConfigError, match="warmup_epochs: takes all 3 epochs"):
+        rates(build, epochs=3, warmup_epochs=3)
+
+
+def test_a_schedule_that_watches_a_score_can_not_follow_a_warm_up():
+    build = partial(torch.optim.lr_scheduler.ReduceLROnPlateau)
+    with pytest.raises(ConfigError, match="ReduceLROnPlateau can't follow a warm-up"):
+        rates(build, warmup_epochs=1)

@@ -1,0 +1,86 @@
+"""Runs that are stopped, killed, or run out of disk, and what they leave."""
+
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from base.stopping import EXIT_STOPPED
+from benchmarks.kill_and_resume import RECIPE, compare, kill_and_compare, train
+from data_loader.sample import generate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    generate(folder, persons=8, eval_persons=6, seed=3, workers=1)
+    return folder
+
+
+def command(data, folder, *changes):
+    places = (f"data_dir={data}", f"trainer.save_dir={folder}", f"tracer.cache_dir={folder}/crops")
+    options = [f"--set={value}" for value in (*RECIPE, *places, *changes)]
+    return [sys.executable, str(ROOT / "train.py"), "-c", str(ROOT / "config.json"), *options]
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(data, tmp_path):
+    kills, runs = kill_and_compare(data, tmp_path, times=3, draw=random.Random(4))
+    assert kills == 3 and runs >= 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
+def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(data, tmp_path):
+    assert train(data, tmp_path / "whole", None) == 0
+    stopped = tmp_path / "stopped"
+    process = subprocess.Popen(
+        [*command(data, stopped), "--run-id", "r"], stderr=subprocess.PIPE, text=True
+    )
+    last = stopped / "models" / "killed" / "r" / "last_epoch.pth"
+    deadline = time.monotonic() + 120
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == EXIT_STOPPED, errors
+    assert f"python train.py --resume {last}" in errors
+    assert train(data, stopped, None) == 0
+    compare(tmp_path / "whole", stopped)
+
+
+def small_files_only():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+
+def test_a_checkpoint_that_can_not_be_written_is_one_clear_line(data, tmp_path):
+    assert train(data, tmp_path, None) == 0  # the crop cache and a first run, without the limit
+    models = tmp_path / "models" / "killed" / "r"
+    before = {path.name: path.read_bytes() for path in models.glob("*.pth")}
+    done = subprocess.run(
+        [*command(data, tmp_path, "trainer.epochs=6"), "--run-id", "r", "--resume", "auto"],
+        capture_output=True, text=True, preexec_fn=small_files_only, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr and "Traceback" not in done.stderr
+    assert {path.name: path.read_bytes() for path in models.glob("*.pth")} == before
+
+
+def test_weights_of_another_run_can_be_the_start_and_what_fits_is_said(data, tmp_path):
+    assert train(data, tmp_path, None) == 0
+    checkpoint = tmp_path / "models" / "killed" / "r" / "best_epoch.pth"
+    other = 'loss_name=[["ce_loss", null, 1.0]]'
+    done = subprocess.run(
+        [*command(data, tmp_path / "b", "arch.type=TimmModel", other, "trainer.epochs=1"),
+         "--init-from", str(checkpoint)],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "new here, so initialised: classifiers.class.weight" in done.stdout
+    assert "in the checkpoint only: classifiers.mask.weight" in done.stdout
