@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from TRACER import CropSettings, Extractor, Tracer
+from data_loader.sample import generate
+from TRACER import CropSettings, Extractor, Tracer, load_tracer
 from TRACER.crops import resize, resize_map
 from TRACER.inference import choose_dtype, fold_norms
 from TRACER.network import MEAN, STD
+from TRACER.weights import SAMPLE
 from utils.errors import ConfigError, DataError
 
 SETTINGS = CropSettings(size=32, threshold=0.4, min_area=0.0)
@@ -210,3 +212,18 @@ def test_precision_is_chosen_by_the_device_or_the_caller():
     assert choose_dtype(CPU, "float16") == torch.float16
     with pytest.raises(ConfigError, match="precision 'half'"):
         choose_dtype(CPU, "half")
+
+
+@pytest.mark.skipif(not SAMPLE.exists(), reason="the sample weights are not in this copy")
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_moves_the_saliency_of_sample_people_by_less_than_a_hundredth(
+    precision, tmp_path
+):
+    generate(tmp_path / "people", persons=1, eval_persons=1, seed=5)
+    photos = sorted((tmp_path / "people" / "train").rglob("*.jpg"))[:3]
+    network = load_tracer("sample")
+    full, half = (Extractor(network, precision=p)(photos) for p in ("float32", precision))
+    for one, other in zip(full, half, strict=True):
+        difference = one.saliency.astype(float) - other.saliency
+        assert np.abs(difference).mean() / 255 <= 0.01
+        assert one.saliency.max() > 200, "the person is seen"
