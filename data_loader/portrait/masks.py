@@ -71,7 +71,7 @@ def misplace(mask: Mask, rng: np.random.Generator) -> Mask:
     mask = replace(mask, skew=float(rng.normal(0, 0.03)))
     way = rng.choice(["nose", "chin", "eyes", "ear"], p=(0.52, 0.38, 0.05, 0.05))
     if way == "nose":
-        return replace(mask, top=rng.uniform(0.44, 0.5), bottom=rng.uniform(1.1, 1.18))
+        return replace(mask, top=rng.uniform(0.46, 0.53), bottom=rng.uniform(1.1, 1.18))
     if way == "chin":
         return replace(mask, top=rng.uniform(0.76, 0.84), bottom=rng.uniform(1.2, 1.28))
     if way == "eyes":

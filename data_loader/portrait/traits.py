@@ -33,12 +33,12 @@ IRIS_SHARES = (0.42, 0.28, 0.15, 0.08, 0.07)
 STYLES = {
     0: {
         "short": (3, 4), "side": (2.5, 3), "quiff": (3, 0.6), "crop": (1.5, 1.5),
-        "curly": (1.2, 0.6), "fringe": (2.2, 0.2), "bald": (0, 3.2), "bob": (0.3, 0.1),
-        "long": (0.2, 0.1),
+        "curly": (1.2, 0.6), "fringe": (1.6, 0.2), "bald": (0, 3.2), "bob": (0.25, 0.1),
+        "long": (0.15, 0.1),
     },
     1: {
-        "long": (3, 0.6), "bangs": (2, 0.3), "bob": (1.6, 2), "wavy": (2.2, 1), "bun": (1, 1.4),
-        "ponytail": (1.6, 0.5), "pixie": (0.5, 2), "curls": (0.4, 3),
+        "long": (3, 0.6), "bangs": (2, 0.3), "bob": (1.6, 2.6), "wavy": (2.2, 1), "bun": (0.8, 0.9),
+        "ponytail": (1.6, 0.5), "pixie": (0.4, 1.2), "curls": (0.4, 3),
     },
 }  # fmt: skip
 """Gender → hair style → its weight among the young and among the old; between, they are mixed."""
@@ -121,7 +121,7 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
     male = 1.0 - gender
     years = _apparent_age(age, rng)
     skin = _skin(years, rng)
-    hair, grey = _hair_colour(age, years, rng)
+    hair, grey = _hair_colour(age, years, skin, rng)
     return Person(
         skin=skin,
         hair=hair,
@@ -182,15 +182,18 @@ def _skin(years: float, rng: np.random.Generator) -> np.ndarray:
     place = int(rng.choice(len(SKINS), p=SKIN_SHARES))
     skin = mix(SKINS[place], SKINS[min(place + 1, len(SKINS) - 1)], rng.random())
     grey = np.full(3, skin.mean(), np.float32) * np.float32((1.02, 0.99, 0.94))
-    return mix(skin, grey, 0.42 * years - 0.1) * (1 - 0.05 * years)
+    return mix(skin, grey, 0.36 * years - 0.1) * (1 - 0.05 * years)
 
 
-def _hair_colour(age: int, years: float, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+def _hair_colour(
+    age: int, years: float, skin: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
     """The colour and how much of it has turned grey; some young dye it, some old do too."""
-    hair = HAIRS[rng.choice(len(HAIRS), p=HAIR_SHARES)] * rng.uniform(0.85, 1.15)
+    choices = np.array(HAIR_SHARES) * (skin.mean() > (0, 0, 0, 0, 140, 160, 160, 180))
+    hair = HAIRS[rng.choice(len(HAIRS), p=choices / choices.sum())] * rng.uniform(0.85, 1.15)
     if age < 30 and rng.random() < 0.1:
         return DYES[rng.integers(len(DYES))], 0.0
-    grey = np.interp(years, [0, 0.2, 0.42, 0.62, 0.92, 1], [0, 0, 0.12, 0.34, 0.9, 1])
+    grey = np.interp(years, [0, 0.2, 0.42, 0.62, 0.92, 1], [0, 0, 0.18, 0.4, 0.92, 1])
     if age >= 60 and rng.random() < 0.06:
         grey = 0.4
     return hair, float(np.clip(rng.normal(grey, 0.03 + 0.04 * (years > 0.3)), 0, 1))
