@@ -75,7 +75,7 @@ def training_pictures(
 def prediction_pictures(
     stem: Path, crops: Crops, rows: np.ndarray, probabilities: np.ndarray, answers: np.ndarray
 ) -> list[Path]:
-    """``<stem>.confusion.png`` and ``<stem>.mistakes.png``; returns the files.
+    """``<stem>.confusion.png``, ``.mistakes.png`` and ``.examples.png``; returns the files.
 
     Args:
         stem: path without ending.
@@ -86,13 +86,16 @@ def prediction_pictures(
     """
     names = [class_name(cls) for cls in range(probabilities.shape[1])]
     matrix = confusion_matrices(probabilities, answers)["class"]
-    confusion, mistakes = (stem.with_name(f"{stem.name}.{part}.png") for part in _PARTS)
-    save_picture(confusion, confusion_picture(matrix, names, "18 classes"))
-    save_picture(mistakes, mistakes_sheet(crops, rows, probabilities, answers))
-    return [confusion, mistakes]
-
-
-_PARTS = ("confusion", "mistakes")
+    pictures = {
+        "confusion": confusion_picture(matrix, names, "18 classes"),
+        "mistakes": mistakes_sheet(crops, rows, probabilities, answers),
+        "examples": examples_sheet(crops, rows, probabilities, answers),
+    }
+    files = []
+    for part, picture in pictures.items():
+        files.append(stem.with_name(f"{stem.name}.{part}.png"))
+        save_picture(files[-1], picture)
+    return files
 
 
 def mistakes_sheet(
@@ -103,15 +106,33 @@ def mistakes_sheet(
     limit: int = 24,
 ) -> np.ndarray:
     """The surest wrong answers, then the least sure right ones, as a contact sheet (uint8 RGB)."""
-    predicted = probabilities.argmax(1)
     sureness = probabilities.max(1)
-    wrong = predicted != answers
+    wrong = probabilities.argmax(1) != answers
     order = np.lexsort((np.where(wrong, -sureness, sureness), ~wrong))[:limit]
+    return _sheet(crops, rows, probabilities, answers, order)
+
+
+def examples_sheet(
+    crops: Crops, rows: np.ndarray, probabilities: np.ndarray, answers: np.ndarray
+) -> np.ndarray:
+    """One photo of each class that occurs, the same ones each time, as a contact sheet (RGB)."""
+    _, places = np.unique(answers, return_index=True)
+    return _sheet(crops, rows, probabilities, answers, places)
+
+
+def _sheet(
+    crops: Crops,
+    rows: np.ndarray,
+    probabilities: np.ndarray,
+    answers: np.ndarray,
+    places: np.ndarray,
+) -> np.ndarray:
+    predicted, sureness = probabilities.argmax(1), probabilities.max(1)
     captions = [
         _caption(int(predicted[place]), int(answers[place]), float(sureness[place]))
-        for place in order
+        for place in places
     ]
-    return contact_sheet([crops[rows[place]] for place in order], captions)
+    return contact_sheet([crops[rows[place]] for place in places], captions)
 
 
 def _caption(predicted: int, answer: int, sureness: float) -> list[tuple[str, tuple]]:
