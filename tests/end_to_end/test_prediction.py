@@ -1,0 +1,249 @@
+"""``python test.py`` from outside: what it writes, in which order, and how it is scored."""
+
+import csv
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score
+
+from base.checkpoint import save_checkpoint
+
+
+def read_rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def probabilities_of(path):
+    """(N, 18) from the file beside a submission."""
+    return np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(1, 19), ndmin=2)
+
+
+@pytest.fixture(scope="module")
+def scored(trained, people, run):
+    """The documented command with ``--answers``, called where the training was."""
+    result = run(
+        "test.py", "--config", trained.config, "--resume", trained.best,
+        "--answers", people / "eval" / "answers.csv", cwd=trained.home,
+    )  # fmt: skip
+    assert result.returncode == 0, result
+    return result
+
+
+@pytest.fixture(scope="module")
+def submission(scored, trained):
+    return trained.home / "submit" / "tiny_first.csv"
+
+
+@pytest.fixture(scope="module")
+def other_model(trained, tmp_path_factory):
+    """A lone checkpoint of other weights, far from the folder of any run."""
+    state = torch.load(trained.best, weights_only=True)
+    generator = torch.Generator().manual_seed(1)
+    for name, value in state["state_dict"].items():
+        if name.startswith("classifiers"):
+            state["state_dict"][name] = torch.randn(value.shape, generator=generator)
+    path = tmp_path_factory.mktemp("moved") / "friend.pth"
+    save_checkpoint(path, state)
+    return path
+
+
+@pytest.fixture
+def predict(call, trained):
+    """``predict(…)``: test.py with the trained model, in this process."""
+    return lambda *options: call("test.py", "-r", trained.best, *options)
+
+
+@pytest.fixture
+def own_data(people, tmp_path):
+    """A copy of the eval half, to be spoilt."""
+    shutil.copytree(people / "eval", tmp_path / "data" / "eval")
+    return tmp_path / "data"
+
+
+class TestSubmission:
+    def test_rows_and_ids_are_exactly_those_of_info_csv(self, submission, people):
+        ids = [row["ImageID"] for row in read_rows(people / "eval" / "info.csv")]
+        assert [row["ImageID"] for row in read_rows(submission)] == ids
+        assert submission.read_text().startswith("ImageID,ans\n")
+
+    def test_answers_are_the_likeliest_of_the_probabilities_beside_it(self, submission):
+        probabilities = probabilities_of(submission.with_suffix(".probabilities.csv"))
+        answers = [int(row["ans"]) for row in read_rows(submission)]
+        assert probabilities.argmax(axis=1).tolist() == answers
+        assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-4)
+
+    def test_another_order_of_info_csv_is_followed(self, predict, own_data, submission, tmp_path):
+        info = own_data / "eval" / "info.csv"
+        header, *lines = info.read_text().splitlines()
+        info.write_text("\n".join([header, *lines[::-1]]) + "\n")
+
+        result = predict("--set", f"data_dir={own_data}", "--out", "reversed.csv")
+
+        assert result.returncode == 0, result.stderr
+        assert read_rows(tmp_path / "reversed.csv") == read_rows(submission)[::-1]
+
+    def test_out_names_the_file_and_its_folders_are_made(self, predict, submission, tmp_path):
+        result = predict("--out", "new/folder/mine.csv")
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / "new/folder/mine.csv").read_bytes() == submission.read_bytes()
+        assert sorted(path.name for path in (tmp_path / "new/folder").iterdir()) == [
+            "mine.csv",
+            "mine.probabilities.csv",
+        ]
+
+    def test_the_batch_size_changes_no_answer(self, predict, submission, tmp_path):
+        predict("--bs", "5", "--out", "small.csv")
+        assert read_rows(tmp_path / "small.csv") == read_rows(submission)
+
+
+class TestScores:
+    def test_they_are_those_of_scikit_learn_on_the_csv_written(self, submission, people):
+        truth = {row["ImageID"]: int(row["ans"]) for row in read_rows(people / "eval/answers.csv")}
+        rows = read_rows(submission)
+        said = np.array([int(row["ans"]) for row in rows])
+        true = np.array([truth[row["ImageID"]] for row in rows])
+
+        scores = json.loads(submission.with_suffix(".metrics.json").read_text())
+
+        heads = {"mask": lambda c: c // 6, "gender": lambda c: c // 3 % 2, "age": lambda c: c % 3}
+        assert scores["n"] == len(rows) == 56
+        assert scores["accuracy"] == pytest.approx(accuracy_score(true, said))
+        assert scores["macro_f1"] == pytest.approx(f1_score(true, said, average="macro"))
+        for head, of_class in heads.items():
+            expected = accuracy_score(of_class(true), of_class(said))
+            assert scores[f"{head}_accuracy"] == pytest.approx(expected)
+
+    def test_they_are_shown_as_a_table_with_the_files_written(self, scored, submission):
+        scores = json.loads(submission.with_suffix(".metrics.json").read_text())
+        assert f"macro-F1 (18 classes)    {scores['macro_f1']:.4f}" in scored.stdout
+        for name in ("csv", "probabilities.csv", "metrics.json", "confusion.png", "mistakes.png"):
+            assert f"submit/tiny_first.{name}" in scored.stdout
+            assert submission.with_suffix(f".{name}").is_file()
+
+    def test_the_order_of_the_answers_does_not_matter(self, predict, people, submission, tmp_path):
+        header, *lines = (people / "eval" / "answers.csv").read_text().splitlines()
+        (tmp_path / "shuffled.csv").write_text("\n".join([header, *sorted(lines)]) + "\n")
+        assert predict("--answers", "shuffled.csv", "--out", "s.csv").returncode == 0
+        assert json.loads((tmp_path / "s.metrics.json").read_text()) == json.loads(
+            submission.with_suffix(".metrics.json").read_text()
+        )
+
+
+class TestCheckpoints:
+    def test_a_lone_checkpoint_brings_its_config_along(self, call, other_model, tmp_path):
+        result = call("test.py", "--resume", other_model)
+        assert result.returncode == 0, result.stderr
+        (written,) = (tmp_path / "submit").glob("tiny_*[0-9].csv")
+        assert len(read_rows(written)) == 56
+
+    def test_several_are_averaged(self, call, trained, other_model, tmp_path):
+        members = {"a": [trained.best], "b": [other_model], "both": [trained.best, other_model]}
+        said = {}
+        for name, checkpoints in members.items():
+            result = call("test.py", "-r", *checkpoints, "--out", f"{name}.csv")
+            assert result.returncode == 0, result.stderr
+            said[name] = probabilities_of(tmp_path / f"{name}.probabilities.csv")
+        assert not np.allclose(said["a"], said["b"], atol=1e-3)
+        assert np.allclose(said["both"], (said["a"] + said["b"]) / 2, atol=2e-6)
+
+    def test_the_command_line_and_a_config_go_over_the_checkpoint_key_by_key(
+        self, predict, tmp_path
+    ):
+        (tmp_path / "mine.json").write_text('{"name": "mine", "submit_dir": "from_file"}')
+        assert predict("-c", "mine.json").returncode == 0
+        assert predict("-c", "mine.json", "--set", "submit_dir=from_set").returncode == 0
+        for folder in ("from_file", "from_set"):
+            assert len(list((tmp_path / folder).glob("mine_*[!s].csv"))) == 1
+
+
+class TestFolderOfPhotos:
+    def test_any_folder_is_predicted_without_a_table(self, predict, people, tmp_path):
+        photos = sorted((people / "eval" / "images").iterdir())[:3]
+        holiday = tmp_path / "holiday.2026_x"
+        (holiday / "beach").mkdir(parents=True)
+        names = ["a.JPG", "beach/b.jpeg", "beach/c.jpg"]
+        for name, photo in zip(names, photos, strict=True):
+            shutil.copy(photo, holiday / name)
+        (holiday / "._a.JPG").write_bytes(b"hidden")
+        (holiday / "notes.txt").write_text("not a photo")
+
+        result = predict("--images", holiday, "--out", "h.csv")
+
+        assert result.returncode == 0, result.stderr
+        assert [row["ImageID"] for row in read_rows(tmp_path / "h.csv")] == names
+
+    def test_the_same_picture_in_any_format_gets_the_same_answer(self, predict, people, tmp_path):
+        folder = tmp_path / "formats"
+        folder.mkdir()
+        grey = cv2.imread(str(next((people / "eval" / "images").iterdir())), cv2.IMREAD_GRAYSCALE)
+        picture = Image.fromarray(grey)
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 270 degrees
+        opaque = np.dstack([grey] * 3 + [np.full_like(grey, 255)])
+        picture.convert("RGB").save(folder / "rgb.png")
+        picture.save(folder / "grey.png")
+        Image.fromarray(opaque).save(folder / "alpha.png")
+        Image.fromarray(grey.astype(np.uint16) * 257).save(folder / "sixteen.png")
+        picture.convert("RGB").transpose(Image.Transpose.ROTATE_90).save(
+            folder / "turned.png", exif=exif
+        )
+        picture.convert("CMYK").save(folder / "cmyk.jpg", quality=100, subsampling=0)
+
+        result = predict("--images", folder, "--out", "f.csv")
+
+        assert result.returncode == 0, result.stderr
+        said = probabilities_of(tmp_path / "f.probabilities.csv")
+        ids = [row["ImageID"] for row in read_rows(tmp_path / "f.csv")]
+        exact = [ids.index(name) for name in ids if name != "cmyk.jpg"]
+        assert len(exact) == 5 and (said[exact] == said[exact[0]]).all()
+        assert np.allclose(said[ids.index("cmyk.jpg")], said[exact[0]], atol=0.02)
+
+
+class TestUnreadablePhotos:
+    def spoil(self, own_data, row, content=b"no photo"):
+        name = read_rows(own_data / "eval" / "info.csv")[row]["ImageID"]
+        (own_data / "eval" / "images" / name).write_bytes(content)
+        return name
+
+    def test_one_is_an_error_that_leaves_the_earlier_submission(
+        self, predict, own_data, tmp_path, assert_one_line_error
+    ):
+        assert predict("--set", f"data_dir={own_data}", "--out", "s.csv").returncode == 0
+        before = (tmp_path / "s.csv").read_bytes()
+        name = self.spoil(own_data, 3)
+        failed = predict("--set", f"data_dir={own_data}", "--out", "s.csv")
+        assert_one_line_error(failed, name, "not an image")
+        assert (tmp_path / "s.csv").read_bytes() == before
+
+    def test_skipped_ones_are_listed_at_the_end_and_the_rest_is_written_and_scored(
+        self, predict, own_data, submission, tmp_path
+    ):
+        names = [self.spoil(own_data, 3), self.spoil(own_data, 7, b"")]
+
+        result = predict(
+            "--set", f"data_dir={own_data}", "--skip-unreadable", "--out", "s.csv",
+            "--answers", own_data / "eval" / "answers.csv",
+        )  # fmt: skip
+
+        assert result.returncode == 0, result.stderr
+        listed = result.stderr.splitlines()[-3:]
+        assert "left out, since they could not be read (2)" in listed[0]
+        assert [line.rpartition("/")[2] for line in listed[1:]] == names
+        rest = [row for row in read_rows(submission) if row["ImageID"] not in names]
+        assert read_rows(tmp_path / "s.csv") == rest
+        assert json.loads((tmp_path / "s.metrics.json").read_text())["n"] == 54
+
+    def test_none_that_can_be_read_is_an_error(
+        self, predict, own_data, tmp_path, assert_one_line_error
+    ):
+        for photo in (own_data / "eval" / "images").iterdir():
+            photo.write_bytes(b"")
+        failed = predict("--set", f"data_dir={own_data}", "--skip-unreadable")
+        assert_one_line_error(failed, "none of the 56 photos can be read")
+        assert not (tmp_path / "submit").exists()

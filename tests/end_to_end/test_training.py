@@ -1,0 +1,268 @@
+"""``python train.py`` from outside: what it leaves, repeats, goes on with, and says."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def read_rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def files_under(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def train(call, tiny_config):
+    """``train("run", …)``: one epoch under that run id, in this process."""
+
+    def _train(run_id, *options):
+        once = ("--config", tiny_config, "--set", "trainer.epochs=1", "--run-id", run_id)
+        result = call("train.py", *once, *options)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return _train
+
+
+class TestWhatARunLeaves:
+    def test_checkpoints_config_environment_and_split(self, trained):
+        assert files_under(trained.models) >= {
+            "best_epoch.pth",
+            "last_epoch.pth",
+            "config.json",
+            "environment.json",
+            "split.csv",
+        }
+
+    def test_log_metrics_and_pictures(self, trained):
+        assert files_under(trained.log) >= {
+            "run.log",
+            "metrics.csv",
+            "learning_curves.png",
+            "validation.confusion.png",
+            "validation.mistakes.png",
+            "finished.json",
+        }
+
+    def test_nothing_lies_about_outside_of_saved(self, trained):
+        assert [path.name for path in trained.home.iterdir()] == ["saved"]
+
+    def test_the_config_is_whole_and_trains_the_same_again(self, trained, call):
+        config = json.loads((trained.models / "config.json").read_text())
+        printed = call("train.py", "-c", trained.models / "config.json", "--print-config")
+        assert json.loads(printed.stdout) == config
+        assert config["trainer"]["epochs"] == 2 and "augmentation" in config
+
+    def test_the_environment_says_what_it_ran_on(self, trained):
+        environment = json.loads((trained.models / "environment.json").read_text())
+        assert environment["device"] == "cpu"
+        assert environment["packages"]["torch"] == torch.__version__.partition("+")[0] or (
+            environment["packages"]["torch"] == torch.__version__
+        )
+        assert {"git", "python", "started"} <= environment.keys()
+        assert "train.py" in environment["command"]
+
+    def test_the_split_names_everyone_once_on_one_side(self, trained, people):
+        rows = read_rows(trained.models / "split.csv")
+        folders = {path.name for path in (people / "train" / "images").iterdir()}
+        assert sorted(row["folder"] for row in rows) == sorted(folders)
+        assert {row["part"] for row in rows} == {"train", "val"}
+
+    def test_metrics_are_a_row_an_epoch(self, trained):
+        rows = read_rows(trained.log / "metrics.csv")
+        assert [row["epoch"] for row in rows] == ["1", "2"]
+        for part in ("train", "val"):
+            for name in ("loss", "accuracy", "f1", "mask_accuracy", "gender_f1", "age_loss"):
+                assert 0 <= float(rows[0][f"{part}/{name}"]) < 100
+
+    def test_finished_says_which_epoch_was_best(self, trained):
+        rows = read_rows(trained.log / "metrics.csv")
+        finished = json.loads((trained.log / "finished.json").read_text())
+        best = max(rows, key=lambda row: (float(row["val/f1"]), -int(row["epoch"])))
+        assert finished["epochs"] == 2
+        assert finished["best"]["epoch"] == int(best["epoch"])
+
+    def test_checkpoints_are_plain_data_with_the_config_in_them(self, trained):
+        state = torch.load(trained.best, map_location="cpu", weights_only=True)
+        assert state["config"] == json.loads((trained.models / "config.json").read_text())
+        assert state["run_id"] == "first"
+
+    def test_the_console_says_what_happens_and_where_things_lie(self, trained):
+        said = trained.result.stdout
+        assert "training on 98 photos of 14 people, validating on 14 photos of 2 others" in said
+        assert "epoch 2/2" in said
+        assert "saved/models/tiny/first/best_epoch.pth" in said
+        assert trained.result.stderr == ""
+
+
+def test_the_same_seed_gives_the_same_run_where_no_logging_service_is_installed(
+    trained, run, tmp_path
+):
+    code = (
+        "import runpy, sys\n"
+        "sys.modules |= {'wandb': None, 'tensorboard': None}\n"
+        f"sys.path.insert(0, {str(ROOT)!r}); sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    again = run("-c", code, "train.py", "-c", trained.config, "--run-id", "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    repeated = tmp_path / "saved" / "log" / "tiny" / "again" / "metrics.csv"
+    assert repeated.read_bytes() == (trained.log / "metrics.csv").read_bytes()
+
+
+def test_another_seed_gives_another_run(trained, train, tmp_path):
+    train("other", "--set", "seed=7")
+    other = read_rows(tmp_path / "saved/log/tiny/other/metrics.csv")[0]
+    assert other["train/loss"] != read_rows(trained.log / "metrics.csv")[0]["train/loss"]
+
+
+class TestGoingOn:
+    def test_a_resumed_run_ends_where_one_without_a_stop_ends(self, trained, train, call, tmp_path):
+        train("stopped")
+        last = tmp_path / "saved/models/tiny/stopped/last_epoch.pth"
+
+        resumed = call("train.py", "--resume", last, "--set", "trainer.epochs=2")
+
+        assert resumed.returncode == 0, resumed.stderr
+        metrics = tmp_path / "saved/log/tiny/stopped/metrics.csv"
+        assert metrics.read_bytes() == (trained.log / "metrics.csv").read_bytes()
+        assert files_under(tmp_path / "saved/models") == {
+            f"tiny/stopped/{name}" for name in files_under(trained.models)
+        }
+
+    def test_auto_starts_a_run_goes_on_with_it_and_leaves_a_finished_one(self, train, tmp_path):
+        metrics = tmp_path / "saved/log/tiny/demo/metrics.csv"
+        train("demo", "--resume", "auto")
+        assert len(read_rows(metrics)) == 1
+        train("demo", "--resume", "auto", "--set", "trainer.epochs=2")
+        assert len(read_rows(metrics)) == 2
+        before = metrics.read_bytes()
+        said = train("demo", "--resume", "auto", "--set", "trainer.epochs=2")
+        assert metrics.read_bytes() == before
+        assert "epoch 2/2" not in said
+
+    def test_a_resumed_run_can_go_on_under_another_name(self, trained, call, tmp_path):
+        result = call(
+            "train.py", "-r", trained.models / "last_epoch.pth", "--run-id", "longer",
+            "--set", "trainer.epochs=3",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert len(read_rows(tmp_path / "saved/log/tiny/longer/metrics.csv")) == 3
+        assert len(read_rows(trained.log / "metrics.csv")) == 2
+
+    def test_a_run_id_that_is_taken_is_refused(
+        self, train, call, tiny_config, assert_one_line_error
+    ):
+        train("mine")
+        again = call("train.py", "-c", tiny_config, "--run-id", "mine")
+        assert_one_line_error(again, "mine", "holds a run already", "--resume")
+
+
+class TestOptions:
+    def test_printing_the_config_starts_no_run(self, call, tiny_config, tmp_path):
+        printed = call("train.py", "-c", tiny_config, "--set", "seed=5", "--print-config")
+        assert printed.returncode == 0
+        assert json.loads(printed.stdout)["seed"] == 5
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_option_without_effect_is_said(self, train):
+        said = train("v", "--set", "visualize=true", "--set", "tracer.margin=0.2")
+        assert "warning: visualize: no effect, since wandb is off" in said
+        assert "warning: tracer.margin: no effect, since tracer.weights is null" in said
+
+    def test_the_recipe_of_the_original_runs(self, call, people, tmp_path):
+        result = call(
+            "train.py", "--config", ROOT / "configs/seed.json", "--set", f"data_dir={people}",
+            "--set", "arch.args.pretrained=false", "--set", "wandb=false",
+            "--set", "trainer.epochs=1", "--arch", "test_resnet",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert len(list((tmp_path / "saved/models/Mask_Base").glob("*/best_epoch.pth"))) == 1
+
+    def test_training_stops_after_exactly_the_patience(self, train, tmp_path):
+        train("early", "--set", "trainer.epochs=9", "--set", "trainer.early_stop=2",
+              "--lr", "1e-12")  # fmt: skip
+        assert len(read_rows(tmp_path / "saved/log/tiny/early/metrics.csv")) == 3
+
+    @pytest.mark.parametrize("monitor", ["off", "min val/age_loss", "max val/top_k_acc"])
+    def test_any_score_may_choose_the_best_epoch(self, train, tmp_path, monitor):
+        train("m", "--set", f"trainer.monitor={monitor}", "--set", 'metrics=["top_k_acc"]')
+        assert (tmp_path / "saved/models/tiny/m/best_epoch.pth").is_file()
+        assert "val/top_k_acc" in read_rows(tmp_path / "saved/log/tiny/m/metrics.csv")[0]
+
+    def test_corrected_labels_are_reported_and_dropped_people_are_not_trained_on(
+        self, train, tmp_path
+    ):
+        table = tmp_path / "fixes.csv"
+        table.write_text("key,field,value,tier\n000001,drop,,sure\n000002/normal,mask,wear,sure\n")
+        said = train("fixed", "--set", f'label_corrections={{"path": "{table}"}}')
+        assert "2 label corrections applied (1 photos relabelled, 7 left out)" in said
+        split = (tmp_path / "saved/models/tiny/fixed/split.csv").read_text()
+        assert "000001" not in split and "000002" in split
+
+    def test_every_loss_takes_its_place_in_a_triple(self, train):
+        losses = [
+            [{"type": "focal", "args": {"gamma": 1}}, None, 1],
+            ["label_smoothing", [1, 2], 0.5],
+            ["ArcFaceLoss", None, 1],
+        ]
+        train("l", "--set", f"loss_name={json.dumps(losses)}")
+
+
+ONE_HEAD = 'loss_name=[["ce_loss", null, 1]]'
+
+
+@pytest.mark.parametrize(
+    ("model", "backbone", "options"),
+    [
+        ("TimmModel", "test_resnet", ("--set", ONE_HEAD)),
+        ("TorchVisionModel", "shufflenet_v2_x0_5", ()),
+    ],
+)
+def test_the_other_models_train_and_predict_by_the_same_commands(
+    train, call, tmp_path, model, backbone, options
+):
+    arch = {"type": model, "args": {"model_name": backbone, "pretrained": False}}
+    train("other", "--set", f"arch={json.dumps(arch)}", *options)
+
+    predicted = call("test.py", "-r", tmp_path / "saved/models/tiny/other/best_epoch.pth")
+
+    assert predicted.returncode == 0, predicted.stderr
+    assert len(read_rows(tmp_path / "submit/tiny_other.csv")) == 56
+
+
+def test_tensorboard_and_wandb_record_every_epoch_without_asking_anything(
+    train, tmp_path, monkeypatch
+):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sys, "stdin", None)  # whoever asks a question fails
+
+    said = train("seen", "--set", "wandb=true", "--set", "trainer.tensorboard=true")
+
+    log = tmp_path / "saved/log/tiny/seen"
+    folder = tmp_path / said.split("wandb sync ")[1].splitlines()[0]
+    assert b"val/f1" in (folder / "run-seen.wandb").read_bytes()
+    events = EventAccumulator(str(log)).Reload().Scalars("val/loss")
+    recorded = [float(row["val/loss"]) for row in read_rows(log / "metrics.csv")]
+    assert [event.value for event in events] == pytest.approx(recorded)
+
+
+@pytest.mark.parametrize("command", ["train.py", "test.py"])
+def test_help_comes_without_waiting_for_torch(run, command, tmp_path):
+    shown = run("-X", "importtime", command, "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "--set KEY=VALUE" in shown.stdout
+    imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
+    assert "argparse" in imported and not imported & {"torch", "timm", "cv2", "pandas"}
