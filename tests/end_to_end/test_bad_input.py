@@ -279,4 +279,4 @@ def test_released_tracer_weights_without_network_name_three_ways_out(
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     result = train("--set", "tracer.weights=te1")
     assert_one_line_error(result, "'te1'", "by hand to", "'sample'", "null")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.rglob("*.pth"))
