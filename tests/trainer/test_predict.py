@@ -5,7 +5,6 @@ import torch
 from trainer.predict import gather, predict
 
 HEADS = {"mask": 3, "gender": 2, "age": 6}
-CPU = torch.device("cpu")
 
 
 def model(images):
@@ -23,7 +22,7 @@ def batches(positions, size, labelled=True):
 
 def test_answers_come_in_the_order_of_the_photos():
     order = np.random.default_rng(0).permutation(11).tolist()
-    predictions = predict(model, batches(order, 4), CPU)
+    predictions = predict(model, batches(order, 4))
     assert predictions.index.tolist() == list(range(11))
     assert predictions.logits["age"][:, 1].tolist() == list(range(11))
     assert predictions.targets["mask"].tolist() == [n % 3 for n in range(11)]
@@ -31,20 +30,20 @@ def test_answers_come_in_the_order_of_the_photos():
 
 @pytest.mark.parametrize("size", [1, 4, 100])
 def test_the_batch_size_changes_nothing(size):
-    whole = predict(model, batches(list(range(10)), 10), CPU)
-    parts = predict(model, batches(list(range(10)), size), CPU)
+    whole = predict(model, batches(list(range(10)), 10))
+    parts = predict(model, batches(list(range(10)), size))
     assert (parts.class_probabilities == whole.class_probabilities).all()
 
 
 def test_class_probabilities_are_a_row_of_18_a_photo_that_sums_to_1():
-    predictions = predict(model, batches(list(range(5)), 2), CPU)
+    predictions = predict(model, batches(list(range(5)), 2))
     assert predictions.class_probabilities.shape == (5, 18)
     assert predictions.class_probabilities.dtype == np.float32
     assert np.allclose(predictions.class_probabilities.sum(axis=1), 1)
 
 
 def test_photos_without_labels_have_no_targets():
-    assert predict(model, batches([0, 1], 2, labelled=False), CPU).targets == {}
+    assert predict(model, batches([0, 1], 2, labelled=False)).targets == {}
 
 
 def test_half_precision_logits_come_out_as_float32():
@@ -56,4 +55,4 @@ def test_half_precision_logits_come_out_as_float32():
 def test_no_gradients_are_kept():
     weight = torch.ones((), requires_grad=True)
     scaled = lambda images: {head: logits * weight for head, logits in model(images).items()}  # noqa: E731
-    assert not predict(scaled, batches([0, 1], 2), CPU).logits["mask"].requires_grad
+    assert not predict(scaled, batches([0, 1], 2)).logits["mask"].requires_grad

@@ -55,7 +55,7 @@ def test_the_table_shows_every_score(answered):
 def test_pictures_of_a_prediction_lie_beside_the_submission(tmp_path, photos, answered):
     rows = np.arange(5, 45)
     files = prediction_pictures(tmp_path / "team_v1.5", photos, rows, *answered)
-    assert [file.name for file in files] == ["team_v1.5.confusion.png", "team_v1.5.mistakes.png"]
+    assert {file.name for file in files} >= {"team_v1.5.confusion.png", "team_v1.5.mistakes.png"}
     assert all(cv2.imread(str(file)) is not None for file in files)
 
 
@@ -86,11 +86,11 @@ class TestTrainingPictures:
 
         files = training_pictures(tmp_path, HISTORY, 2, photos, np.arange(10, 50))
 
-        assert [file.name for file in files] == [
+        assert {file.name for file in files} >= {
             "learning_curves.png",
             "validation.confusion.png",
             "validation.mistakes.png",
-        ]
+        }
         assert all(cv2.imread(str(file)) is not None for file in files)
 
     def test_a_run_without_a_best_epoch_of_its_own_has_its_curves(self, tmp_path, photos):
