@@ -20,17 +20,15 @@ setup: .venv/ready  ## make the environment (.venv) from requirements.txt
 	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.txt
 	@touch $@
 
-demo: $(DEMO_CSV)  ## generate people, crop, train, predict, score
-	@$(BIN)/python test.py --resume $(DEMO_CHECKPOINT) --show $(DEMO_CSV)
+demo: $(DEMO_RUN)/finished.json  ## generate people, crop, train, predict, score
+	$(BIN)/python test.py --resume $(DEMO_CHECKPOINT) --answers $(DEMO_DATA)/eval/answers.csv --out $(DEMO_CSV)
+	@echo "checkpoint: $(DEMO_CHECKPOINT)"
 
 $(DEMO_DATA)/sample.json: | .venv/ready
 	$(BIN)/python -m data_loader.sample --out $(DEMO_DATA) --persons 180 --eval-persons 80 --seed 1
 
 $(DEMO_RUN)/finished.json: $(DEMO_DATA)/sample.json
 	$(BIN)/python train.py --config configs/sample.json --run-id demo --resume auto
-
-$(DEMO_CSV): $(DEMO_RUN)/finished.json
-	$(BIN)/python test.py --resume $(DEMO_CHECKPOINT) --answers $(DEMO_DATA)/eval/answers.csv --out $@
 
 test: .venv/ready  ## run the test suite
 	$(BIN)/python -m pytest

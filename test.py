@@ -9,7 +9,6 @@ The config is the one of the checkpoint; -c and --set override it key by key. Be
 """
 
 import argparse
-import glob
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -132,24 +131,9 @@ def write_results(
         print("\n".join(f"  {photos.path(row)}" for row in skipped), file=sys.stderr)
 
 
-def show(submission: Path, checkpoints: Sequence[Path]) -> None:
-    """Print the scores of a submission that is there already, and where its files lie."""
-    from trainer.results import read_scores, score_table
-
-    print(score_table(read_scores(submission.with_suffix(".metrics.json"))))
-    print("\n".join(f"checkpoint: {checkpoint}" for checkpoint in checkpoints))
-    print(f"submission: {submission}")
-    for beside in sorted(submission.parent.glob(f"{glob.escape(submission.stem)}.*")):
-        if beside != submission:
-            print(f"beside it: {beside}")
-
-
 def start() -> None:
     """Check the command line, then run ``main``, also as one of several processes of torchrun."""
     config = parse()
-    if config.args.show:
-        show(config.args.show, config.resumes)
-        return
     from utils import distributed
 
     with distributed.process_group(config["n_gpu"]):
@@ -172,9 +156,6 @@ def parse() -> ConfigParser:
     )
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out photos that can't be read"
-    )
-    parser.add_argument(
-        "--show", type=Path, metavar="CSV", help="only print the scores of an earlier submission"
     )
     return ConfigParser.from_args(parser)
 

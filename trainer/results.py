@@ -1,6 +1,5 @@
 """What is left of a training or a test to look at: scores as a table, pictures."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from logger.pictures import (
 )
 from model.metric import compute_metrics, confusion_matrices
 from trainer.predict import Predictions
-from utils.errors import DataError
 from utils.files import write_atomically
 
 SCORES = {
@@ -38,19 +36,6 @@ def score(class_probabilities: np.ndarray, answers: np.ndarray) -> dict[str, flo
     """Judge predictions (N, 18) against true classes (N,); the keys of ``SCORES`` and ``n``."""
     found = compute_metrics([name for name, _ in SCORES.values()], class_probabilities, answers)
     return {"n": len(answers)} | {key: found[name] for key, (name, _) in SCORES.items()}
-
-
-def read_scores(path: Path) -> dict[str, float]:
-    """The scores that an earlier ``test.py --answers`` wrote.
-
-    Raises:
-        DataError: no file of scores is there.
-    """
-    try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
-        return {key: scores[key] for key in ("n", *SCORES)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: no scores to be read; test.py --answers writes them") from error
 
 
 def score_table(scores: dict[str, float]) -> str:

@@ -126,17 +126,6 @@ class TestScores:
             assert f"submit/tiny_first.{name}" in scored.stdout
             assert submission.with_suffix(f".{name}").is_file()
 
-    def test_an_earlier_submission_is_shown_without_predicting(self, scored, predict, submission):
-        shown = predict("--show", submission)
-        assert shown.returncode == 0, shown.stderr
-        table = scored.stdout[scored.stdout.index("scores on") : scored.stdout.index("scores: ")]
-        assert table in shown.stdout
-        for name in ("best_epoch.pth", "tiny_first.csv", "tiny_first.mistakes.png"):
-            assert name in shown.stdout
-
-    def test_no_earlier_submission_to_show_is_an_error(self, predict, assert_one_line_error):
-        assert_one_line_error(predict("--show", "none.csv"), "none.metrics.json", "--answers")
-
     def test_the_order_of_the_answers_does_not_matter(self, predict, people, submission, tmp_path):
         header, *lines = (people / "eval" / "answers.csv").read_text().splitlines()
         (tmp_path / "shuffled.csv").write_text("\n".join([header, *sorted(lines)]) + "\n")
