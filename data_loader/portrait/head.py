@@ -38,8 +38,8 @@ def face_outline(person: Person) -> np.ndarray:
     width, jaw, chin = person.face_width, person.jaw, person.chin
     cheek = 0.032 * person.cheek
     right = [
-        (0.0, -1.02),
-        (0.56 * width, -0.95),
+        (0.0, -1.05),
+        (0.52 * width, -0.975),
         (0.93 * width, -0.6),
         (1.0 * width, -0.15),
         (0.98 * width + cheek, 0.2),

@@ -33,7 +33,7 @@ IRIS_SHARES = (0.42, 0.28, 0.15, 0.08, 0.07)
 STYLES = {
     0: {
         "short": (3, 4), "side": (2.5, 3), "quiff": (3, 0.6), "crop": (1.5, 1.5),
-        "curly": (1.2, 0.6), "fringe": (1.6, 0.2), "bald": (0, 3.2), "bob": (0.25, 0.1),
+        "curly": (1.2, 0.6), "fringe": (1.6, 0.2), "bald": (-1.6, 3.2), "bob": (0.25, 0.1),
         "long": (0.15, 0.1),
     },
     1: {
@@ -41,7 +41,8 @@ STYLES = {
         "ponytail": (1.6, 0.5), "pixie": (0.4, 1.2), "curls": (0.4, 3),
     },
 }  # fmt: skip
-"""Gender → hair style → its weight among the young and among the old; between, they are mixed."""
+"""Gender → hair style → its weight among the young and among the old; between, they are mixed
+(so that one which begins below 0 comes later in life)."""
 CLOTHES = {
     0: {
         "tee": (4, 1), "shirt": (3, 5), "suit": (2, 3), "hoodie": (3, 0.3), "sweater": (2, 3),
@@ -231,7 +232,7 @@ def _wrinkle(years: float, scatter: float, rng: np.random.Generator) -> float:
 
 
 def _choose(weights: dict[str, tuple[float, float]], years: float, rng: np.random.Generator) -> str:
-    share = np.array(list(weights.values())) @ (1 - years, years)
+    share = np.maximum(0, np.array(list(weights.values())) @ (1 - years, years))
     return str(rng.choice(list(weights), p=share / share.sum()))
 
 
