@@ -64,7 +64,8 @@ class Extractor:
         compile: bool = False,
     ) -> None:
         self.settings = settings or CropSettings()
-        self.num_workers = max(1, min(num_workers or MAX_WORKERS, available_cores()))
+        asked = MAX_WORKERS if num_workers is None else num_workers
+        self.num_workers = max(1, min(asked, available_cores()))
         device = torch.device(device)
         self.batch_size = batch_size or default_batch_size(device, network)
         self._predict = (
@@ -114,7 +115,7 @@ class Extractor:
         """
         batches = _batches(photos, self.batch_size)
         waiting: deque[Future] = deque()
-        with _one_thread_per_worker(self.num_workers) as pool:
+        with one_thread_per_worker(self.num_workers) as pool:
             # One batch more than there are workers, so that none waits for the caller.
             for batch in itertools.islice(batches, self.num_workers + 1):
                 waiting.append(pool.submit(self._run, function, batch))
@@ -208,7 +209,7 @@ def _batches(photos: Iterable[Photo], size: int) -> Iterator[list[Photo]]:
 
 
 @contextlib.contextmanager
-def _one_thread_per_worker(num_workers: int) -> Iterator[ThreadPoolExecutor]:
+def one_thread_per_worker(num_workers: int) -> Iterator[ThreadPoolExecutor]:
     """A pool whose threads compute on one core each; the libraries' own threads come back after."""
     torch_threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
     cv2.setNumThreads(1)

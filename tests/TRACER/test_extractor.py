@@ -227,3 +227,14 @@ def test_half_precision_moves_the_saliency_of_sample_people_by_less_than_a_hundr
         difference = one.saliency.astype(float) - other.saliency
         assert np.abs(difference).mean() / 255 <= 0.01
         assert one.saliency.max() > 200, "the person is seen"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_gpu_gives_the_maps_of_the_cpu_whatever_the_batch(network, photos):
+    on_cpu = list(Extractor(network, SETTINGS, precision="float32")(photos))
+    gpu = Extractor(network, SETTINGS, device="cuda", batch_size=4, precision="float32")
+    forwards, backwards = list(gpu(photos)), list(gpu(photos[::-1]))[::-1]
+    for cpu, one, other in zip(on_cpu, forwards, backwards, strict=True):
+        assert np.abs(cpu.saliency.astype(int) - one.saliency).max() <= 2
+        assert_same(one, other)
