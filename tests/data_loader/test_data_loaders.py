@@ -9,6 +9,8 @@ from base.base_data_loader import BaseDataLoader
 from data_loader.crops import extractor_from
 from data_loader.data_loaders import prediction_loader, setup
 from data_loader.transform import eval_transform, start_worker
+from TRACER.network import Tracer
+from TRACER.weights import save_float16
 from utils.errors import ConfigError
 from utils.images import read_image
 
@@ -73,22 +75,38 @@ def images_by_position(loader, epoch=0):
     }
 
 
-def in_the_app(photo):
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A file of TE0 weights that nobody trained: it cuts something out of every photo."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "te0.safetensors"
+    save_float16(Tracer(0, input_size=128), path)
+    return str(path)
+
+
+def in_the_app(photo, extractor):
     """The tensor that the app shows its model, from a photo that is already decoded."""
-    extraction = next(iter(extractor_from(TRACER, 32, CPU)([photo])))
+    extraction = next(iter(extractor([photo])))
     return torch.from_numpy(eval_transform(32)(extraction.crop).transpose(2, 0, 1).copy())
 
 
-def test_one_photo_is_the_same_tensor_in_training_validation_test_and_app(training, predicted):
-    data = training()
+@pytest.mark.parametrize("network", [False, True], ids=["whole photos", "TRACER"])
+def test_one_photo_is_the_same_tensor_in_training_validation_test_and_app(
+    training, predicted, untrained, tmp_path, network
+):
+    tracer = {**TRACER, "weights": untrained if network else None}
+    extractor = extractor_from(tracer, 32, CPU)
+    data = training(extractor=extractor)
     for loader, rows in ((data.train, data.train_rows), (data.val, data.val_rows)):
         position, image = next(iter(images_by_position(loader).items()))
         path = data.index.path(rows[position])
 
-        tested, _ = predicted([path])
+        # A cache of its own, so that the photo is cropped again, and alone in its batch.
+        own = {"extractor": extractor_from(tracer, 32, CPU), "cache_dir": tmp_path}
+        tested, _ = predicted([path], **own)
 
         assert torch.equal(image, images_by_position(tested)[0])
-        assert torch.equal(image, in_the_app(read_image(path)))
+        assert torch.equal(image, in_the_app(read_image(path), extractor))
 
 
 def test_batches_are_uint8_rgb_with_a_code_for_each_head(training):
