@@ -8,6 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,6 +91,22 @@ def assert_one_line_error():
             assert str(word) in lines[0]
 
     return check
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """``eventually(condition)``: whether it comes true within seconds.
+
+    wandb's own process writes its file a moment after the run is closed.
+    """
+
+    def wait(condition, seconds=10):
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return condition()
+
+    return wait
 
 
 @pytest.fixture(scope="session")

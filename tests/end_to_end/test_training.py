@@ -242,7 +242,7 @@ def test_the_other_models_train_and_predict_by_the_same_commands(
 
 
 def test_tensorboard_and_wandb_record_every_epoch_without_asking_anything(
-    train, tmp_path, monkeypatch
+    train, tmp_path, monkeypatch, eventually
 ):
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
@@ -253,7 +253,7 @@ def test_tensorboard_and_wandb_record_every_epoch_without_asking_anything(
 
     log = tmp_path / "saved/log/tiny/seen"
     folder = tmp_path / said.split("wandb sync ")[1].splitlines()[0]
-    assert b"val/f1" in (folder / "run-seen.wandb").read_bytes()
+    assert eventually(lambda: b"val/f1" in (folder / "run-seen.wandb").read_bytes())
     events = EventAccumulator(str(log)).Reload().Scalars("val/loss")
     recorded = [float(row["val/loss"]) for row in read_rows(log / "metrics.csv")]
     assert [event.value for event in events] == pytest.approx(recorded)

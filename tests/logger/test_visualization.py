@@ -51,7 +51,9 @@ class TestWandb:
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         monkeypatch.setenv("NETRC", str(tmp_path / "home" / "netrc"))
 
-    def test_without_a_login_it_goes_offline_and_says_how_to_sync(self, tmp_path, caplog):
+    def test_without_a_login_it_goes_offline_and_says_how_to_sync(
+        self, tmp_path, caplog, eventually
+    ):
         with caplog.at_level(logging.INFO):
             (writer,) = open_writers({**OFF, "wandb": True}, tmp_path / "log", "run1")
             writer.log(1, {"epoch": 1, "val/f1": 0.25})
@@ -62,7 +64,8 @@ class TestWandb:
         folder = Path(caplog.text.split("wandb sync ")[1].splitlines()[0])
         (record,) = folder.glob("run-run1.wandb")
         assert folder.parent.parent == tmp_path / "log"
-        assert b"val/f1" in record.read_bytes() and b"faces" in record.read_bytes()
+        assert eventually(lambda: b"val/f1" in record.read_bytes())
+        assert b"faces" in record.read_bytes()
         assert list(folder.glob("files/media/images/mistakes*.png"))
 
     def test_without_a_network_it_goes_offline_too(self, tmp_path, caplog, monkeypatch):
