@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -20,14 +21,13 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 class Predictor:
     """Turns photos into saliency maps, each independently of the others; threads may share it.
 
-    On the CPU the network sees one photo at a time. Larger batches hardly gain there, and would
-    make a map depend, in its last bit, on the photo's place in the batch. On a GPU all forwards
-    have the same shape, so that neither kernels nor roundings change with the number of photos.
+    All forwards have the same shape, whatever the number of photos, so that neither kernels nor
+    roundings change with it.
 
     Args:
         network: weights and input side; it is copied and stays as it is.
         device: where to run.
-        batch_size: photos of a forward on a GPU.
+        batch_size: photos of a forward on a GPU. The CPU has its own, see ``cpu_batch_size``.
         precision: of the convolutions; ``"auto"`` takes the fastest that the device has
             instructions for.
         compile: let ``torch.compile`` fuse the network. Costs a minute or two at the first batch
@@ -47,10 +47,13 @@ class Predictor:
     ) -> None:
         self.side = network.input_size
         self.device = device
-        self.batch_size = batch_size
         self.dtype = choose_dtype(device, precision)
+        on_cpu = device.type == "cpu"
+        self.batch_size = cpu_batch_size(self.side, self.dtype) if on_cpu else batch_size
         self._network = fold_norms(network).to(device, memory_format=torch.channels_last)
         cast_convolutions(self._network, self.dtype)
+        if on_cpu and self.batch_size > 1:
+            separate_small_vectors(self._network)
         self._saliency = self._network.predict_saliency
         if compile:
             self._saliency = torch.compile(self._saliency, dynamic=False)
@@ -60,24 +63,28 @@ class Predictor:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Args:
-            images: (n, S, S, 3) uint8, RGB, contiguous, n from 1 to ``batch_size``.
+            images: (n, S, S, 3) uint8, RGB, contiguous.
 
         Returns:
             (n, S, S) uint8 saliency, rounded; 255 is 1.0.
         """
-        if self.device.type == "cpu":
-            each = torch.from_numpy(images).split(1)
-            return torch.cat([self._maps(image) for image in each]).numpy()
-        return self._on_gpu(images)
+        forward = self._on_cpu if self.device.type == "cpu" else self._on_gpu
+        starts = range(0, len(images), self.batch_size)
+        return np.concatenate([forward(images[i : i + self.batch_size]) for i in starts])
+
+    def _on_cpu(self, images: np.ndarray) -> np.ndarray:
+        batch = torch.zeros((self.batch_size, self.side, self.side, 3), dtype=torch.uint8)
+        batch[: len(images)] = torch.from_numpy(images)
+        return self._maps(batch)[: len(images)].numpy()
 
     def _on_gpu(self, images: np.ndarray) -> np.ndarray:
         # The lock covers the launch alone: the next thread queues its batch while this one's runs.
         with self._launch:
             shape = (self.batch_size, self.side, self.side)
-            pinned = torch.zeros((*shape, 3), dtype=torch.uint8, pin_memory=True)
-            pinned[: len(images)] = torch.from_numpy(images)
+            batch = torch.zeros((*shape, 3), dtype=torch.uint8, pin_memory=True)
+            batch[: len(images)] = torch.from_numpy(images)
             result = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
-            maps = self._maps(pinned.to(self.device, non_blocking=True))
+            maps = self._maps(batch.to(self.device, non_blocking=True))
             result.copy_(maps, non_blocking=True)
             done = torch.cuda.Event()
             done.record()
@@ -91,6 +98,16 @@ class Predictor:
         with torch.autocast(self.device.type, self.dtype if low else None, enabled=low):
             saliency = self._saliency(normalised)
         return (saliency[:, 0] * 255).round().to(torch.uint8)
+
+
+def cpu_batch_size(side: int, dtype: torch.dtype) -> int:
+    """Photos of a forward on the CPU.
+
+    Four in half precision, over which the cost of starting each operator is spread. One in
+    float32 or for a large input, whose batches would have feature maps of 32 MB and more: the C
+    library fetches these from the system anew each time.
+    """
+    return 4 if dtype != torch.float32 and side <= 352 else 1
 
 
 def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
@@ -146,3 +163,30 @@ def cast_convolutions(network: Tracer, dtype: torch.dtype) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and layer not in spared:
             layer.to(dtype)
+
+
+class ImageByImage(nn.Module):
+    """Runs a module on one image of a batch after the other.
+
+    A vectorised function of few values computes the last ones, which do not fill a vector, by
+    other instructions than the rest. Their last bit then depends on the image's place in the
+    batch. Feature maps always fill whole vectors in a batch of four; pooled vectors do not.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, ...)."""
+        return torch.cat([self.module(image) for image in x.split(1)])
+
+
+def separate_small_vectors(network: Tracer) -> None:
+    """Make what the network computes from pooled vectors independent of an image's place."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, ChannelAttention):
+                setattr(parent, name, ImageByImage(child))
+            elif isinstance(child, SqueezeExcite):
+                child.act1, child.gate = ImageByImage(child.act1), ImageByImage(child.gate)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch._subclasses import FakeTensorMode
 
 from data_loader.sample import generate
 from TRACER import CropSettings, Extractor, Tracer, load_tracer
 from TRACER.crops import resize, resize_map
-from TRACER.inference import choose_dtype, fold_norms
+from TRACER.inference import Predictor, choose_dtype, fold_norms
 from TRACER.network import MEAN, STD
 from TRACER.weights import SAMPLE
 from utils.errors import ConfigError, DataError
@@ -59,6 +60,39 @@ def test_photo_does_not_depend_on_its_batch_mates_to_the_bit(precision, network,
     for one, other, sharded in zip(together, backwards, shards, strict=True):
         assert_same(one, other)
         assert_same(one, sharded)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_place_in_the_batch_does_not_show_in_any_bit(precision, network, photos):
+    predictor = Predictor(network, CPU, 1, precision)
+    images = torch.from_numpy(np.stack([cv2.resize(photo, (128, 128)) for photo in photos[:4]]))
+    low = precision != "float32"
+
+    def saliency(images):
+        normalised = (images.permute(0, 3, 1, 2) - predictor._mean) / predictor._std
+        with torch.inference_mode(), torch.autocast("cpu", predictor.dtype, enabled=low):
+            forwards = normalised.split(predictor.batch_size)
+            return torch.cat([predictor._saliency(forward) for forward in forwards])
+
+    first = saliency(images)
+    for order in ([1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2], [3, 2, 1, 0]):
+        assert torch.equal(saliency(images[order]), first[order])
+    alone = torch.zeros_like(images)
+    alone[3] = images[1]
+    assert torch.equal(saliency(alone)[3], first[1])
+
+
+@pytest.mark.parametrize("scale", range(8))
+def test_maps_that_pass_an_activation_fill_whole_vectors_in_a_batch_of_four(scale):
+    sizes = []
+    with FakeTensorMode():
+        network = Tracer(scale).eval()
+        for name, module in network.named_modules():
+            if isinstance(module, torch.nn.SiLU | torch.nn.SELU) and ".se." not in name:
+                module.register_forward_hook(lambda _, __, output: sizes.append(output.numel()))
+        network.predict_saliency(torch.zeros(4, 3, network.input_size, network.input_size))
+    assert sizes
+    assert all(size % 64 == 0 for size in sizes)
 
 
 def test_number_of_workers_does_not_change_the_result(network, photos):
