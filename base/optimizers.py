@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from base.base_model import BaseModel
+from utils.errors import ConfigError
 
 logger = logging.getLogger("optimizer")
 
@@ -48,6 +49,9 @@ def make_optimizer(
         backbone_lr_ratio: learning rate of the backbone over that of the heads.
         scale_lr: how the learning rate grows with ``batches_a_step``: ``"linear"`` (Goyal et al.
             2017, arXiv:1706.02677), ``"sqrt"`` or ``"off"``.
+
+    Raises:
+        ConfigError: arguments that the optimizer refuses.
     """
     args = dict(build.keywords)
     factor = {"off": 1.0, "linear": float(batches_a_step), "sqrt": batches_a_step**0.5}[scale_lr]
@@ -67,7 +71,12 @@ def make_optimizer(
         own_rate = {"lr": args["lr"] * ratio} if "lr" in args else {}
         for weights, exempt in _by_decay(part["params"], bool(decay)):
             groups.append({"params": weights} | own_rate | exempt)
-    return build.func([group for group in groups if group["params"]], **args)
+    try:
+        return build.func([group for group in groups if group["params"]], **args)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"optimizer.args: {build.func.__name__} refuses them: {error} (--debug shows where)"
+        ) from error
 
 
 def _weight_decay(optimizer: type, args: dict[str, Any]) -> float | None:

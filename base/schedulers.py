@@ -51,7 +51,8 @@ def make_schedule(
         warmup_epochs: how many epochs the rise takes; 0 for none.
 
     Raises:
-        ConfigError: a schedule that can't be put behind a rise, or a rise that leaves no time.
+        ConfigError: arguments that the schedule refuses, a schedule that can't be put behind a
+            rise, or a rise that leaves no time.
     """
     if build is None:
         return None
@@ -60,7 +61,12 @@ def make_schedule(
     if warmup >= length:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     args = {k: length - warmup if v == ALL else v for k, v in build.keywords.items()}
-    scheduler = build.func(optimizer, **args)
+    try:
+        scheduler = build.func(optimizer, **args)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"lr_scheduler.args: {build.func.__name__} refuses them: {error} (--debug shows where)"
+        ) from error
     if not warmup:
         return scheduler
     if isinstance(scheduler, TimmScheduler | ReduceLROnPlateau):
