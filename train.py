@@ -34,7 +34,7 @@ def main(config: ConfigParser) -> None:
     from model.loss import build_criterion
     from model.metric import find_metrics
     from trainer.results import training_pictures
-    from trainer.trainer import Trainer
+    from trainer.trainer import Trainer, scalar_names
     from utils import distributed
     from utils.devices import amp_dtype, prepare_device, set_arithmetic
     from utils.files import write_json
@@ -52,6 +52,8 @@ def main(config: ConfigParser) -> None:
     find_metrics(config["metrics"])
 
     model = config.init_obj("arch", module_arch).to(device)
+    monitor = Monitor(settings["monitor"], settings["early_stop"])
+    monitor.require(scalar_names(config["metrics"], model.heads))
     if config.args.init_from:
         logger.info(init_from(model, load_checkpoint(config.args.init_from)))
     input_size = config["data_loader"]["args"]["input_size"]
@@ -116,7 +118,7 @@ def main(config: ConfigParser) -> None:
         metrics=config["metrics"],
         name_of=lambda position: str(data.index.files[data.train_rows[position]]),
         epochs=settings["epochs"],
-        monitor=Monitor(settings["monitor"], settings["early_stop"]),
+        monitor=monitor,
         save_period=settings["save_period"],
         save_every_steps=settings["save_every_steps"],
         checkpoints=checkpoints,

@@ -1,6 +1,7 @@
 """Which epoch is the best so far, and when to stop waiting for a better one."""
 
 import math
+from collections.abc import Collection
 
 from utils.errors import ConfigError, nearest
 
@@ -41,14 +42,22 @@ class Monitor:
         if self.off:
             self.best_epoch = epoch
             return True
-        if self.name not in log:
-            raise ConfigError(f"trainer.monitor: no {self.name!r}{nearest(self.name, log)}")
+        self.require(log)
         value = log[self.name]
         if self._better(value):
             self.best, self.best_epoch, self.waited = value, epoch, 0
             return True
         self.waited += 1
         return False
+
+    def require(self, names: Collection[str]) -> None:
+        """Refuse names of scalars among which the watched one is not.
+
+        Raises:
+            ConfigError: it isn't there.
+        """
+        if not self.off and self.name not in names:
+            raise ConfigError(f"trainer.monitor: no {self.name!r}{nearest(self.name, names)}")
 
     def _better(self, value: float) -> bool:
         if math.isnan(value):

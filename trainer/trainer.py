@@ -43,6 +43,12 @@ class Step(NamedTuple):
 PER_HEAD = [f"{head}_{score}" for head in HEADS for score in ("accuracy", "f1")]
 
 
+def scalar_names(metrics: Iterable[str], heads: Iterable[str]) -> list[str]:
+    """What ``trainer.monitor`` can watch: the scores and losses in the log of an epoch."""
+    names = ["loss", *(f"{head}_loss" for head in heads), *metrics, *PER_HEAD]
+    return [f"{part}/{name}" for part in ("val", "train") for name in names]
+
+
 class Trainer(BaseTrainer):
     """Trains on batches of ``image`` (B, 3, S, S) uint8, ``index`` and a target a head.
 

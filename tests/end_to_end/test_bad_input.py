@@ -14,6 +14,7 @@ SETTINGS = {
     "loss function": ("loss=all_los", "'all_los'"),
     "class weights": ("loss_name.0.1=[1, 2]", "class weights", "'mask'", "3 numbers"),
     "metric": ('metrics=["f2"]', "'f2'", "did you mean 'f1'"),
+    "monitor": ("trainer.monitor=max val/f2", "trainer.monitor", "did you mean 'val/f1'"),
     "optimizer": ("optimizer.type=Adm", "optimizer.type", "'Adm'", "did you mean 'Adam'"),
     "argument": ("optimizer.args.lrr=1", "optimizer.args.lrr", "did you mean 'lr'"),
     "argument's value": ("optimizer.args.betas=[2, 3]", "optimizer.args", "Adam refuses"),
