@@ -87,6 +87,25 @@ def main(config: ConfigParser) -> None:
         steps_an_epoch=-(-len(data.train) // settings["accumulate"]),
         **config.options("lr_scheduler"),
     )
+    optimisation = Optimisation(
+        model,
+        criterion,
+        optimizer,
+        scheduler=scheduler,
+        schedule_every=(config["lr_scheduler"] or {}).get("every", "epoch"),
+        amp=amp_dtype(settings["amp"], device),
+        accumulate=settings["accumulate"],
+        clip_norm=settings["clip_norm"],
+        ema_decay=settings["ema_decay"],
+        compiled=settings["compile"],
+        channels_last=settings["channels_last"] is not False,
+        freeze_backbone_epochs=settings["freeze_backbone_epochs"],
+        sync_batchnorm=settings["sync_batchnorm"],
+    )
+    saved = None
+    if config.resume:  # before the run's own config is written over with one that does not fit
+        saved = CheckpointFolder(config.resume.parent).load(config.resume)
+        optimisation.restore(*saved)
 
     if distributed.is_main():
         config.start_run(str(device))
@@ -95,24 +114,9 @@ def main(config: ConfigParser) -> None:
         save_split(config.save_dir / "split.csv", data.index, parts)
     config.run_id = distributed.broadcast(config.run_id)
     checkpoints = CheckpointFolder(config.save_dir, settings["keep_last"], settings["keep_best"])
-    saved = checkpoints.load(config.resume) if config.resume else None
     epochs_done = len(saved[0]["history"]) if saved else 0
     trainer = Trainer(
-        Optimisation(
-            model,
-            criterion,
-            optimizer,
-            scheduler=scheduler,
-            schedule_every=(config["lr_scheduler"] or {}).get("every", "epoch"),
-            amp=amp_dtype(settings["amp"], device),
-            accumulate=settings["accumulate"],
-            clip_norm=settings["clip_norm"],
-            ema_decay=settings["ema_decay"],
-            compiled=settings["compile"],
-            channels_last=settings["channels_last"] is not False,
-            freeze_backbone_epochs=settings["freeze_backbone_epochs"],
-            sync_batchnorm=settings["sync_batchnorm"],
-        ),
+        optimisation,
         train_loader=data.train,
         val_loader=data.val,
         metrics=config["metrics"],

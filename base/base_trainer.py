@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from base.checkpoint import CheckpointFolder, load_weights, random_state, restore_random_state
+from base.checkpoint import CheckpointFolder, random_state, restore_random_state
 from base.monitor import Monitor
 from base.optimisation import Optimisation
 from base.stopping import Stopped, StopRequest
 from logger.logger import write_metrics
 from logger.visualization import Writer
 from utils import distributed
-from utils.errors import CheckpointError
 
 
 class BaseTrainer(ABC):
@@ -106,14 +105,7 @@ class BaseTrainer(ABC):
         Raises:
             CheckpointError: the state belongs to another architecture or optimizer.
         """
-        load_weights(self.optimisation.best_model, state, path)
-        try:
-            self.optimisation.load_state_dict(state)
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{path}: its optimizer or scheduler is not the configured one ({error});"
-                " resume with the config it was trained with"
-            ) from error
+        self.optimisation.restore(state, path)
         self.monitor.load_state_dict(state["monitor"])
         self.history = state["history"]
         self.partial = state["partial"]

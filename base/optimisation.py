@@ -1,6 +1,7 @@
 """One training step: precision, the loss over all ranks, accumulation, clipping, schedule, EMA."""
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.profiler import record_function
 
 from base.base_model import BaseModel
+from base.checkpoint import load_weights
 from utils import distributed
+from utils.errors import CheckpointError
 
 Logits = dict[str, Tensor]
 
@@ -165,6 +168,21 @@ class Optimisation:
             "scaler": self.scaler.state_dict(),
             "updates": self.updates,
         }
+
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        """``load_state_dict`` with the state of the checkpoint ``path``.
+
+        Raises:
+            CheckpointError: the state belongs to another architecture, optimizer or scheduler.
+        """
+        load_weights(self.best_model, state, path)
+        try:
+            self.load_state_dict(state)
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{path}: its optimizer or scheduler is not the configured one ({error});"
+                " resume with the config it was trained with"
+            ) from error
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the one that gave ``state`` stood; its weights are compared before.

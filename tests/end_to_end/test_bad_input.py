@@ -236,11 +236,21 @@ class TestCheckpoints:
         assert_one_line_error(result, *words)
         assert list(tmp_path.iterdir()) == []
 
-    def test_one_of_another_architecture_to_go_on_from(
-        self, call, alone, tmp_path, assert_one_line_error
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (("--arch", "test_vit"), "another architecture"),
+            (("--set", "optimizer.type=SGD"), "optimizer or scheduler is not the configured one"),
+        ],
+    )
+    def test_one_of_another_run_to_go_on_from_leaves_that_run_as_it_is(
+        self, call, trained, alone, tmp_path, assert_one_line_error, change, words
     ):
-        result = call("train.py", "-r", alone, "--arch", "test_vit")
-        assert_one_line_error(result, "model.pth", "another architecture")
+        assert_one_line_error(call("train.py", "-r", alone, *change), "model.pth", words)
+        assert [path.name for path in tmp_path.iterdir()] == ["alone"]
+        before = (trained.models / "config.json").read_bytes()
+        assert_one_line_error(call("train.py", "-r", trained.best, *change), words)
+        assert (trained.models / "config.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("out", ["folder", "file/s.csv"])
