@@ -34,7 +34,7 @@ def main(config: ConfigParser) -> None:
     # Heavy imports wait until the command line is known to be right.
     import numpy as np
 
-    from data_loader.dataset import read_answers, scan_eval, scan_folder
+    from data_loader.dataset import listed_photos, read_answers, scan_eval, scan_folder
     from logger.logger import setup_logging
     from trainer.submission import check_writable
     from utils import distributed
@@ -45,7 +45,8 @@ def main(config: ConfigParser) -> None:
     out = args.out or Path(config["submit_dir"]) / f"{config['name']}_{config.run_id}.csv"
     check_writable(out)
     info_dir = config["info_dir"] or Path(config["data_dir"]) / "eval"
-    photos = scan_folder(args.images) if args.images else scan_eval(info_dir)
+    scan = listed_photos if args.skip_unreadable else scan_eval
+    photos = scan_folder(args.images) if args.images else scan(info_dir)
     answers = read_answers(args.answers, photos.files) if args.answers else None
     device = prepare_device(config["n_gpu"], config.device)
 

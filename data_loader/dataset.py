@@ -174,8 +174,21 @@ def scan_eval(info_dir: str | Path) -> Photos:
     """The photos that ``<info_dir>/info.csv`` lists, in its order; they lie in ``images`` there.
 
     Raises:
-        DataError: the table is missing, empty, without ImageID, lists a photo twice, or one that
-            does not exist.
+        DataError: as for ``listed_photos``, or a photo that does not exist.
+    """
+    photos = listed_photos(info_dir)
+    missing = [name for name in photos.files.tolist() if not os.path.isfile(photos.root / name)]
+    _refuse(
+        missing, f"{Path(info_dir) / 'info.csv'}: listed, but not in {photos.root}", "add or unlist"
+    )
+    return photos
+
+
+def listed_photos(info_dir: str | Path) -> Photos:
+    """Like ``scan_eval``, but whether the photos exist is left to those who read them.
+
+    Raises:
+        DataError: the table is missing, empty, without ImageID, or lists a photo twice.
     """
     table = Path(info_dir) / "info.csv"
     if not table.is_file():
@@ -185,8 +198,6 @@ def scan_eval(info_dir: str | Path) -> Photos:
         )
     ids = _read_image_ids(table, read_table(table, ("ImageID",)))
     images = _existing_folder(Path(info_dir) / "images", "put the photos of info.csv there")
-    missing = [name for name in ids if not os.path.isfile(images / name)]
-    _refuse(missing, f"{table}: listed, but not in {images}", "add or unlist")
     return Photos(images, np.array(ids))
 
 
