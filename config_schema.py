@@ -331,7 +331,7 @@ weights (`balanced` counts them from the training people), and the head's share 
     ] = False
     """Log to wandb; an object says where."""
     visualize: bool = False
-    """Also log pictures to wandb."""
+    """Also log pictures to wandb and TensorBoard."""
     submit_dir: str = "submit"
     """Where test.py writes submissions."""
     info_dir: str | None = None
@@ -350,8 +350,8 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
     idle: list[tuple[set[str], str]] = []
     if config.trainer.monitor == "off" and config.trainer.early_stop:
         idle.append(({"trainer.early_stop"}, "trainer.monitor is off"))
-    if config.visualize and config.wandb is False:
-        idle.append(({"visualize"}, "wandb is off"))
+    if config.visualize and config.wandb is False and not config.trainer.tensorboard:
+        idle.append(({"visualize"}, "wandb and trainer.tensorboard are off"))
     if config.loss != "all_loss":
         idle.append(({"loss_name"}, "loss is not all_loss"))
     if config.arch.args.pretrained and config.arch.args.checkpoint_path:

@@ -10,6 +10,7 @@ metrics.csv and pictures to saved/log/<name>/<run_id>/.
 """
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def main(config: ConfigParser) -> None:
     from utils import distributed
     from utils.devices import amp_dtype, prepare_device, set_arithmetic
     from utils.files import write_json
+    from utils.images import read_image
     from utils.seeding import seed_everything
 
     settings = config["trainer"]
@@ -49,7 +51,12 @@ def main(config: ConfigParser) -> None:
     device = prepare_device(config["n_gpu"], config.device)
     set_arithmetic(settings["deterministic"], settings["tf32"])
     seed_everything(config["seed"])
+    # Names are looked up before the photos are cropped, which may take long.
     find_metrics(config["metrics"])
+    build_optimizer = config.init_ftn("optimizer", module_optim)
+    build_schedule = None
+    if config["lr_scheduler"]:
+        build_schedule = config.init_ftn("lr_scheduler", module_schedule)
 
     model = config.init_obj("arch", module_arch).to(device)
     monitor = Monitor(settings["monitor"], settings["early_stop"])
@@ -75,13 +82,13 @@ def main(config: ConfigParser) -> None:
         config["loss"], config["loss_name"], model.heads, data.class_counts
     ).to(device)
     optimizer = module_optim.make_optimizer(
-        config.init_ftn("optimizer", module_optim),
+        build_optimizer,
         model,
         batches_a_step=settings["accumulate"] * distributed.world_size(),
         **config.options("optimizer"),
     )
     scheduler = module_schedule.make_schedule(
-        config.init_ftn("lr_scheduler", module_schedule) if config["lr_scheduler"] else None,
+        build_schedule,
         optimizer,
         epochs=settings["epochs"],
         steps_an_epoch=-(-len(data.train) // settings["accumulate"]),
@@ -134,12 +141,24 @@ def main(config: ConfigParser) -> None:
     )
     if saved:
         trainer.resume(*saved)
-    best = trainer.train()
-    if distributed.is_main():
-        for picture in training_pictures(
-            config.log_dir, trainer.history, trainer.monitor.best_epoch, data.crops, data.val_rows
-        ):
+    with contextlib.ExitStack() as closing:
+        for writer in trainer.writers:
+            closing.callback(writer.close)
+        best = trainer.train()
+        pictures = []
+        if distributed.is_main():
+            pictures = training_pictures(
+                config.log_dir,
+                trainer.history,
+                trainer.monitor.best_epoch,
+                data.crops,
+                data.val_rows,
+            )
+        for picture in pictures:
             logger.info("picture: %s", picture)
+            for writer in trainer.writers if config["visualize"] else ():
+                writer.picture(len(trainer.history), picture.stem, read_image(picture))
+    if distributed.is_main():
         finished = {"epochs": len(trainer.history), "best": best}
         write_json(config.log_dir / "finished.json", finished)
 

@@ -27,7 +27,8 @@ class BaseTrainer(ABC):
         save_period: also keep ``epoch_<n>.pth`` every so many epochs; 1 keeps only best and last.
         save_every_steps: also save within the epoch, every so many batches; ``None`` never.
         metadata: plain JSON values that checkpoints carry (``config``, ``run_id``, …).
-        writers: TensorBoard, wandb, …; they get nothing on any rank but the first.
+        writers: TensorBoard, wandb, …; they get nothing on any rank but the first. Who opened
+            them closes them.
         verbosity: 0 quiet, 1 a line an epoch, 2 progress bars too.
     """
 
@@ -95,8 +96,6 @@ class BaseTrainer(ABC):
                     break
                 self._run_epoch(epoch)
         self._say_outcome()
-        for writer in self.writers:
-            writer.close()
         return self.history[self.monitor.best_epoch - 1] if self.monitor.best_epoch else {}
 
     def resume(self, state: dict[str, Any], path: Path) -> None:

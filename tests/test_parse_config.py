@@ -345,7 +345,7 @@ def test_an_option_without_effect_is_named_with_the_reason():
     )  # fmt: skip
     assert config.warnings() == [
         "trainer.early_stop: no effect, since trainer.monitor is off",
-        "visualize: no effect, since wandb is off",
+        "visualize: no effect, since wandb and trainer.tensorboard are off",
         "tracer.threshold: no effect, since tracer.weights is null",
         "augmentation.rotate: no effect, since augmentation.affine is 0",
     ]

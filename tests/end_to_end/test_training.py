@@ -177,7 +177,7 @@ class TestOptions:
 
     def test_an_option_without_effect_is_said(self, train):
         said = train("v", "--set", "visualize=true", "--set", "tracer.margin=0.2")
-        assert "warning: visualize: no effect, since wandb is off" in said
+        assert "warning: visualize: no effect, since wandb and trainer.tensorboard are off" in said
         assert "warning: tracer.margin: no effect, since tracer.weights is null" in said
 
     def test_the_recipe_of_the_original_runs(self, call, people, tmp_path):
@@ -249,14 +249,19 @@ def test_tensorboard_and_wandb_record_every_epoch_without_asking_anything(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(sys, "stdin", None)  # whoever asks a question fails
 
-    said = train("seen", "--set", "wandb=true", "--set", "trainer.tensorboard=true")
+    said = train(
+        "seen", "--set", "wandb=true", "--set", "trainer.tensorboard=true",
+        "--set", "visualize=true",
+    )  # fmt: skip
 
     log = tmp_path / "saved/log/tiny/seen"
     folder = tmp_path / said.split("wandb sync ")[1].splitlines()[0]
     assert eventually(lambda: b"val/f1" in (folder / "run-seen.wandb").read_bytes())
-    events = EventAccumulator(str(log)).Reload().Scalars("val/loss")
+    assert list(folder.glob("files/media/images/learning_curves*.png"))
+    events = EventAccumulator(str(log)).Reload()
     recorded = [float(row["val/loss"]) for row in read_rows(log / "metrics.csv")]
-    assert [event.value for event in events] == pytest.approx(recorded)
+    assert [event.value for event in events.Scalars("val/loss")] == pytest.approx(recorded)
+    assert events.Images("learning_curves")
 
 
 @pytest.mark.parametrize("command", ["train.py", "test.py"])
