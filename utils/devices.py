@@ -54,8 +54,10 @@ def prepare_device(n_gpu: int, name: str | None = None) -> torch.device:
 
 
 def available_cores() -> int:
-    """Cores this process may run on (containers and ``taskset`` included)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that fall to this process (containers, ``taskset`` and torchrun's others included)."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def fit_workers(requested: int, device: torch.device) -> int:
@@ -105,7 +107,13 @@ def set_arithmetic(deterministic: bool, tf32: bool) -> None:
 
 
 def set_threads(num_workers: int, device: torch.device) -> int:
-    """Give torch the cores that the loader workers leave free; returns that number."""
+    """Give torch the cores that the loader workers leave free; returns that number.
+
+    ``OMP_NUM_THREADS``, where it is set, is the most it takes.
+    """
     threads = max(1, available_cores() - (num_workers if device.type == "cpu" else 0))
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit.isdecimal():
+        threads = min(threads, max(1, int(limit)))
     torch.set_num_threads(threads)
     return threads

@@ -70,6 +70,17 @@ class TestCores:
             os.sched_setaffinity(0, allowed)
         assert available_cores() == len(allowed)
 
+    def test_processes_of_one_machine_share_its_cores(self, monkeypatch):
+        alone = available_cores()
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+        assert available_cores() == max(1, alone // 2)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "1000")
+        assert available_cores() == 1
+
+    def test_threads_are_no_more_than_the_user_allows(self, monkeypatch, threads_as_before):
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        assert set_threads(0, CPU) == torch.get_num_threads() == 1
+
     @pytest.mark.parametrize("device", [CPU, GPU])
     @pytest.mark.parametrize("asked", [0, 1, 4, 1000])
     def test_workers_and_threads_leave_no_core_to_two(self, device, asked, threads_as_before):
