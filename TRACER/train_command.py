@@ -81,7 +81,8 @@ def run(options: argparse.Namespace) -> None:
     best = training.run()
     print(f"best epoch {best['epoch']}: max-F {best['val_max_f']:.4f}, MAE {best['val_mae']:.4f}")
     weights = Path(options.out) / "weights.safetensors"
-    save_float16(load_tracer(Path(options.out) / BEST), weights, made_by=shlex.join(sys.argv))
+    command = shlex.join(["python", "-m", "TRACER", *sys.argv[1:]])
+    save_float16(load_tracer(Path(options.out) / BEST), weights, made_by=command)
     print(f"its weights in float16: {weights}")
 
 
