@@ -17,6 +17,9 @@ import pytest
 from data_loader.sample import generate
 
 ROOT = Path(__file__).resolve().parents[1]
+# Sums depend in their last bit on the number of threads; runs in this process and in others are
+# compared bit by bit.
+os.environ["OMP_NUM_THREADS"] = "1"
 OFFLINE = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
 
 

@@ -55,7 +55,8 @@ class TestWhatARunLeaves:
         }
 
     def test_nothing_lies_about_outside_of_saved(self, trained):
-        assert [path.name for path in trained.home.iterdir()] == ["saved"]
+        names = {path.name for path in trained.home.iterdir()}
+        assert names - {"submit"} == {"saved"}  # other tests predict with this run
 
     def test_the_config_is_whole_and_trains_the_same_again(self, trained, call):
         config = json.loads((trained.models / "config.json").read_text())
