@@ -60,15 +60,40 @@ def torchrun(processes, *options):
     return [*launcher, *options]
 
 
+def start(command):
+    return subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(*processes):
+    """The outputs; processes that hang are ended, launcher and ranks alike, and that is raised."""
+    try:
+        return [process.communicate(timeout=100)[0] for process in processes]
+    except subprocess.TimeoutExpired:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+        raise
+
+
+def again_if_it_hangs(attempt, folder):
+    """On a machine with far more work than cores, gloo was seen to wait for ever while processes
+    find each other, which is not what is tested here; so a hanging attempt is made once more."""
+    try:
+        return attempt(folder / "first")
+    except subprocess.TimeoutExpired:
+        return attempt(folder / "second")
+
+
 def train(data, folder, launch=(sys.executable,), batch_size=8, **changes):
     command = [*launch, str(ROOT / "train.py"), "-c", str(ROOT / "config.json"), "--run-id", "r"]
     changes = {"data_loader.args.batch_size": batch_size} | changes
-    done = subprocess.run(
-        [*command, *settings(data, folder, **changes)],
-        capture_output=True, text=True, env=environment(), timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
+    process = start([*command, *settings(data, folder, **changes)])
+    output = finish(process)[0]
+    assert process.returncode == 0, output[-3000:]
+    return output
 
 
 def metrics(folder):
@@ -94,23 +119,29 @@ def assert_same_course(one, other):
 
 
 def test_two_processes_give_the_losses_and_scores_of_one(data, alone, tmp_path):
-    done = train(data, tmp_path, torchrun(2, "--standalone"), batch_size=4)
-    assert_same_course(metrics(alone), metrics(tmp_path))
-    assert "a step takes 2 batches" in done.stderr + done.stdout
-    assert done.stdout.count("epoch 1/2") == 1, "only the first process logs"
+    def attempt(folder):
+        return folder, train(data, folder, torchrun(2, "--standalone"), batch_size=4)
+
+    folder, output = again_if_it_hangs(attempt, tmp_path)
+    assert_same_course(metrics(alone), metrics(folder))
+    assert "a step takes 2 batches" in output
+    assert output.count("epoch 1/2") == 1, "only the first process logs"
 
 
 def test_test_py_counts_every_photo_once_on_two_processes(data, alone, tmp_path):
     checkpoint = alone / "models" / "ranks" / "r" / "best_epoch.pth"
-    written = {}
-    for name, launch in (("one", [sys.executable]), ("two", torchrun(2, "--standalone"))):
-        out = tmp_path / f"{name}.csv"
+
+    def predict(launch, folder):
+        out = folder / "out.csv"
         command = [*launch, str(ROOT / "test.py"), "--resume", str(checkpoint), "--out", str(out)]
-        command += ["--answers", str(data / "eval" / "answers.csv")]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment())
-        assert done.returncode == 0, done.stderr[-3000:]
-        written[name] = (out.read_text(), out.with_suffix(".metrics.json").read_text())
-    assert written["one"] == written["two"]
+        process = start([*command, "--answers", str(data / "eval" / "answers.csv")])
+        output = finish(process)[0]
+        assert process.returncode == 0, output[-3000:]
+        return out.read_text(), out.with_suffix(".metrics.json").read_text()
+
+    one = predict([sys.executable], tmp_path)
+    two = again_if_it_hangs(lambda folder: predict(torchrun(2, "--standalone"), folder), tmp_path)
+    assert one == two
 
 
 def free_port():
@@ -120,31 +151,23 @@ def free_port():
 
 
 def test_two_nodes_that_meet_on_a_port_train_together(data, alone, tmp_path):
-    meeting = f"127.0.0.1:{free_port()}"
-    nodes = []
-    for rank in range(2):
-        launch = torchrun(
-            1, "--nnodes=2", f"--node-rank={rank}", "--rdzv-backend=c10d",
-            f"--rdzv-endpoint={meeting}", "--rdzv-id=test",
-        )  # fmt: skip
-        command = [*launch, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
-        command += [
-            "--run-id",
-            "r",
-            *settings(data, tmp_path, **{"data_loader.args.batch_size": 4}),
-        ]
-        nodes.append(
-            subprocess.Popen(
-                command,
-                env=environment(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    outputs = [node.communicate(timeout=240)[0] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], "\n".join(outputs)[-4000:]
-    assert_same_course(metrics(alone), metrics(tmp_path))
+    def attempt(folder):
+        meeting = f"127.0.0.1:{free_port()}"
+        nodes = []
+        for rank in range(2):
+            launch = torchrun(
+                1, "--nnodes=2", f"--node-rank={rank}", "--rdzv-backend=c10d",
+                f"--rdzv-endpoint={meeting}", "--rdzv-id=test",
+            )  # fmt: skip
+            command = [*launch, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
+            options = settings(data, folder, **{"data_loader.args.batch_size": 4})
+            nodes.append(start([*command, "--run-id", "r", *options]))
+        outputs = finish(*nodes)
+        assert [node.returncode for node in nodes] == [0, 0], "\n".join(outputs)[-4000:]
+        return folder
+
+    folder = again_if_it_hangs(attempt, tmp_path)
+    assert_same_course(metrics(alone), metrics(folder))
 
 
 def children(pid):
@@ -158,19 +181,22 @@ def test_a_killed_rank_is_survived_by_a_restart(data, tmp_path):
     command = [*launch, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
     command += ["--run-id", "r", "--resume", "auto"]
     changes = {"data_loader.args.batch_size": 4, "trainer.epochs": 6}
-    job = subprocess.Popen(
-        [*command, *settings(data, tmp_path, **changes)],
-        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    last = tmp_path / "models" / "ranks" / "r" / "last_epoch.pth"
-    deadline = time.monotonic() + 120
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(children(job.pid)[-1], signal.SIGKILL)
-    output = job.communicate(timeout=240)[0]
-    assert job.returncode == 0, output[-3000:]
+
+    def attempt(folder):
+        job = start([*command, *settings(data, folder, **changes)])
+        last = folder / "models" / "ranks" / "r" / "last_epoch.pth"
+        deadline = time.monotonic() + 60
+        while not last.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if last.exists():
+            os.kill(children(job.pid)[-1], signal.SIGKILL)
+        output = finish(job)[0]
+        assert job.returncode == 0, output[-3000:]
+        return folder, output
+
+    folder, output = again_if_it_hangs(attempt, tmp_path)
     assert "resumed" in output
-    assert [row["epoch"] for row in metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert [row["epoch"] for row in metrics(folder)] == [1, 2, 3, 4, 5, 6]
 
 
 def test_more_gpus_than_there_are_is_one_clear_line(data, tmp_path):
