@@ -103,13 +103,32 @@ class DataLoader(Section):
     args: DataLoaderArguments = DataLoaderArguments()
 
 
-class Holdout(Section):
+class Validation(Section):
     """``validation``."""
 
-    type: Literal["holdout"] = "holdout"
-    """How people are kept out of training: `holdout` sets a share of them aside."""
+    type: Literal["holdout", "stratified_group_kfold", "image_level"] = "holdout"
+    """Who is validated on: `holdout` sets a share of the people aside; `stratified_group_kfold` \
+divides the people into folds and sets one aside; `image_level` sets photos aside, so that people \
+are on both sides: its scores flatter, it is there to measure by how much."""
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the people, drawn within gender and age band."""
+    """Share of the people, drawn within gender and age band; with `image_level`, of the photos."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Number of folds. `train.py --folds all` trains one model for each."""
+    fold: Natural = 0
+    """Fold to validate on, from 0."""
+
+
+class Tta(Section):
+    """``tta``."""
+
+    flip: bool = True
+    """Also every view mirrored: twice as many."""
+    shifts: list[Annotated[float, Field(gt=0, lt=0.5)]] = Field([])
+    """Moves, as share of the side; each gives four views: left, right, up, down."""
+    scales: list[Annotated[float, Field(ge=0.5, le=2)]] = Field([])
+    """Sizes relative to the photo's; each gives one view, such as 1.1 for a little nearer."""
+    validation: bool = False
+    """Also in validation, which then takes as many times as long as there are views."""
 
 
 class LabelCorrections(Section):
@@ -254,6 +273,9 @@ class Trainer(Section):
     """Largest norm of the gradient; `null` for any."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Keep and validate a moving average of the weights with this decay; `null` for none."""
+    swa_start: Positive | None = None
+    """From this epoch on, keep and validate the mean of the weights at the ends of the epochs \
+(SWA); `null` for none."""
     freeze_backbone_epochs: Natural = 0
     """First epochs in which only the heads learn."""
     sync_batchnorm: bool = False
@@ -306,11 +328,13 @@ class Config(Section):
     """Folder with train/images and eval/images."""
     arch: Arch = Arch(args=ArchArguments(model_name="efficientnetv2_rw_s", pretrained=True))
     data_loader: DataLoader = DataLoader()
-    validation: Holdout = Holdout()
+    validation: Validation = Validation()
     label_corrections: LabelCorrections | None = None
     """Known label errors to repair; `null` takes the labels as they are."""
     augmentation: Augmentation | None = Augmentation()
     """What is done to training photos at random; `null` does nothing."""
+    tta: Tta | None = None
+    """Test-time augmentation: the mean answer over several views of a photo; `null` for none."""
     tracer: Tracer = Tracer()
     optimizer: Optimizer = Optimizer(args=OptimizerArguments(lr=1e-4))
     lr_scheduler: Scheduler | None = None
@@ -356,6 +380,11 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
         idle.append(({"loss_name"}, "loss is not all_loss"))
     if config.arch.args.pretrained and config.arch.args.checkpoint_path:
         idle.append(({"arch.args.pretrained"}, "arch.args.checkpoint_path is given"))
+    if config.validation.type == "stratified_group_kfold":
+        idle.append(({"validation.fraction"}, "validation.type is stratified_group_kfold"))
+    else:
+        reason = f"validation.type is {config.validation.type}"
+        idle.append(({"validation.folds", "validation.fold"}, reason))
     if config.tracer.weights is None:
         names = ("sha256", "threshold", "margin", "background", "min_area", "batch_size")
         idle.append(({f"tracer.{name}" for name in names}, "tracer.weights is null"))

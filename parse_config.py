@@ -19,6 +19,7 @@ from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
 from utils.errors import CheckpointError, ConfigError
 from utils.files import write_json
+from utils.fold_runs import FOLD_RUN, fold_checkpoints, fold_run_id
 from utils.objects import check_arguments, find
 from utils.schema_base import legal_file_name
 from utils.schema_text import explain
@@ -107,11 +108,15 @@ class ConfigParser:
         options = (*OPTIONS, *options)
         add_options(parser, options)
         args = parser.parse_args(argv)
-        named = [] if args.resume == AUTO else [_existing(Path(p)) for p in _as_list(args.resume)]
+        given = [] if args.resume == AUTO else [Path(path) for path in _as_list(args.resume)]
+        several = isinstance(args.resume, list)
+        named = [path for each in given for path in _checkpoints(each, several)]
         file = args.config or (None if named else DEFAULT_CONFIG)
         own = Draft(read_layers(file) if file else [], assignments(args, options))
-        config = cls._over_checkpoints(own, named, args.run_id)
-        if args.resume == AUTO and (newest := config._newest_checkpoint()):
+        run_id = args.run_id or (given[0].name if len(given) == 1 and given[0].is_dir() else None)
+        config = cls._over_checkpoints(own, named, run_id)
+        of_folds = getattr(args, "folds", None)  # they look for their checkpoints themselves
+        if args.resume == AUTO and not of_folds and (newest := config._newest_checkpoint()):
             config = cls._over_checkpoints(own, [newest], args.run_id)
         config.args = args
         config.device = f"cuda:{args.device}" if (args.device or "").isdecimal() else args.device
@@ -128,6 +133,24 @@ class ConfigParser:
             CheckpointError: not a checkpoint.
         """
         return self._over_checkpoints(self._own, [_existing(Path(checkpoint))], None)
+
+    def for_fold(self, fold: int) -> "ConfigParser":
+        """The config of one fold's run, ``<run_id>-fold<n>``; it goes on where that has stopped.
+
+        Raises:
+            ConfigError: the value of ``validation`` can't be changed so.
+        """
+        changes = [
+            Assignment("--folds", "validation.type", "stratified_group_kfold"),
+            Assignment("--folds", "validation.fold", fold),
+        ]
+        own = Draft(self._own.layers, [*self._own.assignments, *changes], self._own.defaults)
+        run_id = fold_run_id(self.run_id, fold)
+        config = self._over_checkpoints(own, [], run_id)
+        if (last := config.save_dir / LAST).exists():
+            config = self._over_checkpoints(own, [last], run_id)
+        config.args, config.device = self.args, self.device
+        return config
 
     def __getitem__(self, name: str) -> Any:
         """The plain JSON value of a top-level key."""
@@ -169,6 +192,12 @@ class ConfigParser:
         written = self._draft.written()
         idle = [(sorted(keys & written), reason) for keys, reason in idle_options(self._schema)]
         return [f"{', '.join(keys)}: no effect, since {reason}" for keys, reason in idle if keys]
+
+    @property
+    def label_scheme(self) -> dict[str, Any]:
+        """What the answers of a model mean; models of different ones don't go together."""
+        labels = self.config.get("labels") or {}
+        return {key: labels[key] for key in ("age_edges",) if key in labels}
 
     @property
     def save_dir(self) -> Path:
@@ -247,6 +276,8 @@ class ConfigParser:
     def _newest_checkpoint(self) -> Path | None:
         run = glob.escape(self._chosen_run_id) if self._chosen_run_id else "*"
         found = self.save_dir.parent.glob(f"{run}/{LAST}")
+        if not self._chosen_run_id:
+            found = (path for path in found if not FOLD_RUN.search(path.parent.name))
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     def _where(self, path: str) -> str:
@@ -293,6 +324,12 @@ def _layer_of_checkpoint(path: Path) -> Layer:
 def _is_run(folder: Path) -> bool:
     """Whether ``folder`` is that of a run; a config.json may lie elsewhere too."""
     return (folder / RUN_CONFIG).is_file() and (folder / RUN_ENVIRONMENT).is_file()
+
+
+def _checkpoints(path: Path, several: bool) -> list[Path]:
+    """The checkpoint at ``path``; where several are wanted, also those of a folder of folds."""
+    folds = fold_checkpoints(path) if several else []
+    return [_existing(checkpoint) for checkpoint in folds or [path]]
 
 
 def _existing(checkpoint: Path) -> Path:

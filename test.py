@@ -2,6 +2,8 @@
 
     python test.py --config config.json --resume saved/models/Mask_Base/<run_id>/best_epoch.pth
     python test.py --resume A.pth B.pth --answers answers.csv     average two models, and score
+    python test.py --resume saved/models/Mask_Base/<run_id>       all folds of a run, averaged
+    python test.py --resume A.pth --set tta.flip=true             photos and their mirror images
     python test.py --resume A.pth --images holiday/ --out holiday.csv      any folder of photos
 
 The config is the one of the checkpoint; -c and --set override it key by key. Beside the CSV
@@ -9,6 +11,7 @@ The config is the one of the checkpoint; -c and --set override it key by key. Be
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -32,11 +35,11 @@ if TYPE_CHECKING:
 def main(config: ConfigParser) -> None:
     """Predict with every checkpoint, average, write and score."""
     # Heavy imports wait until the command line is known to be right.
-    import numpy as np
-
     from data_loader.dataset import listed_photos, read_answers, scan_eval, scan_folder
     from logger.logger import setup_logging
+    from trainer.ensemble import combine, require_one_scheme
     from trainer.submission import check_writable
+    from trainer.tta import describe, views_from
     from utils import distributed
     from utils.devices import prepare_device
 
@@ -50,15 +53,19 @@ def main(config: ConfigParser) -> None:
     answers = read_answers(args.answers, photos.files) if args.answers else None
     device = prepare_device(config["n_gpu"], config.device)
 
-    answers_of_members = []
-    for checkpoint in config.resumes:
-        member = config.for_checkpoint(checkpoint)
+    members = {path: config.for_checkpoint(path) for path in config.resumes}
+    require_one_scheme({path: member.label_scheme for path, member in members.items()})
+    views = [len(views_from(member["tta"])) for member in members.values()]
+    logging.getLogger("test").info(describe(views, len(photos)))
+    answers_of_members = {}
+    for checkpoint, member in members.items():
         crops, predictions = predict_photos(
             member, checkpoint, photos.paths(), device, args.skip_unreadable
         )
-        answers_of_members.append(predictions.class_probabilities)
+        answers_of_members[checkpoint] = predictions.class_probabilities
     if distributed.is_main():
-        write_results(out, photos, crops, np.mean(answers_of_members, axis=0), answers)
+        combined = combine(answers_of_members, args.ensemble)
+        write_results(out, photos, crops, combined, answers)
 
 
 def predict_photos(
@@ -75,6 +82,7 @@ def predict_photos(
     from data_loader.data_loaders import prediction_loader
     from trainer.predict import predict
     from trainer.restore import restore_model
+    from trainer.tta import views_from
     from utils import distributed
 
     arch = config.init_ftn("arch", module_arch)
@@ -92,7 +100,7 @@ def predict_photos(
     )
     hidden = not distributed.is_main()
     batches = tqdm(Prefetcher(loader, device), "predicting", len(loader), disable=hidden)
-    return crops, predict(model, batches)
+    return crops, predict(model, batches, views_from(config["tta"]))
 
 
 def write_results(
@@ -148,7 +156,11 @@ def parse() -> ConfigParser:
     )
     parser.add_argument(
         "-r", "--resume", nargs="+", required=True, metavar="CHECKPOINT",
-        help="trained model; several are averaged",
+        help="trained model, or the folder of a training of folds; several are combined",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ensemble", choices=("mean", "vote"), default="mean",
+        help="how several models are combined (default: mean of their probabilities)",
     )  # fmt: skip
     parser.add_argument("--images", type=Path, metavar="DIR", help="predict this folder of photos")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the CSV to write")

@@ -3,23 +3,41 @@
     python train.py --config config.json
     python train.py -c config.json --set optimizer.args.lr=3e-4 --set trainer.epochs=20
     python train.py --resume saved/models/Mask_Base/<run_id>/last_epoch.pth
+    python train.py -c config.json --folds all                (or --folds 0,2)
     torchrun --nproc-per-node 8 train.py -c config.json       (or n_gpu: 8 in the config)
 
 Checkpoints, the merged config and the environment go to saved/models/<name>/<run_id>/, the log,
-metrics.csv and pictures to saved/log/<name>/<run_id>/.
+metrics.csv and pictures to saved/log/<name>/<run_id>/. Folds are runs of their own,
+<run_id>-fold0 and so on; their joint scores and answers go to saved/log/<name>/<run_id>/.
 """
 
 import argparse
 import contextlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parse_config import ConfigParser
+from train_folds import FINISHED, train_folds
 from utils.cli import run_command
+from utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from logger.visualization import Writer
 
 
-def main(config: ConfigParser) -> None:
-    """Build the parts that ``config`` names, train, and leave the pictures of the run."""
+def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, float]:
+    """Build the parts that ``config`` names, train, and leave the pictures of the run.
+
+    Args:
+        config: of the run.
+        watchers: get the scores of every epoch, beside the writers that ``config`` names.
+
+    Returns:
+        The log of the best epoch.
+    """
     # Heavy imports wait until the command line is known to be right.
     import base.optimizers as module_optim
     import base.schedulers as module_schedule
@@ -36,6 +54,7 @@ def main(config: ConfigParser) -> None:
     from model.metric import find_metrics
     from trainer.results import training_pictures
     from trainer.trainer import Trainer, scalar_names
+    from trainer.tta import PLAIN, describe, views_from
     from utils import distributed
     from utils.devices import amp_dtype, prepare_device, set_arithmetic
     from utils.files import write_json
@@ -104,6 +123,7 @@ def main(config: ConfigParser) -> None:
         accumulate=settings["accumulate"],
         clip_norm=settings["clip_norm"],
         ema_decay=settings["ema_decay"],
+        swa_start=settings["swa_start"],
         compiled=settings["compile"],
         channels_last=settings["channels_last"] is not False,
         freeze_backbone_epochs=settings["freeze_backbone_epochs"],
@@ -122,6 +142,9 @@ def main(config: ConfigParser) -> None:
     config.run_id = distributed.broadcast(config.run_id)
     checkpoints = CheckpointFolder(config.save_dir, settings["keep_last"], settings["keep_best"])
     epochs_done = len(saved[0]["history"]) if saved else 0
+    views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
+    if len(views) > 1:
+        logger.info("validation, each epoch: %s", describe([len(views)], len(data.val_rows)))
     trainer = Trainer(
         optimisation,
         train_loader=data.train,
@@ -135,8 +158,13 @@ def main(config: ConfigParser) -> None:
         checkpoints=checkpoints,
         log_dir=config.log_dir,
         metadata={"config": config.config, "run_id": config.run_id},
-        writers=open_writers(config.config, config.log_dir, config.run_id, epochs_done),
+        writers=[
+            *open_writers(config.config, config.log_dir, config.run_id, epochs_done),
+            *watchers,
+        ],
         profile_steps=settings["profile_steps"],
+        views=views,
+        val_photos=data.index.describe(data.val_rows),
         verbosity=verbosity,
     )
     if saved:
@@ -160,7 +188,8 @@ def main(config: ConfigParser) -> None:
                 writer.picture(len(trainer.history), picture.stem, read_image(picture))
     if distributed.is_main():
         finished = {"epochs": len(trainer.history), "best": best}
-        write_json(config.log_dir / "finished.json", finished)
+        write_json(config.log_dir / FINISHED, finished)
+    return best
 
 
 def start() -> None:
@@ -172,7 +201,7 @@ def start() -> None:
     distributed.relaunch(config["n_gpu"])
     try:
         with distributed.process_group(config["n_gpu"]):
-            main(config)
+            train_folds(config, main) if config.args.folds else main(config)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(EXIT_STOPPED)
@@ -186,7 +215,14 @@ def parse() -> ConfigParser:
     parser.add_argument(
         "--init-from", metavar="CHECKPOINT", help="start from the weights of another run's model"
     )
-    return ConfigParser.from_args(parser)
+    parser.add_argument(
+        "--folds", metavar="WHICH",
+        help="train one model for each of the validation.folds folds: 'all', or such as 0,2",
+    )  # fmt: skip
+    config = ConfigParser.from_args(parser)
+    if config.args.folds and config.resume:
+        raise ConfigError("--folds: with it, --resume takes only 'auto'")
+    return config
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One training step: precision, the loss over all ranks, accumulation, clipping, schedule, EMA."""
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, update_bn
 from torch.profiler import record_function
 
 from base.base_model import BaseModel
 from base.checkpoint import load_weights
 from utils import distributed
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, ConfigError
 
 Logits = dict[str, Tensor]
 
@@ -34,10 +36,15 @@ class Optimisation:
         clip_norm: largest norm of the gradient of all weights together; ``None`` for any.
         ema_decay: keep a moving average of the weights, which then is what is validated;
             ``None`` for none.
+        swa_start: from this epoch on, keep the mean of the weights at the ends of the epochs, which
+            then is what is validated; ``None`` for none.
         compiled: run the model through ``torch.compile``.
         channels_last: memory format of photos and weights.
         freeze_backbone_epochs: first epochs in which only the heads learn.
         sync_batchnorm: with several ranks, batch norm over all their batches.
+
+    Raises:
+        ConfigError: both averages at once.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class Optimisation:
         accumulate: int = 1,
         clip_norm: float | None = None,
         ema_decay: float | None = None,
+        swa_start: int | None = None,
         compiled: bool = False,
         channels_last: bool = False,
         freeze_backbone_epochs: int = 0,
@@ -73,6 +81,12 @@ class Optimisation:
         self.ema = None
         if ema_decay is not None:
             self.ema = ModelEmaV3(model, decay=ema_decay, use_warmup=True)
+        if ema_decay is not None and swa_start is not None:
+            raise ConfigError(
+                "trainer.ema_decay and trainer.swa_start exclude each other; null one"
+            )
+        self.swa_start = swa_start
+        self.swa: AveragedModel | None = None
         self.updates = 0
         self.freeze_backbone_epochs = freeze_backbone_epochs
         self._compiled = compiled
@@ -86,8 +100,9 @@ class Optimisation:
 
     @property
     def best_model(self) -> BaseModel:
-        """What is validated and kept: the moving average where there is one."""
-        return self.ema.module if self.ema is not None else self.model
+        """What is validated and kept: the average of the weights where there is one."""
+        average = self.ema or self.swa
+        return average.module if average is not None else self.model
 
     def start_epoch(self, epoch: int) -> None:
         """Prepare for the training batches of an epoch, from 1."""
@@ -141,6 +156,29 @@ class Optimisation:
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             return self.best_model(images)
 
+    def average_epoch(self, epoch: int, batches: Iterable[dict[str, Tensor]]) -> None:
+        """Take the weights at the end of an epoch into their mean, from ``swa_start`` on.
+
+        Stochastic weight averaging (Izmailov et al., UAI 2018). The statistics of batch norms are
+        counted anew, since those of the members don't fit the mean of their weights.
+
+        Args:
+            epoch: the one that ended, from 1.
+            batches: of training photos, ``image`` (B, 3, S, S).
+        """
+        if self.swa_start is None or epoch < self.swa_start:
+            return
+        if self.swa is None:
+            self.swa = AveragedModel(self.model)
+        self.swa.update_parameters(self.model)
+        images = (batch["image"].to(memory_format=self.memory_format) for batch in batches)
+        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
+            update_bn(images, self.swa, self.device)
+        for buffer in self.swa.module.buffers():  # each rank has seen its own share of the photos
+            if buffer.is_floating_point() and distributed.world_size() > 1:
+                torch.distributed.all_reduce(buffer)
+                buffer /= distributed.world_size()
+
     def end_epoch(self, epoch: int, monitored: float | None) -> None:
         """Move a scheduler that goes by epochs.
 
@@ -161,7 +199,8 @@ class Optimisation:
         """The whole state, as tensors and plain values; ``state_dict`` is the best model's."""
         return {
             "state_dict": self.best_model.state_dict(),
-            "raw_model": self.model.state_dict() if self.ema is not None else None,
+            "raw_model": None if self.best_model is self.model else self.model.state_dict(),
+            "averaged_epochs": int(self.swa.n_averaged) if self.swa is not None else 0,
             "optimizer": self.optimizer.state_dict(),
             "kinds": self._kinds(),
             "lr_scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
@@ -197,8 +236,11 @@ class Optimisation:
             self.scheduler.load_state_dict(state["lr_scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         self.updates = state["updates"]
+        if self.swa_start is not None and state.get("averaged_epochs"):
+            self.swa = AveragedModel(self.model)
+            self.swa.n_averaged.fill_(state["averaged_epochs"])
         self.best_model.load_state_dict(state["state_dict"])
-        if self.ema is not None:
+        if self.best_model is not self.model:
             self.model.load_state_dict(state["raw_model"])
 
     def _wrapped(self) -> nn.Module:

@@ -14,7 +14,7 @@ from data_loader.corrections import COMPETITION, apply_corrections
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import PhotoIndex, class_counts, scan_train
-from data_loader.split import holdout
+from data_loader.split import split
 from data_loader.transform import (
     Augmentation,
     Transform,
@@ -81,7 +81,7 @@ def setup(
         data_dir: holds ``train/images``.
         extractor: makes the crops.
         cache_dir: keeps them.
-        validation: ``{"type": "holdout", "fraction": 0.2}``.
+        validation: ``{"type": "holdout", "fraction": 0.2}`` or another type of ``split.split``.
         augmentation: strengths, see ``transform.Augmentation``; ``None`` for none.
         label_corrections: ``{"path": CSV or "competition", "tiers": […]}``.
         seed: of the split, the order and the augmentations.
@@ -100,7 +100,7 @@ def setup(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
     index = _corrected(scan_train(data_dir), label_corrections)
-    train_rows, val_rows = holdout(index, validation["fraction"], seed)
+    train_rows, val_rows = split(index, validation, seed)
     if overfit_batch:
         train_rows = val_rows = _spread(train_rows, batch_size)
         augmentation = None
@@ -219,10 +219,12 @@ def _corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIn
 
 
 def _describe(index: PhotoIndex, train_rows: np.ndarray, val_rows: np.ndarray) -> None:
-    people = [len(np.unique(index.person[rows])) for rows in (train_rows, val_rows)]
+    people = [np.unique(index.person[rows]) for rows in (train_rows, val_rows)]
+    known = len(np.intersect1d(*people))
     logger.info(
-        "training on %d photos of %d people, validating on %d photos of %d others",
-        len(train_rows), people[0], len(val_rows), people[1],
+        "training on %d photos of %d people, validating on %d photos of %d %s",
+        len(train_rows), len(people[0]), len(val_rows), len(people[1]),
+        f"people, {known} of them trained on" if known else "others",
     )  # fmt: skip
     if len(lacking := index.incomplete_folders()):
         logger.info("%d people have fewer than seven photos (first: %s)", len(lacking), lacking[0])

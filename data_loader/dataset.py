@@ -96,6 +96,16 @@ class PhotoIndex(Photos):
             "class": encode_class(mask, gender, age_group(age)),
         }
 
+    def describe(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Which photos these rows are: ``photo``, the file below ``root``; ``folder``; ``person``,
+        the id; ``years``; each (len(rows),)."""
+        return {
+            "photo": self.files[rows],
+            "folder": self.folders[self.folder[rows]],
+            "person": self.person_ids[self.person[rows]],
+            "years": self.age[rows],
+        }
+
     def subset(self, rows: np.ndarray) -> "PhotoIndex":
         """The index of these rows alone; people and folders keep their numbers."""
         return PhotoIndex(

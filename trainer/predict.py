@@ -1,14 +1,15 @@
 """A model over a loader, once: the logits of every photo, in the order of the photos."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from model.decode import class_probabilities
+from model.decode import SINGLE_HEAD, class_probabilities
+from trainer.tta import PLAIN, View
 from utils import distributed
 
 
@@ -18,57 +19,82 @@ class Predictions:
 
     Attributes:
         index: (N,) int64, positions in the data set, ascending.
-        logits: head → (N, n) float32 on the CPU.
+        logits: head → (N, n) float32 on the CPU; of several views their mean.
         targets: head → (N,) int64, empty when the photos carry no labels.
-        class_probabilities: (N, 18) float32.
+        class_probabilities: (N, 18) float32; of several views the mean of theirs.
+        head_probabilities: head → (N, n) float32, likewise.
     """
 
     index: np.ndarray
     logits: dict[str, Tensor]
     targets: dict[str, Tensor]
     class_probabilities: np.ndarray
+    head_probabilities: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @torch.inference_mode()
 def predict(
-    model: Callable[[Tensor], dict[str, Tensor]], batches: Iterable[dict[str, Tensor]]
+    model: Callable[[Tensor], dict[str, Tensor]],
+    batches: Iterable[dict[str, Tensor]],
+    views: Sequence[View] = PLAIN,
 ) -> Predictions:
     """Run ``model``, in evaluation mode, over ``batches`` of ``image``, ``index`` and targets,
-    which are on the model's device.
+    which are on the model's device; once for each of ``views``, whose answers are averaged.
 
     With several ranks each brings its own batches, and all get the predictions of all photos.
     """
     seen: list[dict[str, Any]] = []
     for batch in batches:
         targets = {name: batch[name] for name in batch if name not in ("image", "index")}
-        seen.append({"index": batch["index"], "logits": model(batch["image"]), "targets": targets})
+        logits = [model(view(batch["image"])) for view in views]
+        seen.append(
+            {
+                "index": batch["index"],
+                "logits": _mean(logits),
+                "targets": targets,
+                "probabilities": _mean([probabilities(each) for each in logits]),
+            }
+        )
     return gather(seen)
+
+
+def probabilities(logits: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Head → (B, n) probabilities; under ``"class"`` those of the 18 classes."""
+    heads = {head: values.float().softmax(dim=1) for head, values in logits.items()}
+    return heads | {SINGLE_HEAD: class_probabilities(logits)}
 
 
 def gather(seen: Iterable[dict[str, Any]]) -> Predictions:
     """Join the batches' ``index``, ``logits`` and ``targets``, of all ranks, by photo.
 
-    Logits stay on the device until here, so that no step waits for a copy.
+    Logits stay on the device until here, so that no step waits for a copy. ``probabilities``,
+    where they are not what the logits say by themselves, are given beside them.
     """
     seen = list(seen)
-    own = {
-        "index": torch.cat([step["index"] for step in seen]),
-        "logits": _joined([step["logits"] for step in seen]),
-        "targets": _joined([step["targets"] for step in seen]),
-    }
-    ranks = distributed.gather(own)
+    parts = [part for part in ("logits", "targets", "probabilities") if part in seen[0]]
+    own = {part: _joined([step[part] for step in seen]) for part in parts}
+    ranks = distributed.gather({"index": torch.cat([step["index"] for step in seen]), **own})
     index = torch.cat([each["index"] for each in ranks])
     order = torch.argsort(index)
-    logits, targets = (
-        {head: values[order] for head, values in _joined([each[part] for each in ranks]).items()}
-        for part in ("logits", "targets")
-    )
+    joined = {
+        part: {k: values[order] for k, values in _joined([each[part] for each in ranks]).items()}
+        for part in parts
+    }
+    answers = joined.get("probabilities") or probabilities(joined["logits"])
+    heads = {head: answers[head].numpy() for head in joined["logits"]}
     return Predictions(
         index=index[order].numpy(),
-        logits=logits,
-        targets=targets,
-        class_probabilities=class_probabilities(logits).numpy(),
+        logits=joined["logits"],
+        targets=joined["targets"],
+        class_probabilities=answers[SINGLE_HEAD].numpy(),
+        head_probabilities=heads,
     )
+
+
+def _mean(answers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    if len(answers) == 1:
+        return answers[0]
+    return {head: torch.stack([each[head] for each in answers]).mean(dim=0) for head in answers[0]}
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """What is left of a training or a test to look at: scores as a table, pictures."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -146,12 +147,23 @@ def _short(cls: int) -> str:
     return f"{MASKS[mask]}, {GENDERS[gender][0]}, {AGE_GROUPS[age]}"
 
 
-def save_validation(path: Path, predictions: Predictions) -> None:
-    """Keep the best epoch's validation answers: ``index``, ``classes``, ``class_probabilities``."""
+def save_validation(
+    path: Path, predictions: Predictions, photos: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """Keep the best epoch's validation answers as a .npz.
+
+    It holds, one row a photo: ``index``, the place in the validation set; ``classes``, the true
+    ones of 18; ``class_probabilities`` (N, 18); for each head ``target_<head>`` (N,) and
+    ``probabilities_<head>`` (N, n); and of the columns ``photos`` their rows ``index``.
+    """
+    heads = predictions.head_probabilities
     with write_atomically(path, "wb") as file:
         np.savez(
             file,
             index=predictions.index,
             classes=predictions.targets["class"].numpy(),
             class_probabilities=predictions.class_probabilities,
+            **{f"target_{head}": predictions.targets[head].numpy() for head in heads},
+            **{f"probabilities_{head}": values for head, values in heads.items()},
+            **{name: column[predictions.index] for name, column in (photos or {}).items()},
         )

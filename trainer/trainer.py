@@ -1,9 +1,10 @@
 """One epoch of a multi-head model: training with a loss a head, validation by the 18 classes."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -17,6 +18,7 @@ from model.metric import compute_metrics
 from trainer.predict import Predictions, gather, predict
 from trainer.profiling import profiled
 from trainer.results import save_validation
+from trainer.tta import PLAIN, View
 from utils import distributed
 from utils.errors import CheckpointError, UserError
 
@@ -59,6 +61,9 @@ class Trainer(BaseTrainer):
         metrics: names from ``model.metric``; those of each head are always measured too.
         name_of: position in the training set → what to call the photo in a message.
         profile_steps: profile so many steps of the first epoch; 0 for none.
+        views: of a validation photo, whose answers are averaged.
+        val_photos: columns (N,) that say which photos those of the validation set are; kept with
+            their answers.
         options: what ``BaseTrainer`` takes.
     """
 
@@ -71,6 +76,8 @@ class Trainer(BaseTrainer):
         metrics: Sequence[str],
         name_of: Callable[[int], str] = str,
         profile_steps: int = 0,
+        views: Sequence[View] = PLAIN,
+        val_photos: Mapping[str, np.ndarray] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(optimisation, **options)
@@ -79,6 +86,8 @@ class Trainer(BaseTrainer):
         self.metrics = list(dict.fromkeys([*metrics, *PER_HEAD]))
         self.name_of = name_of
         self.profile_steps = profile_steps
+        self.views = views
+        self.val_photos = val_photos or {}
         self.validation: Predictions | None = None
         self._steps: list[Step] = []
         self._loss_names: list[str] = []
@@ -162,11 +171,13 @@ class Trainer(BaseTrainer):
         ]
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
+        self.train_loader.set_epoch(epoch)
+        self.optimisation.average_epoch(epoch, self.train_loader)
         self.val_loader.set_epoch(0)
         fetched = Prefetcher(self.val_loader, self.optimisation.device)
         batches = self._progress(fetched, "validation", 0, len(self.val_loader))
         self.optimisation.best_model.eval()
-        predictions = self.validation = predict(self.optimisation.predict, batches)
+        predictions = self.validation = predict(self.optimisation.predict, batches, self.views)
         # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
         on_device = [
             {head: values.to(self.optimisation.device) for head, values in group.items()}
@@ -179,7 +190,7 @@ class Trainer(BaseTrainer):
         return {f"val/{name}": value for name, value in log.items()}
 
     def _on_best(self, epoch: int) -> None:
-        save_validation(self.log_dir / "validation.npz", self.validation)
+        save_validation(self.log_dir / "validation.npz", self.validation, self.val_photos)
 
     def _measure(self, predictions: Predictions) -> dict[str, float]:
         return compute_metrics(

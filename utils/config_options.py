@@ -44,8 +44,8 @@ def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> N
     for option in options:
         described = f"{option.help} ({option.target})"
         add(*option.flags, dest=option.destination, metavar="VALUE", help=described)
-    add("--set", action="append", default=[], metavar="KEY=VALUE",
-        help="any config value, such as --set trainer.epochs=5; may be repeated")  # fmt: skip
+    add("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE",
+        help="config values, such as --set trainer.epochs=5 seed=1; may be repeated")  # fmt: skip
     add("--print-config", action="store_true", help="print the merged config and leave")
     add("--debug", action="store_true", help="show tracebacks of errors")
 

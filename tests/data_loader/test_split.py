@@ -6,8 +6,8 @@ import pytest
 
 from data_loader.dataset import PhotoIndex
 from data_loader.labels import age_bin
-from data_loader.split import holdout, save_split
-from utils.errors import DataError, UserError
+from data_loader.split import holdout, image_level, save_split, split, stratified_group_kfold
+from utils.errors import ConfigError, DataError, UserError
 
 
 def index_of(people):
@@ -124,3 +124,77 @@ def test_a_split_that_cannot_be_written_is_reported(tmp_path, crowd):
 
     with pytest.raises(UserError, match="cannot be written"):
         save_split(tmp_path / "file" / "split.csv", crowd, {"train": np.arange(7)})
+
+
+def folds_of(index, folds=5, seed=0):
+    return [stratified_group_kfold(index, folds, fold, seed) for fold in range(folds)]
+
+
+def test_nobody_is_in_two_folds_or_on_both_sides_of_one(crowd):
+    for train, validation in folds_of(crowd):
+        assert not people_of(crowd, train) & people_of(crowd, validation)
+    validated = np.concatenate([validation for _, validation in folds_of(crowd)])
+    assert sorted(validated) == list(range(len(crowd)))
+
+
+def test_folds_are_equally_large_and_alike_in_gender_and_age(crowd):
+    validated = [validation for _, validation in folds_of(crowd)]
+    sizes = [len(people_of(crowd, rows)) for rows in validated]
+    assert max(sizes) - min(sizes) <= 2
+    for gender in range(2):
+        for band in range(6):
+            alike = (crowd.gender == gender) & (age_bin(crowd.age) == band)
+            shares = [alike[rows].sum() / 7 for rows in validated]
+            assert max(shares) - min(shares) <= 2
+
+
+def test_the_seed_decides_the_folds(crowd):
+    first, again, other = (folds_of(crowd, seed=seed)[0][1] for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert people_of(crowd, first) != people_of(crowd, other)
+
+
+def test_more_folds_than_people_in_the_rarest_group_are_said_and_what_to_do(caplog):
+    common = [(f"{n}", n % 2, 25) for n in range(20)]
+    index = index_of([*common, *((f"old{n}", 1, 70) for n in range(3))])
+    for fold in range(5):
+        train, validation = stratified_group_kfold(index, 5, fold, 0)
+        assert len(train) + len(validation) == len(index)
+    assert "female >=60: 3" in caplog.text
+    assert "set validation.folds to 3" in caplog.text
+
+
+def test_folds_where_every_group_is_small_still_cover_everyone():
+    index = index_of([(f"{n}", n % 2, 15 + 10 * n) for n in range(6)])
+    validated = np.concatenate([validation for _, validation in folds_of(index)])
+    assert sorted(validated) == list(range(len(index)))
+
+
+def test_more_folds_than_people_are_refused():
+    index = index_of([(f"{n}", 0, 25) for n in range(4)])
+    with pytest.raises(DataError, match=r"4 people.*5 folds.*validation\.folds to 4"):
+        stratified_group_kfold(index, 5, 0, 0)
+
+
+def test_a_fold_that_does_not_exist_is_refused(crowd):
+    with pytest.raises(ConfigError, match=r"validation\.fold: 5 of 5 folds.*0 to 4"):
+        stratified_group_kfold(crowd, 5, 5, 0)
+
+
+def test_a_class_that_a_fold_lacks_is_named(caplog):
+    index = index_of([*((f"{n}", 0, 25) for n in range(9)), ("old", 1, 70)])
+    validation = {"type": "stratified_group_kfold", "folds": 5, "fold": 0}
+    for fold in range(5):
+        caplog.clear()
+        train, _ = split(index, validation | {"fold": fold}, 0)
+        lacking = "training" if "old" not in people_of(index, train) else "validation"
+        assert f"nobody in {lacking} is: gender female; age >=60" in caplog.text
+        assert "mask worn, female, >=60" in caplog.text
+
+
+def test_an_image_level_split_mixes_people_and_says_that_it_flatters(crowd, caplog):
+    train, validation = image_level(crowd, 0.2, 0)
+    assert sorted([*train, *validation]) == list(range(len(crowd)))
+    assert len(validation) == round(0.2 * len(crowd))
+    assert len(people_of(crowd, train) & people_of(crowd, validation)) > 200
+    assert "flatter" in caplog.text

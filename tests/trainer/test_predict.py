@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from model.model import TimmModelMulti
 from trainer.predict import gather, predict
+from trainer.tta import views_from
 
 HEADS = {"mask": 3, "gender": 2, "age": 6}
 
@@ -56,3 +58,20 @@ def test_no_gradients_are_kept():
     weight = torch.ones((), requires_grad=True)
     scaled = lambda images: {head: logits * weight for head, logits in model(images).items()}  # noqa: E731
     assert not predict(scaled, batches([0, 1], 2)).logits["mask"].requires_grad
+
+
+def test_several_views_give_the_mean_of_a_pass_with_each():
+    network = TimmModelMulti("test_resnet", pretrained=False).eval()
+    photos = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    views = views_from({"flip": True, "shifts": [0.1], "scales": [0.9, 1.1]})
+    batch = [{"image": photos, "index": torch.arange(5), "mask": torch.zeros(5)}]
+
+    together = predict(network, batch, views)
+
+    alone = [predict(network, [{**batch[0], "image": view(photos)}]) for view in views]
+    assert len(alone) == 14
+    expected = np.mean([each.class_probabilities for each in alone], axis=0)
+    assert np.allclose(together.class_probabilities, expected, atol=1e-6)
+    for head in HEADS:
+        expected = np.mean([each.head_probabilities[head] for each in alone], axis=0)
+        assert np.allclose(together.head_probabilities[head], expected, atol=1e-6)

@@ -1,0 +1,179 @@
+"""``train.py --folds`` from outside: folds, what they say together, and predicting with them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from base.checkpoint import save_checkpoint
+
+FOLDS = ("--set", "validation.folds=3", "--set", "trainer.epochs=1", "--run-id", "cv")
+
+
+def read_rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Home:
+    """Where the folds were trained."""
+
+    def __init__(self, folder, result):
+        self.folder, self.result = folder, result
+        self.models = folder / "saved/models/tiny"
+        self.log = folder / "saved/log/tiny/cv"
+
+
+@pytest.fixture(scope="module")
+def trained_folds(tiny_config, run, tmp_path_factory):
+    home = tmp_path_factory.mktemp("folds")
+    result = run("train.py", "-c", tiny_config, "--folds", "all", *FOLDS, cwd=home)
+    assert result.returncode == 0, result
+    return Home(home, result)
+
+
+def test_each_fold_is_a_run_of_its_own_that_validates_on_other_people(trained_folds):
+    validated = []
+    for fold in range(3):
+        run = trained_folds.models / f"cv-fold{fold}"
+        assert (run / "best_epoch.pth").is_file()
+        rows = read_rows(run / "split.csv")
+        validated += [row["person"] for row in rows if row["part"] == "val"]
+        assert len({row["person"] for row in rows}) == len(rows) == 16
+    assert len(validated) == len(set(validated)) == 16
+
+
+def test_the_out_of_fold_answers_cover_every_photo_exactly_once(trained_folds, people):
+    with np.load(trained_folds.log / "oof.npz") as oof:
+        photos = sorted(
+            path.relative_to(people / "train" / "images").as_posix()
+            for path in (people / "train" / "images").glob("*/*")
+        )
+        assert oof["photo"].tolist() == photos
+        for head, size in {"mask": 3, "gender": 2, "age": 6}.items():
+            assert oof[f"probabilities_{head}"].shape == (112, size)
+            assert np.allclose(oof[f"probabilities_{head}"].sum(axis=1), 1, atol=1e-5)
+        years = [int(photo.split("/")[0].split("_")[3]) for photo in oof["photo"]]
+        assert oof["years"].tolist() == years
+        ids = [photo.split("_")[0] for photo in oof["photo"]]
+        assert oof["person"].tolist() == ids
+
+
+def test_one_table_shows_the_folds_their_mean_and_sd(trained_folds):
+    rows = read_rows(trained_folds.log / "folds.csv")
+    parts = [row["part"] for row in rows]
+    assert parts == ["fold 0", "fold 1", "fold 2", "mean", "sd", "out of fold"]
+    assert f"{float(rows[3]['macro_f1']):.4f}" in trained_folds.result.stdout
+    assert "3 of 3 folds are trained" in trained_folds.result.stdout
+
+
+def test_folds_that_were_cut_off_are_continued_by_the_same_command(
+    trained_folds, tiny_config, call, tmp_path
+):
+    command = ("train.py", "-c", tiny_config, *FOLDS, "--resume", "auto", "--folds")
+    assert call(*command, "1").returncode == 0
+    assert [row["part"] for row in read_rows(tmp_path / "saved/log/tiny/cv/folds.csv")] == [
+        "fold 1", "mean", "out of fold",
+    ]  # fmt: skip
+    before = (tmp_path / "saved/models/tiny/cv-fold1/last_epoch.pth").stat().st_mtime_ns
+
+    result = call(*command, "all")
+
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "saved/models/tiny/cv-fold1/last_epoch.pth").stat().st_mtime_ns == before
+    table = (tmp_path / "saved/log/tiny/cv/folds.csv").read_bytes()
+    assert table == (trained_folds.log / "folds.csv").read_bytes()
+
+
+def test_going_on_with_another_config_is_refused(
+    trained_folds, tiny_config, call, monkeypatch, assert_one_line_error
+):
+    save_dir = f"trainer.save_dir={trained_folds.folder / 'saved'}"
+    command = ("train.py", "-c", tiny_config, "--folds", "all", *FOLDS, "--set", save_dir)
+    assert_one_line_error(call(*command), "--run-id cv", "holds folds already")
+    changed = call(*command, "--resume", "auto", "--lr", "0.1")
+    assert_one_line_error(changed, "begun with another", "optimizer.args.lr")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--folds", "7"), ("--folds 7", "0 to 2")),
+        (("--folds", "all", "--set", "validation.folds=17"), ("16 people", "17 folds")),
+    ],
+)
+def test_folds_that_cannot_be_made_are_refused(
+    tiny_config, call, assert_one_line_error, options, words
+):
+    assert_one_line_error(call("train.py", "-c", tiny_config, *FOLDS, *options), *words)
+
+
+def test_all_folds_of_a_run_are_named_by_its_folder(trained_folds, call, people, tmp_path):
+    folder = trained_folds.models / "cv"
+    answers = people / "eval" / "answers.csv"
+    together = call("test.py", "--resume", folder, "--answers", answers)
+    assert together.returncode == 0, together.stderr
+    assert "56 photos × 1 views × 3 models = 168 forward passes" in together.stdout
+    members = [trained_folds.models / f"cv-fold{fold}" / "best_epoch.pth" for fold in range(3)]
+    assert call("test.py", "-r", *members, "--out", "apart.csv").returncode == 0
+    assert (tmp_path / "submit/tiny_cv.csv").read_text() == (tmp_path / "apart.csv").read_text()
+
+
+def test_models_can_vote(trained_folds, call, tmp_path):
+    folder = trained_folds.models / "cv"
+    said = {}
+    for fold in range(3):
+        one = trained_folds.models / f"cv-fold{fold}" / "best_epoch.pth"
+        assert call("test.py", "-r", one, "--out", "one.csv").returncode == 0
+        said[fold] = [int(row["ans"]) for row in read_rows(tmp_path / "one.csv")]
+    assert call("test.py", "-r", folder, "--ensemble", "vote", "--out", "v.csv").returncode == 0
+    voted = [int(row["ans"]) for row in read_rows(tmp_path / "v.csv")]
+    for answer, *votes in zip(voted, *said.values(), strict=True):
+        assert votes.count(answer) == max(map(votes.count, votes))
+
+
+def test_views_are_averaged_and_counted(trained_folds, call, tmp_path):
+    one = trained_folds.models / "cv-fold0" / "best_epoch.pth"
+    result = call(
+        "test.py", "-r", one, "--set", "tta.flip=true", "tta.shifts=[0.1]", "--out", "t.csv"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "56 photos × 10 views = 560 forward passes of one photo" in result.stdout
+    assert len(read_rows(tmp_path / "t.csv")) == 56
+
+
+def test_a_model_whose_answers_are_no_numbers_is_named(
+    trained_folds, call, tmp_path, assert_one_line_error
+):
+    path = trained_folds.models / "cv-fold0" / "best_epoch.pth"
+    state = torch.load(path, weights_only=True)
+    state["state_dict"]["classifiers.age.bias"].fill_(float("nan"))
+    save_checkpoint(tmp_path / "broken.pth", state)
+    result = call("test.py", "-r", path, tmp_path / "broken.pth", "--out", "x.csv")
+    assert_one_line_error(result, "broken.pth", "56 of 56 photos", "NaN")
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_swa_averages_the_last_epochs_and_goes_on_where_it_stopped(tiny_config, call, tmp_path):
+    swa = ("train.py", "-c", tiny_config, "--set", "trainer.swa_start=2")
+    assert call(*swa, "--run-id", "whole", "--set", "trainer.epochs=3").returncode == 0
+    assert call(*swa, "--run-id", "parts", "--set", "trainer.epochs=2").returncode == 0
+    more = ("--run-id", "parts", "--resume", "auto", "--set", "trainer.epochs=3")
+    assert call(*swa, *more).returncode == 0
+    runs = [tmp_path / "saved/models/tiny" / name / "last_epoch.pth" for name in ("whole", "parts")]
+    whole, parts = (torch.load(path, weights_only=True) for path in runs)
+    assert whole["averaged_epochs"] == 2
+    for key, value in whole["state_dict"].items():
+        assert torch.equal(value, parts["state_dict"][key]), key
+    weight = "classifiers.age.weight"
+    assert not torch.equal(whole["state_dict"][weight], whole["raw_model"][weight])
+    config = json.loads((runs[0].parent / "config.json").read_text())
+    assert config["trainer"]["swa_start"] == 2
+
+
+def test_two_averages_at_once_are_refused(tiny_config, call, assert_one_line_error):
+    both = ("trainer.swa_start=1", "trainer.ema_decay=0.9")
+    result = call("train.py", "-c", tiny_config, "--set", *both)
+    assert_one_line_error(result, "trainer.ema_decay", "trainer.swa_start")

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from trainer.ensemble import combine, require_one_scheme
+from utils.errors import CheckpointError, ConfigError
+
+
+def answers(*rows):
+    """(1, 18) probabilities of each model, given those of the first classes."""
+    return {f"{n}.pth": np.array([[*row, *[0.0] * (18 - len(row))]]) for n, row in enumerate(rows)}
+
+
+def test_the_mean_and_the_vote_can_disagree():
+    models = answers([0.51, 0.49], [0.51, 0.49], [0.0, 1.0])
+    assert combine(models, "mean").argmax() == 1
+    assert combine(models, "vote").argmax() == 0
+
+
+def test_the_mean_is_that_of_the_probabilities():
+    models = answers([0.2, 0.8], [0.6, 0.4])
+    assert np.allclose(combine(models)[0, :2], [0.4, 0.6])
+
+
+def test_between_equally_many_votes_the_mean_decides():
+    assert combine(answers([0.6, 0.4], [0.1, 0.9]), "vote").argmax() == 1
+
+
+def test_votes_sum_to_1():
+    drawn = np.random.default_rng(0).dirichlet(np.ones(18), (5, 30))
+    votes = combine({str(n): part for n, part in enumerate(drawn)}, "vote")
+    assert np.allclose(votes.sum(axis=1), 1)
+
+
+def test_a_model_that_answers_with_nan_is_named():
+    models = answers([0.5, 0.5], [np.nan, 0.5])
+    with pytest.raises(CheckpointError, match=r"1\.pth: .*1 of 1 photos.*NaN"):
+        combine(models)
+
+
+def test_models_of_different_label_schemes_are_refused():
+    usual, other = {"age_edges": [20, 30, 40, 50, 60]}, {"age_edges": [20, 30, 40, 50, 59]}
+    require_one_scheme({"a.pth": usual, "b.pth": dict(usual)})
+    with pytest.raises(ConfigError, match=r"b\.pth: its label scheme.*a\.pth.*age_edges"):
+        require_one_scheme({"a.pth": usual, "b.pth": other})

@@ -1,0 +1,85 @@
+"""``train.py --folds``: one model a fold, one after the other, and what they say together."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from parse_config import AUTO, RUN_CONFIG, ConfigParser
+from utils.errors import ConfigError
+from utils.fold_runs import FOLDS, newest_folds, record_folds, require_same_config
+
+FINISHED = "finished.json"
+"""What a run that came to its end leaves in its log folder."""
+
+
+def train_folds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> None:
+    """Train the chosen folds that are left, then join the answers of all that are trained.
+
+    Args:
+        config: of all folds; ``config.args.folds`` says which.
+        train: trains the run of one fold.
+
+    Raises:
+        ConfigError: there are no such folds, or the run id is taken.
+    """
+    from base.stopping import Stopped
+    from trainer.folds import choose_folds
+    from utils import distributed
+
+    folds = config["validation"]["folds"]
+    chosen = choose_folds(config.args.folds, folds)
+    if distributed.is_main():
+        start_folds(config)
+    config.run_id = distributed.broadcast(config.run_id)
+    runs = {fold: config.for_fold(fold) for fold in range(folds)}
+    for fold in chosen:
+        if distributed.broadcast(_is_finished(runs[fold])):
+            continue
+        try:
+            train(runs[fold])
+        except Stopped:
+            again = f"--folds {config.args.folds} --run-id {config.run_id} --resume auto"
+            print(f"to go on with all of them: the same command with {again}", file=sys.stderr)
+            raise
+    if distributed.is_main():
+        join_folds(config, {fold: run for fold, run in runs.items() if _is_finished(run)})
+
+
+def start_folds(config: ConfigParser) -> None:
+    """Make the folders that join the folds' runs; with ``--resume auto``, find those begun.
+
+    Without ``--run-id`` it goes on with the newest training of folds of this name.
+    """
+    goes_on = config.args.resume == AUTO
+    if goes_on and not config.args.run_id:
+        config.run_id = newest_folds(config.save_dir.parent) or config.run_id
+    if not (config.save_dir / FOLDS).exists():
+        config.start_run()
+        record_folds(config.save_dir, config["validation"]["folds"], [])
+    elif goes_on:
+        require_same_config(config.save_dir / RUN_CONFIG, config.config)
+    else:
+        raise ConfigError(
+            f"--run-id {config.run_id}: {config.save_dir} holds folds already; choose another id,"
+            " or go on with them by --resume auto"
+        )
+
+
+def join_folds(config: ConfigParser, runs: dict[int, ConfigParser]) -> None:
+    """Write the out-of-fold answers and the table of scores, and show it."""
+    from logger.logger import setup_logging
+    from trainer.folds import OOF, write_results
+
+    verbosity, folds = config["trainer"]["verbosity"], config["validation"]["folds"]
+    setup_logging(config.log_dir, verbosity)
+    logger = config.get_logger("folds", verbosity)
+    answers = {fold: run.log_dir / "validation.npz" for fold, run in runs.items()}
+    table = write_results(config.log_dir, answers)
+    record_folds(config.save_dir, folds, list(runs))
+    logger.info("%d of %d folds are trained\n%s", len(runs), folds, table)
+    logger.info("out-of-fold answers: %s", config.log_dir / OOF)
+    logger.info("predict with all of them: python test.py --resume %s", config.save_dir)
+
+
+def _is_finished(run: ConfigParser) -> bool:
+    return (run.log_dir / FINISHED).exists()

@@ -1,0 +1,76 @@
+"""Trainings of folds on disk: one run a fold, and a folder that says which of them are trained.
+
+The folds of the run id ``first`` are the runs ``first-fold0``, ``first-fold1``, …, each of them
+like any other. ``saved/models/<name>/first/folds.json`` joins them.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.config_files import leaf_paths, read_json5
+from utils.errors import CheckpointError, ConfigError
+from utils.files import write_json
+
+FOLDS = "folds.json"
+BEST = "best_epoch.pth"
+FOLD_RUN = re.compile(r"-fold\d+$")
+"""How the run id of a fold ends."""
+
+
+def fold_run_id(run_id: str, fold: int) -> str:
+    """The run id of one fold."""
+    return f"{run_id}-fold{fold}"
+
+
+def record_folds(folder: Path, folds: int, trained: Sequence[int]) -> None:
+    """Write into ``folder`` which of how many folds are trained."""
+    write_json(folder / FOLDS, {"folds": folds, "trained": list(trained)})
+
+
+def fold_checkpoints(folder: Path) -> list[Path]:
+    """The best checkpoint of each trained fold; empty where ``folder`` is not one of folds.
+
+    Raises:
+        CheckpointError: none of its folds is trained yet.
+    """
+    if not (folder / FOLDS).is_file():
+        return []
+    folder = folder.resolve()
+    trained = read_json5(folder / FOLDS)["trained"]
+    if not trained:
+        raise CheckpointError(
+            f"{folder}: none of its folds is trained yet; go on with train.py --folds all"
+            f" --run-id {folder.name} --resume auto"
+        )
+    return [folder.parent / fold_run_id(folder.name, fold) / BEST for fold in trained]
+
+
+def newest_folds(models: Path) -> str | None:
+    """The run id of the newest training of folds below ``models``."""
+    found = max(models.glob(f"*/{FOLDS}"), key=lambda path: path.stat().st_mtime, default=None)
+    return found.parent.name if found else None
+
+
+def require_same_config(begun: Path, config: dict[str, Any]) -> None:
+    """Refuse to go on with folds under another config than the file ``begun`` holds.
+
+    Raises:
+        ConfigError: they differ; says in which keys.
+    """
+    saved = read_json5(begun)
+    paths = sorted({*leaf_paths(saved), *leaf_paths(config)})
+    differing = [path for path in paths if _at(saved, path) != _at(config, path)]
+    if differing:
+        raise ConfigError(
+            f"--resume auto: the folds of {begun.parent} were begun with another"
+            f" {', '.join(differing[:3])}; go on with -c {begun}, or start anew with another"
+            " --run-id"
+        )
+
+
+def _at(values: Any, path: str) -> Any:
+    for part in path.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
