@@ -356,6 +356,8 @@ weights (`balanced` counts them from the training people), and the head's share 
     """Log to wandb; an object says where."""
     visualize: bool = False
     """Also log pictures to wandb and TensorBoard."""
+    explain: bool = True
+    """After training, draw what the model looks at (Grad-CAM) in a few validation photos."""
     submit_dir: str = "submit"
     """Where test.py writes submissions."""
     info_dir: str | None = None

@@ -13,7 +13,9 @@ metrics.csv and pictures to saved/log/<name>/<run_id>/. Folds are runs of their 
 
 import argparse
 import contextlib
+import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from logger.visualization import Writer
+
+if TYPE_CHECKING:
+    import torch
+
+    from data_loader.data_loaders import TrainingData
 
 
 def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, float]:
@@ -182,6 +189,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
                 data.crops,
                 data.val_rows,
             )
+            if config["explain"] and checkpoints.best.exists():
+                explain_best(config, checkpoints.best, data, device)
         for picture in pictures:
             logger.info("picture: %s", picture)
             for writer in trainer.writers if config["visualize"] else ():
@@ -190,6 +199,32 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         finished = {"epochs": len(trainer.history), "best": best}
         write_json(config.log_dir / FINISHED, finished)
     return best
+
+
+def explain_best(
+    config: ConfigParser, checkpoint: Path, data: "TrainingData", device: "torch.device"
+) -> None:
+    """Leave Grad-CAM pictures of the best epoch's model in the log folder."""
+    import model.model as module_arch
+    from trainer.explanations import explanation_pictures
+    from trainer.restore import restore_model
+    from utils.errors import UserError
+
+    arch = config.init_ftn("arch", module_arch)
+    logger = logging.getLogger("train")
+    try:
+        best = restore_model(
+            partial(arch, pretrained=False, checkpoint_path=None), checkpoint, device
+        )
+        size = config["data_loader"]["args"]["input_size"]
+        files = explanation_pictures(
+            config.log_dir, best, size, data.index, data.crops, data.val_rows
+        )
+    except UserError as error:  # the training is done; it must not fail over its pictures
+        logger.warning("no Grad-CAM pictures: %s", error)
+        return
+    if files:
+        logger.info("Grad-CAM: %d pictures in %s", len(files), files[0].parent)
 
 
 def start() -> None:

@@ -53,3 +53,31 @@ def head_probabilities(class_probabilities):
         "gender": joint.sum(axis=(1, 3)),
         "age": joint.sum(axis=(1, 2)),
     }
+
+
+def head_logits(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Logits whose softmax is ``head_probabilities(class_probabilities(logits))``.
+
+    An answer that several classes of a head share, such as an age group its bins, has the
+    log-sum-exp of their logits. In logits, unlike in probabilities, a sure answer still has a
+    gradient.
+
+    Args:
+        logits: as for ``class_probabilities``.
+
+    Returns:
+        ``{"mask": (B, 3), "gender": (B, 2), "age": (B, 3)}`` float32; age is in the three groups.
+    """
+    if SINGLE_HEAD in logits:
+        joint = logits[SINGLE_HEAD].float().unflatten(1, (len(MASKS), len(GENDERS), -1))
+        return {
+            "mask": joint.logsumexp(dim=(2, 3)),
+            "gender": joint.logsumexp(dim=(1, 3)),
+            "age": joint.logsumexp(dim=(1, 2)),
+        }
+    mask, gender, age = (logits[head].float() for head in HEADS)
+    groups = [
+        age[:, [bin_ for bin_, fold in enumerate(AGE_FOLD) if fold == group]].logsumexp(dim=1)
+        for group in range(len(AGE_GROUPS))
+    ]
+    return {"mask": mask, "gender": gender, "age": torch.stack(groups, dim=1)}

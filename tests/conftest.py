@@ -153,6 +153,7 @@ def tiny_config(people, tmp_path_factory):
         "tracer": {"weights": None, "cache_dir": str(folder / "crops")},
         "optimizer": {"args": {"lr": 0.003}},
         "trainer": {"epochs": 2, "verbosity": 1},
+        "explain": False,
     }
     path = folder / "tiny.json"
     path.write_text(json.dumps(config))

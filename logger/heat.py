@@ -1,0 +1,23 @@
+"""Grad-CAM maps as pictures."""
+
+import cv2
+import numpy as np
+
+
+def heat_picture(crop: np.ndarray, heat: np.ndarray, side: int) -> np.ndarray:
+    """A heat map over a greyed crop: the warmer, the more this place speaks for the answer.
+
+    Args:
+        crop: (S, S, 3) uint8, RGB.
+        heat: (s, s) float in [0, 1].
+        side: of the picture, px.
+
+    Returns:
+        (``side``, ``side``, 3) uint8, RGB.
+    """
+    crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
+    heat = np.clip(cv2.resize(heat, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
+    colours = cv2.applyColorMap(np.uint8(heat * 255), cv2.COLORMAP_INFERNO)[..., ::-1]
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None] * 0.75
+    opacity = (0.7 * np.sqrt(heat))[..., None]
+    return np.uint8(grey * (1 - opacity) + colours * opacity)

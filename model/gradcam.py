@@ -1,0 +1,172 @@
+"""Grad-CAM: which part of a photo speaks for each of a model's three answers.
+
+After Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization" (ICCV 2017), computed by the package ``grad-cam``.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from base.base_model import BaseModel
+from data_loader.labels import GENDERS, HEADS, MASKS
+from model.decode import head_logits
+from utils.errors import ConfigError
+
+MIN_CELLS = 6
+"""Cells a side that a feature map should have: one of 3x3 says little about where."""
+
+
+class HeadCam:
+    """Grad-CAM for mask, gender and age of any model that ``arch.type`` names.
+
+    The parameters of ``model`` are frozen: its gradients are wanted for feature maps only. Not
+    safe to share between threads.
+
+    Args:
+        model: of ``model/model.py``.
+        input_size: side of the photos it will explain, px.
+
+    Raises:
+        ConfigError: the backbone has no feature map to look at.
+    """
+
+    def __init__(self, model: BaseModel, input_size: int) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.layer = target_layer(model, input_size)
+
+    def __call__(self, images: Tensor, answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What speaks for ``answers``.
+
+        Args:
+            images: (B, 3, S, S) RGB in 0..255.
+            answers: head → (B,) the answer to explain, as in ``head_probabilities``; age is one
+                of the three groups.
+
+        Returns:
+            head → (B, S, S) float32 in [0, 1]; all 0 where nothing speaks for the answer.
+        """
+        # It imports scikit-learn and matplotlib.
+        from pytorch_grad_cam import GradCAM
+
+        scores = _Answers(self.model)
+        targets = [
+            _Answer(scores.first[head] + int(answer)) for head in HEADS for answer in answers[head]
+        ]
+        device = next(self.model.parameters()).device
+        # Gradients flow from the photos, since no parameter asks for them.
+        copies = images.to(device).float().repeat(len(HEADS), 1, 1, 1).requires_grad_()
+        with (
+            torch.enable_grad(),
+            GradCAM(scores, [self.layer], reshape_transform=as_map) as cam,
+        ):
+            heat = cam(copies, targets)
+        return dict(zip(HEADS, heat.reshape(len(HEADS), -1, *heat.shape[1:]), strict=True))
+
+
+class _Answers(nn.Module):
+    """A model whose output is one row of logits a photo: those of all its answers."""
+
+    first = {"mask": 0, "gender": len(MASKS), "age": len(MASKS) + len(GENDERS)}
+
+    def __init__(self, model: BaseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) → (B, 8)."""
+        return torch.cat(list(head_logits(self.model(images)).values()), dim=1)
+
+
+class _Answer:
+    """The logit of one answer, from a photo's row of them."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def __call__(self, row: Tensor) -> Tensor:
+        return row[self.place]
+
+
+def target_layer(model: BaseModel, input_size: int) -> nn.Module:
+    """The part of the backbone whose output Grad-CAM looks at.
+
+    In a convolutional network it is the deepest stage or block whose map has ``MIN_CELLS`` cells a
+    side. In a transformer it is the last block but one: behind the last, a network that reads its
+    class token alone has no gradient in the others.
+
+    Args:
+        model: any of ``model/model.py``.
+        input_size: side of the photos, px.
+
+    Raises:
+        ConfigError: no part gives a feature map.
+    """
+    outputs = _outputs(model, input_size)
+    parts = [part for part in outputs if part in set(_stages(model.backbone))]
+    parts = [part for part in parts if _cells(outputs[part]) > 1]
+    if parts and outputs[parts[-1]].ndim == 3:
+        return _last_block_but_one(model.backbone, outputs)
+    maps = [part for part in parts if outputs[part].ndim == 4]
+    fine = [part for part in maps if _cells(outputs[part]) >= MIN_CELLS]
+    if not maps:
+        raise ConfigError("Grad-CAM: this backbone has no feature map to look at; choose another")
+    return (fine or maps)[-1]
+
+
+@torch.no_grad()
+def _outputs(model: BaseModel, input_size: int) -> dict[nn.Module, Tensor]:
+    """What each part of the backbone gives for a black photo, in the order they finish."""
+    outputs: dict[nn.Module, Tensor] = {}
+
+    def note(part: nn.Module, _, output) -> None:
+        if isinstance(output, Tensor) and output.ndim in (3, 4):
+            outputs[part] = output
+
+    handles = [part.register_forward_hook(note) for part in model.backbone.modules()]
+    try:
+        device = next(model.parameters()).device
+        model(torch.zeros(1, 3, input_size, input_size, device=device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs
+
+
+def _stages(module: nn.Module) -> Iterator[nn.Module]:
+    """The parts in a row that a network is made of, but not what is inside a block."""
+    for child in module.children():
+        yield child
+        if isinstance(child, nn.Sequential | nn.ModuleList):
+            yield from _stages(child)
+
+
+def _last_block_but_one(backbone: nn.Module, outputs: Mapping[nn.Module, Tensor]) -> nn.Module:
+    rows = [part for part in backbone.modules() if isinstance(part, nn.Sequential | nn.ModuleList)]
+    blocks = [[block for block in row if block in outputs] for row in rows]
+    longest = max(blocks, key=len, default=[])
+    if len(longest) < 2:
+        raise ConfigError("Grad-CAM: this backbone has no row of blocks; choose another")
+    return longest[-2]
+
+
+def _cells(output: Tensor) -> int:
+    """Cells a side, of (B, C, H, W), (B, H, W, C) or (B, tokens, C)."""
+    return as_map(output).shape[-1]
+
+
+def as_map(output: Tensor) -> Tensor:
+    """Bring what a part of a backbone gives for square photos to (B, C, H, W).
+
+    Args:
+        output: that already, or (B, H, W, C), or (B, tokens, C) whose last tokens are the cells.
+    """
+    if output.ndim == 3:
+        side = math.isqrt(output.shape[1])
+        output = output[:, -side * side :].unflatten(1, (side, side))
+    elif output.shape[2] == output.shape[3]:
+        return output
+    return output.permute(0, 3, 1, 2)

@@ -1,0 +1,38 @@
+"""What a training leaves of Grad-CAM for its report."""
+
+import json
+
+import numpy as np
+
+from trainer.explanations import worth_explaining
+from utils.images import read_image
+
+
+def test_a_training_leaves_pictures_and_their_index(call, tiny_config, tmp_path):
+    result = call(
+        "train.py", "-c", tiny_config, "--set", "explain=true", "--set", "trainer.epochs=1",
+        "--run-id", "why",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "saved" / "log" / "tiny" / "why" / "gradcam"
+    index = json.loads((folder / "index.json").read_text())
+    assert index and len(index) % 3 == 0
+    for entry in index:
+        assert set(entry) == {"photo", "head", "file", "predicted", "true"}
+        assert read_image(folder / entry["file"]).shape == (224, 224, 3)
+    assert {entry["head"] for entry in index} == {"mask", "gender", "age"}
+    assert len({entry["file"] for entry in index}) == len(index)
+
+
+def test_the_surest_mistakes_come_first_then_right_answers_of_different_classes():
+    answers = np.array([0, 0, 1, 1, 2, 3])
+    sureness = np.array([0.9, 0.8, 0.6, 0.95, 0.7, 0.5])
+    said = np.array([0, 0, 5, 5, 2, 3])
+    probabilities = np.zeros((6, 18))
+    probabilities[np.arange(6), said] = sureness
+    assert worth_explaining(probabilities, answers, 4).tolist() == [3, 2, 0, 4]
+
+
+def test_fewer_photos_than_wanted_are_all_that_is_explained():
+    probabilities = np.eye(18)[:2]
+    assert worth_explaining(probabilities, np.array([0, 1]), 6).tolist() == [0, 1]

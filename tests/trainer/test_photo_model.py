@@ -1,0 +1,81 @@
+"""One photo's answer is that of test.py, by whichever way the photo comes."""
+
+import argparse
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from parse_config import ConfigParser
+from trainer.photo_model import PhotoModel, answer_photo, crop_to_show
+from utils.images import read_image
+
+
+def restored(checkpoint, *options):
+    config = ConfigParser.from_args(
+        argparse.ArgumentParser(), argv=["--resume", str(checkpoint), *options]
+    )
+    return PhotoModel.restore(config, checkpoint, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return restored(trained.best)
+
+
+def said_by_test_py(csv_file):
+    path = csv_file.with_suffix(".probabilities.csv")
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {row.pop("ImageID"): np.array([float(p) for p in row.values()]) for row in rows}
+
+
+@pytest.mark.parametrize("weights", ["null", "sample"])
+def test_the_answer_is_that_of_test_py(call, trained, people, tmp_path, weights):
+    options = ["--set", f"tracer.weights={weights}", "--set", "tracer.cache_dir=crops"]
+    result = call("test.py", "-r", trained.best, "--out", "s.csv", *options)
+    assert result.returncode == 0, result.stderr
+    model = restored(trained.best, *options)
+    for name, expected in list(said_by_test_py(tmp_path / "s.csv").items())[:12]:
+        said = answer_photo([model], read_image(people / "eval" / "images" / name))
+        assert np.abs(said.class_probabilities - expected).max() < 1e-5
+        assert said.answer == expected.argmax()
+
+
+def test_several_models_are_averaged_as_by_test_py(trained, people, model):
+    other = restored(trained.models / "last_epoch.pth")
+    with torch.no_grad():
+        other.model.classifiers["mask"].bias += torch.tensor([0.0, 3.0, 0.0])
+    photo = read_image(sorted((people / "eval" / "images").iterdir())[0])
+    alone = [answer_photo([each], photo).class_probabilities for each in (model, other)]
+    both = answer_photo([model, other], photo).class_probabilities
+    assert np.allclose(both, np.mean(alone, axis=0), atol=1e-7)
+
+
+def test_heads_and_sureness_follow_from_the_classes(people, model):
+    photo = read_image(sorted((people / "eval" / "images").iterdir())[0])
+    said = answer_photo([model], photo)
+    mask, gender, age = (said.heads[head].argmax() for head in ("mask", "gender", "age"))
+    assert said.answer == mask * 6 + gender * 3 + age
+    assert said.sureness == pytest.approx(np.prod([p.max() for p in said.heads.values()]), abs=1e-5)
+
+
+def test_the_crop_to_show_is_the_models_crop_at_another_size(trained, people):
+    model = restored(trained.best, "--set", "tracer.weights=sample")
+    photo = read_image(sorted((people / "eval" / "images").iterdir())[0])
+    cut = answer_photo([model], photo).extraction
+    small = crop_to_show(model, photo, cut, model.extractor.settings.size)
+    assert np.array_equal(small, cut.crop)
+    assert crop_to_show(model, photo, cut, 200).shape == (200, 200, 3)
+
+
+def test_explaining_changes_no_answer(people, model):
+    photo = read_image(sorted((people / "eval" / "images").iterdir())[0])
+    before = answer_photo([model], photo)
+    heat = model.explain(before.extraction.crop, before.class_probabilities)
+    assert {head: values.shape for head, values in heat.items()} == dict.fromkeys(
+        ("mask", "gender", "age"), (32, 32)
+    )
+    after = answer_photo([model], photo)
+    assert np.array_equal(before.class_probabilities, after.class_probabilities)

@@ -1,0 +1,106 @@
+"""Grad-CAM pictures of a finished training: what the best epoch's model looked at."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from base.base_model import BaseModel
+from data_loader.crop_dataset import CropDataset
+from data_loader.crops import Crops
+from data_loader.dataset import PhotoIndex
+from data_loader.labels import HEADS, NAMES, decode_class
+from data_loader.transform import eval_transform
+from logger.heat import heat_picture
+from logger.pictures import save_picture
+from model.decode import head_probabilities
+from model.gradcam import HeadCam
+from utils.files import write_json
+
+FOLDER = "gradcam"
+SIDE = 224
+"""Of a picture, px."""
+
+
+def explanation_pictures(
+    log_dir: Path,
+    model: BaseModel,
+    input_size: int,
+    index: PhotoIndex,
+    crops: Crops,
+    val_rows: np.ndarray,
+    limit: int = 6,
+) -> list[Path]:
+    """Explain the surest mistakes of the validation and as many right answers.
+
+    Writes ``gradcam/<number>_<head>.png`` and ``gradcam/index.json``: a list of ``photo``,
+    ``head``, ``file``, ``predicted`` and ``true``, the last two in words.
+
+    Args:
+        log_dir: holds ``validation.npz``; without it nothing is written.
+        model: of the epoch that was validated there. Its parameters are frozen.
+        input_size: side of what it sees, px.
+        index: the photos.
+        crops: of all photos.
+        val_rows: (V,) which of them validated.
+        limit: how many photos.
+
+    Returns:
+        The pictures written.
+
+    Raises:
+        ConfigError: the backbone has no feature map to look at.
+    """
+    validation = log_dir / "validation.npz"
+    if not validation.exists():
+        return []
+    with np.load(validation) as saved:
+        probabilities, answers = saved["class_probabilities"], saved["classes"]
+        rows = val_rows[saved["index"]]
+    chosen = worth_explaining(probabilities, answers, limit)
+    rows, probabilities, answers = rows[chosen], probabilities[chosen], answers[chosen]
+    dataset = CropDataset(crops, rows, None, eval_transform(input_size))
+    images = torch.stack([dataset[place]["image"] for place in range(len(dataset))])
+    said = {head: p.argmax(axis=1) for head, p in head_probabilities(probabilities).items()}
+    true = dict(zip(HEADS, decode_class(answers), strict=True))
+    heat = HeadCam(model, input_size)(images, said)
+    entries = []
+    for place, row in enumerate(rows):
+        crop = crops[row]
+        for head in HEADS:
+            names = NAMES["en"]["age_group" if head == "age" else head]
+            file = f"{place + 1}_{head}.png"
+            save_picture(log_dir / FOLDER / file, heat_picture(crop, heat[head][place], SIDE))
+            entries.append(
+                {
+                    "photo": str(index.files[row]),
+                    "head": head,
+                    "file": file,
+                    "predicted": names[said[head][place]],
+                    "true": names[true[head][place]],
+                }
+            )
+    write_json(log_dir / FOLDER / "index.json", entries)
+    return [log_dir / FOLDER / entry["file"] for entry in entries]
+
+
+def worth_explaining(probabilities: np.ndarray, answers: np.ndarray, limit: int) -> np.ndarray:
+    """Half of ``limit`` the surest mistakes, the rest right answers of different classes.
+
+    Args:
+        probabilities: (N, 18).
+        answers: (N,) true classes.
+        limit: how many to choose.
+
+    Returns:
+        Positions, at most ``limit``; the mistakes come first.
+    """
+    sureness = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == answers
+    mistakes = np.flatnonzero(~right)
+    mistakes = mistakes[np.argsort(-sureness[mistakes], kind="stable")][: limit // 2]
+    hits = np.flatnonzero(right)
+    _, first = np.unique(answers[hits], return_index=True)
+    hits = hits[first]
+    spread = np.linspace(0, len(hits), min(limit - len(mistakes), len(hits)), endpoint=False)
+    return np.concatenate([mistakes, hits[spread.astype(np.int64)]])

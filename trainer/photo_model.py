@@ -1,0 +1,147 @@
+"""One photo in, one answer out, by the very functions that training and test.py use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+import model.model as module_arch
+from base.base_model import BaseModel
+from data_loader.crop_dataset import CropDataset
+from data_loader.crops import extractor_from
+from data_loader.transform import eval_transform
+from model.decode import head_probabilities
+from model.gradcam import HeadCam
+from TRACER.crops import Extraction, extract_crop
+from TRACER.extractor import Extractor
+from trainer.predict import predict
+from trainer.restore import restore_model
+
+if TYPE_CHECKING:
+    from parse_config import ConfigParser
+
+
+class PhotoModel:
+    """A trained model with the crop and the transform that belong to it.
+
+    Not safe to share between threads.
+
+    Args:
+        model: in evaluation mode.
+        extractor: makes the crops.
+        input_size: side of what the model sees, px.
+    """
+
+    def __init__(self, model: BaseModel, extractor: Extractor, input_size: int) -> None:
+        self.model = model
+        self.extractor = extractor
+        self.input_size = input_size
+        self._cam: HeadCam | None = None
+
+    @classmethod
+    def restore(
+        cls, config: "ConfigParser", checkpoint: Path, device: torch.device
+    ) -> "PhotoModel":
+        """The model of a checkpoint.
+
+        Args:
+            config: of the checkpoint.
+            checkpoint: its weights.
+            device: where model and extractor run.
+
+        Raises:
+            CheckpointError: not a checkpoint, or its TRACER weights can't be had.
+        """
+        arch = config.init_ftn("arch", module_arch)
+        build = partial(arch, pretrained=False, checkpoint_path=None)
+        model = restore_model(build, checkpoint, device)
+        input_size = config["data_loader"]["args"]["input_size"]
+        return cls(model, extractor_from(config["tracer"], input_size, device), input_size)
+
+    def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
+        """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""
+        dataset = CropDataset(crops, np.arange(len(crops)), None, eval_transform(self.input_size))
+        samples = default_collate([dataset[place] for place in range(len(dataset))])
+        return samples["image"].to(self.device)
+
+    def class_probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """(S, S, 3) uint8 crops → (B, 18) float32."""
+        batch = {"image": self.batch(crops), "index": torch.arange(len(crops))}
+        return predict(self.model, [batch]).class_probabilities
+
+    def explain(self, crop: np.ndarray, class_probabilities: np.ndarray) -> dict[str, np.ndarray]:
+        """Grad-CAM of the likeliest answer of each head.
+
+        Args:
+            crop: (S, S, 3) uint8.
+            class_probabilities: (18,) of the answer to explain, be it this model's or not.
+
+        Returns:
+            head → (``input_size``, ``input_size``) float32 in [0, 1].
+        """
+        if self._cam is None:
+            self._cam = HeadCam(self.model, self.input_size)
+        heads = head_probabilities(class_probabilities[None])
+        answers = {head: values.argmax(axis=1) for head, values in heads.items()}
+        return {head: heat[0] for head, heat in self._cam(self.batch([crop]), answers).items()}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        return next(self.model.parameters()).device
+
+
+@dataclass(frozen=True)
+class PhotoAnswer:
+    """What one or several models say of a photo.
+
+    Attributes:
+        class_probabilities: (18,) float32, the mean over the models.
+        extraction: what the first model saw.
+    """
+
+    class_probabilities: np.ndarray
+    extraction: Extraction
+
+    @property
+    def answer(self) -> int:
+        """The likeliest class, 0..17."""
+        return int(self.class_probabilities.argmax())
+
+    @property
+    def sureness(self) -> float:
+        """The probability that all three answers are right."""
+        return float(self.class_probabilities.max())
+
+    @property
+    def heads(self) -> dict[str, np.ndarray]:
+        """``{"mask": (3,), "gender": (2,), "age": (3,)}``: the probability of each answer."""
+        heads = head_probabilities(self.class_probabilities[None])
+        return {head: values[0] for head, values in heads.items()}
+
+
+def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswer:
+    """Crop a photo, (H, W, 3) uint8 RGB, for each of the models, and average what they say.
+
+    Models that crop alike share the crop.
+    """
+    cut: dict[str, Extraction] = {}
+    said = []
+    for member in members:
+        key = member.extractor.key
+        if key not in cut:
+            cut[key] = next(iter(member.extractor([photo])))
+        said.append(member.class_probabilities([cut[key].crop])[0])
+    return PhotoAnswer(np.mean(said, axis=0), cut[members[0].extractor.key])
+
+
+def crop_to_show(member: PhotoModel, photo: np.ndarray, cut: Extraction, side: int) -> np.ndarray:
+    """The crop of ``photo`` that ``cut`` is, with ``side`` px instead of what the model takes."""
+    settings = replace(member.extractor.settings, size=side)
+    return extract_crop(photo, cut.saliency, settings).crop
