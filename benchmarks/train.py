@@ -46,7 +46,13 @@ from TRACER.crops import CropSettings, extract_crop
 from TRACER.extractor import Extractor
 from TRACER.network import MEAN, STD, Tracer
 from trainer.trainer import Trainer
-from utils.devices import amp_dtype, fit_workers, set_arithmetic, set_threads
+from utils.devices import (
+    amp_dtype,
+    fit_workers,
+    keep_freed_memory,
+    set_arithmetic,
+    set_threads,
+)
 from utils.images import read_image
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
@@ -113,9 +119,9 @@ def main() -> None:
 def extracted(setting: Setting) -> tuple[float, object]:
     """Seconds of the crop extraction with a TE0 network, and the crops."""
     extractor = Extractor(setting.tracer, CropSettings(size=setting.size), device=setting.device)
-    with tempfile.TemporaryDirectory(dir=setting.folder, delete=False) as cache:
-        began = time.perf_counter()
-        crops = build_crops(setting.photos, extractor, Path(cache))
+    cache = Path(tempfile.mkdtemp(dir=setting.folder))
+    began = time.perf_counter()
+    crops = build_crops(setting.photos, extractor, cache)
     return time.perf_counter() - began, crops
 
 

@@ -1,4 +1,7 @@
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -100,3 +103,25 @@ class TestPrecision:
     def test_float16_on_the_cpu_is_refused(self):
         with pytest.raises(ConfigError, match=r"trainer\.amp: 'fp16' needs a GPU"):
             amp_dtype("fp16", CPU)
+
+
+FREED_AND_TAKEN = """
+import resource, torch
+from utils.devices import keep_freed_memory
+keep_freed_memory(torch.device("cpu"))
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(16 * 2**20)
+before = faults()
+for _ in range(50):
+    kept = torch.ones(16 * 2**20)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_memory_that_a_step_frees_is_there_for_the_next_one():
+    command = [sys.executable, "-c", FREED_AND_TAKEN]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    pages_of_one_tensor = 16 * 2**20 * 4 // 4096
+    assert int(done.stdout) < 10 * pages_of_one_tensor
