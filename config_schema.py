@@ -212,7 +212,7 @@ class Optimizer(Section):
     type: str = "Adam"
     """Class in torch.optim."""
     args: OptimizerArguments = OptimizerArguments()
-    """Arguments of that class. The default below is that of the default class."""
+    """Arguments of that class. Adam, AdamW and SGD run in one kernel unless `fused` is `false`."""
     decay_norm_and_bias: bool = False
     """Give norms and biases the weight decay, too."""
     backbone_lr_ratio: Annotated[float, Field(gt=0)] = 1.0

@@ -29,6 +29,9 @@ OPTIMIZERS = _classes(timm.optim) | _classes(torch.optim)
 globals().update(OPTIMIZERS)
 __all__ = sorted(OPTIMIZERS)
 
+FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+"""Those that move all weights in one kernel on the CPU as well as on a GPU."""
+
 
 def make_optimizer(
     build: partial,
@@ -54,6 +57,8 @@ def make_optimizer(
         ConfigError: arguments that the optimizer refuses.
     """
     args = dict(build.keywords)
+    if build.func in FUSED and not {"fused", "foreach", "differentiable"} & args.keys():
+        args["fused"] = True
     factor = {"off": 1.0, "linear": float(batches_a_step), "sqrt": batches_a_step**0.5}[scale_lr]
     if "lr" in args:
         args["lr"] *= factor

@@ -91,7 +91,7 @@ class Setting:
     def optimisation(self) -> Optimisation:
         model = self.model()
         criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(self.device)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
         return Optimisation(model, criterion, optimizer, amp=self.amp, channels_last=True)
 
 

@@ -118,3 +118,11 @@ def test_a_schedule_that_watches_a_score_can_not_follow_a_warm_up():
     build = partial(torch.optim.lr_scheduler.ReduceLROnPlateau)
     with pytest.raises(ConfigError, match="ReduceLROnPlateau can't follow a warm-up"):
         rates(build, warmup_epochs=1)
+
+
+def test_adam_moves_all_weights_in_one_kernel_unless_told_otherwise(model):
+    fused = [
+        make_optimizer(partial(torch.optim.AdamW, lr=1e-3, **args), model).defaults["fused"]
+        for args in ({}, {"fused": False}, {"foreach": True})
+    ]
+    assert fused == [True, False, None]
