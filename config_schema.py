@@ -249,6 +249,8 @@ class Trainer(Section):
     """What makes an epoch the best one, such as `max val/f1` or `min val/loss`."""
     early_stop: Natural | None = None
     """Epochs without improvement after which training ends; 0 or `null` never."""
+    report: bool = True
+    """Write report.html at the end: how good, where wrong, why."""
     tensorboard: bool = False
     """Write TensorBoard event files."""
     save_every_steps: Positive | None = None

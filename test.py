@@ -37,6 +37,7 @@ def main(config: ConfigParser) -> None:
     # Heavy imports wait until the command line is known to be right.
     from data_loader.dataset import listed_photos, read_answers, scan_eval, scan_folder
     from logger.logger import setup_logging
+    from logger.report import attempt
     from trainer.ensemble import combine, require_one_scheme
     from trainer.submission import check_writable
     from trainer.tta import describe, views_from
@@ -66,6 +67,8 @@ def main(config: ConfigParser) -> None:
     if distributed.is_main():
         combined = combine(answers_of_members, args.ensemble)
         write_results(out, photos, crops, combined, answers)
+        if answers is not None and config["trainer"]["report"]:
+            attempt(partial(report_test, config, out, photos, crops, combined, answers))
 
 
 def predict_photos(
@@ -138,6 +141,37 @@ def write_results(
     if len(skipped):
         print(f"left out, since they could not be read ({len(skipped)}):", file=sys.stderr)
         print("\n".join(f"  {photos.path(row)}" for row in skipped), file=sys.stderr)
+
+
+def report_test(
+    config: ConfigParser,
+    out: Path,
+    photos: "Photos",
+    crops: "Crops",
+    probabilities: "np.ndarray",
+    answers: "np.ndarray",
+) -> Path:
+    """Write ``<stem of out>.report.html`` about predictions whose answers are known."""
+    import numpy as np
+
+    from data_loader.crops import UNREADABLE
+    from logger.report import write_page
+    from logger.report_run import Run
+    from trainer.report_data import Photographed, answers_for_report
+    from utils.environment import describe_environment
+
+    readable = np.flatnonzero(crops.states != UNREADABLE)
+    cropped = config["tracer"]["weights"] is not None
+    shown = Photographed(photos.files[readable], crops, readable, cropped)
+    run = Run(
+        name=config["name"],
+        run_id=config.run_id,
+        answers=answers_for_report(shown, probabilities[readable], answers[readable]),
+        config=config.config,
+        environment=describe_environment(str(config.device or "")),
+        tested=f"scored against {config.args.answers}",
+    )
+    return write_page(run, out.with_suffix(".report.html"))
 
 
 def start() -> None:

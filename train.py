@@ -56,9 +56,11 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from data_loader.crops import extractor_from
     from data_loader.split import save_split
     from logger.logger import setup_logging
+    from logger.report import attempt, write_report
     from logger.visualization import open_writers
     from model.loss import build_criterion
     from model.metric import find_metrics
+    from trainer.report_data import Photographed
     from trainer.results import training_pictures
     from trainer.trainer import Trainer, scalar_names
     from trainer.tta import PLAIN, describe, views_from
@@ -169,6 +171,14 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             *open_writers(config.config, config.log_dir, config.run_id, epochs_done),
             *watchers,
         ],
+        report_photos=Photographed(
+            files=data.index.files[data.val_rows],
+            crops=data.crops,
+            rows=data.val_rows,
+            cropped=config["tracer"]["weights"] is not None,
+            people=data.index.person[data.val_rows],
+            ages=data.index.age[data.val_rows],
+        ),
         profile_steps=settings["profile_steps"],
         views=views,
         val_photos=data.index.describe(data.val_rows),
@@ -198,6 +208,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     if distributed.is_main():
         finished = {"epochs": len(trainer.history), "best": best}
         write_json(config.log_dir / FINISHED, finished)
+        if settings["report"]:
+            attempt(partial(write_report, config.log_dir))
     return best
 
 

@@ -10,7 +10,7 @@ from base.checkpoint import CheckpointFolder, random_state, restore_random_state
 from base.monitor import Monitor
 from base.optimisation import Optimisation
 from base.stopping import Stopped, StopRequest
-from logger.logger import write_metrics
+from logger.logger import read_metrics, write_metrics
 from logger.visualization import Writer
 from utils import distributed
 
@@ -141,6 +141,7 @@ class BaseTrainer(ABC):
         self.history.append(log)
         if distributed.is_main():
             write_metrics(self.log_dir / "metrics.csv", self.history)
+            self._record_timings(int(log["epoch"]))
         for writer in self.writers:
             writer.log(int(log["epoch"]), log | self.timings)
         if self.verbosity >= 1:
@@ -149,6 +150,12 @@ class BaseTrainer(ABC):
             speed = self.timings.get("time/images_per_second", 0)
             text = f"epoch {log['epoch']}/{self.epochs}  {shown}  {speed:.0f} images/s{star}"
             self.logger.info(text)
+
+    def _record_timings(self, epoch: int) -> None:
+        """Apart from the metrics, which are to be the same bits however often a run is stopped."""
+        path = self.log_dir / "timings.csv"
+        rows = [row for row in read_metrics(path) if row["epoch"] < epoch]
+        write_metrics(path, [*rows, {"epoch": epoch, **self.timings}])
 
     def _headlines(self, log: dict[str, float]) -> list[str]:
         wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self.monitor.name)

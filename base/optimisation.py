@@ -12,10 +12,10 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, update_bn
-from torch.profiler import record_function
 
 from base.base_model import BaseModel
 from base.checkpoint import load_weights
+from base.stopwatch import Stopwatch
 from utils import distributed
 from utils.errors import CheckpointError, ConfigError
 
@@ -88,6 +88,7 @@ class Optimisation:
         self.swa_start = swa_start
         self.swa: AveragedModel | None = None
         self.updates = 0
+        self.stopwatch = Stopwatch(self.device)
         self.freeze_backbone_epochs = freeze_backbone_epochs
         self._compiled = compiled
         self._frozen = False
@@ -137,14 +138,14 @@ class Optimisation:
         summed = self.accumulate if number < of - of % self.accumulate else of % self.accumulate
         images = images.contiguous(memory_format=self.memory_format)
         with self._gradients_meet(last):
-            with record_function("forward"):
+            with self.stopwatch.part("forward"):
                 with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
                     logits = self._forward(images)
                 total, parts = self.criterion(*_over_all_ranks(logits, targets))
-            with record_function("backward"):
+            with self.stopwatch.part("backward"):
                 self.scaler.scale(total / summed).backward()
         if last:
-            with record_function("optimizer"):
+            with self.stopwatch.part("optimizer"):
                 self._update()
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: part.detach() for head, part in parts.items()}

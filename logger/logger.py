@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 from pathlib import Path
 
 from tqdm import tqdm
@@ -46,3 +47,38 @@ def write_metrics(path: Path, history: list[dict[str, float]]) -> None:
         table = csv.DictWriter(file, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(history)
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """Read back what ``write_metrics`` wrote, by epoch, ascending; of two rows of one the later.
+
+    A crash may have cut the last line short: a line with fewer or more values than the heading,
+    or without a whole epoch, is passed over. Values that are no finite numbers are left out.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            text = file.read().replace("\0", "")
+    except OSError:
+        return []
+    lines = text.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()  # its last number may have lost digits and still look like one
+    table = list(csv.reader(lines))
+    if not table or "epoch" not in table[0]:
+        return []
+    rows = {}
+    for values in table[1:]:
+        if len(values) != len(table[0]):
+            continue
+        row = {k: v for k, v in zip(table[0], map(_number, values), strict=True) if v is not None}
+        if row.get("epoch", 0) >= 1:
+            rows[int(row["epoch"])] = row | {"epoch": int(row["epoch"])}
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,5 +1,6 @@
 """What is left of a training or a test to look at: scores as a table, pictures."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from logger.pictures import (
 )
 from model.metric import compute_metrics, confusion_matrices
 from trainer.predict import Predictions
+from trainer.report_data import Photographed, answers_for_report
 from utils.files import write_atomically
+
+logger = logging.getLogger("trainer")
 
 SCORES = {
     "macro_f1": ("f1", "macro-F1 (18 classes)"),
@@ -167,3 +171,19 @@ def save_validation(
             **{f"probabilities_{head}": values for head, values in heads.items()},
             **{name: column[predictions.index] for name, column in (photos or {}).items()},
         )
+
+
+def save_for_report(path: Path, predictions: Predictions, photos: Photographed) -> None:
+    """Keep what a report shows of the best epoch's validation; what fails costs no run."""
+    try:
+        answers = answers_for_report(
+            photos.subset(predictions.index),
+            predictions.class_probabilities,
+            predictions.targets["class"].numpy(),
+            predictions.head_probabilities,
+            predictions.targets,
+        )
+        with write_atomically(path, "wb") as file:
+            np.savez(file, **answers.to_arrays())
+    except Exception as error:
+        logger.warning("%s: not written, so the report lacks this epoch: %r", path, error)

@@ -17,7 +17,8 @@ from data_loader.labels import HEADS
 from model.metric import compute_metrics
 from trainer.predict import Predictions, gather, predict
 from trainer.profiling import profiled
-from trainer.results import save_validation
+from trainer.report_data import Photographed
+from trainer.results import save_for_report, save_validation
 from trainer.tta import PLAIN, View
 from utils import distributed
 from utils.errors import CheckpointError, UserError
@@ -60,6 +61,7 @@ class Trainer(BaseTrainer):
         val_loader: photos of people that the training never sees.
         metrics: names from ``model.metric``; those of each head are always measured too.
         name_of: position in the training set → what to call the photo in a message.
+        report_photos: what the report shows of the validation photos; ``None`` for nothing.
         profile_steps: profile so many steps of the first epoch; 0 for none.
         views: of a validation photo, whose answers are averaged.
         val_photos: columns (N,) that say which photos those of the validation set are; kept with
@@ -75,6 +77,7 @@ class Trainer(BaseTrainer):
         val_loader: BaseDataLoader,
         metrics: Sequence[str],
         name_of: Callable[[int], str] = str,
+        report_photos: Photographed | None = None,
         profile_steps: int = 0,
         views: Sequence[View] = PLAIN,
         val_photos: Mapping[str, np.ndarray] | None = None,
@@ -85,6 +88,7 @@ class Trainer(BaseTrainer):
         self.val_loader = val_loader
         self.metrics = list(dict.fromkeys([*metrics, *PER_HEAD]))
         self.name_of = name_of
+        self.report_photos = report_photos
         self.profile_steps = profile_steps
         self.views = views
         self.val_photos = val_photos or {}
@@ -102,6 +106,7 @@ class Trainer(BaseTrainer):
         if self.profile_steps and epoch == 1 and distributed.is_main():
             folder = self.log_dir / "profile"
             batches = profiled(fetched, self.profile_steps, folder, self.optimisation.device)
+        self.optimisation.stopwatch.read()
         began, done = time.perf_counter(), len(self._steps)
         title = f"epoch {epoch}/{self.epochs}"
         batches = self._progress(batches, title, done, total)
@@ -120,6 +125,8 @@ class Trainer(BaseTrainer):
             "time/images_per_second": photos / seconds,
             "time/data_wait_share": fetched.waited_seconds / seconds,
         }
+        parts = self.optimisation.stopwatch.read()
+        self.timings |= {f"time/{part}_seconds": spent for part, spent in parts.items()}
         return log
 
     def _step(self, batch: Batch, number: int, of: int) -> Step:
@@ -171,6 +178,7 @@ class Trainer(BaseTrainer):
         ]
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
+        began = time.perf_counter()
         self.train_loader.set_epoch(epoch)
         self.optimisation.average_epoch(epoch, self.train_loader)
         self.val_loader.set_epoch(0)
@@ -187,10 +195,13 @@ class Trainer(BaseTrainer):
             total, parts = self.optimisation.criterion(*on_device)
         log = {"loss": total.item()} | {f"{head}_loss": loss.item() for head, loss in parts.items()}
         log |= self._measure(predictions)
+        self.timings["time/validation_seconds"] = time.perf_counter() - began
         return {f"val/{name}": value for name, value in log.items()}
 
     def _on_best(self, epoch: int) -> None:
         save_validation(self.log_dir / "validation.npz", self.validation, self.val_photos)
+        if self.report_photos is not None:
+            save_for_report(self.log_dir / "report.npz", self.validation, self.report_photos)
 
     def _measure(self, predictions: Predictions) -> dict[str, float]:
         return compute_metrics(

@@ -5,7 +5,7 @@ import warnings
 import pytest
 from tqdm import tqdm
 
-from logger.logger import setup_logging, write_metrics
+from logger.logger import read_metrics, setup_logging, write_metrics
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +70,28 @@ def test_metrics_are_a_row_an_epoch_with_a_column_for_every_name(tmp_path):
     with open(tmp_path / "m.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows == [{"epoch": "1", "a": "0.5", "b": ""}, {"epoch": "2", "a": "0.25", "b": "1.0"}]
+
+
+class TestReadingMetricsBack:
+    def test_what_was_written_comes_back_as_numbers(self, tmp_path):
+        rows = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "late": 1e-7}]
+        write_metrics(tmp_path / "m.csv", rows)
+        assert read_metrics(tmp_path / "m.csv") == rows
+
+    @pytest.mark.parametrize("end", ["3,0.1", "3", "3,0.1,7\n", "x,0.1\n", "\0\0\0", "3,"])
+    def test_a_last_line_cut_short_is_passed_over(self, tmp_path, end):
+        (tmp_path / "m.csv").write_text("epoch,loss\n1,0.5\n2,0.25\n" + end)
+        assert [row["epoch"] for row in read_metrics(tmp_path / "m.csv")] == [1, 2]
+
+    def test_of_two_rows_of_an_epoch_the_later_holds_and_nan_is_left_out(self, tmp_path):
+        (tmp_path / "m.csv").write_text("epoch,a,b\n2,1,nan\n1,1,1\n2,3,\n")
+        assert read_metrics(tmp_path / "m.csv") == [
+            {"epoch": 1, "a": 1, "b": 1},
+            {"epoch": 2, "a": 3},
+        ]
+
+    @pytest.mark.parametrize("text", ["", "\n", "loss\n1\n", "\ufffd\ufffd"])
+    def test_what_is_no_such_table_has_no_rows(self, tmp_path, text):
+        (tmp_path / "m.csv").write_text(text)
+        assert read_metrics(tmp_path / "m.csv") == []
+        assert read_metrics(tmp_path / "missing.csv") == []

@@ -1,0 +1,109 @@
+"""Write the report of a run, or compare runs.
+
+    python -m logger.report --run saved/log/Mask_Base/<run_id>
+    python -m logger.report --compare saved/log/Mask_Base/<run_id> saved/log/Mask_Base/<run_id>
+
+report.html goes into the run's log folder, a comparison beside the first run. Each is one file that
+needs neither a network nor scripts. A run's checkpoint, or its folder under saved/models, names the
+run as well.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.cli import run_command
+from utils.files import write_atomically
+
+if TYPE_CHECKING:
+    from logger.report_run import Run
+
+REPORT = "report.html"
+
+logger = logging.getLogger("report")
+
+
+def main() -> None:
+    """Parse the command line, write the page, say where it lies."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", type=Path, metavar="RUN", help="write this run's report")
+    what.add_argument(
+        "--compare", type=Path, nargs="+", metavar="RUN", help="compare two or more runs"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML file to write")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    args = parser.parse_args()
+    if args.compare and len(args.compare) < 2:
+        parser.error("--compare needs two runs or more")
+    page = write_report(args.run, args.out) if args.run else compare_runs(args.compare, args.out)
+    print(f"report: {page}")
+
+
+def write_report(run: Path, out: Path | None = None) -> Path:
+    """Write the report of the run in this folder; returns the file.
+
+    Args:
+        run: its folder under saved/log or saved/models, or a file in one of them.
+        out: left out, ``report.html`` in the log folder.
+
+    Raises:
+        UserError: there is no such run, or the file cannot be written.
+    """
+    from logger.report_run import find_run, read_run  # scikit-learn and OpenCV: --help does without
+
+    return write_page(read_run(run), out or find_run(run)[0] / REPORT)
+
+
+def attempt(write: Callable[[], Path]) -> None:
+    """Call what writes a report and say where it lies; no training or test is lost to a failure."""
+    try:
+        logger.info("report: %s", write())
+    except Exception as error:
+        logger.warning("report: not written: %s", error or repr(error))
+
+
+def write_page(run: "Run", out: Path) -> Path:
+    """Write the report of a run that is in memory, such as a test; returns the file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from logger.report_page import report_html
+
+    return _write(out, report_html(run))
+
+
+def compare_runs(runs: Sequence[Path], out: Path | None = None) -> Path:
+    """Write a page that compares runs with the first of them; returns the file.
+
+    Args:
+        runs: as for ``write_report``, two or more.
+        out: left out, a file in the folder that holds the first run's.
+
+    Raises:
+        UserError: a run does not exist, or the file cannot be written.
+    """
+    from logger.report_compare import comparison_html
+    from logger.report_run import read_run
+
+    found = [read_run(run) for run in runs]
+    if out is None:
+        others = found[1].run_id if len(found) == 2 else f"{len(found) - 1}_others"
+        out = found[0].log_dir.parent / f"compare_{found[0].run_id}_{others}.html"
+    return _write(out, comparison_html(found))
+
+
+def _write(out: Path, html: str) -> Path:
+    with write_atomically(out) as file:
+        file.write(html)
+    return out
+
+
+if __name__ == "__main__":
+    run_command(main, debug="--debug" in sys.argv)

@@ -1,0 +1,200 @@
+"""Charts as data: where lines, dots, bars and labels go, in percent of the plot.
+
+The templates draw them as stretched SVG below HTML labels. Text so keeps its size on any screen,
+and colours follow the reader's light or dark mode.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.ticker import MaxNLocator
+
+from logger.report_scores import AgeRow, Calibration
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point of a chart: where, how large (px), and what to say of it."""
+
+    x: float
+    y: float
+    size: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart.
+
+    Attributes:
+        label: of the legend; empty for none.
+        tone: which of the template's colours, from 1.
+        path: as SVG wants it.
+        dots: empty where there are too many points to show them singly.
+        last: the last value, as text.
+    """
+
+    label: str
+    tone: int
+    path: str
+    dots: list[Dot]
+    last: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An upright bar: left edge, width, height, how opaque, and what to say of it."""
+
+    x: float
+    width: float
+    height: float
+    opacity: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart; positions in percent, x from the left and y from the top.
+
+    Attributes:
+        x_ticks, y_ticks: (position, label).
+        marks: (position, label) of upright lines.
+        diagonal: whether to draw where x equals y.
+    """
+
+    title: str
+    x_label: str
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    lines: list[Line] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+    marks: list[tuple[float, str]] = field(default_factory=list)
+    diagonal: bool = False
+    note: str = ""
+
+
+def line_chart(
+    title: str,
+    series: Mapping[str, Points],
+    mark: tuple[float, str] | None = None,
+    percent: bool = False,
+) -> Chart | None:
+    """Series over the epochs; ``None`` where none of them has a point.
+
+    Args:
+        series: label → (epoch, value); the order gives the colours.
+        mark: an epoch to point out, and the word for it.
+        percent: show values as percentages.
+    """
+    points = [point for values in series.values() for point in values]
+    if not points:
+        return None
+    first, last = (pick(x for x, _ in points) for pick in (min, max))
+    left, right = (first - 0.5, last + 0.5) if first == last else (first, last)
+    y_values = _ticks([y for _, y in points])
+    bottom, top = y_values[0], y_values[-1]
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return 100 * (x - left) / (right - left), 100 - 100 * (y - bottom) / (top - bottom)
+
+    def text(value: float) -> str:
+        return f"{value:.1%}" if percent else f"{value:.4g}"
+
+    lines = []
+    for tone, (label, values) in enumerate(series.items(), 1):
+        if not values:
+            continue
+        placed = [place(*point) for point in values]
+        crowded = len(values) > 40
+        dots = [
+            Dot(*at, 6, f"{label}, epoch {x:g}: {text(y)}")
+            for at, (x, y) in zip(placed, values, strict=True)
+        ]
+        path = "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in placed)
+        lines.append(Line(label, tone, path, [] if crowded else dots, text(values[-1][1])))
+    epochs = {first, last}
+    if last - first > 3:
+        epochs |= {x for x in MaxNLocator(4, integer=True).tick_values(first, last)}
+    gap = (last - first) / 8
+    epochs = {
+        x for x in epochs if x in (first, last) or first + gap < x < last - gap
+    }  # no label on top of another
+    return Chart(
+        title,
+        "epoch",
+        [(place(x, bottom)[0], f"{x:g}") for x in sorted(epochs)],
+        [(place(left, y)[1], f"{y:.0%}" if percent else _short(y, top)) for y in y_values],
+        lines,
+        marks=[(place(mark[0], bottom)[0], mark[1])] if mark else [],
+    )
+
+
+def reliability_chart(title: str, found: Calibration) -> Chart:
+    """How often answers of a certain probability are right; dots grow with their photos."""
+    photos = sum(count for _, _, count in found.bins)
+    dots = [
+        Dot(
+            100 * said,
+            100 - 100 * was,
+            5 + 14 * (count / photos) ** 0.5,
+            f"{said:.0%} sure, {was:.0%} right, {count:,} photos",
+        )
+        for said, was, count in found.bins
+    ]
+    path = "M" + "L".join(f"{dot.x:.2f} {dot.y:.2f}" for dot in dots)
+    ticks = [(0, "0%"), (50, "50%"), (100, "100%")]
+    return Chart(
+        title,
+        "how sure it is",
+        ticks,
+        [(100 - position, label) for position, label in ticks],
+        [Line("", 1, path, dots)],
+        diagonal=True,
+        note=f"ECE {found.error:.1%}",
+    )
+
+
+def age_chart(title: str, rows: Sequence[AgeRow], edges: Sequence[int]) -> Chart:
+    """The share of wrong answers by true age, fainter where there are few photos."""
+    first, last = rows[0].years, rows[-1].years + 1
+    width = 100 / (last - first)
+    highest = max([row.wrong / row.photos for row in rows] + [0.05])
+    ticks = _ticks([0, min(1.0, highest)])
+    most = max(row.photos for row in rows)
+    bars = [
+        Bar(
+            width * (row.years - first),
+            width,
+            100 * row.wrong / row.photos / ticks[-1],
+            0.25 + 0.75 * min(1.0, 2 * row.photos / most),
+            f"age {row.years}: {row.wrong:,} of {row.photos:,} wrong",
+        )
+        for row in rows
+    ]
+    years = [year for year in range(first, last) if year % 10 == 0] or [first]
+    return Chart(
+        title,
+        "true age",
+        [(width * (year - first + 0.5), str(year)) for year in years],
+        [(100 - 100 * share / ticks[-1], f"{share:.0%}") for share in ticks],
+        bars=bars,
+        marks=[(width * (edge - first), "") for edge in edges if first < edge < last],
+    )
+
+
+def _short(value: float, largest: float) -> str:
+    if 0 < abs(largest) < 0.005:
+        mantissa, _, exponent = f"{value:.1e}".partition("e")
+        return "0" if value == 0 else f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:g}"
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Three to six round numbers that span ``values``."""
+    low, high = min(values), max(values)
+    if high - low < 1e-9:
+        low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
+    found = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(f"{value:.6g}") for value in found]

@@ -1,0 +1,356 @@
+"""From a run to the page about it: what each section of report.html shows."""
+
+import base64
+import json
+import logging
+import shlex
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from logger.report_answers import (
+    Answers,
+    Question,
+    fallback_photos,
+    least_certain,
+    thumbnail,
+    worst_mistakes,
+)
+from logger.report_charts import Chart, age_chart, line_chart, reliability_chart
+from logger.report_run import Run
+from logger.report_scores import (
+    accuracy,
+    borders,
+    calibration,
+    class_scores,
+    confusion,
+    errors_by_age,
+    guessing,
+    macro_f1,
+    macro_f1_interval,
+)
+from logger.report_verdict import verdict
+from utils.images import read_image
+
+EXPLAINED = 24
+"""Photos with heat maps that a report shows at most."""
+PARTS_OF_TIME = {
+    "data wait": "waiting for photos",
+    "forward": "forward",
+    "backward": "backward",
+    "optimizer": "optimizer",
+}
+
+logger = logging.getLogger("report")
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill a template of ``logger/templates``; everything put in is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    return environment.get_template(template).render(written=written, **content)
+
+
+def report_html(run: Run) -> str:
+    """The whole report of a run or a test, as one self-contained HTML page."""
+    answers = run.answers
+    judged = answers is not None and len(answers) > 0
+    return render(
+        "report.html",
+        run=run,
+        verdict=verdict(run),
+        facts=_facts(run),
+        started=str(run.environment.get("started", ""))[:16].replace("T", " "),
+        scores=_scores(answers) if judged else [],
+        right_of_100=_right_of_100(answers) if judged else None,
+        curves=_learning_curves(run),
+        matrices=[_matrix(q) for q in answers.questions] if judged else [],
+        classes=[(q.title, class_scores(q)) for q in answers.questions] if judged else [],
+        reliability=_reliability(answers) if judged else [],
+        ages=_ages(answers) if judged else [],
+        galleries=_galleries(answers) if judged else [],
+        explained=_explained(run.log_dir / "gradcam") if run.log_dir else [],
+        time=_time(run.timings),
+        commands=_commands(run),
+        dirty=bool((run.environment.get("git") or {}).get("dirty")),
+        environment=flat(run.environment),
+        config=flat(run.config),
+    )
+
+
+def flat(values: Any, path: str = "") -> dict[str, str]:
+    """Nested JSON values as dotted path → text."""
+    if isinstance(values, dict) and (values or not path):
+        found = {}
+        for key, value in values.items():
+            found |= flat(value, f"{path}.{key}" if path else str(key))
+        return found
+    if isinstance(values, str):
+        return {path: values}
+    return {path: json.dumps(values, ensure_ascii=False)}
+
+
+def epochs_of(history: Iterable[dict[str, float]], name: str) -> list[tuple[float, float]]:
+    """(epoch, value) of a scalar, for the epochs that have it."""
+    return [(log["epoch"], log[name]) for log in history if name in log]
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words, such as ``"3 min 20 s"``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    hours, minutes, left = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"
+
+
+def _facts(run: Run) -> list[tuple[str, str, str]]:
+    """Label, value and a remark, for the strip under the verdict."""
+    facts = []
+    if run.answers is not None and len(run.answers):
+        interval = macro_f1_interval(run.answers)
+        remark = f"95% interval {interval[0]:.2f}–{interval[1]:.2f}" if interval else ""
+        guess = guessing(run.answers.whole).macro_f1
+        remark = remark or f"the commonest class alone: {guess:.3f}"
+        facts.append(("macro-F1", f"{macro_f1(run.answers.whole):.3f}", remark))
+        people = run.answers.people
+        of = f"of {len(np.unique(people)):,} people" if people is not None else ""
+        facts.append(("judged on", f"{len(run.answers):,} photos", of))
+    if run.history:
+        planned = (run.config.get("trainer") or {}).get("epochs")
+        epochs = f"{run.best_epoch or run.history[-1]['epoch']} of {len(run.history)}"
+        short = planned and len(run.history) < planned
+        ended = "stopped early" if run.finished else "not finished"
+        remark = f"{ended}; {planned} planned" if short else ""
+        facts.append(("best epoch", epochs, remark))
+    if run.timings:
+        seconds = sum(row.get("time/train_seconds", 0) for row in run.timings)
+        speeds = [speed for _, speed in epochs_of(run.timings, "time/images_per_second")]
+        speed = f"{np.median(speeds):,.0f} images/s" if speeds else ""
+        facts.append(("training took", duration(seconds), speed))
+    backbone = ((run.config.get("arch") or {}).get("args") or {}).get("model_name")
+    if backbone:
+        size = ((run.config.get("data_loader") or {}).get("args") or {}).get("input_size")
+        facts.append(("backbone", str(backbone), f"at {size} px" if size else ""))
+    return facts
+
+
+def _scores(answers: Answers) -> list[dict[str, Any]]:
+    """The whole answer and its parts: accuracy against always guessing the commonest."""
+    return [
+        {
+            "title": "all right at once" if question is answers.whole else question.title,
+            "accuracy": accuracy(question),
+            "guess": guessing(question),
+            "f1": macro_f1(question),
+        }
+        for question in (*answers.details, answers.whole)
+    ]
+
+
+def _right_of_100(answers: Answers) -> int:
+    """Dots to fill of a hundred: all or none only where all or none is right."""
+    share = accuracy(answers.whole)
+    return min(max(round(100 * share), int(share > 0)), 99 if share < 1 else 100)
+
+
+def _learning_curves(run: Run) -> list[Chart]:
+    both = (("training", "train"), ("validation", "val"))
+    mark = (run.best_epoch, "best") if run.best_epoch and len(run.history) > 1 else None
+    wanted = {
+        "Loss": ("loss", False),
+        "Macro-F1": ("f1", False),
+        "Accuracy, all right at once": ("accuracy", True),
+    }
+    charts = [
+        line_chart(
+            title,
+            {label: epochs_of(run.history, f"{part}/{name}") for label, part in both},
+            mark,
+            percent,
+        )
+        for title, (name, percent) in wanted.items()
+    ]
+    names = list(dict.fromkeys(name for log in run.history for name in log))
+    for title, ending, percent in (("Loss", "_loss", False), ("Accuracy", "_accuracy", True)):
+        heads = [n for n in names if n.startswith("val/") and n.endswith(ending)]
+        series = {
+            name.removeprefix("val/").removesuffix(ending): epochs_of(run.history, name)
+            for name in heads
+        }
+        if len(series) > 1:
+            charts.append(line_chart(f"{title} of each head, validation", series, mark, percent))
+    charts.append(line_chart("Learning rate", {"": epochs_of(run.history, "lr")}, mark))
+    return [chart for chart in charts if chart is not None]
+
+
+def _matrix(question: Question) -> dict[str, Any]:
+    table = confusion(question)
+    share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    return {"title": question.title, "names": question.names, "table": table, "share": share}
+
+
+def _reliability(answers: Answers) -> list[Chart]:
+    return [reliability_chart(q.title, calibration(q)) for q in answers.questions]
+
+
+def _ages(answers: Answers) -> list[dict[str, Any]]:
+    """For each question on ages, the errors by true age and at each border."""
+    if answers.ages is None:
+        return []
+    return [
+        {
+            "title": question.title,
+            "chart": age_chart(
+                f"Wrong {question.title} by true age",
+                errors_by_age(question, answers.ages),
+                question.edges,
+            ),
+            "borders": borders(question, answers.ages),
+            "error": 1 - accuracy(question),
+        }
+        for question in answers.questions
+        if question.edges
+    ]
+
+
+def _galleries(answers: Answers) -> list[dict[str, Any]]:
+    found = [
+        (
+            "Worst mistakes",
+            "The surest wrong answers. Look here for wrong labels and bad crops.",
+            worst_mistakes(answers),
+        ),
+        ("Least certain", "What the model could not decide on.", least_certain(answers)),
+    ]
+    if answers.fallback is not None:
+        count = int(answers.fallback.sum())
+        wrong = f", {answers.whole.wrong[answers.fallback].mean():.0%} of them wrong"
+        text = (
+            f"No person was found on {count:,} of {len(answers):,} photos"
+            f"{wrong if count else ''}; there the model saw the whole photo."
+        )
+        found.append(("Fallback crops", text, fallback_photos(answers)))
+    return [
+        {"title": title, "text": text, "photos": [_photo(answers, int(row)) for row in rows]}
+        for title, text, rows in found
+    ]
+
+
+def _photo(answers: Answers, row: int) -> dict[str, Any]:
+    """A photo's thumbnail and its two labels, word for word marked as right or wrong."""
+    whole = answers.whole
+    said, true = (whole.names[codes[row]].split(", ") for codes in (whole.predicted, whole.truth))
+    differs = [a != b for a, b in zip(said, true, strict=True)] if len(said) == len(true) else None
+    jpeg = answers.thumbnails.get(row)
+    return {
+        "picture": _data_uri(jpeg) if jpeg else None,
+        "file": answers.files[row],
+        "sureness": float(whole.sureness[row]),
+        "right": not whole.wrong[row],
+        "said": list(zip(said, differs or [whole.wrong[row]] * len(said), strict=True)),
+        "true": list(zip(true, differs or [whole.wrong[row]] * len(true), strict=True)),
+        "age": None if answers.ages is None else int(answers.ages[row]),
+    }
+
+
+def _explained(folder: Path) -> list[dict[str, Any]]:
+    """The heat maps that ``gradcam/index.json`` lists, a photo at a time; bad entries are left
+    out."""
+    try:
+        entries = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        logger.warning("%s: left out of the report (%s)", folder / "index.json", error)
+        return []
+    photos: dict[str, dict[str, Any]] = {}
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            file = (folder / entry["file"]).resolve()
+            if not file.is_relative_to(folder.resolve()):
+                raise ValueError("lies outside of the folder")
+            known = photos.get(entry["photo"])
+            if known is None and len(photos) == EXPLAINED:
+                continue
+            picture = _data_uri(thumbnail(read_image(file)))
+            found = {key: str(entry.get(key, "")) for key in ("head", "predicted", "true")}
+            known = photos.setdefault(str(entry["photo"]), {"file": entry["photo"], "heads": []})
+            known["heads"].append(found | {"picture": picture})
+        except Exception as error:  # whatever is wrong with one picture, the others are shown
+            logger.warning("%s: an entry is left out of the report (%s)", folder, error)
+    return list(photos.values())
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def _time(timings: Sequence[dict[str, float]]) -> dict[str, Any] | None:
+    """Where the seconds of all epochs went."""
+    training = sum(row.get("time/train_seconds", 0) for row in timings)
+    if not training:
+        return None
+    spent = {part: 0.0 for part in PARTS_OF_TIME}
+    for row in timings:
+        for part in ("forward", "backward", "optimizer"):
+            spent[part] += row.get(f"time/{part}_seconds", 0)
+        spent["data wait"] += row.get("time/data_wait_share", 0) * row.get("time/train_seconds", 0)
+    computed = spent["forward"] + spent["backward"] + spent["optimizer"]
+    # A GPU computes on while the host waits: only the wait that the GPU does not fill costs time.
+    spent["data wait"] = max(0.0, min(spent["data wait"], training - computed))
+    parts = [(PARTS_OF_TIME[part], seconds) for part, seconds in spent.items() if seconds]
+    parts.append(("other", max(0.0, training - sum(spent.values()))))
+    validation = sum(row.get("time/validation_seconds", 0) for row in timings)
+    parts.append(("validation", validation))
+    total = sum(seconds for _, seconds in parts)
+    speed = epochs_of(timings, "time/images_per_second")
+    return {
+        "total": duration(total),
+        "parts": [
+            {"name": name, "seconds": duration(seconds), "share": seconds / total, "tone": tone}
+            for tone, (name, seconds) in enumerate(parts, 1)
+            if seconds
+        ],
+        "epoch": duration(total / len(timings)),
+        "wait": spent["data wait"] / training,
+        "chart": line_chart("Images a second, training", {"": speed}) if len(speed) > 1 else None,
+    }
+
+
+def _commands(run: Run) -> list[str]:
+    """What to type to get the same again."""
+    typed = str(run.environment.get("command", ""))
+    commit = (run.environment.get("git") or {}).get("commit")
+    commands = [f"git checkout {commit}"] if commit else []
+    if run.tested:
+        return [*commands, typed] if typed else []
+    if not run.config:
+        return []
+    root = str((run.config.get("trainer") or {}).get("save_dir", "saved/"))
+    config = Path(root) / "models" / run.name / run.run_id / "config.json"
+    command = ["python", "train.py", "--config", config.as_posix()]
+    words = shlex.split(typed) if _quoted_whole(typed) else []
+    if "--init-from" in words[:-1]:
+        command += ["--init-from", words[words.index("--init-from") + 1]]
+    return [*commands, shlex.join(command)]
+
+
+def _quoted_whole(text: str) -> bool:
+    try:
+        shlex.split(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,136 @@
+"""Reading back what a run left on disk, however far it came."""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logger.logger import read_metrics
+from logger.report_answers import Answers
+from utils.errors import UserError
+
+logger = logging.getLogger("report")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, as far as its folders tell; what is missing is empty or ``None``.
+
+    Attributes:
+        name, run_id: of the run.
+        log_dir, save_dir: ``saved/log/<name>/<run_id>`` and ``saved/models/<name>/<run_id>``.
+        history: the log of every epoch, scalars by name.
+        timings: ``time/…`` scalars by epoch.
+        answers: of the best epoch, on the validation photos; those of a test, on its photos.
+        config, environment: as stored at the start.
+        finished: whether the training came to its end.
+        tested: what was predicted, in words, where this is a test and not a training.
+    """
+
+    name: str
+    run_id: str
+    log_dir: Path | None = None
+    save_dir: Path | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
+    timings: list[dict[str, float]] = field(default_factory=list)
+    answers: Answers | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    finished: bool = False
+    best_epoch: int | None = None
+    tested: str | None = None
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The log of the best epoch, or of the last where none was judged."""
+        found = [log for log in self.history if log["epoch"] == self.best_epoch]
+        return (found or self.history[-1:] or [{}])[0]
+
+
+def find_run(path: Path) -> tuple[Path, Path]:
+    """The log folder and the checkpoint folder of a run, from either or from a file in one.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    folder = path.parent if path.is_file() else path
+    folder = folder.absolute()
+    if not folder.is_dir():
+        raise UserError(f"{path}: no such run; name a folder like saved/log/<name>/<run_id>")
+    if len(folder.parts) < 4 or folder.parts[-3] not in ("log", "models"):
+        raise UserError(f"{path}: not a run's folder; name one like saved/log/<name>/<run_id>")
+    root, of_run = folder.parents[2], Path(*folder.parts[-2:])
+    if root.is_relative_to(Path.cwd()):
+        root = root.relative_to(Path.cwd())
+    log_dir, save_dir = root / "log" / of_run, root / "models" / of_run
+    if not (log_dir / "metrics.csv").is_file() and not (save_dir / "config.json").is_file():
+        raise UserError(f"{path}: holds no run (neither metrics.csv nor a config.json)")
+    return log_dir, save_dir
+
+
+def read_run(path: Path) -> Run:
+    """Everything that is left of a run; parts that are missing or damaged are passed over.
+
+    Args:
+        path: its folder under saved/log or saved/models, or a file in one of them.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    log_dir, save_dir = find_run(path)
+    history = read_metrics(log_dir / "metrics.csv")
+    config = _read_json(save_dir / "config.json")
+    finished = _read_json(log_dir / "finished.json")
+    return Run(
+        name=log_dir.parent.name,
+        run_id=log_dir.name,
+        log_dir=log_dir,
+        save_dir=save_dir,
+        history=history,
+        timings=read_metrics(log_dir / "timings.csv"),
+        answers=read_answers(log_dir / "report.npz"),
+        config=config,
+        environment=_read_json(save_dir / "environment.json"),
+        finished=bool(finished),
+        best_epoch=_best_epoch(history, finished, config),
+    )
+
+
+def read_answers(path: Path) -> Answers | None:
+    """The stored answers; ``None`` with a warning where they are damaged or of an old version."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path) as saved:
+            return Answers.from_arrays(dict(saved))
+    except Exception as error:  # a cut zip raises half a dozen kinds
+        logger.warning("%s: left out of the report, it can't be read (%r)", path, error)
+        return None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _best_epoch(
+    history: list[dict[str, float]], finished: dict[str, Any], config: dict[str, Any]
+) -> int | None:
+    """The one ``finished.json`` names, else what the monitor of the config would have chosen."""
+    best = finished.get("best")
+    if isinstance(best, dict) and "epoch" in best:
+        return int(best["epoch"])
+    trainer = config.get("trainer")
+    rule = str((trainer if isinstance(trainer, dict) else {}).get("monitor", "max val/f1"))
+    mode, _, name = rule.partition(" ")
+    judged = [log for log in history if name in log]
+    if not judged:
+        return None
+    sign = -1 if mode == "max" else 1
+    return int(min(judged, key=lambda log: (sign * log[name], log["epoch"]))["epoch"])

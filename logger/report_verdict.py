@@ -1,0 +1,249 @@
+"""The verdict of a report in plain words: is it good, where is it wrong, why, what to try."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from logger.report_answers import Answers
+from logger.report_run import Run
+from logger.report_scores import (
+    NEAR_AN_EDGE,
+    accuracy,
+    better_than_guessing,
+    calibration,
+    class_scores,
+    confusion,
+    guessing,
+    macro_f1,
+    near_a_border,
+)
+
+GRADES = ((0.9, "Excellent", "good"), (0.7, "Good", "good"), (0.45, "Fair", "fair"))
+"""Macro-F1 from which a grade holds, the word, and its colour; below the last it is weak."""
+FEW = 30
+"""Photos below which a score is little more than an anecdote."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the top of the page says.
+
+    Attributes:
+        grade: one or two words.
+        tone: ``"good"``, ``"fair"``, ``"bad"`` or ``"unknown"``.
+        headline: one sentence.
+        detail: one or two more.
+        where: sentences on where it is wrong.
+        why: sentences on the likely reasons, each with what to try.
+    """
+
+    grade: str
+    tone: str
+    headline: str
+    detail: str
+    where: list[str] = field(default_factory=list)
+    why: list[str] = field(default_factory=list)
+
+
+def verdict(run: Run) -> Verdict:
+    """Judge a run by its answers, or say why that can't be done."""
+    if run.answers is None or not len(run.answers):
+        return _without_answers(run)
+    answers = run.answers
+    grade, tone = _grade(answers)
+    right = accuracy(answers.whole)
+    subject = "photos" if run.tested else "photos of people it never saw"
+    guess = guessing(answers.whole)
+    detail = (
+        f"A photo counts as right if {_listed([q.title for q in answers.details])} all are. Always"
+        f" guessing “{guess.commonest}” would be right on {_of_100(guess.accuracy)} of 100, a blind"
+        f" guess on {_of_100(guess.blind)}."
+    )
+    if len(answers) < FEW:
+        detail += f" These are {_count(len(answers), 'photo')} only: take no number as settled."
+    return Verdict(
+        grade=grade,
+        tone=tone,
+        headline=f"Right on {_of_100(right)} of 100 {subject}.",
+        detail=detail,
+        where=_where(answers),
+        why=_why(run, answers),
+    )
+
+
+def _without_answers(run: Run) -> Verdict:
+    if not run.history:
+        return Verdict(
+            "Not yet", "unknown", "No epoch has ended yet.",
+            "There is nothing to judge; this page fills up as the run goes on.",
+        )  # fmt: skip
+    score = run.best.get("val/f1")
+    if score is None:
+        return Verdict(
+            "Unknown",
+            "unknown",
+            f"Trained for {_count(len(run.history), 'epoch')}, never validated.",
+            "Without photos of people that it was not trained on, nothing can be said about how"
+            " good it is. test.py --answers judges it on others.",
+        )
+    grade, tone = next((g[1:] for g in GRADES if score >= g[0]), ("Weak", "bad"))
+    return Verdict(
+        grade, tone, f"Macro-F1 {score:.3f} on people it never saw.",
+        "The answers themselves were not kept with this run, so this page can't say where it is"
+        " wrong.",
+    )  # fmt: skip
+
+
+def _grade(answers: Answers) -> tuple[str, str]:
+    if not better_than_guessing(answers.whole):
+        return "No better than guessing", "bad"
+    score = macro_f1(answers.whole)
+    return next((grade[1:] for grade in GRADES if score >= grade[0]), ("Weak", "bad"))
+
+
+def _where(answers: Answers) -> list[str]:
+    whole = answers.whole
+    wrong = int(whole.wrong.sum())
+    if not wrong:
+        return ["Nowhere: every photo is right."]
+    said = []
+    shares = [(int(q.wrong.sum()), q) for q in answers.details]
+    if shares:
+        most, question = max(shares, key=lambda pair: pair[0])
+        others = [f"{q.title} in {count}" for count, q in shares if q is not question]
+        said.append(
+            f"Of {_count(wrong, 'wrong photo')}, the {question.title} is wrong in {most}"
+            + (f" ({', '.join(others)})." if others else ".")
+        )
+        table = confusion(question)
+        np.fill_diagonal(table, 0)
+        if table.any():
+            true, said_instead = np.unravel_index(table.argmax(), table.shape)
+            said.append(
+                f"The commonest mix-up: “{question.names[true]}” taken for"
+                f" “{question.names[said_instead]}”, {_times(int(table.max()))}."
+            )
+    scored = [score for score in class_scores(whole) if score.support]
+    weakest = min(scored, key=lambda score: (score.f1 or 0, -score.support))
+    said.append(
+        f"The weakest class: “{weakest.name}”, F1 {weakest.f1 or 0:.2f} on"
+        f" {_count(weakest.support, 'photo')}."
+    )
+    if missing := len(whole.names) - len(scored):
+        said.append(f"{missing} of {len(whole.names)} classes never occur here: nothing is known.")
+    return said
+
+
+def _why(run: Run, answers: Answers) -> list[str]:
+    """The reasons that the numbers speak for, the strongest first; at most four."""
+    reasons = [*_learning(run), *_age_border(answers), *_imbalance(answers)]
+    reasons += [*_fallbacks(answers), *_sureness(answers)]
+    return reasons[:4] or ["Nothing stands out: look at the mistakes themselves, below."]
+
+
+def _learning(run: Run) -> list[str]:
+    trained, held_out = run.best.get("train/f1"), run.best.get("val/f1")
+    said = []
+    if run.tested or trained is None or held_out is None:
+        return said
+    if trained - held_out > 0.1:
+        said.append(
+            f"It knows its training photos better than others (macro-F1 {trained:.2f} against"
+            f" {held_out:.2f}): more people, stronger augmentation or a smaller backbone."
+        )
+    elif trained < 0.6 and held_out < 0.7:
+        said.append(
+            f"It has not learned its training photos either (macro-F1 {trained:.2f}): train longer,"
+            " a larger backbone, pretrained weights or another learning rate."
+        )
+    if _still_rises(run):
+        said.append("The last epoch was the best one and the score still rose: train longer.")
+    return said
+
+
+def _still_rises(run: Run) -> bool:
+    """Whether the last quarter of the epochs brought a macro-F1 that is 0.01 better or more."""
+    if len(run.history) < 4 or run.best_epoch != run.history[-1]["epoch"]:
+        return False
+    earlier = run.history[-1 - len(run.history) // 4].get("val/f1")
+    return earlier is not None and run.best["val/f1"] - earlier >= 0.01
+
+
+def _age_border(answers: Answers) -> list[str]:
+    if answers.ages is None:
+        return []
+    for question in answers.details:
+        if not question.edges or question.wrong.sum() < 5:
+            continue
+        near = near_a_border(question, answers.ages)
+        share, usual = near[question.wrong].mean(), near.mean()
+        if share > 1.3 * usual:
+            edges = _listed([str(edge) for edge in question.edges])
+            return [
+                f"{share:.0%} of the {question.title} mistakes are on people within {NEAR_AN_EDGE}"
+                f" years of {edges}, who make up {usual:.0%} of the photos: close calls, which even"
+                " people get wrong."
+            ]
+    return []
+
+
+def _imbalance(answers: Answers) -> list[str]:
+    scored = [score for score in class_scores(answers.whole) if score.support]
+    if len(scored) < 6:
+        return []
+    by_size = sorted(scored, key=lambda score: score.support)
+    third = len(by_size) // 3
+    rare = float(np.mean([score.recall for score in by_size[:third]]))
+    common = float(np.mean([score.recall for score in by_size[-third:]]))
+    if common - rare < 0.1:
+        return []
+    return [
+        f"Rare classes suffer: of the rarest third {rare:.0%} are found, of the commonest"
+        f" {common:.0%}. Class weights, or more people of the rare kinds."
+    ]
+
+
+def _fallbacks(answers: Answers) -> list[str]:
+    if answers.fallback is None or not answers.fallback.any() or answers.fallback.all():
+        return []
+    wrong = answers.whole.wrong
+    whole, cropped = wrong[answers.fallback].mean(), wrong[~answers.fallback].mean()
+    if whole < cropped + 0.1:
+        return []
+    return [
+        f"In {_count(int(answers.fallback.sum()), 'photo')} no person was found; {whole:.0%} of"
+        f" these are wrong against {cropped:.0%} of the others: look at them below."
+    ]
+
+
+def _sureness(answers: Answers) -> list[str]:
+    found = calibration(answers.whole)
+    if found.error < 0.08:
+        return []
+    mean, right = float(answers.whole.sureness.mean()), accuracy(answers.whole)
+    word = "too sure of itself" if found.surer_by > 0 else "surer than it says"
+    if found.surer_by > 0:
+        return [
+            f"It is {word}: on average {mean:.0%} sure and {right:.0%} right. Label smoothing, or"
+            " scale its probabilities before you rely on them."
+        ]
+    return [f"It is better than it says: on average {mean:.0%} sure and {right:.0%} right."]
+
+
+def _of_100(share: float) -> str:
+    """``"92"``, but never 100 or 0 unless it is exactly that."""
+    if 0.99 < share < 1 or 0 < share < 0.01:
+        return f"{share * 100:.1f}"
+    return f"{share * 100:.0f}"
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def _times(number: int) -> str:
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")

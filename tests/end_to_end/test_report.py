@@ -1,0 +1,62 @@
+"""What ``train.py`` and ``test.py`` leave to look at."""
+
+import csv
+import json
+from html import unescape
+
+import numpy as np
+
+
+def test_a_training_ends_with_a_report_of_its_best_epoch(trained):
+    page = unescape((trained.log / "report.html").read_text(encoding="utf-8"))
+    assert "14 photos" in page and "of 2 people" in page
+    assert "The age borders" in page and "age bin" in page
+    assert "Where the time went" in page and "backward" in page
+    assert "Fallback crops" not in page  # nothing was cropped
+    assert "report: saved/log/tiny/first/report.html" in trained.result.stdout
+
+
+def test_what_the_report_needs_is_in_the_run_folder(trained, people):
+    with np.load(trained.log / "report.npz") as saved:
+        files, ages = saved["files"], saved["ages"]
+        assert saved["mask_probabilities"].shape == (14, 3)
+        assert len(saved["thumbnail_rows"]) == 14
+    assert all((people / "train" / "images" / file).is_file() for file in files)
+    assert [int(file.split("/")[0].rpartition("_")[2]) for file in files] == ages.tolist()
+
+
+def test_timings_lie_apart_from_the_metrics(trained):
+    with open(trained.log / "timings.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    parts = ("forward", "backward", "optimizer")
+    spent = sum(float(rows[0][f"time/{part}_seconds"]) for part in parts)
+    assert 0 < spent < float(rows[0]["time/train_seconds"])
+
+
+def test_a_report_that_fails_does_not_cost_the_run(call, tiny_config, tmp_path):
+    blocked = tmp_path / "saved" / "log" / "tiny" / "blocked" / "report.html"
+    blocked.mkdir(parents=True)
+    once = ("-c", tiny_config, "--set", "trainer.epochs=1", "--run-id", "blocked")
+    result = call("train.py", *once)
+    assert result.returncode == 0, result.stderr
+    assert "report: not written" in result.stdout
+    assert json.loads((blocked.parent / "finished.json").read_text())["epochs"] == 1
+
+
+def test_the_report_can_be_switched_off(call, tiny_config, tmp_path):
+    once = ("-c", tiny_config, "--set", "trainer.epochs=1", "--run-id", "plain")
+    assert call("train.py", *once, "--set", "trainer.report=false").returncode == 0
+    assert not (tmp_path / "saved/log/tiny/plain/report.html").exists()
+
+
+def test_a_test_with_answers_writes_the_same_page_beside_its_outputs(
+    trained, call, people, tmp_path
+):
+    out = tmp_path / "mine.csv"
+    answers = people / "eval" / "answers.csv"
+    done = call("test.py", "-r", trained.best, "--answers", answers, "--out", out)
+    assert done.returncode == 0, done.stderr
+    page = unescape((tmp_path / "mine.report.html").read_text(encoding="utf-8"))
+    assert "Test report" in page and "56 photos" in page and "Worst mistakes" in page
+    assert "Learning curves" not in page

@@ -1,0 +1,108 @@
+import json
+
+import numpy as np
+import pytest
+
+from logger.logger import write_metrics
+from logger.report_answers import Answers, Question, photos_to_show, thumbnail
+
+SHAPES = ("round", "square", "long")
+SIZES = ("small", "large")
+NAMES = tuple(f"{shape}, {size}" for shape in SHAPES for size in SIZES)
+EDGES = (30,)
+
+
+def answers_of(truth, said, sureness=0.8, ages=None, people=None, fallback=None):
+    """Answers to a question of six classes and its two parts, not those of this project's labels;
+    ``sureness`` is the probability of what is said."""
+    truth, said = np.asarray(truth), np.asarray(said)
+    probabilities = np.zeros((len(truth), 6), np.float32)
+    sure = np.broadcast_to(np.asarray(sureness, np.float32), len(truth))
+    probabilities[:] = ((1 - sure) / 5)[:, None]
+    probabilities[np.arange(len(truth)), said] = sure
+    joint = probabilities.reshape(-1, 3, 2)
+    questions = (
+        Question("class", "6 classes", NAMES, probabilities, truth),
+        Question("shape", "shape", SHAPES, joint.sum(2), truth // 2),
+        Question("size", "size", SIZES, joint.sum(1), truth % 2, EDGES if ages is not None else ()),
+    )
+    files = tuple(f"thing-{number}.jpg" for number in range(len(truth)))
+    answers = Answers(questions, 2, files, people, ages, fallback)
+    picture = thumbnail(np.full((20, 20, 3), 200, np.uint8))
+    answers.thumbnails.update(dict.fromkeys(photos_to_show(answers), picture))
+    return answers
+
+
+@pytest.fixture(scope="session")
+def make_answers():
+    """``make_answers(truth, said, …)``; see ``answers_of``."""
+    return answers_of
+
+
+@pytest.fixture(scope="session")
+def mixed_answers():
+    """300 photos of 60 people aged 25 to 35; four in five are right, and every error crosses 30."""
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(60), 5)
+    ages = np.repeat(rng.integers(25, 36, 60), 5)
+    truth = rng.integers(0, 3, 300) * 2 + (ages >= 30)
+    near = np.flatnonzero((ages >= 28) & (ages < 32))
+    said = truth.copy()
+    said[near[:60]] = truth[near[:60]] ^ 1
+    fallback = np.arange(300) % 50 == 0
+    return answers_of(truth, said, rng.uniform(0.5, 0.99, 300), ages, people, fallback)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """``make_run("first", epochs=3, answers=…, lr=0.1)``: the folders of a run, as a training
+    leaves them; returns the log folder."""
+
+    def make(run_id="first", *, epochs=3, answers=None, validated=True, finished=True, lr=0.1):
+        log = tmp_path / "saved" / "log" / "things" / run_id
+        models = tmp_path / "saved" / "models" / "things" / run_id
+        for folder in (log, models):
+            folder.mkdir(parents=True)
+        history = [_epoch(number, validated) for number in range(1, epochs + 1)]
+        if history:
+            write_metrics(log / "metrics.csv", history)
+            timings = [{"epoch": h["epoch"], **_times()} for h in history]
+            write_metrics(log / "timings.csv", timings)
+        if answers is not None:
+            np.savez(log / "report.npz", **answers.to_arrays())
+        config = {
+            "name": "things",
+            "optimizer": {"type": "Adam", "args": {"lr": lr}},
+            "trainer": {"epochs": epochs, "save_dir": "saved/", "monitor": "max val/f1"},
+        }
+        environment = {
+            "started": "2026-01-02T03:04:05+00:00",
+            "command": "python train.py -c mine.json --init-from 'other run/best_epoch.pth'",
+            "git": {"commit": "abc123", "dirty": True},
+            "packages": {"torch": "9.9"},
+        }
+        (models / "config.json").write_text(json.dumps(config))
+        (models / "environment.json").write_text(json.dumps(environment))
+        if finished and history:
+            done = {"epochs": epochs, "best": history[-1]}
+            (log / "finished.json").write_text(json.dumps(done))
+        return log
+
+    return make
+
+
+def _epoch(number, validated):
+    log = {"epoch": number, "lr": 0.1, "train/loss": 1 / number, "train/f1": 0.2 * number}
+    return log | ({"val/loss": 1 / number, "val/f1": 0.2 * number} if validated else {})
+
+
+def _times():
+    return {
+        "time/train_seconds": 10.0,
+        "time/images_per_second": 50.0,
+        "time/data_wait_share": 0.3,
+        "time/forward_seconds": 2.0,
+        "time/backward_seconds": 4.0,
+        "time/optimizer_seconds": 0.5,
+        "time/validation_seconds": 1.0,
+    }

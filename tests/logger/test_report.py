@@ -1,0 +1,312 @@
+"""The report as a reader meets it: one HTML file, from whatever a run left."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from logger.report import attempt, compare_runs, write_page, write_report
+from logger.report_run import Run
+from utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Page(HTMLParser):
+    """The text of a page, its headings, and what it refers to."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.texts, self.headings, self.sources, self.tags, self._open = [], [], [], [], []
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self._open.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "style" not in self._open:
+            self.texts.append(data)
+            if self._open and self._open[-1] in ("h1", "h2", "h3"):
+                self.headings.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.texts))
+
+
+SECTIONS = [
+    "Learning curves",
+    "What is taken for what",
+    "Every class",
+    "Is it as sure as it is right?",
+    "The age borders",
+    "Photos to look at",
+    "Where the time went",
+    "To get the same again",
+]
+
+
+@pytest.fixture
+def report(make_run, mixed_answers):
+    return Page(write_report(make_run(answers=mixed_answers)))
+
+
+def command(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "logger.report", *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+class TestWhatAReportShows:
+    def test_every_section(self, report):
+        assert [heading for heading in report.headings if heading in SECTIONS] == SECTIONS
+
+    def test_the_verdict_comes_first_in_plain_words(self, report):
+        assert report.headings[0] == "Right on 80 of 100 photos of people it never saw."
+        assert "Of 60 wrong photos, the size is wrong in 60 (shape in 0)." in report.text
+        assert "Always guessing" in report.text and "a blind guess on 17" in report.text
+
+    def test_nothing_is_loaded_from_elsewhere_and_no_script_is_needed(self, report):
+        assert "script" not in report.tags and "link" not in report.tags
+        assert all(source.startswith(("data:image/", "#")) for source in report.sources)
+
+    def test_it_says_what_the_worst_mistakes_were_taken_for(self, report, mixed_answers):
+        whole = mixed_answers.whole
+        worst = np.argmax(np.where(whole.wrong, whole.sureness, 0))
+        shown = report.text.split("Worst mistakes")[1].split("true")[0]
+        assert f"{whole.sureness[worst]:.0%} sure" in shown
+        size = whole.names[whole.predicted[worst]].split(", ")[1]
+        assert size in shown
+        assert mixed_answers.files[worst] in report.text.split("Least certain")[0]
+
+    def test_fallback_crops_are_counted_and_shown(self, report):
+        assert "No person was found on 6 of 300 photos" in report.text
+
+    def test_the_errors_on_both_sides_of_an_age_border_are_counted(self, report, mixed_answers):
+        ages, wrong = mixed_answers.ages, mixed_answers.whole.wrong
+        below, above = (ages >= 27) & (ages < 30), (ages >= 30) & (ages < 33)
+        row = report.text.split("taken for younger")[1]
+        share = f"{below.sum()} {wrong[below].sum()} ("
+        assert row.split("%")[0].startswith(f" 30 {share}") or share in row
+        assert f"{above.sum()} {wrong[above].sum()} (" in row
+
+    def test_the_time_is_broken_down(self, report):
+        for part, seconds in {
+            "waiting for photos": "9.0 s", "forward": "6.0 s", "backward": "12 s",
+            "optimizer": "1.5 s", "validation": "3.0 s",
+        }.items():  # fmt: skip
+            assert f"{part} {seconds}" in report.text, part
+        assert "The model waited 30% of the training for photos" in report.text
+
+    def test_the_command_repeats_the_run_with_the_weights_it_started_from(self, report):
+        assert (
+            "git checkout abc123 python train.py --config saved/models/things/first/config.json"
+            " --init-from 'other run/best_epoch.pth'" in report.text
+        )
+        assert "changes that are in no commit" in report.text
+
+    def test_config_and_environment_are_there(self, report):
+        assert "optimizer.args.lr 0.1" in report.text and "packages.torch 9.9" in report.text
+
+    def test_names_of_photos_are_text_and_not_markup(self, make_run, make_answers):
+        answers = make_answers([0, 1, 2, 3], [1, 1, 2, 3])
+        evil = type(answers)(
+            answers.questions, 2, ("<script>alert(1)</script>/한국어.jpg", *answers.files[1:])
+        )
+        page = Page(write_report(make_run(answers=evil)))
+        assert "script" not in page.tags
+        assert "<script>alert(1)</script>/한국어.jpg" in page.text
+
+    def test_heat_maps_beside_the_run_are_shown_by_photo(self, make_run, mixed_answers):
+        folder = make_run(answers=mixed_answers)
+        (folder / "gradcam").mkdir()
+        cv2.imwrite(str(folder / "gradcam" / "a.png"), np.full((300, 300, 3), 90, np.uint8))
+        entry = {"photo": "thing-3.jpg", "file": "a.png", "predicted": "round", "true": "long"}
+        outside = {"photo": "x.jpg", "head": "shape", "file": "../../first/report.npz"}
+        entries = [entry | {"head": "shape"}, entry | {"head": "size"}, {"photo": "lost"}, outside]
+        (folder / "gradcam" / "index.json").write_text(json.dumps(entries))
+        page = Page(write_report(folder))
+        shown = page.text.split("Where it looked")[1].split("Where the time went")[0]
+        assert shown.count("is long") == 2 and shown.count("thing-3.jpg") == 1
+        assert "lost" not in shown and "x.jpg" not in shown
+
+
+class TestRunsThatLeftLittle:
+    def test_one_epoch(self, make_run, mixed_answers):
+        page = Page(write_report(make_run(epochs=1, answers=mixed_answers)))
+        assert "1 of 1" in page.text and "Learning curves" in page.headings
+
+    def test_no_validation(self, make_run):
+        page = Page(write_report(make_run(validated=False)))
+        assert page.headings[0] == "Trained for 3 epochs, never validated."
+        assert "Learning curves" in page.headings and "Every class" not in page.headings
+
+    def test_no_epoch_at_all(self, make_run):
+        assert Page(write_report(make_run(epochs=0))).headings[0] == "No epoch has ended yet."
+
+    def test_scores_without_the_answers_behind_them(self, make_run):
+        page = Page(write_report(make_run()))
+        assert page.headings[0] == "Macro-F1 0.600 on people it never saw."
+
+    def test_a_metrics_file_that_a_crash_cut_short(self, make_run, mixed_answers):
+        folder = make_run(answers=mixed_answers, epochs=4, finished=False)
+        whole = (folder / "metrics.csv").read_text()
+        (folder / "metrics.csv").write_text(whole[: len(whole) - 9])
+        page = Page(write_report(folder))
+        assert "not finished; 4 planned" in page.text and "3 of 3" in page.text
+
+    def test_a_damaged_file_of_answers_is_said_and_left_out(self, make_run, mixed_answers, caplog):
+        folder = make_run(answers=mixed_answers)
+        data = (folder / "report.npz").read_bytes()
+        (folder / "report.npz").write_bytes(data[: len(data) // 2])
+        page = Page(write_report(folder))
+        assert "Learning curves" in page.headings and "Every class" not in page.headings
+        assert "report.npz: left out of the report" in caplog.text
+
+    def test_a_class_that_never_occurs(self, make_run, make_answers):
+        page = Page(
+            write_report(make_run(answers=make_answers([0, 1, 2, 3] * 9, [0, 1, 2, 1] * 9)))
+        )
+        assert "long, small (never occurs) 0 – – –" in page.text
+        assert "2 of 6 classes never occur here" in page.text
+
+    def test_config_and_environment_that_are_gone(self, make_run, mixed_answers, tmp_path):
+        folder = make_run(answers=mixed_answers)
+        shutil.rmtree(tmp_path / "saved" / "models")
+        assert "Neither config nor command" in Page(write_report(folder)).text
+
+    def test_a_test_has_neither_curves_nor_ages(self, make_answers, tmp_path):
+        run = Run("things", "first", answers=make_answers([0, 1, 2], [0, 1, 1]), tested="scored")
+        page = Page(write_page(run, tmp_path / "test.html"))
+        assert page.headings[0] == "Right on 67 of 100 photos."
+        assert "Learning curves" not in page.headings and "The age borders" not in page.headings
+        assert "These are 3 photos only" in page.text
+
+
+class TestTheCommand:
+    def test_a_run_is_named_by_its_log_its_models_or_its_checkpoint(self, make_run, tmp_path):
+        log = make_run()
+        models = tmp_path / "saved" / "models" / "things" / "first"
+        (models / "best_epoch.pth").touch()
+        for name in (log, models, models / "best_epoch.pth"):
+            assert write_report(name).resolve() == (log / "report.html").resolve()
+
+    def test_it_says_where_the_report_lies(self, make_run, tmp_path):
+        make_run()
+        done = command("--run", "saved/log/things/first", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip().endswith("saved/log/things/first/report.html")
+
+    def test_something_that_is_no_run_is_one_line(self, tmp_path, assert_one_line_error):
+        done = command("--run", tmp_path, cwd=tmp_path)
+        assert_one_line_error(done, tmp_path, "saved/log/<name>/<run_id>")
+
+    def test_a_folder_that_cannot_be_written_is_said(self, make_run, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(UserError, match=r"report\.html: cannot be written"):
+            write_report(make_run(), tmp_path / "file" / "report.html")
+
+    def test_help_comes_without_waiting_for_heavy_imports(self, tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "logger.report", "--help"],
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0 and "--compare" in done.stdout
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert not imported & {"torch", "sklearn", "cv2", "matplotlib", "numpy"}
+
+
+def test_a_report_that_fails_is_a_warning(caplog):
+    def fail():
+        raise UserError("report.html: cannot be written")
+
+    attempt(fail)
+    assert "report: not written: report.html: cannot be written" in caplog.text
+
+
+class TestComparison:
+    @pytest.fixture
+    def two(self, make_run, make_answers, mixed_answers):
+        truth = mixed_answers.whole.truth
+        better = make_answers(truth, truth, people=mixed_answers.people)
+        return make_run("first", answers=mixed_answers), make_run("second", answers=better, lr=0.2)
+
+    def test_it_says_which_is_better_and_whether_that_may_be_chance(self, two):
+        page = Page(compare_runs(two))
+        assert page.headings[0].startswith("second is much better than first: macro-F1 1.000")
+        assert "60 are right with second only and 0 with first only, more than chance" in page.text
+
+    def test_only_what_differs_of_the_config_is_shown(self, two):
+        page = Page(compare_runs(two))
+        assert "optimizer.args.lr 0.1 0.2" in page.text
+        assert "trainer.save_dir" not in page.text
+
+    def test_every_class_shows_its_change(self, two, mixed_answers):
+        from logger.report_scores import class_scores
+
+        before = class_scores(mixed_answers.whole)[0]
+        page = Page(compare_runs(two))
+        row = f"{before.name} {before.support} {before.f1:.3f} 1.000 {1 - before.f1:+.3f}"
+        assert row in page.text
+
+    def test_runs_judged_on_other_photos_are_pointed_out(self, make_run, make_answers):
+        runs = [
+            make_run("a", answers=make_answers([0, 1, 2, 3], [0, 1, 2, 2])),
+            make_run("b", answers=make_answers([0, 1], [0, 1])),
+        ]
+        assert "b was judged on other photos than a" in Page(compare_runs(runs)).text
+
+    def test_three_runs_of_different_length_one_without_answers(self, make_run, mixed_answers):
+        runs = [
+            make_run("a", answers=mixed_answers),
+            make_run("b", epochs=1, answers=mixed_answers),
+            make_run("c", epochs=0),
+        ]
+        page = compare_runs(runs)
+        assert page.name == "compare_a_2_others.html"
+        assert "Learning curves" in Page(page).headings
+
+    def test_one_run_alone_is_refused(self, make_run, tmp_path):
+        make_run()
+        done = command("--compare", "saved/log/things/first", cwd=tmp_path)
+        assert done.returncode == 2 and "two runs or more" in done.stderr
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
+def test_in_a_browser_it_fits_a_phone_and_follows_dark_mode(make_run, mixed_answers):
+    playwright = pytest.importorskip("playwright.sync_api")
+    page_file = write_report(make_run(answers=mixed_answers))
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    paper = {}
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        for scheme in ("light", "dark"):
+            page = browser.new_page(
+                viewport={"width": 360, "height": 740},
+                color_scheme=scheme,
+                java_script_enabled=True,
+            )
+            asked = []
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page.goto(page_file.as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") == 360
+            assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
+            paper[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        browser.close()
+    assert paper["light"] != paper["dark"]
