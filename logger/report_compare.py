@@ -63,43 +63,54 @@ def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
     if len(known) < 2:
         return "There is too little validation to say which run is better."
     best, second = sorted(known, key=lambda number: -scores[number])[:2]
+    winner, loser = f"“{labels[best]}”", f"“{labels[second]}”"
     gap = scores[best] - scores[second]
-    if gap < 0.0005:
-        return f"{labels[best]} and {labels[second]} are equally good."
-    word = "a little better" if gap < 0.01 else "better" if gap < 0.05 else "much better"
-    over = "than " + labels[second] if len(runs) == 2 else "and ahead of all others"
+    tested = _mcnemar(runs[second].answers, runs[best].answers)
+    if gap < 0.0005 or (tested is not None and tested[2] >= CHANCE):
+        return (
+            f"No clear winner: macro-F1 {scores[best]:.3f} for {winner}, {scores[second]:.3f} for"
+            f" {loser}."
+        )
+    against = f"macro-F1 {scores[best]:.3f} against {scores[second]:.3f}."
     if len(runs) > 2:
-        word = "the best"
-    return f"{labels[best]} is {word} {over}: macro-F1 {scores[best]:.3f} against " + (
-        f"{scores[second]:.3f}."
-    )
+        return f"{winner} is the best, {loser} comes second: {against}"
+    word = "a little better" if gap < 0.01 else "better" if gap < 0.05 else "much better"
+    return f"{winner} is {word} than {loser}: {against}"
 
 
 def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     """Whether the same photos were judged, and whether the difference may be chance."""
-    first, said = runs[0].answers, []
+    said = []
     for run, label in zip(runs[1:], labels[1:], strict=True):
-        if first is None or run.answers is None:
+        if runs[0].answers is None or run.answers is None:
             continue
-        if not _same_photos(first, run.answers):
+        tested = _mcnemar(runs[0].answers, run.answers)
+        if tested is None:
             said.append(
-                f"{label} was judged on other photos than {labels[0]}: part of the difference is"
-                " theirs."
+                f"“{label}” was judged on other photos than “{labels[0]}”: part of the difference"
+                " is theirs."
             )
             continue
-        only_first = int((~first.whole.wrong & run.answers.whole.wrong).sum())
-        only_other = int((first.whole.wrong & ~run.answers.whole.wrong).sum())
-        if not only_first + only_other:
-            said.append(f"{labels[0]} and {label} are right and wrong on the same photos.")
-            continue
-        chance = binomtest(only_other, only_first + only_other).pvalue
-        outcome = "more than chance would give" if chance < CHANCE else "which chance may give"
+        only_first, only_other, chance = tested
+        outcome = "more than chance would give" if chance < CHANCE else "which may be chance"
         said.append(
-            f"Of {len(first):,} photos {only_other:,} are right with {label} only and"
-            f" {only_first:,} with {labels[0]} only, {outcome} (McNemar, p = {chance:.2g}; photos"
-            " of one person count as independent there, which flatters)."
+            f"Of {len(run.answers):,} photos, {only_other:,} are right with “{label}” only and"
+            f" {only_first:,} with “{labels[0]}” only, {outcome} (McNemar test, p = {chance:.2g};"
+            " it takes the photos of one person for independent, which makes p too small)."
         )
     return said
+
+
+def _mcnemar(first: Answers | None, other: Answers | None) -> tuple[int, int, float] | None:
+    """Photos right with the first only, with the other only, and how likely so uneven a split is
+    by chance (exact McNemar test); ``None`` where they did not judge the same photos."""
+    if first is None or other is None or not _same_photos(first, other):
+        return None
+    only_first = int((~first.whole.wrong & other.whole.wrong).sum())
+    only_other = int((first.whole.wrong & ~other.whole.wrong).sum())
+    if not only_first + only_other:
+        return 0, 0, 1.0
+    return only_first, only_other, binomtest(only_other, only_first + only_other).pvalue
 
 
 def _same_photos(first: Answers, second: Answers) -> bool:

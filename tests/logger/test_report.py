@@ -249,8 +249,18 @@ class TestComparison:
 
     def test_it_says_which_is_better_and_whether_that_may_be_chance(self, two):
         page = Page(compare_runs(two))
-        assert page.headings[0].startswith("second is much better than first: macro-F1 1.000")
-        assert "60 are right with second only and 0 with first only, more than chance" in page.text
+        assert page.headings[0].startswith("“second” is much better than “first”: macro-F1 1.0")
+        assert (
+            "60 are right with “second” only and 0 with “first” only, more than chance" in page.text
+        )
+
+    def test_a_difference_that_may_be_chance_makes_no_winner(self, make_run, make_answers):
+        truth = [0, 1, 2, 3] * 9
+        runs = [
+            make_run("a", answers=make_answers(truth, [1, 1, *truth[2:]])),
+            make_run("b", answers=make_answers(truth, [1, *truth[1:]])),
+        ]
+        assert Page(compare_runs(runs)).headings[0].startswith("No clear winner: macro-F1")
 
     def test_only_what_differs_of_the_config_is_shown(self, two):
         page = Page(compare_runs(two))
@@ -270,7 +280,7 @@ class TestComparison:
             make_run("a", answers=make_answers([0, 1, 2, 3], [0, 1, 2, 2])),
             make_run("b", answers=make_answers([0, 1], [0, 1])),
         ]
-        assert "b was judged on other photos than a" in Page(compare_runs(runs)).text
+        assert "“b” was judged on other photos than “a”" in Page(compare_runs(runs)).text
 
     def test_three_runs_of_different_length_one_without_answers(self, make_run, mixed_answers):
         runs = [

@@ -1,0 +1,94 @@
+"""The photos of a report: mistakes, doubts, failed crops, and heat maps of what was looked at."""
+
+import base64
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from logger.report_answers import (
+    Answers,
+    fallback_photos,
+    least_certain,
+    thumbnail,
+    worst_mistakes,
+)
+from utils.images import read_image
+
+EXPLAINED = 24
+"""Photos with heat maps that a report shows at most."""
+
+logger = logging.getLogger("report")
+
+
+def galleries(answers: Answers) -> list[dict[str, Any]]:
+    """Worst mistakes, least certain photos and, where people were looked for, fallback crops."""
+    found = [
+        (
+            "Worst mistakes",
+            "The surest wrong answers. Look here for wrong labels and bad crops.",
+            worst_mistakes(answers),
+        ),
+        ("Least certain", "What the model could not decide on.", least_certain(answers)),
+    ]
+    if answers.fallback is not None:
+        count = int(answers.fallback.sum())
+        wrong = f", {answers.whole.wrong[answers.fallback].mean():.0%} of them wrong"
+        text = (
+            f"No person was found on {count:,} of {len(answers):,} photos"
+            f"{wrong if count else ''}; there the model saw the whole photo."
+        )
+        found.append(("Fallback crops", text, fallback_photos(answers)))
+    return [
+        {"title": title, "text": text, "photos": [_photo(answers, int(row)) for row in rows]}
+        for title, text, rows in found
+    ]
+
+
+def _photo(answers: Answers, row: int) -> dict[str, Any]:
+    """A photo's thumbnail and its two labels, word for word marked as right or wrong."""
+    whole = answers.whole
+    said, true = (whole.names[codes[row]].split(", ") for codes in (whole.predicted, whole.truth))
+    differs = [a != b for a, b in zip(said, true, strict=True)] if len(said) == len(true) else None
+    jpeg = answers.thumbnails.get(row)
+    return {
+        "picture": _data_uri(jpeg) if jpeg else None,
+        "file": answers.files[row],
+        "sureness": float(whole.sureness[row]),
+        "right": not whole.wrong[row],
+        "said": list(zip(said, differs or [whole.wrong[row]] * len(said), strict=True)),
+        "true": list(zip(true, differs or [whole.wrong[row]] * len(true), strict=True)),
+        "age": None if answers.ages is None else int(answers.ages[row]),
+    }
+
+
+def explained(folder: Path) -> list[dict[str, Any]]:
+    """The heat maps that ``gradcam/index.json`` lists, a photo at a time; bad entries are left
+    out."""
+    try:
+        entries = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        logger.warning("%s: left out of the report (%s)", folder / "index.json", error)
+        return []
+    photos: dict[str, dict[str, Any]] = {}
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            file = (folder / entry["file"]).resolve()
+            if not file.is_relative_to(folder.resolve()):
+                raise ValueError("lies outside of the folder")
+            known = photos.get(entry["photo"])
+            if known is None and len(photos) == EXPLAINED:
+                continue
+            picture = _data_uri(thumbnail(read_image(file)))
+            found = {key: str(entry.get(key, "")) for key in ("head", "predicted", "true")}
+            known = photos.setdefault(str(entry["photo"]), {"file": entry["photo"], "heads": []})
+            known["heads"].append(found | {"picture": picture})
+        except Exception as error:  # whatever is wrong with one picture, the others are shown
+            logger.warning("%s: an entry is left out of the report (%s)", folder, error)
+    return list(photos.values())
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
