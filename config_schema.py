@@ -134,8 +134,8 @@ class Tta(Section):
 class LabelCorrections(Section):
     """``label_corrections``."""
 
-    path: str = "competition"
-    """CSV of corrections, or `competition` for the list that comes with the project."""
+    path: str | list[str] = "competition"
+    """CSV of corrections, or `competition` for the list that comes with the project; or several."""
     tiers: list[Literal["sure", "likely", "disputed"]] = Field(["sure", "likely"])
     """Which corrections of the list are applied."""
 

@@ -138,14 +138,24 @@ class ConfigParser:
         """The config of one fold's run, ``<run_id>-fold<n>``; it goes on where that has stopped.
 
         Raises:
-            ConfigError: the value of ``validation`` can't be changed so.
+            ConfigError: the config doesn't take it.
         """
-        changes = [
-            Assignment("--folds", "validation.type", "stratified_group_kfold"),
-            Assignment("--folds", "validation.fold", fold),
-        ]
-        own = Draft(self._own.layers, [*self._own.assignments, *changes], self._own.defaults)
-        run_id = fold_run_id(self.run_id, fold)
+        changes = {"validation.type": "stratified_group_kfold", "validation.fold": fold}
+        return self.variant(changes, fold_run_id(self.run_id, fold), "--folds")
+
+    def variant(self, changes: Mapping[str, Any], run_id: str, source: str) -> "ConfigParser":
+        """The config with other values, as a run of its own; it goes on where that has stopped.
+
+        Args:
+            changes: dotted path → value.
+            run_id: of the run.
+            source: who changes them, for messages.
+
+        Raises:
+            ConfigError: a value that the config does not take.
+        """
+        changed = [Assignment(source, path, value) for path, value in changes.items()]
+        own = Draft(self._own.layers, [*self._own.assignments, *changed], self._own.defaults)
         config = self._over_checkpoints(own, [], run_id)
         if (last := config.save_dir / LAST).exists():
             config = self._over_checkpoints(own, [last], run_id)

@@ -54,7 +54,7 @@ def start_folds(config: ConfigParser) -> None:
     if goes_on and not config.args.run_id:
         config.run_id = newest_folds(config.save_dir.parent) or config.run_id
     if not (config.save_dir / FOLDS).exists():
-        config.start_run()
+        config.start_run("that of each fold")
         record_folds(config.save_dir, config["validation"]["folds"], [])
     elif goes_on:
         require_same_config(config.save_dir / RUN_CONFIG, config.config)

@@ -13,6 +13,9 @@ values:
 ``label_corrections.csv`` beside this module lists what teams of the competition found. Its tiers:
 ``sure``, at least seven teams say the same; ``likely``, several do; ``disputed``, they contradict
 each other or one stands alone.
+
+A table may also have the column ``apply``: then only the lines count that have ``yes`` there. So
+come those of ``python -m data_loader.audit``, for somebody to look at first.
 """
 
 import re
@@ -112,13 +115,24 @@ def apply_corrections(
 
 
 def read_corrections(path: str | Path) -> list[Correction]:
-    """Read and check a table of corrections.
+    """Read and check a table of corrections; lines that aren't to be applied are left out.
 
     Raises:
         DataError: it cannot be read, lacks a column, or has a wrong field, value or tier.
     """
     rows = read_table(path, ("key", "field", "value", "tier"))
-    return [_read_correction(row, line, f"{path}: line {line}") for line, row in rows]
+    return [
+        _read_correction(row, line, f"{path}: line {line}")
+        for line, row in rows
+        if _is_approved(row.get("apply"), f"{path}: line {line}")
+    ]
+
+
+def _is_approved(apply: str | None, where: str) -> bool:
+    answer = "yes" if apply is None else apply.strip().lower()
+    if answer not in ("yes", "no", ""):
+        raise DataError(f"{where}: apply {apply!r}; write yes, or no, or nothing")
+    return answer == "yes"
 
 
 def _read_correction(row: dict[str, str], line: int, where: str) -> Correction:

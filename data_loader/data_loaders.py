@@ -83,7 +83,7 @@ def setup(
         cache_dir: keeps them.
         validation: ``{"type": "holdout", "fraction": 0.2}`` or another type of ``split.split``.
         augmentation: strengths, see ``transform.Augmentation``; ``None`` for none.
-        label_corrections: ``{"path": CSV or "competition", "tiers": […]}``.
+        label_corrections: ``{"path": CSV or "competition" or several, "tiers": […]}``.
         seed: of the split, the order and the augmentations.
         device: where the model is.
         limit_train_batches: train on so many batches an epoch.
@@ -212,9 +212,16 @@ def _transform_of_training(augmentation: dict[str, float] | None, size: int) -> 
 def _corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIndex:
     if not corrections:
         return index
-    path = COMPETITION if corrections["path"] == "competition" else corrections["path"]
-    index, report = apply_corrections(index, path, corrections["tiers"])
-    logger.info("label corrections: %s", report)
+    paths = [corrections["path"]] if isinstance(corrections["path"], str) else corrections["path"]
+    for path in paths:
+        table = COMPETITION if path == "competition" else path
+        index, report = apply_corrections(index, table, corrections["tiers"])
+        logger.info("label corrections: %s", report)
+        if report.unknown and table is not COMPETITION:
+            logger.warning(
+                "warning: label_corrections.path: %s corrects what is not in %s: %s;"
+                " mend or delete these lines", path, index.root, ", ".join(report.unknown),
+            )  # fmt: skip
     return index
 
 

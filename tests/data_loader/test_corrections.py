@@ -148,3 +148,15 @@ def test_the_shipped_table_can_be_read_and_mends_the_widely_known_errors(index):
     assert label(corrected, "mask", "000020_female_Asian_50/normal") == {1}
     assert report.applied == 3
     assert "006359" in report.unknown
+
+
+def test_where_a_table_has_the_column_apply_only_lines_with_yes_count(index, table):
+    header = "apply,key,field,value,tier\n"
+    lines = "yes,000020,gender,male,sure\n,001498-1,gender,female,sure\nno,003397,drop,,sure\n"
+
+    corrected, report = apply_corrections(index, table(lines, header))
+
+    assert label(corrected, "gender", "000020") == {0}
+    assert (report.applied, len(corrected)) == (1, len(index))
+    with pytest.raises(DataError, match="line 2: apply 'perhaps'; write yes"):
+        apply_corrections(index, table("perhaps,000020,drop,,sure\n", header))

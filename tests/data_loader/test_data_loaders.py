@@ -214,3 +214,20 @@ def test_workers_give_the_batches_that_no_workers_give(predicted, people):
     for one, other in zip(alone, shared, strict=True):
         assert np.array_equal(one["index"], other["index"])
         assert torch.equal(one["image"], other["image"])
+
+
+def test_corrections_of_unknown_people_are_all_listed(training, people, tmp_path, caplog):
+    table = tmp_path / "mine.csv"
+    unknown = [f"9999{n:02}" for n in range(14)]
+    lines = [f"{person},gender,male,sure" for person in unknown]
+    table.write_text("\n".join(["key,field,value,tier", *lines]) + "\n")
+
+    training(label_corrections={"path": [str(table), "competition"], "tiers": ["sure"]})
+
+    (warning,) = [
+        each.getMessage()
+        for each in caplog.records
+        if each.levelname == "WARNING" and "label_corrections" in each.getMessage()
+    ]
+    assert str(table) in warning
+    assert all(person in warning for person in unknown)

@@ -1,0 +1,143 @@
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from data_loader.audit import COLUMNS, find_suspects, main, propose, read_answers
+from data_loader.corrections import apply_corrections, read_corrections
+from data_loader.dataset import scan_train
+from data_loader.labels import HEADS, age_bin
+from utils.errors import DataError
+
+STEMS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
+PEOPLE = 60
+
+
+def folder_of(person):
+    gender, age = ("male", "female")[person % 2], 18 + person % 50
+    return f"{person:06}_{gender}_Asian_{age}"
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A finished training of folds whose models are right about nearly everything, and photos."""
+    draw = np.random.default_rng(0)
+    for person in range(PEOPLE):
+        folder = tmp_path / "data/train/images" / folder_of(person)
+        folder.mkdir(parents=True)
+        for stem in STEMS:
+            cv2.imwrite(str(folder / f"{stem}.png"), np.full((8, 8, 3), person, np.uint8))
+    index = scan_train(tmp_path / "data")
+    columns = index.describe(np.arange(len(index)))
+    for head, codes in index.targets(np.arange(len(index))).items():
+        if head in HEADS:
+            said = draw.dirichlet(np.full(HEADS[head], 0.5), len(index)) * 0.3
+            columns[f"probabilities_{head}"] = said + 0.7 * np.eye(HEADS[head])[codes]
+            columns[f"target_{head}"] = codes
+    models, log = tmp_path / "saved/models/tiny/cv", tmp_path / "saved/log/tiny/cv"
+    models.mkdir(parents=True)
+    log.mkdir(parents=True)
+    (models / "config.json").write_text(f'{{"data_dir": "{tmp_path / "data"}"}}')
+
+    def write(**changes):
+        np.savez(log / "oof.npz", **columns | changes)
+        return log / "oof.npz"
+
+    write()
+    return models, columns, write
+
+
+def with_errors(columns, head, wrong):
+    """The labels of a head, with other ones for the rows ``wrong``."""
+    labels = columns[f"target_{head}"].copy()
+    labels[wrong] = (labels[wrong] + HEADS[head] // 2) % HEADS[head]
+    return {f"target_{head}": labels}
+
+
+def test_wrong_masks_are_found_photo_by_photo(saved):
+    _, columns, write = saved
+    wrong = [3, 77, 200, 201, 333]
+    suspects = find_suspects(read_answers(write(**with_errors(columns, "mask", wrong))), "mask")
+    assert sorted(int(rows[0]) for rows in suspects.rows[:5]) == wrong
+    assert 1 <= suspects.flagged <= 5
+
+
+@pytest.mark.parametrize("head", ["gender", "age"])
+def test_wrong_genders_and_ages_are_found_by_person(saved, head):
+    _, columns, write = saved
+    wrong = {f"{person:06}" for person in (4, 11, 30)}
+    rows = np.isin(columns["person"], list(wrong))
+    answers = read_answers(write(**with_errors(columns, head, rows)))
+
+    suspects = find_suspects(answers, head)
+
+    assert len(suspects.labels) == PEOPLE
+    assert {str(answers.person[rows[0]]) for rows in suspects.rows[:3]} == wrong
+    assert all(len(rows) == 7 for rows in suspects.rows)
+
+
+def test_proposals_count_only_once_somebody_has_said_yes(saved, tmp_path):
+    models, columns, write = saved
+    write(**with_errors(columns, "gender", columns["person"] == "000004"))
+    table = models.parents[2] / "log/tiny/cv/audit.csv"
+
+    main(["--run", str(models)])
+
+    assert read_corrections(table) == []
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    first = next(row for row in rows if row["field"] == "gender")
+    assert (first["key"], first["value"], first["rank"]) == ("000004", "male", "1")
+    assert "labelled female, looks male" in first["note"]
+    assert cv2.imread(str(table.with_suffix(".gender.png"))) is not None
+    table.write_text(table.read_text().replace(",000004,gender", "yes,000004,gender"))
+    index = scan_train(tmp_path / "data")
+    index.gender[np.char.startswith(index.files, "000004")] = 1
+    corrected, report = apply_corrections(index, table)
+    assert report.applied == 1
+    assert set(corrected.gender[np.char.startswith(corrected.files, "000004")]) == {0}
+
+
+def test_an_age_is_proposed_as_the_nearest_year_of_the_bin(saved):
+    _, _, write = saved
+    suspects = find_suspects(read_answers(write()), "age")
+    for line in propose(read_answers(write()), suspects, PEOPLE):
+        suggested = suspects.suggested[int(line["rank"]) - 1]
+        assert age_bin(int(line["value"])) == suggested
+
+
+def test_a_person_with_two_folders_is_corrected_photo_by_photo(saved):
+    _, columns, write = saved
+    person = columns["person"].copy()
+    person[person == "000005"] = "000004"
+    answers = read_answers(write(person=person, **with_errors(columns, "gender", person == "x")))
+    lines = propose(answers, find_suspects(answers, "gender"), PEOPLE)
+    keys = [line["key"] for line in lines if "00000" in line["photo"]]
+    assert f"{folder_of(4)}/mask1.png" in keys and "000004" not in keys
+    assert "000006" in keys
+
+
+def test_classes_that_nobody_has_do_no_harm(saved):
+    _, columns, write = saved
+    labels = np.minimum(columns["target_age"], 3)
+    assert find_suspects(read_answers(write(target_age=labels)), "age").labels.max() == 3
+    alone = find_suspects(read_answers(write(target_gender=labels * 0)), "gender")
+    assert alone.flagged == 0
+
+
+def test_answers_with_nan_are_refused(saved):
+    _, columns, write = saved
+    broken = columns["probabilities_age"].copy()
+    broken[3] = np.nan
+    with pytest.raises(DataError, match=r"oof\.npz: probabilities of age .*NaN"):
+        read_answers(write(probabilities_age=broken))
+
+
+def test_what_is_no_run_is_refused(saved, tmp_path):
+    models, _, _ = saved
+    with pytest.raises(DataError, match="not a run"):
+        main(["--run", str(tmp_path / "data")])
+    with pytest.raises(DataError, match=r"no oof\.npz or validation\.npz"):
+        main(["--run", str(models.parent / "other")])

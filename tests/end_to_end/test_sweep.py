@@ -1,0 +1,137 @@
+"""``python sweep.py`` from outside: a study that is made, gone on with, and looked at."""
+
+import csv
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SPACE = {
+    "optimizer.args.lr": {"type": "float", "low": 1e-3, "high": 1e-2, "log": True},
+    "arch.args.dropout": {"type": "categorical", "choices": [0.0, 0.3]},
+}
+
+
+@pytest.fixture
+def sweep(call, tiny_config, tmp_path):
+    """``sweep(space, …)``: the command on a short training."""
+
+    def start(space, *options):
+        (tmp_path / "space.json").write_text(json.dumps(space))
+        return call(
+            str(ROOT / "sweep.py"), "-c", tiny_config, "--space", "space.json",
+            "--set", "trainer.epochs=1", "--study", "s", *options,
+        )  # fmt: skip
+
+    return start
+
+
+def rows_of(folder):
+    with open(folder / "saved/sweeps/s/trials.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_study_goes_on_to_the_number_of_trials_asked_for(sweep, tmp_path):
+    first = sweep(SPACE, "--trials", "1")
+    assert first.returncode == 0, first.stderr
+    assert len(rows_of(tmp_path)) == 1
+
+    second = sweep(SPACE, "--trials", "2")
+
+    assert second.returncode == 0, second.stderr
+    rows = rows_of(tmp_path)
+    assert sorted(row["trial"] for row in rows) == ["0", "1"]
+    values = [float(row["value"]) for row in rows]
+    assert values == sorted(values, reverse=True)
+    for row in rows:
+        assert 1e-3 <= float(row["optimizer.args.lr"]) <= 1e-2
+        run = tmp_path / "saved/models/tiny" / row["run"]
+        config = json.loads((run / "config.json").read_text())
+        lr = float(row["optimizer.args.lr"])
+        assert config["optimizer"]["args"]["lr"] == pytest.approx(lr, rel=1e-3)
+        assert [path.name for path in run.glob("*.pth")] == ["best_epoch.pth"]
+    assert "2 trials (2 complete" in second.stdout
+    if values[0] != values[1]:
+        assert (tmp_path / "saved/sweeps/s/parallel.png").is_file()
+    assert "trial 0:" not in sweep(SPACE, "--trials", "2").stdout
+
+
+def test_a_trial_that_fails_is_noted_and_the_study_goes_on(sweep, tmp_path):
+    space = {"arch.args.model_name": {"type": "categorical", "choices": ["resnet1"]}}
+    result = sweep(space, "--trials", "2")
+    assert result.returncode == 0, result.stderr
+    rows = rows_of(tmp_path)
+    assert [row["state"] for row in rows] == ["fail", "fail"]
+    assert "resnet1" in rows[0]["error"]
+    assert result.stderr.count("failed: ConfigError") == 2
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({"trainer.epoch": {"type": "int", "low": 1, "high": 2}}, ("space.json: trainer.epoch",)),
+        ({"optimizer.args.lr": {"type": "float", "low": -1, "high": 1}}, ("lr", "> 0", "-1")),
+        ({"seed": {"type": "int", "low": 3, "high": 2}}, ("space.json: seed", "low must be")),
+        ({"seed": {"type": "integer"}}, ("space.json: seed: no type 'integer'", "'int'")),
+        ({"seed": {"type": "int", "low": 3}}, ("space.json: seed.high", "missing")),
+        ({"seed": {"type": "categorical", "choices": []}}, ("seed.choices", "empty")),
+        ({}, ("space.json", "no dimension")),
+    ],
+)
+def test_a_wrong_space_is_refused_before_anything_is_trained(
+    sweep, tmp_path, assert_one_line_error, space, words
+):
+    assert_one_line_error(sweep(space), *words)
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_study_keeps_its_space_and_its_monitor(sweep, assert_one_line_error):
+    space = {"arch.args.model_name": {"type": "categorical", "choices": ["resnet1"]}}
+    assert sweep(space, "--trials", "1").returncode == 0
+    other = sweep({"seed": {"type": "int", "low": 1, "high": 9}})
+    assert_one_line_error(other, "--study s", "another space")
+    other = sweep(space, "--set", "trainer.monitor=min val/loss")
+    assert_one_line_error(other, "--study s", "another trainer.monitor")
+
+
+def test_the_trainer_reports_every_epoch_so_that_bad_trials_can_be_pruned():
+    from trainer.search import Reports
+
+    study = optuna.create_study(
+        direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=0.2)
+    )
+
+    def objective(trial):
+        reports = Reports(trial, "val/f1")
+        for epoch, score in enumerate((0.5, 0.3, 0.1, 0.9), 1):
+            reports.log(epoch, {"val/f1": score, "val/loss": 1.0})
+        return 0.9
+
+    study.optimize(objective, n_trials=1)
+
+    (trial,) = study.trials
+    assert trial.state.name == "PRUNED"
+    assert trial.intermediate_values == {1: 0.5, 2: 0.3, 3: 0.1}
+
+
+def test_lists_can_be_choices():
+    from trainer.search import Choice, suggest
+
+    edges = [[20, 30], [25, 35]]
+    study = optuna.create_study()
+    values = suggest(study.ask(), {"edges": Choice(type="categorical", choices=edges)})
+    assert values["edges"] in edges
+
+
+def test_the_shipped_space_fits_the_shipped_config(tmp_path):
+    from parse_config import ConfigParser
+    from trainer.search import corners, read_space
+    from utils.config_files import Draft, read_layers
+
+    config = ConfigParser(Draft(read_layers(ROOT / "config.json")))
+    for key, dimension in read_space(ROOT / "configs" / "space.json").items():
+        for value in corners(dimension):
+            config.variant({key: value}, "trial", "space.json")

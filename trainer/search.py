@@ -1,0 +1,340 @@
+"""Searching for better settings: what is tried, how a trial is judged, what is left of a study."""
+
+import csv
+import json
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+from pydantic import ValidationError
+
+from utils.config_files import read_json5
+from utils.errors import ConfigError, UserError, nearest
+from utils.files import write_atomically
+from utils.schema_base import Section
+from utils.schema_text import explain
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+ERROR, RUN = "error", "run"
+"""What is noted with a trial: why it failed, and the run id."""
+
+
+class FloatRange(Section):
+    """A number between ``low`` and ``high``; evenly in its logarithm with ``log``."""
+
+    type: Literal["float"]
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+
+class IntRange(Section):
+    """A whole number from ``low`` to ``high``."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+
+class Choice(Section):
+    """One of several values, of any kind."""
+
+    type: Literal["categorical"]
+    choices: list[Any]
+
+
+Dimension = FloatRange | IntRange | Choice
+KINDS = {"float": FloatRange, "int": IntRange, "categorical": Choice}
+
+
+def read_space(path: Path) -> dict[str, Dimension]:
+    """Dotted path of a config value → what it may be, from a JSON file.
+
+    Raises:
+        ConfigError: the file can't be read, or a dimension of it is wrong.
+    """
+    described = {key: _dimension(path, key, value) for key, value in read_json5(path).items()}
+    if not described:
+        raise ConfigError(f"{path}: no dimension in it; give one such as " + EXAMPLE)
+    return described
+
+
+EXAMPLE = '"optimizer.args.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": true}'
+
+
+def corners(dimension: Dimension) -> list[Any]:
+    """Values that show whether a dimension fits the config."""
+    if isinstance(dimension, Choice):
+        return dimension.choices
+    return [dimension.low, dimension.high]
+
+
+def suggest(trial: Trial, space: Mapping[str, Dimension]) -> dict[str, Any]:
+    """Dotted path → the value that the study wants tried."""
+    values = {}
+    for key, dimension in space.items():
+        if isinstance(dimension, Choice):  # optuna takes plain values only, so lists go as JSON
+            texts = [json.dumps(choice) for choice in dimension.choices]
+            values[key] = json.loads(trial.suggest_categorical(key, texts))
+        elif isinstance(dimension, IntRange):
+            options = {"log": dimension.log, "step": dimension.step}
+            values[key] = trial.suggest_int(key, dimension.low, dimension.high, **options)
+        else:
+            options = {"log": dimension.log, "step": dimension.step}
+            values[key] = trial.suggest_float(key, dimension.low, dimension.high, **options)
+    return values
+
+
+class Reports:
+    """Tells a study of every epoch, and ends the trial where the study sees no prospect.
+
+    A ``Writer`` for the trainer.
+
+    Args:
+        trial: to report for.
+        name: of the scalar that the study looks at, such as ``"val/f1"``.
+    """
+
+    def __init__(self, trial: Trial, name: str) -> None:
+        self.trial = trial
+        self.name = name
+
+    def log(self, epoch: int, scalars: dict[str, float]) -> None:
+        """Report an epoch.
+
+        Raises:
+            TrialPruned: the trial is not worth going on with.
+        """
+        if math.isfinite(scalars[self.name]):
+            self.trial.report(scalars[self.name], epoch)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned(f"after epoch {epoch}")
+
+    def picture(self, epoch: int, name: str, image: np.ndarray) -> None:
+        """Studies take no pictures."""
+
+    def close(self) -> None:
+        """Nothing is buffered."""
+
+
+def open_study(
+    storage: str,
+    name: str,
+    space: Mapping[str, Dimension],
+    rule: str,
+    epochs: int,
+    seed: int | None,
+) -> optuna.Study:
+    """The study of this name, new or with the trials that it has.
+
+    Args:
+        storage: a database URL, or ``journal:FILE`` for folders on a network.
+        name: of the study.
+        space: what is tried.
+        rule: such as ``"max val/f1"``.
+        epochs: of a trial; the first third of them is never pruned.
+        seed: of the search; ``None`` for any, which is what several processes want.
+
+    Raises:
+        ConfigError: the storage can't be opened, or the study has another space or rule.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    begun = {
+        "trainer.monitor": rule,
+        "space": {key: dimension.model_dump(mode="json") for key, dimension in space.items()},
+    }
+    try:
+        study = optuna.create_study(
+            storage=_storage(storage),
+            study_name=name,
+            direction="maximize" if rule.startswith("max") else "minimize",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=-(-epochs // 3)),
+            load_if_exists=True,
+        )
+    except Exception as error:  # each database has its own kinds
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"--storage {storage}: can't be opened ({reason})") from error
+    # With a seed alone, a study that goes on would draw the values of its first trials again.
+    seed = None if seed is None else seed + len(study.trials)
+    study.sampler = optuna.samplers.TPESampler(seed=seed)
+    for key, value in begun.items():
+        if study.user_attrs.setdefault(key, value) != value:
+            raise ConfigError(
+                f"--study {name}: was begun with another {key}; go on with that one, or take"
+                " another name"
+            )
+        study.set_user_attr(key, value)
+    return study
+
+
+def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number: int) -> None:
+    """Try until ``number`` trials are done, those of earlier calls and other processes counted in.
+
+    A trial that fails is noted with its error and counts as done; one that was killed is repeated.
+    """
+    while len(done(study)) < number:
+        study.optimize(objective, n_trials=1, catch=(Exception,))
+
+
+def done(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that came to an end, also a bad one, in their order."""
+    trials = study.get_trials(deepcopy=False)
+    return [
+        trial for trial in trials
+        if trial.state in DONE or (trial.state.is_finished() and ERROR in trial.user_attrs)
+    ]  # fmt: skip
+
+
+def first_number(trial: Trial) -> int:
+    """The number of the trial; of one that is repeated after a kill, the number it had first."""
+    frozen = trial.study.get_trials(deepcopy=False)[trial.number]
+    first = optuna.storages.RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
+    return trial.number if first is None else first
+
+
+def best_first(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that are done, complete ones first, the best at the top."""
+    sign = -1 if study.direction is optuna.study.StudyDirection.MAXIMIZE else 1
+    worst = math.inf
+
+    def rank(trial: FrozenTrial) -> tuple[int, float]:
+        value = worst if trial.value is None else sign * trial.value
+        order = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        return order.index(trial.state), value
+
+    return sorted(done(study), key=rank)
+
+
+def write_table(path: Path, study: optuna.Study) -> None:
+    """Write every trial as a row, the best first."""
+    names = sorted({name for trial in done(study) for name in trial.params})
+    with write_atomically(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["trial", "state", "value", "epochs", "minutes", *names, RUN, ERROR])
+        for trial in best_first(study):
+            minutes = (trial.duration.total_seconds() if trial.duration else 0) / 60
+            writer.writerow(
+                [
+                    trial.number, trial.state.name.lower(), _number(trial.value),
+                    max(trial.intermediate_values, default=0), f"{minutes:.1f}",
+                    *(_number(trial.params.get(name)) for name in names),
+                    trial.user_attrs.get(RUN, ""), trial.user_attrs.get(ERROR, ""),
+                ]
+            )  # fmt: skip
+
+
+def show_table(study: optuna.Study, rule: str, limit: int = 10) -> str:
+    """The best trials as lines of text."""
+    trials = best_first(study)
+    states = [trial.state for trial in trials]
+    counts = ", ".join(
+        f"{states.count(state)} {state.name.lower()}" for state in (*DONE, TrialState.FAIL)
+    )
+    lines = [f"{len(trials)} trials ({counts}), best first by {rule}"]
+    for trial in trials[:limit]:
+        values = "  ".join(f"{name}={_number(value)}" for name, value in trial.params.items())
+        outcome = _number(trial.value) or "-"
+        lines.append(f"  {trial.number:4d}  {trial.state.name.lower():8}  {outcome:>8}  {values}")
+    return "\n".join(lines)
+
+
+def draw_pictures(folder: Path, study: optuna.Study) -> list[Path]:
+    """``importance.png`` and ``parallel.png``; none while too few trials are complete."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import optuna.visualization.matplotlib as draw
+    from matplotlib import pyplot
+
+    values = {trial.value for trial in study.get_trials(states=(TrialState.COMPLETE,))}
+    if len(values) < 2:
+        return []
+    files = []
+    for name, plot in (
+        ("importance", draw.plot_param_importances),
+        ("parallel", draw.plot_parallel_coordinate),
+    ):
+        axes = plot(study)
+        figure = axes.figure
+        figure.set_size_inches(max(8, 2.2 * len(study.best_trial.params)), 5)
+        figure.tight_layout()
+        files.append(folder / f"{name}.png")
+        with write_atomically(files[-1], "wb") as file:
+            figure.savefig(file, format="png", dpi=120)
+        pyplot.close(figure)
+    return files
+
+
+def _dimension(path: Path, key: str, value: Any) -> Dimension:
+    where = f"{path}: {key}"
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind not in KINDS:
+        given = "must be an object with a type" if kind is None else f"no type {kind!r}"
+        raise ConfigError(f"{where}: {given}{nearest(str(kind), KINDS)}")
+    try:
+        dimension = KINDS[kind].model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        problems = explain(error, KINDS[kind].model_json_schema(), value)
+        lines = [f"{where}.{name}: {text}" for name, text in problems.items()]
+        raise ConfigError("; ".join(lines)) from error
+    if isinstance(dimension, Choice):
+        if not dimension.choices:
+            raise ConfigError(f"{where}.choices: empty; list what may be tried")
+    elif dimension.low > dimension.high or (dimension.log and dimension.low <= 0):
+        above = ", and above 0 for log" if dimension.log else ""
+        raise ConfigError(
+            f"{where}: low {dimension.low}, high {dimension.high}; low must be at most high{above}"
+        )
+    elif dimension.log and isinstance(dimension.step, int | float) and dimension.step != 1:
+        raise ConfigError(f"{where}: log and step exclude each other; leave one out")
+    return dimension
+
+
+def _storage(url: str) -> optuna.storages.BaseStorage:
+    scheme, _, place = url.partition(":")
+    if scheme == "journal":
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        backend = optuna.storages.journal.JournalFileBackend(place)
+        return optuna.storages.JournalStorage(backend)
+    if scheme == "sqlite":
+        Path(place.removeprefix("///")).parent.mkdir(parents=True, exist_ok=True)
+    # Repeating trials that were killed is an experimental part of Optuna, and says so each time.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(
+        max_retry=3, inherit_intermediate_values=True
+    )
+    return optuna.storages.RDBStorage(
+        url, heartbeat_interval=30, grace_period=120, heartbeat_stale_trial_callback=retry
+    )
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def outcome(best: Mapping[str, float], name: str) -> float:
+    """What a finished training reached.
+
+    Raises:
+        UserError: no epoch had a number.
+    """
+    if name not in best:
+        raise UserError(f"{name} was a number in no epoch")
+    return best[name]
+
+
+def free_disk(models: Path, keep: str | None = None) -> None:
+    """Delete the checkpoints of a trial but the one named ``keep``."""
+    for path in models.glob("*.pth"):
+        if path.name != keep:
+            path.unlink()
