@@ -158,7 +158,8 @@ def test_a_model_whose_answers_are_no_numbers_is_named(
 
 def test_swa_averages_the_last_epochs_and_goes_on_where_it_stopped(tiny_config, call, tmp_path):
     swa = ("train.py", "-c", tiny_config, "--set", "trainer.swa_start=2")
-    assert call(*swa, "--run-id", "whole", "--set", "trainer.epochs=3").returncode == 0
+    first = call(*swa, "--run-id", "whole", "--set", "trainer.epochs=3", "tta.validation=true")
+    assert "14 photos × 2 views = 28 forward passes" in first.stdout
     assert call(*swa, "--run-id", "parts", "--set", "trainer.epochs=2").returncode == 0
     more = ("--run-id", "parts", "--resume", "auto", "--set", "trainer.epochs=3")
     assert call(*swa, *more).returncode == 0
