@@ -166,7 +166,7 @@ def test_files_based_on_each_other_are_refused():
     ("values", "message"),
     [
         ({"trainer": {"epoch": 50}},
-         "trainer.epoch: unknown key (value 50); did you mean 'epochs'?"),
+         "trainer.epoch: unknown key (value 50); did you mean 'epochs' or 'report'?"),
         ({"epochs": 50}, "epochs: unknown key (value 50); did you mean 'trainer.epochs'?"),
         ({"trainer": {"epochs": "ten"}}, "trainer.epochs: must be an integer >= 1, got 'ten'"),
         ({"trainer": {"epochs": "10"}}, "trainer.epochs: must be an integer >= 1, got '10'"),
@@ -212,7 +212,7 @@ def test_all_errors_are_shown_at_once():
         "config.json: 3 errors",
         "config.json: seed: must be an integer from 0 to 4294967295, got 'x'",
         "config.json: trainer.verbosity: must be an integer from 0 to 2, got 7",
-        "config.json: trainer.epoch: unknown key (value 1); did you mean 'epochs'?",
+        "config.json: trainer.epoch: unknown key (value 1); did you mean 'epochs' or 'report'?",
     ]
 
 
@@ -261,7 +261,7 @@ def test_the_last_of_two_settings_wins():
         ("=5", "--set =5: must be KEY=VALUE, such as"),
         ("trainer..epochs=5", "--set trainer..epochs=5: must be KEY=VALUE, such as"),
         ("trainer.epoch=5",
-         "--set: trainer.epoch: unknown key (value 5); did you mean 'epochs'?"),
+         "--set: trainer.epoch: unknown key (value 5); did you mean 'epochs' or 'report'?"),
         ("trainr.epochs=5",
          "--set: trainr: unknown key (value {\"epochs\": 5}); did you mean 'trainer'"),
         ("trainer.epochs=ten", "--set: trainer.epochs: must be an integer >= 1, got 'ten'"),

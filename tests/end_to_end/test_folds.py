@@ -9,7 +9,9 @@ import torch
 
 from base.checkpoint import save_checkpoint
 
-FOLDS = ("--set", "validation.folds=3", "--set", "trainer.epochs=1", "--run-id", "cv")
+FOLDS = (
+    "--set", "validation.folds=3", "trainer.epochs=1", "trainer.report=false", "--run-id", "cv",
+)  # fmt: skip
 
 
 def read_rows(path):
@@ -157,7 +159,7 @@ def test_a_model_whose_answers_are_no_numbers_is_named(
 
 
 def test_swa_averages_the_last_epochs_and_goes_on_where_it_stopped(tiny_config, call, tmp_path):
-    swa = ("train.py", "-c", tiny_config, "--set", "trainer.swa_start=2")
+    swa = ("train.py", "-c", tiny_config, "--set", "trainer.swa_start=2", "trainer.report=false")
     first = call(*swa, "--run-id", "whole", "--set", "trainer.epochs=3", "tta.validation=true")
     assert "14 photos × 2 views = 28 forward passes" in first.stdout
     assert call(*swa, "--run-id", "parts", "--set", "trainer.epochs=2").returncode == 0

@@ -22,7 +22,7 @@ def sweep(call, tiny_config, tmp_path):
         (tmp_path / "space.json").write_text(json.dumps(space))
         return call(
             str(ROOT / "sweep.py"), "-c", tiny_config, "--space", "space.json",
-            "--set", "trainer.epochs=1", "--study", "s", *options,
+            "--set", "trainer.epochs=1", "trainer.report=false", "--study", "s", *options,
         )  # fmt: skip
 
     return start
