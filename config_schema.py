@@ -253,6 +253,9 @@ class Trainer(Section):
     """Write report.html at the end: how good, where wrong, why."""
     tensorboard: bool = False
     """Write TensorBoard event files."""
+    log_every_steps: Positive = 10
+    """Updates of the weights between two points of the curves over steps, in TensorBoard and \
+wandb."""
     save_every_steps: Positive | None = None
     """Also save within the epoch, every so many batches; `null` never."""
     keep_last: Positive = 2
@@ -308,6 +311,8 @@ class Wandb(Section):
     """Free text."""
     mode: Literal["online", "offline", "disabled"] = "online"
     """`online` falls back to `offline` without a login or network."""
+    artifact: bool = False
+    """Keep the best checkpoint as an artifact of the run."""
 
 
 BALANCED: list[LossTriple] = [
@@ -357,7 +362,8 @@ weights (`balanced` counts them from the training people), and the head's share 
     ] = False
     """Log to wandb; an object says where."""
     visualize: bool = False
-    """Also log pictures to wandb and TensorBoard."""
+    """Also log confusion matrices, sample predictions and other pictures to wandb and \
+TensorBoard."""
     explain: bool = True
     """After training, draw what the model looks at (Grad-CAM) in a few validation photos."""
     submit_dir: str = "submit"
@@ -380,6 +386,8 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
         idle.append(({"trainer.early_stop"}, "trainer.monitor is off"))
     if config.visualize and config.wandb is False and not config.trainer.tensorboard:
         idle.append(({"visualize"}, "wandb and trainer.tensorboard are off"))
+    if config.wandb is False and not config.trainer.tensorboard:
+        idle.append(({"trainer.log_every_steps"}, "wandb and trainer.tensorboard are off"))
     if config.loss != "all_loss":
         idle.append(({"loss_name"}, "loss is not all_loss"))
     if config.arch.args.pretrained and config.arch.args.checkpoint_path:

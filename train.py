@@ -27,7 +27,7 @@ from utils.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from logger.visualization import Writer
+    from logger.writer import Writer
 
 if TYPE_CHECKING:
     import torch
@@ -60,14 +60,15 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from logger.visualization import open_writers
     from model.loss import build_criterion
     from model.metric import find_metrics
+    from trainer.records import record_pictures
     from trainer.report_data import Photographed
     from trainer.results import training_pictures
     from trainer.trainer import Trainer, scalar_names
     from trainer.tta import PLAIN, describe, views_from
     from utils import distributed
     from utils.devices import amp_dtype, prepare_device, set_arithmetic
+    from utils.environment import describe_environment
     from utils.files import write_json
-    from utils.images import read_image
     from utils.seeding import seed_everything
 
     settings = config["trainer"]
@@ -150,7 +151,6 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         save_split(config.save_dir / "split.csv", data.index, parts)
     config.run_id = distributed.broadcast(config.run_id)
     checkpoints = CheckpointFolder(config.save_dir, settings["keep_last"], settings["keep_best"])
-    epochs_done = len(saved[0]["history"]) if saved else 0
     views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
     if len(views) > 1:
         logger.info("validation, each epoch: %s", describe([len(views)], len(data.val_rows)))
@@ -167,10 +167,12 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         checkpoints=checkpoints,
         log_dir=config.log_dir,
         metadata={"config": config.config, "run_id": config.run_id},
-        writers=[
-            *open_writers(config.config, config.log_dir, config.run_id, epochs_done),
-            *watchers,
-        ],
+        description={
+            "config": config.config,
+            "environment": describe_environment(str(device)),
+            "augmentation_pipeline": data.train.dataset.transform.describe(),
+        },
+        writers=[*open_writers(config.config, config.log_dir, config.run_id), *watchers],
         report_photos=Photographed(
             files=data.index.files[data.val_rows],
             crops=data.crops,
@@ -179,6 +181,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             people=data.index.person[data.val_rows],
             ages=data.index.age[data.val_rows],
         ),
+        log_every_steps=settings["log_every_steps"],
         profile_steps=settings["profile_steps"],
         views=views,
         val_photos=data.index.describe(data.val_rows),
@@ -203,8 +206,11 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
                 explain_best(config, checkpoints.best, data, device)
         for picture in pictures:
             logger.info("picture: %s", picture)
-            for writer in trainer.writers if config["visualize"] else ():
-                writer.picture(len(trainer.history), picture.stem, read_image(picture))
+        if config["visualize"] and pictures:
+            epoch = len(trainer.history)
+            record_pictures(trainer.writers, epoch, config.log_dir, pictures, data)
+        for writer in trainer.writers if checkpoints.best.exists() else ():
+            writer.checkpoint(checkpoints.best, best)
     if distributed.is_main():
         finished = {"epochs": len(trainer.history), "best": best}
         write_json(config.log_dir / FINISHED, finished)

@@ -10,8 +10,8 @@ from base.checkpoint import CheckpointFolder, random_state, restore_random_state
 from base.monitor import Monitor
 from base.optimisation import Optimisation
 from base.stopping import Stopped, StopRequest
-from logger.logger import read_metrics, write_metrics
-from logger.visualization import Writer
+from logger.logger import EpochLines, MetricsTables
+from logger.writer import Writer
 from utils import distributed
 
 
@@ -23,12 +23,14 @@ class BaseTrainer(ABC):
         epochs: how many epochs in all, those before a resume counted in.
         monitor: judges the epochs and ends the training early.
         checkpoints: where ``best_epoch.pth``, ``last_epoch.pth`` and earlier ones are kept.
-        log_dir: where ``metrics.csv`` goes.
+        log_dir: where ``metrics.csv`` and ``timings.csv`` go.
         save_period: also keep ``epoch_<n>.pth`` every so many epochs; 1 keeps only best and last.
         save_every_steps: also save within the epoch, every so many batches; ``None`` never.
         metadata: plain JSON values that checkpoints carry (``config``, ``run_id``, …).
-        writers: TensorBoard, wandb, …; they get nothing on any rank but the first. Who opened
-            them closes them.
+        description: what the writers record of the run: ``config``, ``environment``, … as plain
+            JSON values.
+        writers: TensorBoard, wandb, … beside the console and those tables; they get nothing on
+            any rank but the first. Who opened them closes them.
         verbosity: 0 quiet, 1 a line an epoch, 2 progress bars too.
     """
 
@@ -43,6 +45,7 @@ class BaseTrainer(ABC):
         save_period: int = 1,
         save_every_steps: int | None = None,
         metadata: dict[str, Any] | None = None,
+        description: dict[str, Any] | None = None,
         writers: Sequence[Writer] = (),
         verbosity: int = 2,
     ) -> None:
@@ -54,8 +57,13 @@ class BaseTrainer(ABC):
         self.save_period = save_period
         self.save_every_steps = save_every_steps
         self.metadata = metadata or {}
-        self.writers = list(writers) if distributed.is_main() else []
+        self.description = description or {}
         self.verbosity = verbosity if distributed.is_main() else 0
+        self.writers: list[Writer] = []
+        if distributed.is_main():
+            self.writers = [MetricsTables(self.log_dir), *writers]
+        if self.verbosity >= 1:
+            self.writers.append(EpochLines(epochs, None if monitor.off else monitor.name))
         self.logger = logging.getLogger("trainer")
         self.history: list[dict[str, float]] = []
         self.timings: dict[str, float] = {}
@@ -90,6 +98,10 @@ class BaseTrainer(ABC):
         Raises:
             Stopped: the process was asked to stop; everything is saved.
         """
+        for writer in self.writers:
+            writer.start(self.history, self.optimisation.updates)
+            for name, value in self.description.items():
+                writer.describe(name, value)
         with self.stop.listening():
             for epoch in range(len(self.history) + 1, self.epochs + 1):
                 if self.monitor.exhausted:
@@ -114,7 +126,7 @@ class BaseTrainer(ABC):
         self.logger.info("resumed %s after epoch %d%s", path, len(self.history), steps)
 
     def _run_epoch(self, epoch: int) -> None:
-        log = {"epoch": epoch, "lr": self.optimisation.lr}
+        log = {"epoch": epoch, **self.optimisation.learning_rates}
         log |= self._train_epoch(epoch)
         self.partial = None
         log |= self._validate_epoch(epoch)
@@ -139,27 +151,8 @@ class BaseTrainer(ABC):
 
     def _record(self, log: dict[str, float], improved: bool) -> None:
         self.history.append(log)
-        if distributed.is_main():
-            write_metrics(self.log_dir / "metrics.csv", self.history)
-            self._record_timings(int(log["epoch"]))
         for writer in self.writers:
-            writer.log(int(log["epoch"]), log | self.timings)
-        if self.verbosity >= 1:
-            shown = "  ".join(f"{name} {log[name]:.4g}" for name in self._headlines(log))
-            star = "  * best" if improved and not self.monitor.off else ""
-            speed = self.timings.get("time/images_per_second", 0)
-            text = f"epoch {log['epoch']}/{self.epochs}  {shown}  {speed:.0f} images/s{star}"
-            self.logger.info(text)
-
-    def _record_timings(self, epoch: int) -> None:
-        """Apart from the metrics, which are to be the same bits however often a run is stopped."""
-        path = self.log_dir / "timings.csv"
-        rows = [row for row in read_metrics(path) if row["epoch"] < epoch]
-        write_metrics(path, [*rows, {"epoch": epoch, **self.timings}])
-
-    def _headlines(self, log: dict[str, float]) -> list[str]:
-        wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self.monitor.name)
-        return [name for name in dict.fromkeys(wanted) if name in log]
+            writer.log(int(log["epoch"]), log | self.timings, improved)
 
     def _save(self, epoch: int, improved: bool) -> None:
         """``last_epoch.pth`` comes last: whatever a kill leaves undone, a resume does again."""

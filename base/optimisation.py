@@ -100,6 +100,13 @@ class Optimisation:
         return self.optimizer.param_groups[0]["lr"]
 
     @property
+    def learning_rates(self) -> dict[str, float]:
+        """``lr`` and, where backbone and heads learn at their own rates, ``lr/<part>`` of each."""
+        groups = self.optimizer.param_groups
+        parts = {f"lr/{group['part']}": group["lr"] for group in groups if "part" in group}
+        return {"lr": self.lr} | (parts if len(set(parts.values())) > 1 else {})
+
+    @property
     def best_model(self) -> BaseModel:
         """What is validated and kept: the average of the weights where there is one."""
         average = self.ema or self.swa

@@ -75,7 +75,7 @@ def make_optimizer(
         ratio = backbone_lr_ratio if part["name"] == "backbone" else 1.0
         own_rate = {"lr": args["lr"] * ratio} if "lr" in args else {}
         for weights, exempt in _by_decay(part["params"], bool(decay)):
-            groups.append({"params": weights} | own_rate | exempt)
+            groups.append({"params": weights, "part": part["name"]} | own_rate | exempt)
     try:
         return build.func([group for group in groups if group["params"]], **args)
     except (TypeError, ValueError) as error:

@@ -63,6 +63,10 @@ class Transform:
         self.steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return self.steps(image=image)["image"]
 
+    def describe(self) -> list[str]:
+        """Each step with its arguments, as text."""
+        return [str(step) for step in self.steps.transforms]
+
 
 def train_transform(settings: Augmentation, size: int) -> Transform:
     """Resize to ``size`` px square, then augment; steps of no strength are left out."""

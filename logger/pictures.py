@@ -79,7 +79,7 @@ def contact_sheet(
     for number, (photo, caption) in enumerate(zip(photos, captions, strict=True)):
         top = 8 + number // columns * cell_height
         left = 10 + number % columns * cell_width
-        fitted = _fit(photo, side)
+        fitted = fit_picture(photo, side)
         sheet[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
         for line, (text, colour) in enumerate(caption):
             at = (left, top + side + 14 + 18 * line)
@@ -93,7 +93,8 @@ def save_picture(path: Path, image: np.ndarray) -> None:
         file.write(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 
-def _fit(photo: np.ndarray, side: int) -> np.ndarray:
+def fit_picture(photo: np.ndarray, side: int) -> np.ndarray:
+    """Resize (h, w, 3) uint8 so that its longer side is ``side`` px."""
     scale = side / max(photo.shape[:2])
     size = [max(1, round(length * scale)) for length in photo.shape[1::-1]]
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

@@ -19,6 +19,7 @@ from trainer.predict import Predictions, gather, predict
 from trainer.profiling import profiled
 from trainer.report_data import Photographed
 from trainer.results import save_for_report, save_validation
+from trainer.step_curve import StepCurve, gpu_memory
 from trainer.tta import PLAIN, View
 from utils import distributed
 from utils.errors import CheckpointError, UserError
@@ -43,12 +44,13 @@ class Step(NamedTuple):
     losses: Tensor
 
 
-PER_HEAD = [f"{head}_{score}" for head in HEADS for score in ("accuracy", "f1")]
+ALWAYS = ["accuracy", "f1", *(f"{head}_{s}" for head in HEADS for s in ("accuracy", "f1"))]
+"""Metrics that every epoch is judged by, whatever the config asks for."""
 
 
 def scalar_names(metrics: Iterable[str], heads: Iterable[str]) -> list[str]:
     """What ``trainer.monitor`` can watch: the scores and losses in the log of an epoch."""
-    names = ["loss", *(f"{head}_loss" for head in heads), *metrics, *PER_HEAD]
+    names = ["loss", *(f"{head}_loss" for head in heads), *metrics, *ALWAYS]
     return [f"{part}/{name}" for part in ("val", "train") for name in names]
 
 
@@ -59,9 +61,11 @@ class Trainer(BaseTrainer):
         optimisation: of a ``BaseModel``.
         train_loader: shuffled and augmented.
         val_loader: photos of people that the training never sees.
-        metrics: names from ``model.metric``; those of each head are always measured too.
+        metrics: names from ``model.metric``; accuracy and F1 over the 18 classes and of each head
+            are always measured.
         name_of: position in the training set → what to call the photo in a message.
         report_photos: what the report shows of the validation photos; ``None`` for nothing.
+        log_every_steps: updates of the weights between two points of the writers' step curves.
         profile_steps: profile so many steps of the first epoch; 0 for none.
         views: of a validation photo, whose answers are averaged.
         val_photos: columns (N,) that say which photos those of the validation set are; kept with
@@ -78,6 +82,7 @@ class Trainer(BaseTrainer):
         metrics: Sequence[str],
         name_of: Callable[[int], str] = str,
         report_photos: Photographed | None = None,
+        log_every_steps: int = 10,
         profile_steps: int = 0,
         views: Sequence[View] = PLAIN,
         val_photos: Mapping[str, np.ndarray] | None = None,
@@ -86,9 +91,10 @@ class Trainer(BaseTrainer):
         super().__init__(optimisation, **options)
         self.train_loader = train_loader
         self.val_loader = val_loader
-        self.metrics = list(dict.fromkeys([*metrics, *PER_HEAD]))
+        self.metrics = list(dict.fromkeys([*metrics, *ALWAYS]))
         self.name_of = name_of
         self.report_photos = report_photos
+        self.log_every_steps = log_every_steps
         self.profile_steps = profile_steps
         self.views = views
         self.val_photos = val_photos or {}
@@ -108,15 +114,20 @@ class Trainer(BaseTrainer):
             batches = profiled(fetched, self.profile_steps, folder, self.optimisation.device)
         self.optimisation.stopwatch.read()
         began, done = time.perf_counter(), len(self._steps)
+        every = self.log_every_steps
+        curve = StepCurve(self.writers, every, self.optimisation, fetched, done)
         title = f"epoch {epoch}/{self.epochs}"
         batches = self._progress(batches, title, done, total)
         for number, batch in enumerate(batches, len(self._steps)):
             self._steps.append(self._step(batch, number, total))
+            curve.note(number + 1, len(batch["index"]) * distributed.world_size())
             if (number + 1) % CHECK_EVERY == 0:
                 self._refuse_nan(epoch, number + 1 - CHECK_EVERY)
+                curve.send([step.losses for step in self._steps], self._loss_names)
             if (number + 1) % self.optimisation.accumulate == 0 and number + 1 < total:
                 self._after_step(number + 1)
         self._refuse_nan(epoch, total - total % CHECK_EVERY)
+        curve.send([step.losses for step in self._steps], self._loss_names)
         log = self._train_log()
         photos = sum(len(step.index) for step in self._steps[done:]) * distributed.world_size()
         seconds = time.perf_counter() - began
@@ -124,6 +135,8 @@ class Trainer(BaseTrainer):
             "time/train_seconds": seconds,
             "time/images_per_second": photos / seconds,
             "time/data_wait_share": fetched.waited_seconds / seconds,
+        } | {
+            f"memory/{name}": value for name, value in gpu_memory(self.optimisation.device).items()
         }
         parts = self.optimisation.stopwatch.read()
         self.timings |= {f"time/{part}_seconds": spent for part, spent in parts.items()}

@@ -242,7 +242,7 @@ def test_the_other_models_train_and_predict_by_the_same_commands(
     assert len(read_rows(tmp_path / "submit/tiny_other.csv")) == 56
 
 
-def test_tensorboard_and_wandb_record_every_epoch_without_asking_anything(
+def test_tensorboard_and_wandb_record_the_run_without_asking_anything(
     train, tmp_path, monkeypatch, eventually
 ):
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
@@ -259,10 +259,17 @@ def test_tensorboard_and_wandb_record_every_epoch_without_asking_anything(
     folder = tmp_path / said.split("wandb sync ")[1].splitlines()[0]
     assert eventually(lambda: b"val/f1" in (folder / "run-seen.wandb").read_bytes())
     assert list(folder.glob("files/media/images/learning_curves*.png"))
-    events = EventAccumulator(str(log)).Reload()
+    assert list(folder.glob("files/media/table/validation.predictions*.json"))
+    events = EventAccumulator(str(log), size_guidance={"images": 0}).Reload()
     recorded = [float(row["val/loss"]) for row in read_rows(log / "metrics.csv")]
     assert [event.value for event in events.Scalars("val/loss")] == pytest.approx(recorded)
-    assert events.Images("learning_curves")
+    shown = set(events.Tags()["images"])
+    matrices = {f"validation.confusion.{head}" for head in ("mask", "gender", "age")}
+    assert {"learning_curves", "validation.confusion", "augmentation"} | matrices <= shown
+    assert {"validation.predictions/01_photo", "validation.predictions/01_crop"} <= shown
+    texts = {name.removesuffix("/text_summary") for name in events.Tags()["tensors"]}
+    assert texts == {"config", "environment", "augmentation_pipeline", "validation.predictions"}
+    assert (log / "timings.csv").exists()
 
 
 @pytest.mark.parametrize("command", ["train.py", "test.py"])

@@ -1,14 +1,20 @@
-import logging
-from pathlib import Path
+import time
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from logger.visualization import Guarded, TensorboardWriter, WandbWriter, open_writers
+from logger.tensorboard_writer import TensorboardWriter
+from logger.visualization import open_writers
+from logger.wandb_writer import WandbWriter
+from logger.writer import Guarded, Writer
 
 OFF = {"name": "faces", "trainer": {"tensorboard": False}, "wandb": False}
 RED = np.zeros((8, 8, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
+ROWS = [
+    {"file": "a.jpg", "crop": RED, "mask: wear": 0.75},
+    {"file": "b|c", "crop": RED, "mask: wear": 0.5},
+]
 
 
 def test_nothing_is_opened_when_all_is_off(tmp_path):
@@ -16,10 +22,15 @@ def test_nothing_is_opened_when_all_is_off(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def started(writer, history=(), step=0):
+    writer.start(history, step)
+    return writer
+
+
 class TestTensorboard:
     def test_scalars_and_pictures_are_read_back(self, tmp_path):
-        writer = TensorboardWriter(tmp_path)
-        writer.log(1, {"epoch": 1, "val/f1": 0.25})
+        writer = started(TensorboardWriter(tmp_path))
+        writer.log(1, {"epoch": 1, "val/f1": 0.25}, True)
         writer.log(2, {"epoch": 2, "val/f1": 0.5})
         writer.picture(2, "mistakes", RED)
         writer.close()
@@ -31,69 +42,56 @@ class TestTensorboard:
         assert events.Images("mistakes")[0].width == 8
 
     def test_an_epoch_can_be_seen_before_the_run_ends(self, tmp_path):
-        writer = TensorboardWriter(tmp_path)
+        writer = started(TensorboardWriter(tmp_path))
+        writer.log_step(10, {"step/loss": 2.0})
         writer.log(1, {"val/f1": 0.25})
         assert EventAccumulator(str(tmp_path)).Reload().Scalars("val/f1")
+        assert EventAccumulator(str(tmp_path / "steps")).Reload().Scalars("step/loss")
         writer.close()
+
+    def test_a_resumed_run_has_every_epoch_and_step_once(self, tmp_path):
+        for first, step in ((1, 0), (2, 20)):
+            history = [{"epoch": n} for n in range(1, first)]
+            writer = started(TensorboardWriter(tmp_path), history, step)
+            for update in (step + 10, step + 20, step + 30):
+                writer.log_step(update, {"step/loss": float(update)})
+            writer.log(first, {"val/f1": 0.5})
+            writer.log(first + 1, {"val/f1": 0.75})
+            writer.close()
+            time.sleep(0.01)
+        epochs = EventAccumulator(str(tmp_path)).Reload().Scalars("val/f1")
+        steps = EventAccumulator(str(tmp_path / "steps")).Reload().Scalars("step/loss")
+        assert [event.step for event in epochs] == [1, 2, 3]
+        assert [event.step for event in steps] == [10, 20, 30, 40, 50]
+
+    def test_config_and_tables_are_text_with_pictures_beside_it(self, tmp_path):
+        writer = started(TensorboardWriter(tmp_path))
+        writer.describe("config", {"optimizer": {"lr": 0.1}})
+        writer.table(1, "predictions", ROWS)
+        writer.close()
+
+        events = EventAccumulator(str(tmp_path)).Reload()
+        config, table = (
+            events.Tensors(f"{name}/text_summary")[0].tensor_proto.string_val[0].decode()
+            for name in ("config", "predictions")
+        )
+        assert '"lr": 0.1' in config
+        assert "| row | file | mask: wear |" in table
+        assert "| 2 | b\\|c | 0.500 |" in table
+        assert events.Images("predictions/02_crop")[0].width == 8
 
     def test_it_is_opened_by_the_config(self, tmp_path):
-        writers = open_writers({**OFF, "trainer": {"tensorboard": True}}, tmp_path, "id")
-        assert len(writers) == 1
-        writers[0].close()
+        (writer,) = open_writers({**OFF, "trainer": {"tensorboard": True}}, tmp_path, "id")
+        started(writer).close()
         assert list(tmp_path.glob("events.out.tfevents.*"))
-
-
-class TestWandb:
-    @pytest.fixture(autouse=True)
-    def nobody_logged_in(self, tmp_path, monkeypatch):
-        for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_ENTITY", "WANDB_PROJECT"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HOME", str(tmp_path / "home"))
-        monkeypatch.setenv("NETRC", str(tmp_path / "home" / "netrc"))
-
-    def test_without_a_login_it_goes_offline_and_says_how_to_sync(
-        self, tmp_path, caplog, eventually
-    ):
-        with caplog.at_level(logging.INFO):
-            (writer,) = open_writers({**OFF, "wandb": True}, tmp_path / "log", "run1")
-            writer.log(1, {"epoch": 1, "val/f1": 0.25})
-            writer.picture(1, "mistakes", RED)
-            writer.close()
-
-        assert "no login" in caplog.text and "logged offline" in caplog.text
-        folder = Path(caplog.text.split("wandb sync ")[1].splitlines()[0])
-        (record,) = folder.glob("run-run1.wandb")
-        assert folder.parent.parent == tmp_path / "log"
-        assert eventually(lambda: b"val/f1" in record.read_bytes())
-        assert b"faces" in record.read_bytes()
-        assert list(folder.glob("files/media/images/mistakes*.png"))
-
-    def test_without_a_network_it_goes_offline_too(self, tmp_path, caplog, monkeypatch):
-        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-        import wandb
-
-        wandb.teardown()  # it reads the environment once
-        with caplog.at_level(logging.INFO):
-            WandbWriter(tmp_path, "run2", {}, project="faces").close()
-        wandb.teardown()
-        assert "127.0.0.1 can't be reached" in caplog.text
-        assert list(tmp_path.glob("wandb/offline-run-*-run2/run-run2.wandb"))
-
-    def test_disabled_by_the_environment_it_writes_nothing(self, tmp_path, caplog, monkeypatch):
-        monkeypatch.setenv("WANDB_MODE", "disabled")
-        (writer,) = open_writers({**OFF, "wandb": {"mode": "online"}}, tmp_path, "run3")
-        writer.log(1, {"val/f1": 0.25})
-        writer.close()
-        assert not list(tmp_path.glob("wandb/*run*"))
 
 
 class TestGuard:
     def test_a_writer_that_fails_is_named_once_and_left_alone(self, caplog):
-        class Broken:
+        class Broken(Writer):
             calls = 0
 
-            def log(self, epoch, scalars):
+            def log(self, epoch, scalars, best=False):
                 self.calls += 1
                 raise OSError("disk full")
 
@@ -105,3 +103,8 @@ class TestGuard:
         guarded.close()
         assert broken.calls == 1
         assert caplog.text.count("Broken failed and is off from now on: disk full") == 1
+
+    def test_what_no_writer_can_fail_at_before_the_start_is_no_failure(self, tmp_path, caplog):
+        Guarded(TensorboardWriter(tmp_path)).close()
+        Guarded(WandbWriter(tmp_path, "run1")).close()
+        assert caplog.text == ""

@@ -14,6 +14,7 @@ from base.stopping import Stopped
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
 from data_loader.transform import Augmentation, eval_transform, train_transform
+from logger.writer import Writer
 from model.loss import build_criterion
 from model.model import TimmModel, TimmModelMulti
 from trainer.trainer import Trainer
@@ -214,22 +215,79 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_head_and_photos(tmp_pa
     assert not (tmp_path / "models").exists()
 
 
-class Recorder:
+class Recorder(Writer):
     def __init__(self):
-        self.epochs = []
+        self.described, self.epochs, self.steps = {}, [], []
 
-    def log(self, epoch, scalars):
-        self.epochs.append((epoch, scalars["val/f1"]))
+    def start(self, history, step):
+        self.started = (len(history), step)
 
-    def picture(self, epoch, name, image):
-        pass
+    def describe(self, name, value):
+        self.described[name] = value
 
-    def close(self):
-        pass
+    def log_step(self, step, scalars):
+        self.steps.append((step, scalars))
+
+    def log(self, epoch, scalars, best=False):
+        self.epochs.append((epoch, scalars, best))
 
 
-def test_writers_get_every_epoch(tmp_path):
-    recorder = Recorder()
-    trainer = a_trainer(tmp_path, writers=[recorder])
-    trainer.train()
-    assert [epoch for epoch, _ in recorder.epochs] == [1, 2]
+class TestWriters:
+    def test_they_are_told_what_the_run_is_and_get_every_epoch(self, tmp_path):
+        recorder = Recorder()
+        trainer = a_trainer(tmp_path, writers=[recorder], description={"config": {"seed": 1}})
+        trainer.train()
+        assert recorder.started == (0, 0)
+        assert recorder.described == {"config": {"seed": 1}}
+        assert [epoch for epoch, _, _ in recorder.epochs] == [1, 2]
+        assert recorder.epochs[0][2]
+        names = recorder.epochs[0][1]
+        for head in ("mask", "gender", "age"):
+            assert {f"val/{head}_loss", f"val/{head}_accuracy", f"train/{head}_f1"} <= set(names)
+        assert {"lr", "val/accuracy", "val/f1"} <= set(names)
+        assert {"time/images_per_second", "time/data_wait_share", "time/validation_seconds"} <= set(
+            names
+        )
+
+    def test_they_get_a_point_every_so_many_steps_with_the_mean_losses_since(self, tmp_path):
+        every, sparse = Recorder(), Recorder()
+        a_trainer(tmp_path / "a", writers=[every], log_every_steps=1).train()
+        a_trainer(tmp_path / "b", writers=[sparse], log_every_steps=3).train()
+        assert [step for step, _ in every.steps] == list(range(1, 9))
+        assert [step for step, _ in sparse.steps] == [3, 6]
+        for name in ("step/loss", "step/mask_loss", "step/gender_loss", "step/age_loss"):
+            values = [scalars[name] for _, scalars in every.steps]
+            assert sparse.steps[0][1][name] == pytest.approx(np.mean(values[:3]))
+            assert np.mean(values[:4]) == pytest.approx(every.epochs[0][1][f"train/{name[5:]}"])
+        assert {"step/lr", "step/images_per_second", "step/data_wait_share"} <= set(
+            every.steps[3][1]
+        )
+
+    def test_a_step_is_an_update_of_the_weights(self, tmp_path):
+        recorder = Recorder()
+        optimizing = {"accumulate": 2}
+        a_trainer(tmp_path, writers=[recorder], log_every_steps=1, optimizing=optimizing).train()
+        assert [step for step, _ in recorder.steps] == [1, 2, 3, 4]
+
+    def test_after_a_resume_they_are_told_what_is_done(self, tmp_path):
+        a_trainer(tmp_path).train()
+        recorder = Recorder()
+        longer = a_trainer(tmp_path, epochs=3, writers=[recorder], log_every_steps=1)
+        resumed(longer, longer.checkpoints.last).train()
+        assert recorder.started == (2, 8)
+        assert [step for step, _ in recorder.steps] == [9, 10, 11, 12]
+        assert [row["epoch"] for row in metrics_of(tmp_path)] == ["1", "2", "3"]
+        with open(tmp_path / "log" / "timings.csv") as file:
+            timings = list(csv.DictReader(file))
+        assert [row["epoch"] for row in timings] == ["1", "2", "3"]
+        assert float(timings[0]["time/images_per_second"]) > 0
+
+    def test_rates_of_backbone_and_heads_are_told_apart(self, tmp_path):
+        recorder = Recorder()
+        trainer = a_trainer(tmp_path, epochs=1, writers=[recorder])
+        groups = trainer.optimisation.optimizer.param_groups
+        groups[0]["part"] = "heads"
+        groups.append({**groups[0], "params": [], "part": "backbone", "lr": 1e-4})
+        trainer.train()
+        rates = {name: recorder.epochs[0][1][name] for name in ("lr/heads", "lr/backbone")}
+        assert rates == {"lr/heads": 1e-2, "lr/backbone": 1e-4}

@@ -1,0 +1,91 @@
+"""The interface of everything that records a run: console, tables, TensorBoard, wandb."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+logger = logging.getLogger("logger")
+
+MACHINE = ("time/", "memory/")
+"""Scalars under these prefixes tell of the machine; all others a repeated run gives again."""
+
+Cell = str | int | float | np.ndarray
+"""What a table holds: text, numbers, and pictures as (H, W, 3) uint8 RGB."""
+
+
+class Writer:
+    """What a training tells a writer, in this order; each writer takes what it has a use for."""
+
+    def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
+        """Get ready; what an interrupted run recorded after these epochs and steps comes again.
+
+        Args:
+            history: the scalars of the epochs that are done.
+            step: updates of the weights that are done.
+        """
+
+    def describe(self, name: str, value: Any) -> None:
+        """Record what the run is made of: ``config``, ``environment``, … as plain JSON values."""
+
+    def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Record the scalars, named ``step/…``, after an update of the weights, from 1."""
+
+    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
+        """Record the scalars of an epoch, from 1; ``best``: it is the best one so far."""
+
+    def picture(self, epoch: int, name: str, image: np.ndarray) -> None:
+        """Record a picture, (H, W, 3) uint8 RGB."""
+
+    def table(self, epoch: int, name: str, rows: Sequence[Mapping[str, Cell]]) -> None:
+        """Record a table, whose rows all have the same columns."""
+
+    def checkpoint(self, path: Path, scalars: Mapping[str, float]) -> None:
+        """Keep the best checkpoint, where that is wanted; ``scalars``: those of its epoch."""
+
+    def close(self) -> None:
+        """Write out what is still buffered."""
+
+
+class Guarded(Writer):
+    """A writer whose failures are said once and then stay out of the training's way."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer: Writer | None = writer
+
+    def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
+        """See ``Writer``; so for the others."""
+        self._try("start", history, step)
+
+    def describe(self, name: str, value: Any) -> None:
+        self._try("describe", name, value)
+
+    def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
+        self._try("log_step", step, scalars)
+
+    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
+        self._try("log", epoch, scalars, best)
+
+    def picture(self, epoch: int, name: str, image: np.ndarray) -> None:
+        self._try("picture", epoch, name, image)
+
+    def table(self, epoch: int, name: str, rows: Sequence[Mapping[str, Cell]]) -> None:
+        self._try("table", epoch, name, rows)
+
+    def checkpoint(self, path: Path, scalars: Mapping[str, float]) -> None:
+        self._try("checkpoint", path, scalars)
+
+    def close(self) -> None:
+        self._try("close")
+
+    def _try(self, method: str, *args: Any) -> None:
+        if self._writer is None:
+            return
+        try:
+            getattr(self._writer, method)(*args)
+        except Exception as error:  # whatever a logging service does, training goes on
+            name = type(self._writer).__name__
+            logger.warning("%s failed and is off from now on: %s", name, error)
+            self._writer = None
