@@ -1,0 +1,67 @@
+"""Write a trained classifier as an ONNX file that needs neither torch nor this project.
+
+    python export.py --resume saved/models/Mask_Base/<run_id>/best_epoch.pth --out model.onnx
+    python export.py --resume CKPT --out model.onnx --half          weights and sums in float16
+
+The file takes uint8 RGB crops (batch, 3, side, side), batch of any size, and gives the logits of
+every head and the probabilities of the 18 classes. Label scheme and preprocessing stand in its
+metadata. What onnxruntime makes of it is compared with torch before the file is written;
+examples/predict_onnx.py predicts with it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from parse_config import ConfigParser
+from utils.cli import run_command
+
+
+def main(config: ConfigParser) -> None:
+    """Rebuild the model, export it, compare, write."""
+    # Heavy imports wait until the command line is known to be right.
+    from functools import partial
+
+    import torch
+
+    import model.model as module_arch
+    from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
+    from trainer.restore import restore_model
+    from trainer.submission import check_writable
+    from utils.errors import UserError
+    from utils.files import write_atomically
+
+    args = config.args
+    check_writable(args.out)
+    arch = config.init_ftn("arch", module_arch)
+    build = partial(arch, pretrained=False, checkpoint_path=None)
+    network = restore_model(build, config.resume, torch.device("cpu"))
+    precision = "float16" if args.half else "float32"
+    side = config["data_loader"]["args"]["input_size"]
+    described = describe(config.config, config.run_id, network.heads, precision)
+    exported = to_onnx(network, side, precision, described)
+    difference = largest_difference(exported, network, side)
+    verdict = f"largest difference from torch {difference:.2g}, {TOLERANCES[precision]:g} allowed"
+    if not difference <= TOLERANCES[precision]:
+        advice = "; export without --half" if args.half else ""
+        raise UserError(f"{args.out}: not written, {verdict} in {precision}{advice}")
+    with write_atomically(args.out, "wb") as file:
+        file.write(exported)
+    print(f"{args.out}: {len(exported) / 2**20:.1f} MiB, {precision}; {verdict}")
+
+
+def parse() -> ConfigParser:
+    """The command line, checked and merged with the checkpoint's config."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-r", "--resume", required=True, metavar="CHECKPOINT", help="trained model")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the .onnx to write"
+    )
+    parser.add_argument("--half", action="store_true", help="float16 instead of float32")
+    return ConfigParser.from_args(parser)
+
+
+if __name__ == "__main__":
+    run_command(lambda: main(parse()), debug="--debug" in sys.argv)

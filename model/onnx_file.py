@@ -1,0 +1,139 @@
+"""A classifier as an ONNX file, compared under onnxruntime with what torch makes of the model."""
+
+import copy
+import io
+import json
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from base.base_model import BaseModel
+from data_loader.labels import (
+    AGE_BINS,
+    AGE_FOLD,
+    AGE_GROUPS,
+    GENDERS,
+    MASKS,
+    NUM_CLASSES,
+    class_name,
+)
+from model.decode import SINGLE_HEAD, class_probabilities
+from utils.errors import UserError
+
+TOLERANCES = {"float32": 1e-4, "float16": 2e-2}
+"""Largest difference of a class probability from torch's in float32 that is let pass."""
+CROPS, PROBABILITIES = "crops", "probabilities"
+"""What input and last output are called; the other outputs have the names of the heads."""
+OPSET = 17
+CHECKED_BATCHES = (1, 5)
+
+
+def to_onnx(network: BaseModel, side: int, precision: str, described: dict[str, str]) -> bytes:
+    """The model as an ONNX file: crops in, logits a head and class probabilities out.
+
+    Args:
+        network: on the CPU, in evaluation mode; left as it is.
+        side: of the crops, px.
+        precision: ``"float32"`` or ``"float16"``.
+        described: the metadata.
+
+    Raises:
+        UserError: the backbone has an operation that ONNX lacks.
+    """
+    names = [*network.heads, PROBABILITIES]
+    copied = copy.deepcopy(network)
+    wrapped = _WithAnswers(copied.half() if precision == "float16" else copied).eval()
+    crops = torch.zeros(2, 3, side, side, dtype=torch.uint8)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of what tracing leaves out, which the comparison shows
+        try:
+            # dynamo=True, the newer exporter, needs onnxscript, a dependency for this alone.
+            torch.onnx.export(
+                wrapped,
+                (crops,),
+                buffer,
+                input_names=[CROPS],
+                output_names=names,
+                dynamic_axes={name: {0: "batch"} for name in (CROPS, *names)},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise UserError(f"this backbone can't be written as ONNX: {first}") from error
+    exported = onnx.load_from_string(buffer.getvalue())
+    onnx.helper.set_model_props(exported, described)
+    onnx.checker.check_model(exported)
+    return exported.SerializeToString()
+
+
+class _WithAnswers(nn.Module):
+    """A model that gives its logits one by one, and what they amount to."""
+
+    def __init__(self, network: BaseModel) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
+        logits = self.network(crops)
+        return (*logits.values(), class_probabilities(logits))
+
+
+def describe(
+    config: dict[str, Any], run_id: str, heads: Iterable[str], precision: str
+) -> dict[str, str]:
+    """The metadata of the file: what its user has to know, as JSON texts by key."""
+    names = {"mask": MASKS, "gender": GENDERS, "age": AGE_BINS}
+    classes = [class_name(cls) for cls in range(NUM_CLASSES)]
+    described = {
+        "model": {"name": config["name"], "run_id": run_id, "arch": config["arch"]},
+        "precision": precision,
+        "input": {
+            "name": CROPS,
+            "layout": "NCHW",
+            "dtype": "uint8",
+            "colour": "RGB",
+            "side": config["data_loader"]["args"]["input_size"],
+            "resize": "first axes that shrink, by area; then those that grow, linearly",
+            "normalisation": "in the model",
+        },
+        "crop": config["tracer"],
+        "heads": {head: classes if head == SINGLE_HEAD else names[head] for head in heads},
+        "age_groups": {"names": AGE_GROUPS, "of_bin": AGE_FOLD},
+        "classes": classes,
+    }
+    return {key: json.dumps(value, ensure_ascii=False) for key, value in described.items()}
+
+
+def largest_difference(exported: bytes, network: BaseModel, side: int) -> float:
+    """Compare the file under onnxruntime with ``network`` on batches of random crops.
+
+    Args:
+        exported: the file.
+        network: on the CPU, in evaluation mode and float32.
+        side: of the crops, px.
+
+    Returns:
+        The largest difference of a class probability; NaN where one side gives NaN.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
+    draw, differences = np.random.default_rng(0), []
+    for batch in CHECKED_BATCHES:
+        # Blotches under fine noise: of noise alone, a network sees little but the mean.
+        coarse = draw.integers(0, 200, (batch, 3, 4, 4), dtype=np.uint8)
+        blotches = np.kron(coarse, np.ones((-(-side // 4),) * 2, np.uint8))[..., :side, :side]
+        crops = blotches + draw.integers(0, 56, blotches.shape, dtype=np.uint8)
+        (found,) = session.run([PROBABILITIES], {CROPS: crops})
+        with torch.inference_mode():
+            wanted = class_probabilities(network(torch.from_numpy(crops))).numpy()
+        differences.append(np.abs(found - wanted).max())
+    return float(np.max(differences))

@@ -1,0 +1,133 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from data_loader.labels import AGE_BINS, class_name
+from model.model import TimmModel, TimmModelMulti, TorchVisionModel
+from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
+from utils.images import read_image
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = {
+    "TimmModelMulti": lambda: TimmModelMulti("test_resnet", pretrained=False),
+    "TimmModel": lambda: TimmModel("test_efficientnet", pretrained=False),
+    "a transformer": lambda: TimmModelMulti("test_vit", pretrained=False, img_size=32),
+    "TorchVisionModel": lambda: TorchVisionModel("shufflenet_v2_x0_5", pretrained=False),
+}
+
+
+def spoken(model):
+    """``model``, with heads whose answers differ from photo to photo."""
+    torch.manual_seed(0)
+    for layer in model.classifiers.values():
+        torch.nn.init.normal_(layer.weight, std=1.0)
+    return model.eval()
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture_answers_as_in_torch_whatever_the_batch(name, precision):
+    model = spoken(MODELS[name]())
+    exported = to_onnx(model, 32, precision, {})
+    assert largest_difference(exported, model, 32) <= TOLERANCES[precision]
+    types = {tensor.data_type for tensor in onnx.load_from_string(exported).graph.initializer}
+    assert (onnx.TensorProto.FLOAT16 in types) == (precision == "float16")
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_a_file_of_another_model_is_told_by_the_comparison():
+    model, other = spoken(MODELS["TimmModelMulti"]()), spoken(MODELS["TimmModelMulti"]())
+    torch.nn.init.ones_(other.classifiers["age"].bias[:1])
+    assert largest_difference(to_onnx(other, 32, "float32", {}), model, 32) > 0.01
+
+
+def test_a_single_head_is_described_by_the_18_classes():
+    config = {"name": "n", "arch": {}, "tracer": {}, "data_loader": {"args": {"input_size": 32}}}
+    heads = json.loads(describe(config, "r", ["class"], "float32")["heads"])
+    assert heads == {"class": [class_name(cls) for cls in range(18)]}
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory, run):
+    """The session-wide trained model as a file, by the command."""
+    path = tmp_path_factory.mktemp("exported") / "new" / "model.onnx"
+    result = run(ROOT / "export.py", "--resume", trained.best, "--out", path, cwd=trained.home)
+    assert result.returncode == 0, result
+    assert "largest difference from torch" in result.stdout and "0.0001 allowed" in result.stdout
+    return path
+
+
+@pytest.fixture(scope="module")
+def classes_of_test_py(trained, people, tmp_path_factory, run):
+    """File name → class, as test.py predicts it."""
+    out = tmp_path_factory.mktemp("predicted") / "answers.csv"
+    images = people / "eval" / "images"
+    done = run("test.py", "-r", trained.best, "--images", images, "--out", out, cwd=trained.home)
+    assert done.returncode == 0, done
+    with open(out, newline="") as file:
+        return {row["ImageID"]: int(row["ans"]) for row in csv.DictReader(file)}
+
+
+def test_what_a_user_must_know_stands_in_the_metadata(exported):
+    session = onnxruntime.InferenceSession(exported)
+    about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+    assert about["input"]["side"] == 32 and about["input"]["colour"] == "RGB"
+    assert about["heads"]["age"] == list(AGE_BINS)
+    assert about["model"]["run_id"] == "first" and about["model"]["name"] == "tiny"
+    assert [output.name for output in session.get_outputs()] == [
+        "mask", "gender", "age", "probabilities",
+    ]  # fmt: skip
+    assert session.get_inputs()[0].shape == ["batch", 3, 32, 32]
+
+
+def test_the_example_gives_the_classes_of_test_py_without_torch_or_this_project(
+    exported, classes_of_test_py, people, tmp_path
+):
+    images = sorted((people / "eval" / "images").iterdir())
+    example = tmp_path / "predict_onnx.py"
+    example.write_text((ROOT / "examples" / "predict_onnx.py").read_text())
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", example, exported, *images],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"torch", "timm", "pandas", "model", "data_loader"}
+    rows = [line.split(",", 2) for line in done.stdout.splitlines()]
+    assert {Path(file).name: int(answer) for file, answer, _ in rows} == classes_of_test_py
+
+
+def test_crops_of_the_right_size_are_taken_as_they_are(exported, people, trained):
+    crops = [
+        cv2.resize(read_image(path), (32, 32), interpolation=cv2.INTER_AREA)
+        for path in sorted((people / "eval" / "images").iterdir())[:9]
+    ]
+    batch = np.stack(crops).transpose(0, 3, 1, 2)
+    session = onnxruntime.InferenceSession(exported)
+    together = session.run(["probabilities"], {"crops": batch})[0]
+    alone = [session.run(["probabilities"], {"crops": batch[n : n + 1]})[0] for n in range(9)]
+    assert together == pytest.approx(np.concatenate(alone), abs=1e-5)
+    assert together.sum(axis=1) == pytest.approx(np.ones(9), abs=1e-5)
+
+
+class TestMistakes:
+    def test_a_file_that_is_no_checkpoint(self, call, tmp_path, assert_one_line_error):
+        (tmp_path / "notes.pth").write_text("hello")
+        (tmp_path / "config.json").write_text('{"name": "n"}')
+        result = call(ROOT / "export.py", "-r", tmp_path / "notes.pth", "--out", "m.onnx")
+        assert_one_line_error(result, "notes.pth", "not a checkpoint")
+
+    def test_a_place_that_can_not_be_written(self, call, trained, tmp_path, assert_one_line_error):
+        (tmp_path / "file").write_text("")
+        out = tmp_path / "file" / "m.onnx"
+        result = call(ROOT / "export.py", "-r", trained.best, "--out", out)
+        assert_one_line_error(result, out, "cannot be written", "--out")
