@@ -1,7 +1,6 @@
 import time
 
 import numpy as np
-import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from logger.tensorboard_writer import TensorboardWriter
