@@ -32,6 +32,7 @@ from TRACER.network import MEAN, STD, Tracer
 from TRACER.weights import network_settings
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.files import write_atomically
+from utils.hub import hub_weights_at_hand
 
 OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
 AMP = ("auto", "bfloat16", "off")
@@ -242,14 +243,18 @@ def load_imagenet_encoder(network: Tracer) -> None:
         CheckpointError: they cannot be downloaded.
     """
     name = f"tf_efficientnet_b{network.scale}.ap_in1k"
+    way_out = f"use --weights none, te{network.scale}, sample or a file"
+    if not hub_weights_at_hand(timm.get_pretrained_cfg(name).hf_hub_id):
+        raise CheckpointError(
+            f"{name}: not in the cache, and its server can't be reached; {way_out}"
+        )
     try:
         source = timm.create_model(
             name, pretrained=True, features_only=True, out_indices=(1, 2, 3, 4)
         )
     except Exception as error:  # whatever the network and timm's download raise
         raise CheckpointError(
-            f"{name}: cannot be downloaded ({type(error).__name__}); use --weights none, te"
-            f"{network.scale}, sample or a file"
+            f"{name}: cannot be downloaded ({type(error).__name__}); {way_out}"
         ) from error
     loaded = network.encoder.load_state_dict(source.state_dict(), strict=False)
     foreign = [key for key in loaded.missing_keys if not key.startswith("edge.")]

@@ -9,8 +9,8 @@ import torchvision
 from timm.models import load_state_dict as read_state_dict
 from torch import Tensor, nn
 
-from model.downloads import require_hub_weights, require_url_weights
 from utils.errors import CheckpointError, ConfigError, nearest
+from utils.hub import hub_weights_at_hand, url_weights_at_hand
 
 
 class Backbone(NamedTuple):
@@ -58,8 +58,8 @@ def torchvision_backbone(
         raise ConfigError(f"arch.args.model_name: torchvision has no network {model_name!r}{hint}")
     weights = torchvision.models.get_model_weights(model_name).DEFAULT
     download = pretrained and not checkpoint_path
-    if download:
-        require_url_weights(weights.url, model_name)
+    if download and not url_weights_at_hand(weights.url):
+        raise _no_weights(model_name)
     try:
         network = torchvision.models.get_model(model_name, weights=weights if download else None)
     except OSError as error:
@@ -125,9 +125,11 @@ def _timm_with_download(model_name: str, options: Mapping) -> nn.Module:
             " backbone"
         )
     if config.hf_hub_id:
-        require_hub_weights(config.hf_hub_id, config.hf_hub_filename, model_name)
+        at_hand = hub_weights_at_hand(config.hf_hub_id, config.hf_hub_filename)
     else:
-        require_url_weights(config.url, model_name)
+        at_hand = url_weights_at_hand(config.url)
+    if not at_hand:
+        raise _no_weights(model_name)
     try:
         return _create_timm(model_name, options, pretrained=True)
     except OSError as error:
@@ -171,6 +173,15 @@ def _other_network(
         f"{path}: not the weights of {model_name}: {len(differing)} keys are missing, unknown or of"
         f" another shape, such as {', '.join(differing[:3])}; set arch.args.model_name to what the"
         " file was made for"
+    )
+
+
+def _no_weights(model_name: str) -> ConfigError:
+    return ConfigError(
+        f"arch.args.pretrained: the weights of {model_name!r} are not in the cache, and their"
+        " server cannot be reached; set arch.args.pretrained=false to start from scratch, or"
+        " arch.args.checkpoint_path=FILE to take them from a file, or run once with network"
+        " (afterwards the cache serves)"
     )
 
 

@@ -13,8 +13,6 @@ import huggingface_hub
 import torch
 from huggingface_hub import constants
 
-from utils.errors import ConfigError
-
 HUB_FILES = (
     "model.safetensors",
     "pytorch_model.bin",
@@ -24,34 +22,24 @@ HUB_FILES = (
 """What timm looks for in a repository of the hub."""
 
 
-def require_hub_weights(repository: str, file_name: str | None, model_name: str) -> None:
-    """Weights on the hub are in its cache, or the hub answers.
+def hub_weights_at_hand(repository: str, file_name: str | None = None) -> bool:
+    """Whether weights on the hub are in its cache, or the hub answers.
 
     Args:
         repository: ``owner/name`` on the hub.
         file_name: the weights file there, where it is not one of the usual names.
-        model_name: whose weights they are, for the message.
-
-    Raises:
-        ConfigError: neither; the message names the ways out.
     """
     names = (file_name,) if file_name else HUB_FILES
     found = (huggingface_hub.try_to_load_from_cache(repository, name) for name in names)
     if any(isinstance(path, str) for path in found):
-        return
-    if constants.HF_HUB_OFFLINE or not answers(constants.ENDPOINT):
-        raise _no_way(model_name)
+        return True
+    return not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT)
 
 
-def require_url_weights(url: str, model_name: str) -> None:
-    """Weights at a plain address are in torch hub's cache, or the address answers.
-
-    Raises:
-        ConfigError: neither; the message names the ways out.
-    """
+def url_weights_at_hand(url: str) -> bool:
+    """Whether weights at a plain address are in torch hub's cache, or the address answers."""
     cached = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
-    if not cached.is_file() and not answers(url):
-        raise _no_way(model_name)
+    return cached.is_file() or answers(url)
 
 
 def answers(url: str, seconds: float = 8.0) -> bool:
@@ -79,12 +67,3 @@ def answers(url: str, seconds: float = 8.0) -> bool:
     thread.start()
     thread.join(seconds)
     return heard.is_set()
-
-
-def _no_way(model_name: str) -> ConfigError:
-    return ConfigError(
-        f"arch.args.pretrained: the weights of {model_name!r} are not in the cache, and their"
-        " server cannot be reached; set arch.args.pretrained=false to start from scratch, or"
-        " arch.args.checkpoint_path=FILE to take them from a file, or run once with network"
-        " (afterwards the cache serves)"
-    )
