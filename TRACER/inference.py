@@ -49,7 +49,7 @@ class Predictor:
         self.device = device
         self.dtype = choose_dtype(device, precision)
         on_cpu = device.type == "cpu"
-        self.batch_size = cpu_batch_size(self.side, self.dtype) if on_cpu else batch_size
+        self.batch_size = cpu_batch_size(self.side) if on_cpu else batch_size
         self._network = fold_norms(network).to(device, memory_format=torch.channels_last)
         cast_convolutions(self._network, self.dtype)
         if on_cpu and self.batch_size > 1:
@@ -100,14 +100,13 @@ class Predictor:
         return (saliency[:, 0] * 255).round().to(torch.uint8)
 
 
-def cpu_batch_size(side: int, dtype: torch.dtype) -> int:
+def cpu_batch_size(side: int) -> int:
     """Photos of a forward on the CPU.
 
-    Four in half precision, over which the cost of starting each operator is spread. One in
-    float32 or for a large input, whose batches would have feature maps of 32 MB and more: the C
-    library fetches these from the system anew each time.
+    Four, over which the cost of starting each operator is spread. One for a large input, whose
+    feature maps would no longer fit the processor's cache.
     """
-    return 4 if dtype != torch.float32 and side <= 352 else 1
+    return 4 if side <= 352 else 1
 
 
 def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:

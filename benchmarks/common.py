@@ -1,5 +1,6 @@
 """What the benchmarks share: sample people, turns, the machine's description."""
 
+import ctypes
 import platform
 import statistics
 import time
@@ -10,10 +11,11 @@ from pathlib import Path
 import torch
 
 from data_loader.sample import generate
-from utils.devices import available_cores
+from utils.devices import M_MMAP_MAX, M_TRIM_THRESHOLD, available_cores, keep_freed_memory
 from utils.environment import cpu_name
 
 PEOPLE = Path("data/benchmark")
+M_MMAP_THRESHOLD = -3  # of glibc's <malloc.h>
 
 
 def sample_people(persons: int) -> Path:
@@ -40,6 +42,26 @@ def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, li
                 f"round {number + 1}/{rounds}  {name}: {rates[name][-1]:.1f} images/s", flush=True
             )
     return rates
+
+
+def as_scripts_do(run: Callable[[], float]) -> Callable[[], float]:
+    """``run`` with freed memory handled as the C library does it when nobody asks otherwise.
+
+    Its threshold for mapping a block apart grows to 32 MiB by itself, and that for giving memory
+    back to twice as much.
+    """
+
+    def undisturbed() -> float:
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)
+        mallopt(M_MMAP_MAX, 65536)
+        mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
+        mallopt(M_TRIM_THRESHOLD, 64 * 2**20)
+        try:
+            return run()
+        finally:
+            keep_freed_memory(torch.device("cpu"))
+
+    return undisturbed
 
 
 def ratio(rates: dict[str, list[float]], side: str, to: str) -> float:

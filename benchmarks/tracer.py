@@ -32,14 +32,14 @@ from torch import Tensor
 from torch.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import in_turns, machine, ratio, sample_people, table, timed
+from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
 from data_loader.dataset import scan_train
 from TRACER.crops import CropSettings, extract_crop
 from TRACER.extractor import Extractor, default_batch_size, one_thread_per_worker
 from TRACER.inference import Predictor, cast_convolutions, choose_dtype, fold_norms
 from TRACER.network import INPUT_SIDES, MEAN, STD, Tracer
 from TRACER.weights import SAMPLE, load_tracer
-from utils.devices import available_cores, resolve_device
+from utils.devices import available_cores, keep_freed_memory, resolve_device
 from utils.images import read_image
 
 NAIVE, OURS = "naive", "as Extractor runs it"
@@ -50,6 +50,7 @@ class Setting:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.device = resolve_device(args.device)
+        keep_freed_memory(self.device)
         self.compile = args.compile
         self.rounds = args.rounds
         self.network = build_network(args.scale).to(self.device)
@@ -105,6 +106,7 @@ def network_alone(setting: Setting) -> None:
         name: lambda run=run: timed(lambda: run(setting.inputs))
         for name, run in levers(setting).items()
     }
+    sides[NAIVE] = as_scripts_do(sides[NAIVE])
     for run in sides.values():
         run()
     with all_cores(setting):

@@ -18,7 +18,6 @@ counted in, as the original crops too, and ours without a crop, as timm trains o
 """
 
 import argparse
-import ctypes
 import statistics
 import tempfile
 import time
@@ -38,7 +37,7 @@ from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
 from base.optimisation import Optimisation
-from benchmarks.common import in_turns, machine, ratio, sample_people, table, timed
+from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import build_crops
 from data_loader.dataset import scan_train
@@ -50,8 +49,6 @@ from TRACER.extractor import Extractor
 from TRACER.network import MEAN, STD, Tracer
 from trainer.trainer import Trainer
 from utils.devices import (
-    M_MMAP_MAX,
-    M_TRIM_THRESHOLD,
     amp_dtype,
     fit_workers,
     keep_freed_memory,
@@ -62,7 +59,6 @@ from utils.images import read_image
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 EPOCHS = 10
-M_MMAP_THRESHOLD = -3
 
 
 class Setting:
@@ -139,26 +135,6 @@ def extracted(setting: Setting, network: Tracer | None) -> tuple[float, object]:
     began = time.perf_counter()
     crops = build_crops(setting.photos, extractor, cache)
     return time.perf_counter() - began, crops
-
-
-def as_scripts_do(run):
-    """``run`` with freed memory handled as the C library does it when nobody asks otherwise.
-
-    Its threshold for mapping a block apart grows to 32 MiB by itself, and that for giving memory
-    back to twice as much.
-    """
-
-    def undisturbed() -> float:
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)
-        mallopt(M_MMAP_MAX, 65536)
-        mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
-        mallopt(M_TRIM_THRESHOLD, 64 * 2**20)
-        try:
-            return run()
-        finally:
-            keep_freed_memory(torch.device("cpu"))
-
-    return undisturbed
 
 
 def bare(setting: Setting):
