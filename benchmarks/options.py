@@ -1,0 +1,123 @@
+"""What does each speed option of the trainer give, or cost?
+
+    python -m benchmarks.options                      on this machine's CPU
+    python -m benchmarks.options --device cuda --model efficientnetv2_rw_s --size 240 --batch 64
+
+Steps over one batch on the device, in turns: the automatic defaults, and for each option the
+defaults with that one changed.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from base.optimisation import Optimisation
+from base.optimizers import make_optimizer
+from benchmarks.common import as_scripts_do, in_turns, machine, ratio, table, timed
+from model.loss import build_criterion
+from model.model import TimmModelMulti
+from utils.devices import amp_dtype, keep_freed_memory, set_arithmetic
+
+LOSSES = [["ce_loss", None, 1.0]] * 3
+DEFAULT = "the defaults"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--model", default="tf_efficientnet_lite0")
+    parser.add_argument("--size", type=int, default=128, help="px")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=4, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="measure compile, too: minutes")
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    print(machine(device))
+    keep_freed_memory(device)
+    steps = partial(stepper, args, device)
+    sides = {
+        DEFAULT: steps(),
+        "channels_last: false": steps(channels_last=False),
+        "optimizer.args.fused: false": steps(fused=False),
+        "clip_norm: 1.0": steps(clip_norm=1.0),
+        "ema_decay: 0.999": steps(ema_decay=0.999),
+        "accumulate: 4": steps(accumulate=4),
+        "deterministic: true": deterministically(steps(channels_last=True)),
+        "amp: bf16": steps(amp=torch.bfloat16),
+    }
+    if device.type == "cpu":
+        sides["freed memory given back (not an option)"] = as_scripts_do(steps())
+    else:
+        sides["amp: off"] = steps(amp=None)
+        sides["tf32: false, amp: off"] = without_tf32(steps(amp=None))
+    if args.compile:
+        sides["compile: true"] = steps(compiled=True)
+    for run in sides.values():
+        run()  # warms up, and is not counted
+    rates = in_turns(sides, args.rounds)
+    rows = [
+        (name, f"{statistics.median(values):.1f}", f"{ratio(rates, name, DEFAULT):.2f}")
+        for name, values in rates.items()
+    ]
+    setting = f"{args.model}, {args.size} px, batch {args.batch}"
+    print("\n" + table((setting, "images/s", "of the defaults"), rows))
+
+
+def stepper(
+    args: argparse.Namespace, device: torch.device, fused: bool | None = None, **options
+) -> Callable[[], float]:
+    """Runs ``--steps`` steps with these options of ``Optimisation``; returns images a second."""
+    torch.manual_seed(0)
+    model = TimmModelMulti(args.model, pretrained=False).to(device)
+    criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(device)
+    arguments = {"lr": 1e-4} if fused is None else {"lr": 1e-4, "fused": fused}
+    optimizer = make_optimizer(partial(torch.optim.AdamW, **arguments), model)
+    options = {"channels_last": True, "amp": amp_dtype("auto", device)} | options
+    optimisation = Optimisation(model, criterion, optimizer, **options)
+    shape = (args.batch, 3, args.size, args.size)
+    images = torch.randint(0, 255, shape, dtype=torch.uint8, device=device)
+    targets = {
+        head: torch.randint(0, classes, (args.batch,), device=device)
+        for head, classes in model.heads.items()
+    }
+
+    def work() -> int:
+        for number in range(args.steps):
+            optimisation.step(images, targets, number, args.steps)
+        return args.steps * args.batch
+
+    def run() -> float:
+        optimisation.start_epoch(1)
+        return timed(work)
+
+    return run
+
+
+def deterministically(run: Callable[[], float]) -> Callable[[], float]:
+    """``run`` with ``trainer.deterministic``."""
+    return _with_arithmetic(run, deterministic=True, tf32=True)
+
+
+def without_tf32(run: Callable[[], float]) -> Callable[[], float]:
+    """``run`` with ``trainer.tf32: false``."""
+    return _with_arithmetic(run, deterministic=False, tf32=False)
+
+
+def _with_arithmetic(run: Callable[[], float], **settings: bool) -> Callable[[], float]:
+    def changed() -> float:
+        set_arithmetic(**settings)
+        try:
+            return run()
+        finally:
+            set_arithmetic(deterministic=False, tf32=True)
+
+    return changed
+
+
+if __name__ == "__main__":
+    main()

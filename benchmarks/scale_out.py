@@ -1,0 +1,108 @@
+"""What do two processes on one machine give over one, and where does the rest go?
+
+    python -m benchmarks.scale_out                    two processes of one thread on the CPU
+
+Every process takes the same batch a step on a core of its own (weak scaling). In turns: one
+process; two that know nothing of each other, which shows what they lose by sharing the memory;
+two in a group, which adds the exchange of gradients and logits.
+"""
+
+import argparse
+import os
+import socket
+import statistics
+import time
+from functools import partial
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from base.optimisation import Optimisation
+from base.optimizers import make_optimizer
+from benchmarks.common import in_turns, machine, ratio, table
+from model.loss import build_criterion
+from model.model import TimmModelMulti
+from utils.devices import keep_freed_memory, set_arithmetic
+
+LOSSES = [["ce_loss", None, 1.0]] * 3
+WARM_UP = 2
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="tf_efficientnet_lite0")
+    parser.add_argument("--size", type=int, default=128, help="px")
+    parser.add_argument("--batch", type=int, default=32, help="photos of a process")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    print(machine(torch.device("cpu")))
+    one, apart, together = "one process", f"{args.processes} apart", f"{args.processes} in a group"
+    rates = in_turns(
+        {
+            one: lambda: launch(args, 1, grouped=False),
+            apart: lambda: launch(args, args.processes, grouped=False),
+            together: lambda: launch(args, args.processes, grouped=True),
+        },
+        args.rounds,
+    )
+    rows = [
+        (name, f"{statistics.median(values):.1f}", f"{ratio(rates, name, one):.2f}")
+        for name, values in rates.items()
+    ]
+    setting = f"{args.model}, {args.size} px, batch {args.batch} a process"
+    print("\n" + table((setting, "images/s in all", "over one process"), rows))
+    megabytes = sum(p.numel() for p in build(args).model.parameters()) * 4 / 1e6
+    print(f"gradient: {megabytes:.1f} MB; the exchange keeps {ratio(rates, together, apart):.2f}")
+
+
+def launch(args: argparse.Namespace, processes: int, grouped: bool) -> float:
+    """Images a second of all processes together."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    results = mp.get_context("spawn").SimpleQueue()
+    mp.spawn(work, (args, processes, port if grouped else None, results), processes)
+    return sum(results.get() for _ in range(processes))
+
+
+def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, results) -> None:
+    """One process: a core, a thread, a model; puts its images a second into ``results``."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[rank % len(cores)]})
+    torch.set_num_threads(1)
+    keep_freed_memory(torch.device("cpu"))
+    set_arithmetic(deterministic=False, tf32=True)
+    if port is not None:
+        address = f"tcp://127.0.0.1:{port}"
+        dist.init_process_group("gloo", init_method=address, rank=rank, world_size=processes)
+    optimisation = build(args)
+    optimisation.start_epoch(1)
+    shape = (args.batch, 3, args.size, args.size)
+    images = torch.randint(0, 255, shape, dtype=torch.uint8)
+    heads = optimisation.model.heads.items()
+    targets = {head: torch.randint(0, classes, (args.batch,)) for head, classes in heads}
+    for number in range(WARM_UP + args.steps):
+        if number == WARM_UP:
+            began = time.perf_counter()
+        optimisation.step(images, targets, number, WARM_UP + args.steps)
+    results.put(args.steps * args.batch / (time.perf_counter() - began))
+    if port is not None:
+        dist.destroy_process_group()
+
+
+def build(args: argparse.Namespace) -> Optimisation:
+    """The model under its optimizer, the same in every process."""
+    torch.manual_seed(0)
+    model = TimmModelMulti(args.model, pretrained=False)
+    criterion = build_criterion("all_loss", LOSSES, model.heads, {})
+    optimizer = make_optimizer(partial(torch.optim.AdamW, lr=1e-4), model)
+    return Optimisation(model, criterion, optimizer, channels_last=True)
+
+
+if __name__ == "__main__":
+    main()
