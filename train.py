@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from parse_config import ConfigParser
 from train_folds import FINISHED, train_folds
-from utils.cli import run_command
+from utils.cli import EXIT_STOPPED, run_command
 from utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,6 +143,12 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     if config.resume:  # before the run's own config is written over with one that does not fit
         saved = CheckpointFolder(config.resume.parent).load(config.resume)
         optimisation.restore(*saved)
+        for part in ("optimizer", "lr_scheduler"):
+            args = [
+                (each.get(part) or {}).get("args") for each in (saved[0]["config"], config.config)
+            ]
+            if args[0] != args[1]:
+                logger.warning("warning: %s.args: no effect, since the run goes on as saved", part)
 
     if distributed.is_main():
         config.start_run(str(device))
@@ -248,7 +254,7 @@ def explain_best(
 def start() -> None:
     """Check the command line, then run ``main`` in as many processes as the config asks for."""
     config = parse()
-    from base.stopping import EXIT_STOPPED, Stopped
+    from base.stopping import Stopped
     from utils import distributed
 
     distributed.relaunch(config["n_gpu"])
@@ -256,7 +262,8 @@ def start() -> None:
         with distributed.process_group(config["n_gpu"]):
             train_folds(config, main) if config.args.folds else main(config)
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        if distributed.is_main():
+            print(stopped, file=sys.stderr)
         sys.exit(EXIT_STOPPED)
 
 

@@ -22,6 +22,12 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: cannot be written; name another file with --out")
 
 
+def forget_scores(path: Path) -> None:
+    """Remove scores and pictures of an earlier submission ``path``; they tell of other answers."""
+    for ending in (".metrics.json", ".confusion.png", ".mistakes.png", ".examples.png"):
+        path.with_suffix(ending).unlink(missing_ok=True)
+
+
 def write_submission(path: Path, ids: Sequence[str], classes: np.ndarray) -> None:
     """Write ``ImageID,ans``, a row a photo in the order of ``ids``.
 

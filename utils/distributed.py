@@ -5,20 +5,24 @@ Everything here also works without a group, as the only rank.
 
 import contextlib
 import os
+import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from utils.cli import EXIT_INTERRUPTED, EXIT_STOPPED
 from utils.errors import ConfigError, UserError
 
 TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for the others; the first may be building a crop cache meanwhile."""
+GRACE = 100
+"""Seconds that processes which were asked to stop have for saving."""
 
 
 def launched() -> bool:
@@ -42,7 +46,7 @@ def is_main() -> bool:
 
 
 def relaunch(n_gpu: int) -> None:
-    """Where a plain ``python train.py`` asks for several GPUs, become torchrun and start over.
+    """Where a plain ``python train.py`` asks for several GPUs, be the launcher of that many.
 
     Raises:
         ConfigError: this machine has fewer.
@@ -52,9 +56,38 @@ def relaunch(n_gpu: int) -> None:
     found = torch.cuda.device_count()
     if n_gpu > found:
         raise ConfigError(f"n_gpu: {n_gpu} asked for, this machine has {found}; set n_gpu={found}")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    sys.stdout.flush()
-    os.execv(sys.executable, [*torchrun, f"--nproc-per-node={n_gpu}", *sys.argv])
+    sys.exit(launch(n_gpu, sys.argv))
+
+
+def launch(processes: int, command: Sequence[str]) -> int:
+    """Run a script as so many processes of this machine, as torchrun does.
+
+    Torchrun's own exit code is 1 whatever its processes left with, and SIGUSR1 kills it.
+
+    Args:
+        processes: one for each GPU.
+        command: the script and its arguments.
+
+    Returns:
+        The exit code of the first process that failed, ``EXIT_STOPPED`` after a signal, else 0.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    options = ["--standalone", f"--nproc-per-node={processes}"]
+    if hasattr(signal, "SIGUSR1"):
+        options += [
+            "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGUSR1",
+            f"--shutdown-timeout={GRACE}",
+        ]
+    try:
+        torchrun([*options, *command])
+    except ChildFailedError as failed:
+        return abs(failed.get_first_failure()[1].exitcode)
+    except SignalException as asked:
+        return EXIT_INTERRUPTED if asked.sigval == signal.SIGINT else EXIT_STOPPED
+    return 0
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from data_loader.sample import generate
+from utils.cli import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 # A model without batch norm or dropout, and steps that see the same photos however many share them.
@@ -174,6 +175,29 @@ def test_a_killed_rank_is_survived_by_a_restart(data, tmp_path):
     assert job.returncode == 0, output[-3000:]
     assert "resumed" in output
     assert [row["epoch"] for row in metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
+def test_several_processes_that_are_asked_to_stop_save_and_one_says_how_to_go_on(data, tmp_path):
+    launch = "import sys; from utils.distributed import launch; sys.exit(launch(2, sys.argv[1:]))"
+    command = [
+        sys.executable,
+        "-c",
+        launch,
+        str(ROOT / "train.py"),
+        "-c",
+        str(ROOT / "config.json"),
+    ]
+    changes = {"data_loader.args.batch_size": 4, "trainer.epochs": 1000}
+    job = start([*command, "--run-id", "r", *settings(data, tmp_path, **changes)])
+    last = tmp_path / "models" / "ranks" / "r" / "last_epoch.pth"
+    deadline = time.monotonic() + 60
+    while not last.exists() and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    job.send_signal(signal.SIGUSR1)
+    output = finish(job)[0]
+    assert job.returncode == EXIT_STOPPED, output[-3000:]
+    assert output.count(f"go on with: python train.py --resume {last}") == 1
 
 
 def test_more_gpus_than_there_are_is_one_clear_line(data, tmp_path):

@@ -248,3 +248,23 @@ class TestUnreadablePhotos:
         failed = predict("--set", f"data_dir={own_data}", "--skip-unreadable")
         assert_one_line_error(failed, "none of the 56 photos can be read")
         assert not (tmp_path / "submit").exists()
+
+
+def test_a_lone_checkpoint_names_its_submission_by_the_run_that_made_it(
+    call, other_model, tmp_path
+):
+    assert call("test.py", "-r", other_model).returncode == 0
+    assert (tmp_path / "submit/tiny_first.csv").is_file()
+
+
+def test_scores_of_an_earlier_prediction_do_not_stay_beside_a_new_one(predict, people, tmp_path):
+    answers = people / "eval" / "answers.csv"
+    assert predict("--out", "s.csv", "--answers", answers).returncode == 0
+    assert (tmp_path / "s.metrics.json").is_file() and (tmp_path / "s.confusion.png").is_file()
+    assert predict("--out", "s.csv").returncode == 0
+    assert {path.name for path in tmp_path.glob("s.*")} == {"s.csv", "s.probabilities.csv"}
+
+
+def test_an_option_without_effect_is_said(predict):
+    said = predict("--set", "tracer.margin=0.2").stdout
+    assert "warning: tracer.margin: no effect, since tracer.weights is null" in said
