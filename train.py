@@ -154,7 +154,12 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         config.start_run(str(device))
         setup_logging(config.log_dir, verbosity)
         parts = {"train": data.train_rows, "val": data.val_rows}
-        save_split(config.save_dir / "split.csv", data.index, parts)
+        split = config.save_dir / "split.csv"
+        began_with = config.resume and config.resume.parent / split.name
+        known = began_with.read_bytes() if began_with and began_with.exists() else None
+        save_split(split, data.index, parts)
+        if known not in (None, split.read_bytes()):
+            logger.warning("warning: not the people, or not the split, that the run began with")
     config.run_id = distributed.broadcast(config.run_id)
     checkpoints = CheckpointFolder(config.save_dir, settings["keep_last"], settings["keep_best"])
     views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN

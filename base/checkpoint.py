@@ -102,14 +102,16 @@ class CheckpointFolder:
             epoch: by the monitor; ``None`` where there is none yet.
             source: the checkpoint that is resumed; in this folder, or in that of another run.
         """
-        candidates = [self.best, source, source.with_name(BEST), *source.parent.glob("*.pth")]
-        for path in dict.fromkeys(candidates) if epoch else ():
-            if not path.exists() or _epoch_of(path) != epoch:
-                continue
-            self.has_best = True
-            if path != self.best and distributed.is_main():
-                _link(path, self.best)
+        if epoch is None or not distributed.is_main():
             return
+        stamp = f"{epoch:04d}_000000.pth"
+        names = (BEST, f"best_{stamp}", f"epoch_{epoch}.pth", f"at_{stamp}")
+        for path in dict.fromkeys([self.best, source, *map(source.with_name, names)]):
+            if path.exists() and _epoch_of(path) == epoch:
+                self.has_best = True
+                if path != self.best:
+                    _link(path, self.best)
+                return
 
     def keep_for_good(self, path: Path, epoch: int) -> None:
         """Keep the save ``path`` as ``epoch_<n>.pth`` whatever comes."""

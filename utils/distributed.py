@@ -84,7 +84,8 @@ def launch(processes: int, command: Sequence[str]) -> int:
     try:
         torchrun([*options, *command])
     except ChildFailedError as failed:
-        return abs(failed.get_first_failure()[1].exitcode)
+        code = failed.get_first_failure()[1].exitcode
+        return code if code > 0 else 128 - code  # as shells say which signal it was
     except SignalException as asked:
         return EXIT_INTERRUPTED if asked.sigval == signal.SIGINT else EXIT_STOPPED
     return 0

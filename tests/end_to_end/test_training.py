@@ -187,6 +187,14 @@ class TestGoingOn:
         rows = read_rows(tmp_path / "saved/log/tiny/kept/metrics.csv")
         assert rows[0]["lr"] == rows[1]["lr"]
 
+    def test_going_on_with_other_people_in_the_two_parts_is_said(self, train, call, tmp_path):
+        train("swapped")
+        last = tmp_path / "saved/models/tiny/swapped/last_epoch.pth"
+        same = call("train.py", "-r", last)
+        assert "split" not in same.stdout
+        said = call("train.py", "-r", last, "--set", "seed=5").stdout
+        assert "warning: not the people, or not the split, that the run began with" in said
+
     def test_curves_in_tensorboard_go_on_without_doubled_points(self, train, call, tmp_path):
         train("seen", "--set", "trainer.tensorboard=true", "--set", "trainer.epochs=2")
         models, log = tmp_path / "saved/models/tiny/seen", tmp_path / "saved/log/tiny/seen"
