@@ -150,8 +150,8 @@ class BaseTrainer(ABC):
         stop = self.stop.agreed(step // accumulate)
         every = self.save_every_steps
         if stop or (every and step // every > (step - accumulate) // every):
-            self._refuse_broken_weights(len(self.history) + 1)
             self.partial = {"step": step, **self._partial_state()}
+            self._refuse_broken_weights(len(self.history) + 1)
             path = self.checkpoints.save(self._state(), len(self.history), step)
             self.checkpoints.make_last(path)
         if stop:
