@@ -8,14 +8,13 @@ the start-up of the commands.
 """
 
 import argparse
+import csv
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,13 +37,15 @@ class Course(NamedTuple):
 
     Attributes:
         whole_seconds: from the command to its end.
-        epoch_seconds: of the second epoch: training, validation and checkpoint.
+        core_seconds: what its processes had of the cores' time.
+        epoch_seconds: of the second epoch: training and validation.
         own_mib: the most memory that its processes had for themselves at one time.
         mapped_mib: the most that they had mapped from files at one time (code, the crop cache):
             the page cache, which the system takes back where it needs the room.
     """
 
     whole_seconds: float
+    core_seconds: float
     epoch_seconds: float
     own_mib: float
     mapped_mib: float
@@ -69,7 +70,10 @@ def main() -> None:
     ]
     ratios = [second / first for first, second in zip(*courses, strict=True)]
     rows.append(("ratio", *(f"{ratio:.2f}" for ratio in ratios)))
-    header = ("photos", "whole command, s", "an epoch, s", "own memory, MiB", "mapped files, MiB")
+    header = (
+        "photos", "whole command, s", "of cores, s", "an epoch, s", "own memory, MiB",
+        "mapped files, MiB",
+    )  # fmt: skip
     print(f"\n{table(header, rows)}\n", flush=True)
     rows = [(f"{script} --help", f"{start_up(script):.2f}") for script in ("train.py", "test.py")]
     print(table(("start-up", "seconds, best of 5"), rows))
@@ -91,7 +95,7 @@ def train(data: Path, folder: Path) -> Course:
     places = (f"data_dir={data}", f"trainer.save_dir={folder}", f"tracer.cache_dir={folder}/crops")
     command = [sys.executable, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
     command += ["--run-id", "r", *(f"--set={value}" for value in (*RECIPE, *places))]
-    began = time.perf_counter()
+    began, cores_before = time.perf_counter(), core_seconds()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     own = mapped = 0.0
     while process.poll() is None:
@@ -102,14 +106,22 @@ def train(data: Path, folder: Path) -> Course:
     seconds = time.perf_counter() - began
     if process.returncode:
         sys.exit(process.stderr.read().decode())
-    return Course(seconds, epoch_seconds(folder / "log" / "scale" / "r" / "run.log"), own, mapped)
+    cores = core_seconds() - cores_before
+    epoch = epoch_seconds(folder / "log" / "scale" / "r" / "timings.csv")
+    return Course(seconds, cores, epoch, own, mapped)
 
 
-def epoch_seconds(log: Path) -> float:
-    """The time between the ends of the first and the second epoch, by their lines in ``log``."""
-    ends = re.findall(r"^(\S+ \S+) trainer INFO epoch \d", log.read_text(), re.MULTILINE)
-    first, second = (datetime.strptime(end, "%Y-%m-%d %H:%M:%S,%f") for end in ends)
-    return (second - first).total_seconds()
+def core_seconds() -> float:
+    """What the processes that this one has started and ended had of the cores' time."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def epoch_seconds(timings: Path) -> float:
+    """Training and validation of the last epoch in ``timings``."""
+    with open(timings, newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    return float(last["time/train_seconds"]) + float(last["time/validation_seconds"])
 
 
 def tree(process: int) -> Iterator[int]:

@@ -11,6 +11,10 @@ from utils.errors import UserError
 from utils.files import write_atomically
 
 
+SCORES = (".metrics.json", ".confusion.png", ".mistakes.png", ".examples.png", ".report.html")
+"""Endings of what lies beside a submission that was scored."""
+
+
 def check_writable(path: Path) -> None:
     """Find out before the work whether ``path`` can be written after it; makes nothing yet.
 
@@ -24,7 +28,7 @@ def check_writable(path: Path) -> None:
 
 def forget_scores(path: Path) -> None:
     """Remove scores and pictures of an earlier submission ``path``; they tell of other answers."""
-    for ending in (".metrics.json", ".confusion.png", ".mistakes.png", ".examples.png"):
+    for ending in SCORES:
         path.with_suffix(ending).unlink(missing_ok=True)
 
 
