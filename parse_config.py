@@ -1,7 +1,6 @@
 """From JSON files and the command line to one checked config, and from the config to objects."""
 
 import argparse
-import glob
 import json
 import logging
 import sys
@@ -157,7 +156,7 @@ class ConfigParser:
         changed = [Assignment(source, path, value) for path, value in changes.items()]
         own = Draft(self._own.layers, [*self._own.assignments, *changed], self._own.defaults)
         config = self._over_checkpoints(own, [], run_id)
-        if (last := config.save_dir / LAST).exists():
+        if last := _last_of(config.save_dir):
             config = self._over_checkpoints(own, [last], run_id)
         config.args, config.device = self.args, self.device
         return config
@@ -267,12 +266,15 @@ class ConfigParser:
         cls, own: Draft, checkpoints: list[Path], run_id: str | None
     ) -> "ConfigParser":
         """``own`` over the config of the first checkpoint, if there is one."""
-        draft = own
+        draft, stored_id = own, None
         if checkpoints:  # its config is complete: what it leaves out was left out on purpose
-            layers = [_layer_of_checkpoint(checkpoints[0]), *own.layers]
-            draft = Draft(layers, own.assignments, defaults={})
+            layer, stored_id = _origin_of(checkpoints[0])
+            draft = Draft([layer, *own.layers], own.assignments, defaults={})
         config = cls(draft, resume=checkpoints, run_id=run_id)
         config._own = own
+        if stored_id and not run_id:
+            _check_run_id(stored_id)
+            config.run_id = stored_id
         return config
 
     def _folder(self, kind: str) -> Path:
@@ -284,10 +286,10 @@ class ConfigParser:
         return self.resume.resolve().parent.name
 
     def _newest_checkpoint(self) -> Path | None:
-        run = glob.escape(self._chosen_run_id) if self._chosen_run_id else "*"
-        found = self.save_dir.parent.glob(f"{run}/{LAST}")
-        if not self._chosen_run_id:
-            found = (path for path in found if not FOLD_RUN.search(path.parent.name))
+        if self._chosen_run_id:
+            return _last_of(self.save_dir)
+        runs = [run for run in self.save_dir.parent.glob("*") if not FOLD_RUN.search(run.name)]
+        found = [last for run in runs if (last := _last_of(run))]
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     def _where(self, path: str) -> str:
@@ -322,13 +324,23 @@ def _defaults() -> dict[str, Any]:
     return Config(name="unnamed").model_dump(mode="json", exclude={"name"})
 
 
-def _layer_of_checkpoint(path: Path) -> Layer:
-    """The config of the run that wrote a checkpoint: from the file beside it, or from inside it."""
-    if _is_run(path.parent):
-        return Layer(str(path.parent / RUN_CONFIG), read_json5(path.parent / RUN_CONFIG))
+def _origin_of(checkpoint: Path) -> tuple[Layer, str | None]:
+    """The config of the run that wrote a checkpoint, from the file beside it; of one that lies
+    alone, from inside it, and with that the run's id, where it has one."""
+    if _is_run(checkpoint.parent):
+        beside = checkpoint.parent / RUN_CONFIG
+        return Layer(str(beside), read_json5(beside)), None
     from base.checkpoint import load_checkpoint  # imports torch, which --help spares
 
-    return Layer(str(path), load_checkpoint(path)["config"])
+    state = load_checkpoint(checkpoint)
+    return Layer(str(checkpoint), state["config"]), state.get("run_id")
+
+
+def _last_of(run: Path) -> Path | None:
+    """The newest checkpoint in the folder of a run; a kill may have come before the first save
+    got its second name."""
+    last = run / LAST
+    return last if last.exists() else max(run.glob("at_*.pth"), default=None)
 
 
 def _is_run(folder: Path) -> bool:

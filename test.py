@@ -46,6 +46,8 @@ def main(config: ConfigParser) -> None:
 
     args = config.args
     setup_logging(verbosity=config["trainer"]["verbosity"] if distributed.is_main() else 0)
+    for line in config.warnings() if distributed.is_main() else ():
+        logging.getLogger("test").warning("warning: %s", line)
     out = args.out or Path(config["submit_dir"]) / f"{config['name']}_{config.run_id}.csv"
     check_writable(out)
     info_dir = config["info_dir"] or Path(config["data_dir"]) / "eval"
@@ -118,7 +120,7 @@ def write_results(
 
     from data_loader.crops import UNREADABLE
     from trainer.results import prediction_pictures, score, score_table
-    from trainer.submission import write_probabilities, write_submission
+    from trainer.submission import forget_scores, write_probabilities, write_submission
     from utils.errors import DataError
     from utils.files import write_json
 
@@ -126,6 +128,7 @@ def write_results(
     if not len(readable):
         raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
     ids, probabilities = photos.files[readable].tolist(), probabilities[readable]
+    forget_scores(out)
     write_submission(out, ids, probabilities.argmax(axis=1))
     write_probabilities(out.with_suffix(".probabilities.csv"), ids, probabilities)
     print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")

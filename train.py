@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from parse_config import ConfigParser
 from train_folds import FINISHED, train_folds
-from utils.cli import run_command
+from utils.cli import EXIT_STOPPED, run_command
 from utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -143,12 +143,23 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     if config.resume:  # before the run's own config is written over with one that does not fit
         saved = CheckpointFolder(config.resume.parent).load(config.resume)
         optimisation.restore(*saved)
+        for part in ("optimizer", "lr_scheduler"):
+            args = [
+                (each.get(part) or {}).get("args") for each in (saved[0]["config"], config.config)
+            ]
+            if args[0] != args[1]:
+                logger.warning("warning: %s.args: no effect, since the run goes on as saved", part)
 
     if distributed.is_main():
         config.start_run(str(device))
         setup_logging(config.log_dir, verbosity)
         parts = {"train": data.train_rows, "val": data.val_rows}
-        save_split(config.save_dir / "split.csv", data.index, parts)
+        split = config.save_dir / "split.csv"
+        began_with = config.resume and config.resume.parent / split.name
+        known = began_with.read_bytes() if began_with and began_with.exists() else None
+        save_split(split, data.index, parts)
+        if known not in (None, split.read_bytes()):
+            logger.warning("warning: not the people, or not the split, that the run began with")
     config.run_id = distributed.broadcast(config.run_id)
     checkpoints = CheckpointFolder(config.save_dir, settings["keep_last"], settings["keep_best"])
     views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
@@ -248,7 +259,7 @@ def explain_best(
 def start() -> None:
     """Check the command line, then run ``main`` in as many processes as the config asks for."""
     config = parse()
-    from base.stopping import EXIT_STOPPED, Stopped
+    from base.stopping import Stopped
     from utils import distributed
 
     distributed.relaunch(config["n_gpu"])
@@ -256,7 +267,8 @@ def start() -> None:
         with distributed.process_group(config["n_gpu"]):
             train_folds(config, main) if config.args.folds else main(config)
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        if distributed.is_main():
+            print(stopped, file=sys.stderr)
         sys.exit(EXIT_STOPPED)
 
 

@@ -1,11 +1,13 @@
 """A DataLoader whose order depends on (seed, epoch) alone and whose workers leave cores free."""
 
+import signal
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils import distributed
+from base.stopping import SIGNALS
 
 
 class BaseDataLoader(DataLoader):
@@ -41,7 +43,7 @@ class BaseDataLoader(DataLoader):
             pin_memory=device.type == "cuda",
             persistent_workers=num_workers > 0,
             generator=torch.Generator(),  # else each pass draws from the model's own random numbers
-            worker_init_fn=worker_init_fn if num_workers > 0 else None,
+            worker_init_fn=partial(_start_worker, worker_init_fn) if num_workers > 0 else None,
         )
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
@@ -49,6 +51,15 @@ class BaseDataLoader(DataLoader):
 
         Args:
             epoch: from 0.
-            done: batches of it that were trained on before a stop; they are left out.
+            done: photos of it, over all ranks, that were seen before a stop; they are left out.
         """
-        self.sampler.set_epoch(epoch, done * self.batch_size * distributed.world_size())
+        self.sampler.set_epoch(epoch, done)
+
+
+def _start_worker(initialise: Callable[[int], None] | None, number: int) -> None:
+    # Slurm sends its signals to every process of a job. The training process saves and ends the
+    # workers; if they died first, it would die of that.
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    if initialise is not None:
+        initialise(number)

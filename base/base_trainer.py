@@ -13,6 +13,7 @@ from base.stopping import Stopped, StopRequest
 from logger.logger import EpochLines, MetricsTables
 from logger.writer import Writer
 from utils import distributed
+from utils.errors import UserError
 
 
 class BaseTrainer(ABC):
@@ -107,6 +108,9 @@ class BaseTrainer(ABC):
                 if self.monitor.exhausted:
                     break
                 self._run_epoch(epoch)
+                # Asked between epochs, too: an epoch may be too short to be asked within.
+                if epoch < self.epochs and self.stop.agreed(0):
+                    raise Stopped(self.checkpoints.last)
         self._say_outcome()
         return self.history[self.monitor.best_epoch - 1] if self.monitor.best_epoch else {}
 
@@ -120,6 +124,7 @@ class BaseTrainer(ABC):
         self.monitor.load_state_dict(state["monitor"])
         self.history = state["history"]
         self.partial = state["partial"]
+        self.checkpoints.bring_best(self.monitor.best_epoch, path)
         if len(state["random"]) == distributed.world_size():
             restore_random_state(state["random"][distributed.rank()])
         steps = f", step {self.partial['step']}" if self.partial else ""
@@ -141,9 +146,12 @@ class BaseTrainer(ABC):
         Args:
             step: batches of this epoch that are done.
         """
-        stop = self.stop.agreed(step)
-        if stop or (self.save_every_steps and step % self.save_every_steps == 0):
+        accumulate = self.optimisation.accumulate
+        stop = self.stop.agreed(step // accumulate)
+        every = self.save_every_steps
+        if stop or (every and step // every > (step - accumulate) // every):
             self.partial = {"step": step, **self._partial_state()}
+            self._refuse_broken_weights(len(self.history) + 1)
             path = self.checkpoints.save(self._state(), len(self.history), step)
             self.checkpoints.make_last(path)
         if stop:
@@ -156,6 +164,7 @@ class BaseTrainer(ABC):
 
     def _save(self, epoch: int, improved: bool) -> None:
         """``last_epoch.pth`` comes last: whatever a kill leaves undone, a resume does again."""
+        self._refuse_broken_weights(epoch)
         path = self.checkpoints.save(self._state(), epoch)
         if improved:
             self.checkpoints.make_best(path)
@@ -164,6 +173,19 @@ class BaseTrainer(ABC):
         if self.save_period > 1 and epoch % self.save_period == 0:
             self.checkpoints.keep_for_good(path, epoch)
         self.checkpoints.make_last(path)
+
+    def _refuse_broken_weights(self, epoch: int) -> None:
+        """A loss may still be a number where the step after it broke the weights.
+
+        Raises:
+            UserError: a weight is no finite number; nothing is saved over what was sound.
+        """
+        if broken := self.optimisation.broken_weights():
+            raise UserError(
+                f"epoch {epoch}: {broken} is no longer made of finite numbers;"
+                " lower optimizer.args.lr or set trainer.clip_norm (the last good checkpoint is"
+                f" in {self.checkpoints.folder})"
+            )
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -184,10 +206,11 @@ class BaseTrainer(ABC):
                 self.monitor.name,
             )
         if self.monitor.best is not None:
+            here = self.checkpoints.has_best
             self.logger.info(
                 "best %s %.4f in epoch %d: %s",
                 self.monitor.name,
                 self.monitor.best,
                 self.monitor.best_epoch,
-                self.checkpoints.best,
+                self.checkpoints.best if here else "before the resume, its checkpoint is not here",
             )

@@ -34,12 +34,16 @@ class CheckpointFolder:
         folder: of the run.
         keep_last: newest saves to keep; with 2, a damaged newest one still leaves one to go on.
         keep_best: best epochs to keep; from 2 on also as ``best_<epoch>_<steps>.pth`` each.
+
+    Attributes:
+        has_best: whether ``best_epoch.pth`` is known to be what the run counts as its best.
     """
 
     def __init__(self, folder: Path, keep_last: int = 2, keep_best: int = 1) -> None:
         self.folder = Path(folder)
         self.keep_last = keep_last
         self.keep_best = keep_best
+        self.has_best = False
 
     @property
     def last(self) -> Path:
@@ -64,6 +68,8 @@ class CheckpointFolder:
         """
         path = self.folder / f"at_{epoch:04d}_{step:06d}.pth"
         if distributed.is_main():
+            for unfinished in self.folder.glob(".*.pth.*"):  # left by a kill within a save
+                unfinished.unlink(missing_ok=True)
             save_checkpoint(path, state)
         return path
 
@@ -72,11 +78,15 @@ class CheckpointFolder:
         if not distributed.is_main():
             return
         _link(path, self.last)
-        for old in self._numbered()[self.keep_last :]:
+        saves = self._numbered()
+        place = saves.index(path)
+        # What is ahead of the newest save was made by a course that the run has gone back from.
+        for old in saves[:place] + saves[place + self.keep_last :]:
             old.unlink(missing_ok=True)
 
     def make_best(self, path: Path) -> None:
         """Let ``best_epoch.pth`` be the save ``path``; earlier bests stay as far as wanted."""
+        self.has_best = True
         if not distributed.is_main():
             return
         _link(path, self.best)
@@ -85,13 +95,31 @@ class CheckpointFolder:
         for old in kept[self.keep_best if self.keep_best > 1 else 0 :]:
             old.unlink()
 
+    def bring_best(self, epoch: int | None, source: Path) -> None:
+        """Let ``best_epoch.pth`` be the save of ``epoch``, the best of the course that goes on.
+
+        Args:
+            epoch: by the monitor; ``None`` where there is none yet.
+            source: the checkpoint that is resumed; in this folder, or in that of another run.
+        """
+        if epoch is None or not distributed.is_main():
+            return
+        stamp = f"{epoch:04d}_000000.pth"
+        names = (BEST, f"best_{stamp}", f"epoch_{epoch}.pth", f"at_{stamp}")
+        for path in dict.fromkeys([self.best, source, *map(source.with_name, names)]):
+            if path.exists() and _epoch_of(path) == epoch:
+                self.has_best = True
+                if path != self.best:
+                    _link(path, self.best)
+                return
+
     def keep_for_good(self, path: Path, epoch: int) -> None:
         """Keep the save ``path`` as ``epoch_<n>.pth`` whatever comes."""
         if distributed.is_main():
             _link(path, self.folder / f"epoch_{epoch}.pth")
 
     def load(self, path: Path) -> tuple[dict[str, Any], Path]:
-        """Read ``path``, or where it is damaged the newest sound save before it.
+        """Read ``path``, or where the newest save is damaged the sound one before it.
 
         Returns:
             The state and the file it came from.
@@ -102,7 +130,7 @@ class CheckpointFolder:
         try:
             return load_checkpoint(path), path
         except CheckpointError as error:
-            for earlier in self._numbered():
+            for earlier in self._numbered() if path.name == LAST else ():
                 with contextlib.suppress(CheckpointError):
                     if path.exists() and os.path.samefile(earlier, path):
                         continue
@@ -115,6 +143,15 @@ class CheckpointFolder:
         """The saves by number, newest first."""
         found = [path for path in self.folder.glob("at_*.pth") if NUMBERED.fullmatch(path.name)]
         return sorted(found, reverse=True)
+
+
+def _epoch_of(path: Path) -> int | None:
+    """How many epochs went into a checkpoint; ``None`` within an epoch, or where it is damaged."""
+    try:
+        state = load_checkpoint(path)
+    except CheckpointError:
+        return None
+    return None if state.get("partial") else state.get("epoch")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

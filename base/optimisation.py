@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed.nn.functional as differentiable
+from timm.layers import convert_sync_batchnorm
 from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from base.base_model import BaseModel
 from base.checkpoint import load_weights
+from base.schedulers import move
 from base.stopwatch import Stopwatch
 from utils import distributed
 from utils.errors import CheckpointError, ConfigError
@@ -44,7 +46,7 @@ class Optimisation:
         sync_batchnorm: with several ranks, batch norm over all their batches.
 
     Raises:
-        ConfigError: both averages at once.
+        ConfigError: both averages at once, or synchronised batch norms on the CPU.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Optimisation:
         self.device = next(model.parameters()).device
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if sync_batchnorm and distributed.world_size() > 1:
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            model = synchronised(model, self.device)
         self.model = model.to(memory_format=self.memory_format)
         self.criterion = criterion
         self.optimizer = optimizer
@@ -147,7 +149,7 @@ class Optimisation:
         with self._gradients_meet(last):
             with self.stopwatch.part("forward"):
                 with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-                    logits = self._forward(images)
+                    logits = self._logits(images)
                 total, parts = self.criterion(*_over_all_ranks(logits, targets))
             with self.stopwatch.part("backward"):
                 self.scaler.scale(total / summed).backward()
@@ -156,6 +158,12 @@ class Optimisation:
                 self._update()
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: part.detach() for head, part in parts.items()}
+
+    def broken_weights(self) -> str | None:
+        """The name of the first weight that holds NaN or Inf; waits for the device."""
+        names, weights = zip(*self.model.named_parameters(), strict=True)
+        sound = torch.stack([weight.isfinite().all() for weight in weights]).tolist()
+        return next((name for name, fine in zip(names, sound, strict=True) if not fine), None)
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Logits:
@@ -196,12 +204,7 @@ class Optimisation:
         """
         if self.scheduler is None or self.schedule_every != "epoch":
             return
-        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            self.scheduler.step(monitored)
-        elif isinstance(self.scheduler, TimmScheduler):
-            self.scheduler.step(epoch, monitored)
-        else:
-            self.scheduler.step()
+        move(self.scheduler, "epoch", epoch, monitored)
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as tensors and plain values; ``state_dict`` is the best model's."""
@@ -239,6 +242,11 @@ class Optimisation:
         """
         if state["kinds"] != self._kinds():
             raise ValueError(f"{state['kinds']} saved, {self._kinds()} configured")
+        moving = state["raw_model"] is not None and not state.get("averaged_epochs")
+        if moving != (self.ema is not None) or (
+            state.get("averaged_epochs") and self.swa_start is None
+        ):
+            raise ValueError("trainer.ema_decay or trainer.swa_start is another")
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["lr_scheduler"])
@@ -250,6 +258,18 @@ class Optimisation:
         self.best_model.load_state_dict(state["state_dict"])
         if self.best_model is not self.model:
             self.model.load_state_dict(state["raw_model"])
+
+    def _logits(self, images: Tensor) -> Logits:
+        try:
+            return self._forward(images)
+        except Exception as error:
+            compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+            if not (self._compiled and compiler):
+                raise
+            why = str(error).strip().partition("\n")[0]
+            raise ConfigError(
+                f"trainer.compile: failed ({why}); set trainer.compile=false"
+            ) from error
 
     def _wrapped(self) -> nn.Module:
         forward = torch.compile(self.model) if self._compiled else self.model
@@ -279,10 +299,19 @@ class Optimisation:
         if self.ema is not None:
             self.ema.update(self.model, step=self.updates)
         if self.scheduler is not None and self.schedule_every == "step":
-            if isinstance(self.scheduler, TimmScheduler):
-                self.scheduler.step_update(self.updates)
-            else:
-                self.scheduler.step()
+            move(self.scheduler, "step", self.updates)
+
+
+def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with batch norms that count over all ranks.
+
+    Raises:
+        ConfigError: on the CPU.
+    """
+    if device.type == "cpu":
+        raise ConfigError("trainer.sync_batchnorm: torch has it for GPUs only; set it to false")
+    # timm's own way: torch's would drop the activations that timm keeps in its batch norms.
+    return convert_sync_batchnorm(model)
 
 
 def _over_all_ranks(logits: Logits, targets: Logits) -> tuple[Logits, Logits]:

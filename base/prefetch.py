@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 Batch = dict[str, Tensor]
 ON_HOST = ("index",)
@@ -50,11 +51,12 @@ class Prefetcher:
 
     def _fetch(self, source: Iterator[Batch], stream: Any) -> Batch | None:
         began = time.perf_counter()
-        batch = next(source, None)
+        with record_function("data wait"):
+            batch = next(source, None)
         self.waited_seconds += time.perf_counter() - began
         if batch is None or stream is None:
             return batch
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), record_function("host-to-device"):
             return {
                 name: values if name in ON_HOST else values.to(self.device, non_blocking=True)
                 for name, values in batch.items()

@@ -1,6 +1,8 @@
 """Every schedule that ``lr_scheduler.type`` may name, torch's before timm's, with warm-up."""
 
+import copy
 import inspect
+import warnings
 from functools import partial
 from typing import Any
 
@@ -28,6 +30,8 @@ __all__ = sorted(SCHEDULERS)
 
 ALL = "all"
 """As an argument of a schedule: as many epochs (or steps) as the training has after warm-up."""
+TRIED = 1000
+"""Moves of a schedule that are tried out before the training; all, where it goes by epochs."""
 
 
 def make_schedule(
@@ -62,8 +66,9 @@ def make_schedule(
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     args = {k: length - warmup if v == ALL else v for k, v in build.keywords.items()}
     try:
+        _try_out(partial(build.func, **args), optimizer, every, min(length - warmup, TRIED))
         scheduler = build.func(optimizer, **args)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise ConfigError(
             f"lr_scheduler.args: {build.func.__name__} refuses them: {error} (--debug shows where)"
         ) from error
@@ -79,3 +84,43 @@ def make_schedule(
         group["lr"] = group["initial_lr"]
     rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
     return SequentialLR(optimizer, [rise, scheduler], milestones=[warmup])
+
+
+def move(
+    scheduler: LRScheduler | TimmScheduler, every: str, number: int, monitored: float | None = None
+) -> None:
+    """Let a schedule go on by one epoch or step.
+
+    Args:
+        scheduler: of torch or timm.
+        every: ``"epoch"`` or ``"step"``.
+        number: how many of them are done.
+        monitored: value of the monitored score, for ``ReduceLROnPlateau``.
+
+    Raises:
+        ConfigError: the schedule does not go on, as one made for fewer epochs.
+    """
+    try:
+        if isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step(monitored)
+        elif isinstance(scheduler, TimmScheduler):
+            scheduler.step(number, monitored) if every == "epoch" else scheduler.step_update(number)
+        else:
+            scheduler.step()
+    except (TypeError, ValueError, ArithmeticError) as error:
+        name = type(scheduler).__name__
+        raise ConfigError(
+            f"lr_scheduler: {name} does not go on after {every} {number}: {error}"
+        ) from error
+
+
+def _try_out(build: partial, optimizer: torch.optim.Optimizer, every: str, moves: int) -> None:
+    """Go through a schedule without touching ``optimizer``: many an argument that is of no use is
+    noticed only when it is used."""
+    stand_in = copy.copy(optimizer)
+    stand_in.param_groups = [dict(group) for group in optimizer.param_groups]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a schedule that moves before the weights do
+        scheduler = build(stand_in)
+        for number in range(1, moves + 1):
+            move(scheduler, every, number, monitored=0.0)

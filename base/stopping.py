@@ -9,8 +9,6 @@ from types import FrameType
 
 from utils import distributed
 
-EXIT_STOPPED = 75
-"""Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 AGREE_EVERY = 10
 """Steps between two questions whether any rank was asked to stop; alone, there is none to ask."""
@@ -44,7 +42,7 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def agreed(self, step: int) -> bool:
-        """Whether all ranks stop after this step, because one of them was asked to."""
+        """Whether all ranks stop after this move of the weights, because one was asked to."""
         if distributed.world_size() == 1:
             return self.received
         return step % AGREE_EVERY == 0 and any(distributed.gather(self.received))

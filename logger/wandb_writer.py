@@ -59,7 +59,7 @@ class WandbWriter(Writer):
         """Start the run, or go on with it if wandb knows its id; asks nobody anything."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
         init = partial(
-            self._wandb.init, dir=str(self._log_dir), id=self._run_id, resume="allow",
+            self._wandb.init, dir=str(self._log_dir.absolute()), id=self._run_id, resume="allow",
             settings=self._wandb.Settings(silent=True, console="off"), **self._options,
         )  # fmt: skip
         mode = self._mode

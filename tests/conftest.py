@@ -112,6 +112,40 @@ def eventually():
     return wait
 
 
+RANKS = """
+import os, sys
+import torch.distributed as dist
+from utils import distributed
+{preparation}
+store = dist.TCPStore("localhost", 0, None, True, wait_for_workers=False)
+os.environ |= {{"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(store.port)}}
+os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+children = []
+for rank in range(2):
+    children.append(os.fork())
+    if not children[-1]:
+        os.environ["RANK"] = str(rank)
+        with distributed.process_group(n_gpu=0):
+            os.write(1, f"{{{expression}}}\\n".encode())  # in one piece, so that lines stay whole
+        os._exit(0)
+sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+"""
+
+
+@pytest.fixture
+def in_two_ranks():
+    """``in_two_ranks(preparation, expression)``: what two gloo processes on the CPU find the
+    expression to be, as sorted lines."""
+
+    def evaluate(preparation, expression):
+        code = RANKS.format(preparation=preparation, expression=expression)
+        done = _run("-c", code, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        return sorted(done.stdout.splitlines())
+
+    return evaluate
+
+
 @pytest.fixture(scope="session")
 def people(tmp_path_factory):
     """A data set of 16 people to train on and 8 to test on, seven photos each."""

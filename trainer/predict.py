@@ -71,9 +71,13 @@ def gather(seen: Iterable[dict[str, Any]]) -> Predictions:
     where they are not what the logits say by themselves, are given beside them.
     """
     seen = list(seen)
-    parts = [part for part in ("logits", "targets", "probabilities") if part in seen[0]]
-    own = {part: _joined([step[part] for step in seen]) for part in parts}
-    ranks = distributed.gather({"index": torch.cat([step["index"] for step in seen]), **own})
+    own = None  # fewer photos than ranks leave some with none
+    if seen:
+        parts = [part for part in ("logits", "targets", "probabilities") if part in seen[0]]
+        own = {part: _joined([step[part] for step in seen]) for part in parts}
+        own["index"] = torch.cat([step["index"] for step in seen])
+    ranks = [each for each in distributed.gather(own) if each]
+    parts = [part for part in ranks[0] if part != "index"]
     index = torch.cat([each["index"] for each in ranks])
     order = torch.argsort(index)
     joined = {

@@ -1,17 +1,20 @@
 """Where the time of training steps goes: a trace to open in a browser, and one screen of text."""
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.profiler import ProfilerActivity, profile
 
 from base.prefetch import Batch
 
-PARTS = ("data wait", "forward", "backward", "optimizer")
+PARTS = ("data wait", "host-to-device", "forward", "backward", "optimizer")
 """Names under which a step's parts are recorded."""
 LONGEST = 12
+
+logger = logging.getLogger("profile")
 
 
 def profiled(
@@ -29,8 +32,7 @@ def profiled(
         if number == 1:
             profiler = profile(activities=activities, acc_events=True)
             profiler.start()
-        with record_function("data wait"):
-            batch = next(source, None)
+        batch = next(source, None)
         if profiler is not None and (batch is None or number == steps + 1):
             profiler.stop()
             _write(profiler, number - 1, folder, device)
@@ -47,12 +49,12 @@ def _write(profiler: profile, steps: int, folder: Path, device: torch.device) ->
     by_name = {event.key: event for event in averages}
     lines = [f"{steps} steps on {device}; milliseconds a step, on the host and on the device"]
     for part in PARTS:
-        if part in by_name:
-            event = by_name[part]
-            lines.append(
-                f"  {part:12} {event.cpu_time_total / 1000 / max(steps, 1):10.2f}"
-                f" {event.device_time_total / 1000 / max(steps, 1):10.2f}"
-            )
+        # On the CPU there is no copy to a device.
+        event = by_name.get(part)
+        host, on_device = (event.cpu_time_total, event.device_time_total) if event else (0, 0)
+        each = 1000 * max(steps, 1)
+        lines.append(f"  {part:14} {host / each:10.2f} {on_device / each:10.2f}")
+    logger.info("profile: %s\n%s", folder / "profile.txt", "\n".join(lines))
     key = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
     lines += ["", averages.table(sort_by=key, row_limit=LONGEST)]
     (folder / "profile.txt").write_text("\n".join(lines), encoding="utf-8")

@@ -11,6 +11,10 @@ from utils.errors import UserError
 from utils.files import write_atomically
 
 
+SCORES = (".metrics.json", ".confusion.png", ".mistakes.png", ".examples.png", ".report.html")
+"""Endings of what lies beside a submission that was scored."""
+
+
 def check_writable(path: Path) -> None:
     """Find out before the work whether ``path`` can be written after it; makes nothing yet.
 
@@ -20,6 +24,12 @@ def check_writable(path: Path) -> None:
     existing = next(folder for folder in path.absolute().parents if folder.exists())
     if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"{path}: cannot be written; name another file with --out")
+
+
+def forget_scores(path: Path) -> None:
+    """Remove scores and pictures of an earlier submission ``path``; they tell of other answers."""
+    for ending in SCORES:
+        path.with_suffix(ending).unlink(missing_ok=True)
 
 
 def write_submission(path: Path, ids: Sequence[str], classes: np.ndarray) -> None:

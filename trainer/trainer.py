@@ -1,5 +1,6 @@
 """One epoch of a multi-head model: training with a loss a head, validation by the 18 classes."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -103,8 +104,8 @@ class Trainer(BaseTrainer):
         self._loss_names: list[str] = []
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        self._steps = self._steps_before_the_stop()
-        self.train_loader.set_epoch(epoch, done=len(self._steps))
+        self._steps, photos_done = self._before_the_stop()
+        self.train_loader.set_epoch(epoch, done=photos_done)
         self.optimisation.start_epoch(epoch)
         total = len(self._steps) + len(self.train_loader)
         fetched = Prefetcher(self.train_loader, self.optimisation.device)
@@ -158,6 +159,7 @@ class Trainer(BaseTrainer):
 
     def _partial_state(self) -> dict[str, Any]:
         """The steps so far of all ranks, as tensors and plain values."""
+        self._refuse_nan(len(self.history) + 1, len(self._steps) - len(self._steps) % CHECK_EVERY)
         steps = [
             {
                 "index": step.index,
@@ -169,9 +171,10 @@ class Trainer(BaseTrainer):
         ]
         return {"steps": distributed.gather(steps), "loss_names": self._loss_names}
 
-    def _steps_before_the_stop(self) -> list[Step]:
+    def _before_the_stop(self) -> tuple[list[Step], int]:
+        """This rank's steps of the epoch that was stopped, and how many photos all ranks saw."""
         if self.partial is None:
-            return []
+            return [], 0
         ranks = self.partial["steps"]
         if len(ranks) != distributed.world_size():
             raise CheckpointError(
@@ -180,7 +183,7 @@ class Trainer(BaseTrainer):
             )
         self._loss_names = self.partial["loss_names"]
         device = self.optimisation.device
-        return [
+        own = [
             Step(
                 step["index"],
                 {head: values.to(device) for head, values in step["logits"].items()},
@@ -189,6 +192,7 @@ class Trainer(BaseTrainer):
             )
             for step in ranks[distributed.rank()]
         ]
+        return own, sum(len(step["index"]) for steps in ranks for step in steps)
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         began = time.perf_counter()
@@ -242,8 +246,11 @@ class Trainer(BaseTrainer):
         ]
         finite = torch.stack([logits.isfinite().all(dim=1) for logits in step.logits.values()])
         bad = step.index[~finite.all(dim=0).cpu()]
-        photos = (bad if len(bad) else step.index).tolist()
-        shown = ", ".join(self.name_of(position) for position in photos[:5])
+        # The loss is that of all ranks, so all are here; whose photos did it, only some can say.
+        found = distributed.gather([self.name_of(position) for position in bad.tolist()])
+        whole = distributed.gather([self.name_of(position) for position in step.index.tolist()])
+        photos = list(itertools.chain(*found)) or list(itertools.chain(*whole))
+        shown = ", ".join(photos[:5])
         raise UserError(
             f"epoch {epoch}, step {first + number + 1}: {', '.join(names)} is not a finite number;"
             f" photos: {shown}{' …' if len(photos) > 5 else ''}; lower optimizer.args.lr or look at"

@@ -9,6 +9,8 @@ from utils.errors import UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_STOPPED = 75
+"""Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 
 
 def run_command(main: Callable[[], None], debug: bool = False) -> None:

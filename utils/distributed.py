@@ -5,18 +5,24 @@ Everything here also works without a group, as the only rank.
 
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from utils.errors import ConfigError
+from utils.cli import EXIT_INTERRUPTED, EXIT_STOPPED
+from utils.errors import ConfigError, UserError
 
 TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for the others; the first may be building a crop cache meanwhile."""
+GRACE = 100
+"""Seconds that processes which were asked to stop have for saving."""
 
 
 def launched() -> bool:
@@ -40,7 +46,7 @@ def is_main() -> bool:
 
 
 def relaunch(n_gpu: int) -> None:
-    """Where a plain ``python train.py`` asks for several GPUs, become torchrun and start over.
+    """Where a plain ``python train.py`` asks for several GPUs, be the launcher of that many.
 
     Raises:
         ConfigError: this machine has fewer.
@@ -50,9 +56,39 @@ def relaunch(n_gpu: int) -> None:
     found = torch.cuda.device_count()
     if n_gpu > found:
         raise ConfigError(f"n_gpu: {n_gpu} asked for, this machine has {found}; set n_gpu={found}")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    sys.stdout.flush()
-    os.execv(sys.executable, [*torchrun, f"--nproc-per-node={n_gpu}", *sys.argv])
+    sys.exit(launch(n_gpu, sys.argv))
+
+
+def launch(processes: int, command: Sequence[str]) -> int:
+    """Run a script as so many processes of this machine, as torchrun does.
+
+    Torchrun's own exit code is 1 whatever its processes left with, and SIGUSR1 kills it.
+
+    Args:
+        processes: one for each GPU.
+        command: the script and its arguments.
+
+    Returns:
+        The exit code of the first process that failed, ``EXIT_STOPPED`` after a signal, else 0.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    options = ["--standalone", f"--nproc-per-node={processes}"]
+    if hasattr(signal, "SIGUSR1"):
+        options += [
+            "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGUSR1",
+            f"--shutdown-timeout={GRACE}",
+        ]
+    try:
+        torchrun([*options, *command])
+    except ChildFailedError as failed:
+        code = failed.get_first_failure()[1].exitcode
+        return code if code > 0 else 128 - code  # as shells say which signal it was
+    except SignalException as asked:
+        return EXIT_INTERRUPTED if asked.sigval == signal.SIGINT else EXIT_STOPPED
+    return 0
 
 
 @contextlib.contextmanager
@@ -68,12 +104,55 @@ def process_group(n_gpu: int) -> Iterator[None]:
     on_gpu = n_gpu > 0 and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    store, number, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    store.set_timeout(TIMEOUT)
     # NCCL for tensors on GPUs, gloo for everything that lies on the CPU.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+        store=agree_on_store(store, number, size),
+        rank=number,
+        world_size=size,
+        timeout=TIMEOUT,
+    )
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def agree_on_store(store: dist.Store, rank: int, world_size: int) -> dist.Store:
+    """A part of ``store`` that only the ranks alive now know of.
+
+    torchrun keeps one store over its restarts and gives every generation of workers the same part
+    of it (https://github.com/pytorch/pytorch/issues/135712). So a restarted rank may read where a
+    dead one listened, and wait for it or be refused. The number of the restart can't tell the
+    generations apart, since each machine counts its own; a name that rank 0 draws can.
+
+    Each rank asks under a name of its own, rank 0 answers whatever is asked, and goes on when all
+    have read the answer. What the dead have asked costs an answer that nobody reads.
+
+    Raises:
+        UserError: a rank does not come.
+    """
+    own = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"asks/{rank}", own)
+        generation = store.get(f"answer/{own}").decode()
+        store.add(f"read/{generation}", 1)
+        return dist.PrefixStore(generation, store)
+    answered: dict[int, str] = {}
+    deadline = time.monotonic() + TIMEOUT.total_seconds()
+    while (here := 1 + store.add(f"read/{own}", 0)) < world_size:
+        if time.monotonic() > deadline:
+            raise UserError(f"only {here} of {world_size} processes came within {TIMEOUT}")
+        for other in range(1, world_size):
+            if store.check([f"asks/{other}"]):
+                name = store.get(f"asks/{other}").decode()
+                if answered.get(other) != name:
+                    store.set(f"answer/{name}", own)
+                    answered[other] = name
+        time.sleep(0.01)
+    return dist.PrefixStore(own, store)
 
 
 def barrier() -> None:

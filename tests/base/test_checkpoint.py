@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from base.checkpoint import (
+    CheckpointFolder,
     load_checkpoint,
     load_weights,
     random_state,
@@ -100,3 +101,51 @@ def test_restoring_the_random_state_repeats_what_was_drawn(tmp_path):
     draw()
     restore_random_state(state)
     assert draw() == first
+
+
+def a_save(folder, epoch, step=0):
+    state = a_state(nn.Linear(1, 1)) | {"epoch": epoch, "partial": {"step": step} if step else None}
+    path = folder.save(state, epoch, step)
+    folder.make_last(path)
+    return path
+
+
+def test_what_a_kill_left_of_a_save_is_cleared_by_the_next(tmp_path):
+    for name in (".at_0001_000000.pth.k2j3", ".best_epoch.pth.link"):
+        (tmp_path / name).write_bytes(b"half a save")
+    a_save(CheckpointFolder(tmp_path), 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"at_0001_000000.pth", "last_epoch.pth"}
+
+
+def test_a_run_that_goes_back_leaves_nothing_of_the_course_it_left_to_fall_back_on(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    for epoch in (1, 2, 3, 4):
+        folder.keep_for_good(a_save(folder, epoch), epoch)
+    newest = a_save(folder, 3, step=5)  # resumed from epoch_3.pth
+    assert newest.exists() and folder.last.samefile(newest)
+    numbered = {path.name for path in tmp_path.glob("at_*")}
+    assert numbered == {"at_0003_000000.pth", "at_0003_000005.pth"}
+
+
+def test_a_damaged_checkpoint_that_was_named_is_not_replaced_by_another(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    a_save(folder, 1)
+    (tmp_path / "epoch_7.pth").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"epoch_7\.pth"):
+        folder.load(tmp_path / "epoch_7.pth")
+
+
+@pytest.mark.parametrize("named", ["last_epoch.pth", "best_epoch.pth"])
+def test_a_run_that_goes_on_elsewhere_takes_its_best_epoch_along(tmp_path, named):
+    old, new = CheckpointFolder(tmp_path / "old"), CheckpointFolder(tmp_path / "new")
+    best = a_save(old, 1)
+    old.make_best(best)
+    a_save(old, 2)
+    new.bring_best(1, tmp_path / "old" / named)
+    assert new.has_best and load_checkpoint(new.best)["epoch"] == 1
+
+
+def test_a_best_epoch_that_is_nowhere_is_not_claimed(tmp_path):
+    old, new = CheckpointFolder(tmp_path / "old"), CheckpointFolder(tmp_path / "new")
+    new.bring_best(1, a_save(old, 2))
+    assert not new.has_best and not new.best.exists()

@@ -126,3 +126,24 @@ def test_adam_moves_all_weights_in_one_kernel_unless_told_otherwise(model):
         for args in ({}, {"fused": False}, {"foreach": True})
     ]
     assert fused == [True, False, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "words"),
+    [
+        ("StepLR", {"step_size": "a"}, "StepLR does not go on after epoch 1"),
+        ("CosineAnnealingLR", {"T_max": 0}, "CosineAnnealingLR does not go on after epoch 1"),
+        ("OneCycleLR", {"max_lr": 1, "total_steps": 3}, "OneCycleLR does not go on after epoch 4"),
+        ("StepLR", {"step_size": 2, "gamma": "b"}, "StepLR does not go on after epoch 2"),
+    ],
+)
+def test_a_value_that_a_schedule_notices_only_on_its_way_is_refused_before_the_training(
+    name, args, words
+):
+    with pytest.raises(ConfigError, match=words):
+        rates(partial(getattr(module_schedule, name), **args))
+
+
+def test_trying_a_schedule_out_leaves_the_learning_rate_alone():
+    build = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1.0, total_steps="all")
+    assert rates(build, epochs=4)[0] == pytest.approx(0.04)

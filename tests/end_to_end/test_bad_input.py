@@ -19,6 +19,11 @@ SETTINGS = {
     "argument": ("optimizer.args.lrr=1", "optimizer.args.lrr", "did you mean 'lr'"),
     "argument's value": ("optimizer.args.betas=[2, 3]", "optimizer.args", "Adam refuses"),
     "scheduler": ('lr_scheduler={"type": "StepL"}', "'StepL'", "did you mean 'StepLR'"),
+    "schedule's value": (
+        'lr_scheduler={"type": "StepLR", "args": {"step_size": "a"}}',
+        "lr_scheduler",
+        "StepLR does not go on after epoch 1",
+    ),
     "missing argument": ('lr_scheduler={"type": "StepLR"}', "step_size", "missing"),
     "backbone": ("arch.args.model_name=test_resnt", "'test_resnt'", "did you mean 'test_resnet'"),
     "model": ("arch.type=TimModel", "'TimModel'", "did you mean 'TimmModel'"),
@@ -66,6 +71,7 @@ def test_a_wrong_setting(train, tmp_path, assert_one_line_error, what):
     [
         (("--lr", "fast"), ("--lr", "a number > 0", "'fast'")),
         (("--device", "cuda:99"), ("'cuda:99'", "CUDA GPU")),
+        (("-d", "99"), ("'cuda:99'", "CUDA GPU")),
         (("--run-id", "a/b"), ("--run-id", "legal file name")),
         (("--resume", "none.pth"), ("none.pth", "no such checkpoint")),
         (("--init-from", "none.pth"), ("none.pth", "no such checkpoint")),
@@ -208,6 +214,11 @@ def test_answers_of_other_photos(call, trained, people, tmp_path, assert_one_lin
     assert not (tmp_path / "submit").exists()
 
 
+class Bomb:
+    def __reduce__(self):
+        return open, ("it_ran", "w")
+
+
 class TestCheckpoints:
     @pytest.fixture
     def alone(self, trained, tmp_path):
@@ -230,6 +241,14 @@ class TestCheckpoints:
         assert_one_line_error(call(command, "--resume", alone), "model.pth", "cut short")
         assert [path.name for path in tmp_path.iterdir()] == ["alone"]
 
+    @pytest.mark.parametrize("command", ["train.py", "test.py"])
+    def test_one_with_code_in_it_is_refused_and_the_code_not_run(
+        self, call, tmp_path, assert_one_line_error, command
+    ):
+        torch.save({"state_dict": {}, "config": Bomb(), "format": 1}, tmp_path / "bomb.pth")
+        assert_one_line_error(call(command, "--resume", "bomb.pth"), "bomb.pth", "code could run")
+        assert [path.name for path in tmp_path.iterdir()] == ["bomb.pth"]
+
     def test_one_of_another_architecture(self, call, trained, tmp_path, assert_one_line_error):
         result = call("test.py", "-r", trained.best, "--arch", "test_vit")
         words = ("best_epoch.pth", "another architecture", "TimmModelMulti test_resnet")
@@ -240,6 +259,10 @@ class TestCheckpoints:
         ("change", "words"),
         [
             (("--arch", "test_vit"), "another architecture"),
+            (
+                ("--model", "TimmModel", "--set", 'loss_name=[["ce_loss", null, 1]]'),
+                "another architecture",  # one head of 18 classes: another label scheme
+            ),
             (("--set", "optimizer.type=SGD"), "optimizer or scheduler is not the configured one"),
         ],
     )

@@ -14,8 +14,11 @@ import pytest
 import torch
 
 from data_loader.sample import generate
+from utils.cli import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 200
+"""Only for what hangs: on a machine that does other things too, a start takes long."""
 # A model without batch norm or dropout, and steps that see the same photos however many share them.
 RECIPE = {
     "name": "ranks",
@@ -67,24 +70,21 @@ def start(command):
     )  # fmt: skip
 
 
+def children(pid):
+    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout
+    return [int(line) for line in listed.split()]
+
+
 def finish(*processes):
     """The outputs; processes that hang are ended, launcher and ranks alike, and that is raised."""
     try:
-        return [process.communicate(timeout=100)[0] for process in processes]
+        return [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
     except subprocess.TimeoutExpired:
         for process in processes:
-            os.killpg(process.pid, signal.SIGKILL)
+            for pid in (*children(process.pid), process.pid):
+                os.kill(pid, signal.SIGKILL)
             process.communicate()
         raise
-
-
-def again_if_it_hangs(attempt, folder):
-    """On a machine with far more work than cores, gloo was seen to wait for ever while processes
-    find each other, which is not what is tested here; so a hanging attempt is made once more."""
-    try:
-        return attempt(folder / "first")
-    except subprocess.TimeoutExpired:
-        return attempt(folder / "second")
 
 
 def train(data, folder, launch=(sys.executable,), batch_size=8, **changes):
@@ -119,11 +119,8 @@ def assert_same_course(one, other):
 
 
 def test_two_processes_give_the_losses_and_scores_of_one(data, alone, tmp_path):
-    def attempt(folder):
-        return folder, train(data, folder, torchrun(2, "--standalone"), batch_size=4)
-
-    folder, output = again_if_it_hangs(attempt, tmp_path)
-    assert_same_course(metrics(alone), metrics(folder))
+    output = train(data, tmp_path, torchrun(2, "--standalone"), batch_size=4)
+    assert_same_course(metrics(alone), metrics(tmp_path))
     assert "a step takes 2 batches" in output
     assert output.count("epoch 1/2") == 1, "only the first process logs"
 
@@ -131,17 +128,15 @@ def test_two_processes_give_the_losses_and_scores_of_one(data, alone, tmp_path):
 def test_test_py_counts_every_photo_once_on_two_processes(data, alone, tmp_path):
     checkpoint = alone / "models" / "ranks" / "r" / "best_epoch.pth"
 
-    def predict(launch, folder):
-        out = folder / "out.csv"
+    def predict(launch):
+        out = tmp_path / "out.csv"
         command = [*launch, str(ROOT / "test.py"), "--resume", str(checkpoint), "--out", str(out)]
         process = start([*command, "--answers", str(data / "eval" / "answers.csv")])
         output = finish(process)[0]
         assert process.returncode == 0, output[-3000:]
         return out.read_text(), out.with_suffix(".metrics.json").read_text()
 
-    one = predict([sys.executable], tmp_path)
-    two = again_if_it_hangs(lambda folder: predict(torchrun(2, "--standalone"), folder), tmp_path)
-    assert one == two
+    assert predict([sys.executable]) == predict(torchrun(2, "--standalone"))
 
 
 def free_port():
@@ -151,55 +146,61 @@ def free_port():
 
 
 def test_two_nodes_that_meet_on_a_port_train_together(data, alone, tmp_path):
-    def attempt(folder):
-        meeting = f"127.0.0.1:{free_port()}"
-        nodes = []
-        for rank in range(2):
-            launch = torchrun(
-                1, "--nnodes=2", f"--node-rank={rank}", "--rdzv-backend=c10d",
-                f"--rdzv-endpoint={meeting}", "--rdzv-id=test",
-            )  # fmt: skip
-            command = [*launch, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
-            options = settings(data, folder, **{"data_loader.args.batch_size": 4})
-            nodes.append(start([*command, "--run-id", "r", *options]))
-        outputs = finish(*nodes)
-        assert [node.returncode for node in nodes] == [0, 0], "\n".join(outputs)[-4000:]
-        return folder
-
-    folder = again_if_it_hangs(attempt, tmp_path)
-    assert_same_course(metrics(alone), metrics(folder))
-
-
-def children(pid):
-    listed = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout
-    return [int(line) for line in listed.split()]
+    meeting = f"127.0.0.1:{free_port()}"
+    nodes = []
+    for rank in range(2):
+        launch = torchrun(
+            1, "--nnodes=2", f"--node-rank={rank}", "--rdzv-backend=c10d",
+            f"--rdzv-endpoint={meeting}", "--rdzv-id=test",
+        )  # fmt: skip
+        command = [*launch, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
+        options = settings(data, tmp_path, **{"data_loader.args.batch_size": 4})
+        nodes.append(start([*command, "--run-id", "r", *options]))
+    outputs = finish(*nodes)
+    assert [node.returncode for node in nodes] == [0, 0], "\n".join(outputs)[-4000:]
+    assert_same_course(metrics(alone), metrics(tmp_path))
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc and pgrep to find a rank")
-@pytest.mark.xfail(reason="gloo sometimes fails to connect after a restart; open", strict=False)
 def test_a_killed_rank_is_survived_by_a_restart(data, tmp_path):
     launch = torchrun(2, "--standalone", "--max-restarts=5")
     command = [*launch, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
     command += ["--run-id", "r", "--resume", "auto"]
     changes = {"data_loader.args.batch_size": 4, "trainer.epochs": 6}
 
-    def attempt(folder):
-        job = start([*command, *settings(data, folder, **changes)])
-        last = folder / "models" / "ranks" / "r" / "last_epoch.pth"
-        deadline = time.monotonic() + 60
-        while not last.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if last.exists():
-            os.kill(children(job.pid)[-1], signal.SIGKILL)
-        output = finish(job)[0]
-        if job.returncode and "connectFullMesh failed" in output:
-            raise subprocess.TimeoutExpired(command, 0)  # gloo again: the same trouble, noticed
-        assert job.returncode == 0, output[-3000:]
-        return folder, output
-
-    folder, output = again_if_it_hangs(attempt, tmp_path)
+    job = start([*command, *settings(data, tmp_path, **changes)])
+    last = tmp_path / "models" / "ranks" / "r" / "last_epoch.pth"
+    deadline = time.monotonic() + PATIENCE_SECONDS / 2
+    while not last.exists() and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(children(job.pid)[-1], signal.SIGKILL)
+    output = finish(job)[0]
+    assert job.returncode == 0, output[-3000:]
     assert "resumed" in output
-    assert [row["epoch"] for row in metrics(folder)] == [1, 2, 3, 4, 5, 6]
+    assert [row["epoch"] for row in metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
+def test_several_processes_that_are_asked_to_stop_save_and_one_says_how_to_go_on(data, tmp_path):
+    launch = "import sys; from utils.distributed import launch; sys.exit(launch(2, sys.argv[1:]))"
+    command = [
+        sys.executable,
+        "-c",
+        launch,
+        str(ROOT / "train.py"),
+        "-c",
+        str(ROOT / "config.json"),
+    ]
+    changes = {"data_loader.args.batch_size": 4, "trainer.epochs": 1000}
+    job = start([*command, "--run-id", "r", *settings(data, tmp_path, **changes)])
+    last = tmp_path / "models" / "ranks" / "r" / "last_epoch.pth"
+    deadline = time.monotonic() + PATIENCE_SECONDS / 2
+    while not last.exists() and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    job.send_signal(signal.SIGUSR1)
+    output = finish(job)[0]
+    assert job.returncode == EXIT_STOPPED, output[-3000:]
+    assert output.count(f"go on with: python train.py --resume {last}") == 1
 
 
 def test_more_gpus_than_there_are_is_one_clear_line(data, tmp_path):

@@ -139,7 +139,7 @@ class TestCheckpoints:
     def test_a_lone_checkpoint_brings_its_config_along(self, call, other_model, tmp_path):
         result = call("test.py", "--resume", other_model)
         assert result.returncode == 0, result.stderr
-        (written,) = (tmp_path / "submit").glob("tiny_*[0-9].csv")
+        written = tmp_path / "submit" / "tiny_first.csv"  # as the run that made it
         assert len(read_rows(written)) == 56
 
     def test_several_are_averaged(self, call, trained, other_model, tmp_path):
@@ -248,3 +248,16 @@ class TestUnreadablePhotos:
         failed = predict("--set", f"data_dir={own_data}", "--skip-unreadable")
         assert_one_line_error(failed, "none of the 56 photos can be read")
         assert not (tmp_path / "submit").exists()
+
+
+def test_scores_of_an_earlier_prediction_do_not_stay_beside_a_new_one(predict, people, tmp_path):
+    answers = people / "eval" / "answers.csv"
+    assert predict("--out", "s.csv", "--answers", answers).returncode == 0
+    assert (tmp_path / "s.metrics.json").is_file() and (tmp_path / "s.confusion.png").is_file()
+    assert predict("--out", "s.csv").returncode == 0
+    assert {path.name for path in tmp_path.glob("s.*")} == {"s.csv", "s.probabilities.csv"}
+
+
+def test_an_option_without_effect_is_said(predict):
+    said = predict("--set", "tracer.margin=0.2").stdout
+    assert "warning: tracer.margin: no effect, since tracer.weights is null" in said

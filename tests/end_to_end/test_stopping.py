@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from base.stopping import EXIT_STOPPED
 from benchmarks.kill_and_resume import RECIPE, compare, kill_and_compare, train
 from data_loader.sample import generate
+from utils.cli import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 

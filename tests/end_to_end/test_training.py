@@ -161,12 +161,96 @@ class TestGoingOn:
         assert len(read_rows(tmp_path / "saved/log/tiny/longer/metrics.csv")) == 3
         assert len(read_rows(trained.log / "metrics.csv")) == 2
 
+    def test_under_another_name_the_best_epoch_so_far_comes_along(self, train, call, tmp_path):
+        train("flat", "--lr", "1e-12")
+        said = call(
+            "train.py", "-r", tmp_path / "saved/models/tiny/flat/last_epoch.pth",
+            "--run-id", "flatter", "--set", "trainer.epochs=2",
+        ).stdout  # fmt: skip
+        best = next(line for line in said.splitlines() if line.startswith("best val/f1"))
+        assert "in epoch 1: " in best
+        assert best.endswith("saved/models/tiny/flatter/best_epoch.pth")
+        assert (tmp_path / "saved/models/tiny/flatter/best_epoch.pth").is_file()
+
+    def test_auto_goes_on_where_a_kill_came_within_the_very_first_save(self, train, tmp_path):
+        train("cut")
+        models = tmp_path / "saved/models/tiny/cut"
+        (models / "last_epoch.pth").unlink()  # saved, but not yet under its second name
+        train("cut", "--resume", "auto", "--set", "trainer.epochs=2")
+        assert len(read_rows(tmp_path / "saved/log/tiny/cut/metrics.csv")) == 2
+
+    def test_a_learning_rate_that_the_saved_state_overrules_is_said(self, train, call, tmp_path):
+        train("kept")
+        last = tmp_path / "saved/models/tiny/kept/last_epoch.pth"
+        said = call("train.py", "-r", last, "--lr", "0.5", "--set", "trainer.epochs=2").stdout
+        assert "warning: optimizer.args: no effect" in said
+        rows = read_rows(tmp_path / "saved/log/tiny/kept/metrics.csv")
+        assert rows[0]["lr"] == rows[1]["lr"]
+
+    def test_going_on_with_other_people_in_the_two_parts_is_said(self, train, call, tmp_path):
+        train("swapped")
+        last = tmp_path / "saved/models/tiny/swapped/last_epoch.pth"
+        same = call("train.py", "-r", last)
+        assert "split" not in same.stdout
+        said = call("train.py", "-r", last, "--set", "seed=5").stdout
+        assert "warning: not the people, or not the split, that the run began with" in said
+
+    def test_curves_in_tensorboard_go_on_without_doubled_points(self, train, call, tmp_path):
+        train("seen", "--set", "trainer.tensorboard=true", "--set", "trainer.epochs=2")
+        models, log = tmp_path / "saved/models/tiny/seen", tmp_path / "saved/log/tiny/seen"
+        before = (log / "metrics.csv").read_text()
+        # Killed after the second epoch was logged and before it was saved: it is done again.
+        again = call("train.py", "-r", models / "at_0001_000000.pth", "--set", "trainer.epochs=3")
+        assert again.returncode == 0, again.stderr
+        assert len(list(log.glob("events.*"))) == 2
+        assert (log / "metrics.csv").read_text().startswith(before)
+        for name in ("val/loss", "lr", "train/f1"):
+            events = EventAccumulator(str(log)).Reload().Scalars(name)
+            recorded = [float(row[name]) for row in read_rows(log / "metrics.csv")]
+            assert [event.step for event in events] == [1, 2, 3]
+            assert [event.value for event in events] == pytest.approx(recorded)
+
+    def test_wandb_goes_on_with_the_same_run(self, train, call, tmp_path, eventually):
+        train("w", "--set", 'wandb={"mode": "offline"}')
+        last = tmp_path / "saved/models/tiny/w/last_epoch.pth"
+        assert call("train.py", "-r", last, "--set", "trainer.epochs=2").returncode == 0
+        files = sorted((tmp_path / "saved/log/tiny/w").glob("wandb/offline-run-*/run-*.wandb"))
+        assert [file.name for file in files] == ["run-w.wandb"] * 2
+        assert eventually(lambda: all(b"val/f1" in file.read_bytes() for file in files))
+
     def test_a_run_id_that_is_taken_is_refused(
         self, train, call, tiny_config, assert_one_line_error
     ):
         train("mine")
         again = call("train.py", "-c", tiny_config, "--run-id", "mine")
         assert_one_line_error(again, "mine", "holds a run already", "--resume")
+
+
+PRESETS = sorted(path.name for path in (ROOT / "configs/debug").glob("*.json"))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_debug_preset_runs(call, people, tmp_path, preset):
+    ran = call(
+        "train.py", "-c", ROOT / "configs/debug" / preset, "--arch", "test_resnet", "--bs", "16",
+        "--set", f"data_dir={people}", "--set", "tracer.weights=null", "--set", "n_gpu=0",
+        "--set", "data_loader.args.input_size=32", "--set", "trainer.epochs=1", "--run-id", "d",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert len(read_rows(tmp_path / "saved/log/debug/d/metrics.csv")) == 1
+
+
+def test_a_profile_is_a_trace_and_one_screen_that_names_the_parts_of_a_step(train, tmp_path):
+    said = train("p", "--set", "trainer.profile_steps=3")
+    folder = tmp_path / "saved/log/tiny/p/profile"
+    names = {event.get("name") for event in json.loads((folder / "trace.json").read_text())
+             ["traceEvents"]}  # fmt: skip
+    summary = (folder / "profile.txt").read_text()
+    assert summary.startswith("3 steps on cpu; milliseconds a step")
+    assert len(summary.splitlines()) < 40
+    for part in ("data wait", "host-to-device", "forward", "backward", "optimizer"):
+        assert f"  {part} " in summary and f"  {part} " in said
+        assert part in names or part == "host-to-device"  # which the CPU has no use for
 
 
 class TestOptions:

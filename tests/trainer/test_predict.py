@@ -60,6 +60,17 @@ def test_no_gradients_are_kept():
     assert not predict(scaled, batches([0, 1], 2)).logits["mask"].requires_grad
 
 
+def test_fewer_photos_than_ranks_leave_a_rank_with_none_and_count_once(in_two_ranks):
+    lines = in_two_ranks(
+        "import torch\nfrom trainer.predict import predict\n"
+        "batch = {'image': torch.ones(1, 2), 'index': torch.tensor([0])}\n"
+        "model = lambda image: {'mask': torch.ones(1, 3), 'gender': torch.ones(1, 2),"
+        " 'age': torch.ones(1, 6)}",
+        "predict(model, [batch] if rank == 0 else []).index.tolist()",
+    )
+    assert lines == ["[0]", "[0]"]
+
+
 def test_several_views_give_the_mean_of_a_pass_with_each():
     network = TimmModelMulti("test_resnet", pretrained=False).eval()
     photos = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)

@@ -163,12 +163,55 @@ def test_a_resumed_training_ends_with_the_same_bits_as_one_that_never_stopped(tm
 def test_a_training_stopped_within_an_epoch_ends_with_the_same_bits(tmp_path, optimizing):
     a_trainer(tmp_path / "whole", epochs=2, optimizing=optimizing).train()
     stopped = a_trainer(tmp_path / "parts", epochs=2, optimizing=optimizing)
-    stopped.stop.agreed = lambda step: len(stopped.history) == 1 and step == 2
+    stopped.stop.agreed = lambda moves: len(stopped.history) == 1 and moves == 1
     with pytest.raises(Stopped, match=r"train\.py --resume .*last_epoch\.pth"):
         stopped.train()
     again = a_trainer(tmp_path / "parts", epochs=2, optimizing=optimizing)
     resumed(again, tmp_path / "parts" / "models" / "last_epoch.pth").train()
     same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_an_epoch_of_a_single_batch_can_be_stopped_after(tmp_path):
+    trainer = a_trainer(tmp_path, epochs=3, train_loader=loader(16, 1, True))
+    trainer.stop.received = True
+    with pytest.raises(Stopped):
+        trainer.train()
+    assert len(load_checkpoint(tmp_path / "models" / "last_epoch.pth")["history"]) == 1
+
+
+def test_the_rest_of_a_stopped_epoch_is_each_photo_once_also_with_another_batch_size(tmp_path):
+    seen = []
+
+    def noted(image, seed):
+        seen.append(seed)
+        return image
+
+    def noting(batch_size):
+        loading = loader(64, 1, True, batch_size=batch_size)
+        loading.dataset.transform = noted
+        return loading
+
+    stopped = a_trainer(tmp_path, epochs=1, train_loader=noting(16))
+    stopped.stop.agreed = lambda moves: moves == 2
+    with pytest.raises(Stopped):
+        stopped.train()
+    again = a_trainer(tmp_path, epochs=1, train_loader=noting(8))
+    resumed(again, tmp_path / "models" / "last_epoch.pth").train()
+    assert len(seen) == len(set(seen)) == 64
+
+
+def test_a_step_that_breaks_the_weights_is_not_saved_over_what_was_sound(tmp_path):
+    trainer = a_trainer(tmp_path, save_every_steps=1, lr=math.inf, optimizer_class=torch.optim.SGD)
+    with pytest.raises(UserError, match=r"epoch 1.*finite number"):
+        trainer.train()
+    assert not (tmp_path / "models").exists()
+
+
+def test_an_average_of_the_weights_is_not_gone_on_with_as_the_weights(tmp_path):
+    a_trainer(tmp_path, epochs=1, optimizing={"ema_decay": 0.9}).train()
+    last = tmp_path / "models" / "last_epoch.pth"
+    with pytest.raises(CheckpointError, match=r"trainer\.ema_decay"):
+        resumed(a_trainer(tmp_path, epochs=2), last)
 
 
 def test_saving_within_the_epoch_changes_nothing(tmp_path):

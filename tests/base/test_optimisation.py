@@ -1,0 +1,82 @@
+import copy
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from base.base_model import BaseModel
+from base.optimisation import Optimisation, synchronised
+from model.model import TimmModelMulti
+from utils.errors import ConfigError
+
+PHOTOS = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+TARGETS = {"mask": torch.tensor([0, 1, 2, 0])}
+
+
+class Criterion(nn.Module):
+    def forward(self, logits, targets):
+        loss = nn.functional.cross_entropy(logits["mask"], targets["mask"])
+        return loss, {"mask": loss}
+
+
+CONVOLUTION = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def an_optimisation(*layers, **options):
+    torch.manual_seed(0)
+    backbone = copy.deepcopy(nn.Sequential(*layers or CONVOLUTION))
+    model = BaseModel(backbone, 4, {"mask": 3}, mean=(0.5,) * 3, std=(0.5,) * 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+    return Optimisation(model, Criterion(), optimizer, **options)
+
+
+def changed_by_an_epoch(optimisation, epoch):
+    """Which parts of the state an epoch of one step changes."""
+    before = {name: value.clone() for name, value in optimisation.model.state_dict().items()}
+    optimisation.start_epoch(epoch)
+    optimisation.step(PHOTOS, TARGETS, 0, 1)
+    after = optimisation.model.state_dict()
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_only_the_heads_learn_in_the_frozen_epochs_and_all_does_after_them():
+    optimisation = an_optimisation(freeze_backbone_epochs=2)
+    assert changed_by_an_epoch(optimisation, 1) == {"classifiers"}
+    assert changed_by_an_epoch(optimisation, 2) == {"classifiers"}
+    assert changed_by_an_epoch(optimisation, 3) == {"classifiers", "backbone"}
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_learns_the_same_and_its_weights_keep_their_names():
+    layers = nn.Flatten(), nn.Linear(3 * 8 * 8, 4)  # compiled within seconds
+    plain, compiled = an_optimisation(*layers), an_optimisation(*layers, compiled=True)
+    for optimisation in (plain, compiled):
+        optimisation.start_epoch(1)
+        optimisation.step(PHOTOS, TARGETS, 0, 1)
+    expected = plain.state_dict()["state_dict"]
+    weights = compiled.state_dict()["state_dict"]
+    assert weights.keys() == expected.keys()
+    for name, value in weights.items():
+        assert torch.allclose(value, expected[name], atol=1e-5), name
+
+
+def test_synchronised_batch_norms_keep_the_activations_that_timm_has_in_its_own():
+    photos = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    model = TimmModelMulti("test_efficientnet", pretrained=False).eval()
+    before = model(photos)["mask"]
+    converted = synchronised(model, torch.device("cuda"))
+    assert any(isinstance(part, nn.SyncBatchNorm) for part in converted.modules())
+    assert torch.equal(converted(photos)["mask"], before)
+
+
+def test_synchronised_batch_norms_are_refused_where_torch_has_none():
+    with pytest.raises(ConfigError, match=r"trainer\.sync_batchnorm: .* GPUs only"):
+        synchronised(nn.BatchNorm2d(2), torch.device("cpu"))
+
+
+def test_a_weight_that_is_no_number_is_found_by_name():
+    optimisation = an_optimisation()
+    assert optimisation.broken_weights() is None
+    nn.init.constant_(optimisation.model.classifiers["mask"].bias, float("inf"))
+    assert optimisation.broken_weights() == "classifiers.mask.bias"

@@ -1,0 +1,43 @@
+"""Processes that find each other, also after others have died."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# As after torchrun's restart: one store, a second generation of workers, rank 1 late. Whoever
+# trusted what the first generation left there would call on rank 1's old address.
+GENERATIONS = """
+import os, sys, time
+import torch.distributed as dist
+from utils import distributed
+
+store = dist.TCPStore("localhost", 0, None, True, wait_for_workers=False)
+os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(store.port)}
+os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+
+def work(rank, generation):
+    os.environ["RANK"] = str(rank)
+    time.sleep(rank * generation * 0.5)
+    with distributed.process_group(n_gpu=0):
+        assert distributed.gather((rank, generation)) == [(0, generation), (1, generation)]
+
+for generation in range(2):
+    children = []
+    for rank in range(2):
+        child = os.fork()
+        if not child:
+            work(rank, generation)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+print("met")
+"""
+
+
+def test_workers_of_a_restart_meet_each_other_and_not_the_dead():
+    done = subprocess.run(
+        [sys.executable, "-c", GENERATIONS],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "met\n", done.stderr[-2000:]
