@@ -61,6 +61,7 @@ def make_schedule(
     if warmup >= length:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     args = {k: length - warmup if v == ALL else v for k, v in build.keywords.items()}
+    args |= _rates_of_groups(args, optimizer)
     try:
         scheduler = build.func(optimizer, **args)
     except (TypeError, ValueError) as error:
@@ -79,3 +80,18 @@ def make_schedule(
         group["lr"] = group["initial_lr"]
     rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
     return SequentialLR(optimizer, [rise, scheduler], milestones=[warmup])
+
+
+def _rates_of_groups(args: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The rates among ``args`` for each group of weights, in proportion to the groups' own.
+
+    OneCycleLR and CyclicLR would otherwise give all groups the one rate they are told.
+    """
+    rates = [group["lr"] for group in optimizer.param_groups]
+    if min(rates) == max(rates):
+        return {}
+    return {
+        name: [args[name] * rate / max(rates) for rate in rates]
+        for name in ("max_lr", "base_lr")
+        if isinstance(args.get(name), int | float)
+    }
