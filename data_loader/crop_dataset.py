@@ -113,8 +113,8 @@ class EpochSampler(Sampler[Key]):
     """Goes through the positions in a new order each epoch and yields ``(epoch, position, visit)``.
 
     Every position is visited once; with weights, position i about N · w_i / Σw times, rounded up
-    or down at random (systematic sampling, Cochran 1977, ch. 8): no photo's number of visits is
-    off by more than one, as it would be by drawing lots.
+    or down at random (systematic sampling, Cochran 1977, ch. 8): neither a photo's number of visits
+    nor that of all photos of one weight is off by more than one, as by drawing lots.
 
     With several ranks each takes every ``world_size``-th of one common order: no position comes
     twice and none is added to make the shares equal, so shares may differ by one.
@@ -170,13 +170,16 @@ class EpochSampler(Sampler[Key]):
         order, visits = np.arange(self.num_items), np.zeros(self.num_items, np.int64)
         draw = np.random.default_rng((self.seed, self.epoch))
         if self.weights is not None:
-            ends = np.cumsum(self.weights / self.weights.sum()) * self.num_items
-            drawn = np.searchsorted(ends, order + draw.random(), side="right")
-            drawn = np.minimum(drawn, self.num_items - 1)  # the last end may be rounded down
-            visits = order - np.searchsorted(drawn, drawn)
-            order = np.arange(self.num_items)
             draw.shuffle(order)
-            return drawn[order], visits[order]
+            # Photos of one weight side by side, in a new order each epoch: a person's photos, one
+            # after the other, would repeat at the very interval of the sample.
+            line = order[np.argsort(self.weights[order], kind="stable")]
+            ends = np.cumsum(self.weights[line]) * (self.num_items / self.weights.sum())
+            drawn = np.searchsorted(ends, np.arange(self.num_items) + draw.random(), side="right")
+            drawn = np.minimum(drawn, self.num_items - 1)  # the last end may be rounded down
+            visits = np.arange(self.num_items) - np.searchsorted(drawn, drawn)
+            draw.shuffle(order)
+            return line[drawn][order], visits[order]
         if self.shuffle:
             draw.shuffle(order)
         return order, visits

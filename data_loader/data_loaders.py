@@ -1,7 +1,7 @@
 """From photos to batches: the loaders of a training and those of a prediction."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from data_loader.corrections import COMPETITION, apply_corrections
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import PhotoIndex, class_counts, scan_train
-from data_loader.labels import LabelScheme
+from data_loader.label_scheme import LabelScheme, label_scheme
 from data_loader.mixing import Mixer, Mixing
 from data_loader.sampling import sampling_weights
 from data_loader.split import split
@@ -221,15 +221,6 @@ def _training_order(
         limit=batches * step,
         weights=weights,
     )
-
-
-def label_scheme(labels: Mapping[str, Any] | None) -> LabelScheme:
-    """The scheme that the config section ``labels`` describes; ``None`` for the usual one."""
-    values = dict(labels or {})
-    for name in ("age_edges", "drop_ages"):
-        if values.get(name) is not None:
-            values[name] = tuple(values[name])
-    return LabelScheme(**values)
 
 
 def _without_dropped_ages(index: PhotoIndex, rows: np.ndarray, scheme: LabelScheme) -> np.ndarray:

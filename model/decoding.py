@@ -8,6 +8,7 @@ head, of which that of the age group >=60 is the threshold of the border between
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -120,7 +121,10 @@ def honest_macro_f1(
     """
     decoded = np.empty_like(probabilities)
     division = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for others, own in division.split(probabilities, classes, people):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # the command says so itself
+        parts = list(division.split(probabilities, classes, people))
+    for others, own in parts:
         counts = np.bincount(classes[others], minlength=NUM_CLASSES)
         weights = tune(probabilities[others], classes[others]).weights(counts)
         decoded[own] = decode(probabilities[own], weights)

@@ -37,6 +37,20 @@ def test_nobody_is_visited_more_than_one_time_off_the_expected_number():
     assert (np.abs(times - expected) < 1).all()
 
 
+def test_photos_of_a_person_in_a_row_are_all_visited_in_their_turn():
+    # Seven photos each, whose weights sum up to a whole number of visits a person.
+    codes = np.tile([1, 0, 0, 0, 0, 0, 2], 12)
+    weights = sampling_weights({"mask": codes}, "mask", 1.0)
+    sampler = EpochSampler(len(codes), shuffle=True, seed=4, weights=weights)
+    seen = np.zeros(len(codes), int)
+    for epoch in range(8):
+        sampler.set_epoch(epoch)
+        positions = np.array([position for _, position, _ in sampler])
+        assert (codes[positions] == 0).sum() == pytest.approx(28, abs=1)
+        seen += np.bincount(positions, minlength=len(codes))
+    assert seen.min() >= 1
+
+
 def test_the_visits_of_a_position_are_numbered_from_0():
     for position in range(100):
         numbers = sorted(visit for _, seen, visit in visits(1.0) if seen == position)
