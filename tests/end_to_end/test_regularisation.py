@@ -1,5 +1,6 @@
 """The commands with everything on that makes training harder and decoding cleverer."""
 
+import argparse
 import csv
 import json
 import sys
@@ -11,6 +12,9 @@ import torch
 from model import tune_decoding
 from model.decoding import Decoding
 from model.metric import f1
+from parse_config import ConfigParser
+from trainer.photo_model import PhotoModel, answer_photo
+from utils.images import read_image
 
 EVERYTHING = {
     "labels": {"age_edges": [20, 30, 40, 50, 58], "drop_ages": [57, 57], "age_spread": 3.0},
@@ -85,6 +89,19 @@ def test_what_is_tuned_on_the_validation_decodes_the_test(
     )
     assert result.returncode == 0, result.stderr
     assert len(answers(tmp_path / "tuned.csv")) == 56
+
+
+def test_the_answer_to_one_photo_is_decoded_as_that_of_the_test_set(
+    call, checkpoint, people, tmp_path
+):
+    call("test.py", "-r", checkpoint, "--out", tmp_path / "all.csv")
+    with open(tmp_path / "all.probabilities.csv") as file:
+        first = next(csv.DictReader(file))
+    config = ConfigParser.from_args(argparse.ArgumentParser(), argv=["-r", str(checkpoint)])
+    model = PhotoModel.restore(config, checkpoint, torch.device("cpu"))
+    photo = read_image(people / "eval" / "images" / first["ImageID"])
+    said = answer_photo([model], photo).class_probabilities
+    assert said == pytest.approx([float(first[f"p{cls}"]) for cls in range(18)], abs=1e-5)
 
 
 def test_a_missing_decoding_file_is_one_line(call, checkpoint, assert_one_line_error):
