@@ -7,8 +7,9 @@ table of docs/config.md.
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from data_loader.labels import AGE_EDGES, OLDEST
 from utils.schema_base import (
     Arguments,
     FileName,
@@ -32,12 +33,36 @@ def _known_weights(weights: str) -> str:
 
 Weights = Annotated[str, AfterValidator(_known_weights), says("'te0' … 'te7', 'sample', a path")]
 Sha256 = Annotated[str, says("64 hexadecimal digits", pattern="^[0-9a-fA-F]{64}$")]
+
+
+def _rising(edges: tuple[int, ...]) -> tuple[int, ...]:
+    if list(edges) != sorted(set(edges)):
+        raise ValueError("must rise")
+    return edges
+
+
+def _in_order(band: tuple[int, int]) -> tuple[int, int]:
+    if band[0] > band[1]:
+        raise ValueError("the first is above the last")
+    return band
+
+
+Age = Annotated[int, Field(ge=0, le=OLDEST)]
+AgeEdges = Annotated[
+    tuple[Age, Age, Age, Age, Age],
+    AfterValidator(_rising),
+    says("five rising ages in whole years from 0 to 120"),
+]
+AgeBand = Annotated[
+    tuple[Age, Age], AfterValidator(_in_order), says("two ages in whole years, first and last")
+]
 MonitorRule = Annotated[
     str, says("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
 ]
+CountRule = Annotated[str, Field(pattern=r"^(balanced|effective(:0(\.\d+)?)?)$")]
 ClassWeights = Annotated[
-    list[NonNegative] | Literal["balanced"] | None,
-    says("null, 'balanced' or a list of numbers >= 0, one a class"),
+    list[NonNegative] | CountRule | None,
+    says("null, 'balanced', 'effective', 'effective:BETA' or a list of numbers >= 0, one a class"),
 ]
 
 
@@ -71,6 +96,9 @@ class ArchArguments(Arguments):
     """Stochastic depth, for timm backbones that have it."""
     img_size: Positive | None = None
     """Side in pixels to build for, for timm backbones made for one size."""
+    age_head: Literal["linear", "corn"] = "linear"
+    """`corn` gives the age head an order of its classes: is the person beyond this bin, given \
+not before it?"""
 
 
 class Arch(Section):
@@ -169,6 +197,56 @@ class Augmentation(Section):
     """Largest number of holes."""
     dropout_size: Annotated[float, Field(gt=0, le=1)] = 0.15
     """Largest side of a hole, as share of the photo's."""
+    erase: Share = 0.0
+    """Probability of random erasing: one box of noise."""
+    erase_area: Annotated[float, Field(gt=0, le=1)] = 0.33
+    """Largest area of that box, as share of the photo's."""
+
+
+class Labels(Section):
+    """``labels``."""
+
+    age_edges: AgeEdges = AGE_EDGES
+    """Age in years at which each age bin but the first begins. The second edge parts the first \
+two of the three age groups in training, the fifth the last two; scores keep 30 and 60."""
+    drop_ages: AgeBand | None = None
+    """First and last age in years of people who are left out of training (never of validation)."""
+    age_spread: NonNegative = 0.0
+    """Soft labels for age: standard deviation in years of the age that a training photo is taken \
+to show; 0 takes labels at their word."""
+
+
+class Sampling(Section):
+    """``sampling``."""
+
+    by: Literal["class", "mask", "gender", "age"] = "class"
+    """What is evened out in training: the 18 classes, or the classes of one head."""
+    power: Share = 1.0
+    """A photo is visited by 1 / (photos of its class)^power: 1 shows all classes equally often, \
+0.5 goes half the way."""
+
+
+class Mixing(Section):
+    """``mixing``."""
+
+    mixup: Share = 0.0
+    """Probability of a training photo blended with another one."""
+    mixup_alpha: Annotated[float, Field(gt=0)] = 0.2
+    """How evenly the two are blended: small values mostly keep one of them."""
+    cutmix: Share = 0.0
+    """Probability of a box taken out of another photo."""
+    cutmix_alpha: Annotated[float, Field(gt=0)] = 1.0
+    """How the size of the box is drawn; 1 is uniform."""
+    half_face: Share = 0.0
+    """Probability of the left or right half taken out of another photo."""
+    same_mask: bool = False
+    """Only mix photos whose masks are worn alike."""
+
+    @model_validator(mode="after")
+    def _one_way_at_a_time(self) -> "Mixing":
+        if self.mixup + self.cutmix + self.half_face > 1:
+            raise ValueError("mixup, cutmix and half_face add up to more than 1")
+        return self
 
 
 class Tracer(Section):
@@ -187,6 +265,8 @@ or `null` for whole photos."""
     """Room around the person's box, as share of its side."""
     background: Literal["black", "keep"] = "black"
     """What becomes of the pixels around the person."""
+    region: Literal["person", "head"] = "person"
+    """Crop to the whole person, or to the head: more pixels for the face."""
     min_area: Share = 0.02
     """Share of the photo below which the whole photo is used instead."""
     keep_aspect: bool = False
@@ -217,6 +297,8 @@ class Optimizer(Section):
     """Give norms and biases the weight decay, too."""
     backbone_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
     """Learning rate of the backbone over that of the heads."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of each layer of the backbone over that of the layer above it."""
     scale_lr: Literal["off", "linear", "sqrt"] = "off"
     """How the learning rate grows with the number of GPUs and of accumulated batches."""
 
@@ -232,6 +314,17 @@ class Scheduler(Section):
     """When the schedule moves, and the unit of its arguments."""
     warmup_epochs: Natural = 0
     """Epochs in which the learning rate rises from near zero."""
+
+
+class GrowingPhotos(Section):
+    """``trainer.progressive_resizing``."""
+
+    first_scale: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Side of the first epoch's photos, as share of `data_loader.args.input_size`."""
+    full_from: Share = 0.6
+    """Share of the epochs after which photos have their full side."""
+    multiple: Positive = 32
+    """Sides in between are multiples of so many pixels."""
 
 
 class Trainer(Section):
@@ -283,6 +376,8 @@ wandb."""
 (SWA); `null` for none."""
     freeze_backbone_epochs: Natural = 0
     """First epochs in which only the heads learn."""
+    progressive_resizing: GrowingPhotos | None = None
+    """Train on small photos first; the size grows with the epochs. `null` for full size always."""
     sync_batchnorm: bool = False
     """With several GPUs: batch norm over all of them."""
     limit_train_batches: Positive | None = None
@@ -315,6 +410,23 @@ class Wandb(Section):
     """Keep the best checkpoint as an artifact of the run."""
 
 
+Bias = Annotated[float, Field(ge=-20, le=20)]
+
+
+class Decoding(Section):
+    """``decoding``."""
+
+    prior_strength: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Divide the probability of each class by its frequency in training to this power: 1 answers \
+as if all classes were equally frequent, 0.5 goes half the way."""
+    age: tuple[Bias, Bias, Bias] = (0.0, 0.0, 0.0)
+    """Logarithm of the factor on <30, 30-59 and >=60; raise the last to answer >=60 more often."""
+    gender: tuple[Bias, Bias] = (0.0, 0.0)
+    """The same for male and female."""
+    mask: tuple[Bias, Bias, Bias] = (0.0, 0.0, 0.0)
+    """The same for worn, worn incorrectly and not worn."""
+
+
 BALANCED: list[LossTriple] = [
     ("focal", "balanced", 0.375),
     ("focal", "balanced", 0.25),
@@ -338,6 +450,11 @@ class Config(Section):
     validation: Validation = Validation()
     label_corrections: LabelCorrections | None = None
     """Known label errors to repair; `null` takes the labels as they are."""
+    labels: Labels = Labels()
+    sampling: Sampling | None = None
+    """Show rare classes more often; `null` shows every photo once an epoch."""
+    mixing: Mixing | None = None
+    """Training photos made of two, their targets by share; `null` mixes nothing."""
     augmentation: Augmentation | None = Augmentation()
     """What is done to training photos at random; `null` does nothing."""
     tta: Tta | None = None
@@ -351,8 +468,15 @@ class Config(Section):
 unweighted."""
     loss_name: Annotated[list[LossTriple], Field(min_length=1, max_length=3)] = BALANCED
     """For mask, gender and age: the loss (a name, or an object with type and args), its class \
-weights (`balanced` counts them from the training people), and the head's share of the sum. \
+weights (`balanced` and `effective` count them from the training people), and the head's share \
+of the sum. \
 `TimmModel` has one head, so one entry."""
+    decoding: Annotated[
+        Annotated[str | None, Tag("file")] | Annotated[Decoding, Tag("values")],
+        Discriminator(lambda value: "values" if isinstance(value, dict | Decoding) else "file"),
+    ] = None
+    """How probabilities become answers in validation and test: `null` takes the likeliest class; \
+an object favours rare ones; a file of `python -m model.tune_decoding` does what it found best."""
     metrics: list[str] = Field(["accuracy", "f1"])
     """Functions in model/metric.py that judge an epoch."""
     trainer: Trainer = Trainer()
@@ -376,6 +500,7 @@ AUGMENTATION_STRENGTHS = {
     "affine": ("shift", "scale", "rotate"),
     "tone": ("brightness", "contrast"),
     "dropout": ("dropout_holes", "dropout_size"),
+    "erase": ("erase_area",),
 }
 
 
@@ -398,8 +523,11 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
         reason = f"validation.type is {config.validation.type}"
         idle.append(({"validation.folds", "validation.fold"}, reason))
     if config.tracer.weights is None:
-        names = ("sha256", "threshold", "margin", "background", "min_area", "batch_size")
+        names = ("sha256", "threshold", "margin", "background", "region", "min_area", "batch_size")
         idle.append(({f"tracer.{name}" for name in names}, "tracer.weights is null"))
+    for way in ("mixup", "cutmix"):
+        if config.mixing is not None and getattr(config.mixing, way) == 0:
+            idle.append(({f"mixing.{way}_alpha"}, f"mixing.{way} is 0"))
     for switch, names in AUGMENTATION_STRENGTHS.items():
         if config.augmentation is not None and getattr(config.augmentation, switch) == 0:
             reason = f"augmentation.{switch} is 0"

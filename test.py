@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from parse_config import ConfigParser
 from utils.cli import run_command
+from utils.config_options import Option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,9 @@ def main(config: ConfigParser) -> None:
     from data_loader.dataset import listed_photos, read_answers, scan_eval, scan_folder
     from logger.logger import setup_logging
     from logger.report import attempt
+    from model.decoding import decode
     from trainer.ensemble import combine, require_one_scheme
+    from trainer.restore import restore_decoding
     from trainer.submission import check_writable
     from trainer.tta import describe, views_from
     from utils import distributed
@@ -65,7 +68,10 @@ def main(config: ConfigParser) -> None:
         crops, predictions = predict_photos(
             member, checkpoint, photos.paths(), device, args.skip_unreadable
         )
-        answers_of_members[checkpoint] = predictions.class_probabilities
+        probabilities = predictions.class_probabilities
+        if (weights := restore_decoding(member["decoding"], checkpoint)) is not None:
+            probabilities = decode(probabilities, weights)
+        answers_of_members[checkpoint] = probabilities
     if distributed.is_main():
         combined = combine(answers_of_members, args.ensemble)
         write_results(out, photos, crops, combined, answers)
@@ -207,7 +213,8 @@ def parse() -> ConfigParser:
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out photos that can't be read"
     )
-    return ConfigParser.from_args(parser)
+    decoding = Option(("--decoding",), "decoding", "file of python -m model.tune_decoding")
+    return ConfigParser.from_args(parser, (decoding,))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     import data_loader.data_loaders as module_data
     import model.model as module_arch
     from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
+    from base.image_size import GrowingPhotos
     from base.monitor import Monitor
     from base.optimisation import Optimisation
     from data_loader.crops import extractor_from
@@ -58,6 +59,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from logger.logger import setup_logging
     from logger.report import attempt, write_report
     from logger.visualization import open_writers
+    from model.decoding import weights_of
     from model.loss import build_criterion
     from model.metric import find_metrics
     from trainer.records import record_pictures
@@ -100,6 +102,9 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         validation=config["validation"],
         augmentation=config["augmentation"],
         label_corrections=config["label_corrections"],
+        labels=config["labels"],
+        sampling=config["sampling"],
+        mixing=config["mixing"],
         seed=config["seed"],
         device=device,
         limit_train_batches=settings["limit_train_batches"],
@@ -110,6 +115,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     criterion = build_criterion(
         config["loss"], config["loss_name"], model.heads, data.class_counts
     ).to(device)
+    decoding = weights_of(config["decoding"], data.class_counts["class"])
     optimizer = module_optim.make_optimizer(
         build_optimizer,
         model,
@@ -165,6 +171,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
     if len(views) > 1:
         logger.info("validation, each epoch: %s", describe([len(views)], len(data.val_rows)))
+    counts = {head: each.tolist() for head, each in data.class_counts.items()}
+    growing = settings["progressive_resizing"]
     trainer = Trainer(
         optimisation,
         train_loader=data.train,
@@ -177,7 +185,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         save_every_steps=settings["save_every_steps"],
         checkpoints=checkpoints,
         log_dir=config.log_dir,
-        metadata={"config": config.config, "run_id": config.run_id},
+        metadata={"config": config.config, "run_id": config.run_id, "class_counts": counts},
         description={
             "config": config.config,
             "environment": describe_environment(str(device)),
@@ -193,6 +201,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             ages=data.index.age[data.val_rows],
         ),
         log_every_steps=settings["log_every_steps"],
+        decoding=decoding,
+        progressive_resizing=GrowingPhotos(**growing) if growing else None,
         profile_steps=settings["profile_steps"],
         views=views,
         val_photos=data.index.describe(data.val_rows),
@@ -212,6 +222,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
                 trainer.monitor.best_epoch,
                 data.crops,
                 data.val_rows,
+                decoding,
             )
             if config["explain"] and checkpoints.best.exists():
                 explain_best(config, checkpoints.best, data, device)

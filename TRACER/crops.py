@@ -20,6 +20,7 @@ class CropSettings:
         threshold: saliency from which a pixel belongs to an object, in (0, 1].
         margin: added on each side of the box, as a share of its longer side.
         background: what surrounds the object in its box: ``"black"``, or ``"keep"`` as it is.
+        region: of the object: ``"person"`` is all of it, ``"head"`` a square at its top.
         min_area: share of the photo that the largest region must cover; below, the whole photo is
             taken.
         keep_aspect: fit the box into the crop and fill up with black; False: stretch it.
@@ -32,6 +33,7 @@ class CropSettings:
     threshold: float = 0.5
     margin: float = 0.05
     background: Literal["black", "keep"] = "black"
+    region: Literal["person", "head"] = "person"
     min_area: float = 0.02
     keep_aspect: bool = False
 
@@ -41,6 +43,7 @@ class CropSettings:
             "threshold": (0 < self.threshold <= 1, "above 0 and at most 1"),
             "margin": (0 <= self.margin <= 1, "0 to 1"),
             "background": (self.background in ("black", "keep"), "'black' or 'keep'"),
+            "region": (self.region in ("person", "head"), "'person' or 'head'"),
             "min_area": (0 <= self.min_area <= 1, "0 to 1"),
         }
         for name, (fine, values) in allowed.items():
@@ -74,7 +77,10 @@ def extract_crop(
     region = largest_region(saliency, settings)
     if region is None:
         return Extraction(fit(photo, settings), whole, True, saliency)
-    box = box_in_photo(region.box, saliency.shape[0], (height, width), settings.margin)
+    if settings.region == "head":
+        box = head_box(region, (height, width), settings)
+    else:
+        box = box_in_photo(region.box, saliency.shape[0], (height, width), settings.margin)
     x0, y0, x1, y1 = box
     pixels = photo[y0:y1, x0:x1]
     if settings.background == "black":
@@ -133,6 +139,42 @@ def box_in_photo(box: Box, side: int, shape: tuple[int, int], margin: float) -> 
         max(0, int(np.floor(y0 - wider))),
         min(width, int(np.ceil(x1 + wider))),
         min(height, int(np.ceil(y1 + wider))),
+    )
+
+
+HEAD_HEIGHT = 1.35
+"""Height of a head, hair and chin included, over its typical width from the crown to the chin."""
+
+
+def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> Box:
+    """A square around the head of an upright person.
+
+    The outline is followed down from the crown as far as its rows are, in the median, as wide as
+    a head of that height would be. The median is not misled by the shoulders, which come last,
+    nor by long hair, which hides the neck.
+
+    Args:
+        region: the person.
+        shape: (height, width) of the photo.
+        settings: ``threshold`` bounds the person; ``margin`` is as in ``CropSettings``.
+    """
+    height, width = shape
+    x0, y0, x1, y1 = region.box
+    row_px, column_px = height / region.saliency.shape[0], width / region.saliency.shape[1]
+    inside = region.saliency[y0:y1, x0:x1] >= level(settings.threshold)
+    widths = inside.sum(axis=1) * column_px
+    depth = 1
+    while depth < len(widths) and depth * row_px < HEAD_HEIGHT * np.median(widths[:depth]):
+        depth += 1
+    side = min(depth * row_px * (1 + 2 * settings.margin), height, width)
+    middle = (x0 + np.nonzero(inside[:depth])[1].mean() + 0.5) * column_px
+    left = np.clip(middle - side / 2, 0, width - side)
+    top = np.clip((y0 + depth / 2) * row_px - side / 2, 0, height - side)
+    return (
+        int(np.floor(left)),
+        int(np.floor(top)),
+        min(width, int(np.ceil(left + side))),
+        min(height, int(np.ceil(top + side))),
     )
 
 

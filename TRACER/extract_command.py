@@ -38,6 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=float, default=getattr(defaults, name))
     parser.add_argument("--background", choices=("black", "keep"), default=defaults.background)
+    parser.add_argument("--region", choices=("person", "head"), default=defaults.region)
     parser.add_argument("--keep-aspect", action="store_true", help="letterbox, do not stretch")
     parser.add_argument("--skip-unreadable", action="store_true", help="go on after broken photos")
 
@@ -225,7 +226,7 @@ def _build_extractor(options: argparse.Namespace) -> Extractor:
         device = resolve_device(f"cuda:{local_rank}")
     keep_freed_memory(device)
     workers = options.num_workers or max(1, available_cores() // local_processes)
-    names = ("size", "threshold", "margin", "background", "min_area", "keep_aspect")
+    names = ("size", "threshold", "margin", "background", "region", "min_area", "keep_aspect")
     settings = CropSettings(**{name: getattr(options, name) for name in names})
     return Extractor(
         load_tracer(options.weights),

@@ -75,9 +75,12 @@ class Extractor:
 
     def _key(self, network: Tracer | None, compile: bool) -> str:
         """Digest of everything but the photo that decides over a crop's pixels."""
+        settings = asdict(self.settings)
+        if settings["region"] == "person":
+            del settings["region"]  # caches from before there was a choice stay good
         description = {
             "version": ALGORITHM_VERSION,
-            "settings": asdict(self.settings),
+            "settings": settings,
             "weights": weights_digest(network) if network else None,
             "precision": str(self._predict.dtype) if self._predict else None,
             "device": self._predict.device.type if self._predict else None,

@@ -1,6 +1,6 @@
 """The contract of every model: photos in, one set of logits per head out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from utils.errors import ConfigError
 
 
 class BaseModel(nn.Module):
-    """A backbone with one linear layer per head on its pooled features.
+    """A backbone with one layer per head on its pooled features, a linear one if not said.
 
     Normalisation is part of the model, so that training, test and app cannot disagree about it,
     and its constants travel in the checkpoint.
@@ -21,6 +21,8 @@ class BaseModel(nn.Module):
         mean: per RGB channel, for values in [0, 1].
         std: per RGB channel, for values in [0, 1].
         dropout: share of the features dropped in front of the heads while training.
+        head_layers: head name → what makes its layer from (``num_features``, number of its
+            classes), for heads that are not linear.
         input_size: the only height and width in pixels the backbone takes; ``None``: any.
 
     Raises:
@@ -36,6 +38,7 @@ class BaseModel(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         dropout: float = 0.0,
+        head_layers: Mapping[str, Callable[[int, int], nn.Module]] | None = None,
         input_size: int | None = None,
     ) -> None:
         super().__init__()
@@ -46,7 +49,10 @@ class BaseModel(nn.Module):
         self.input_size = input_size
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
-        self.classifiers = nn.ModuleDict({h: nn.Linear(num_features, n) for h, n in heads.items()})
+        layers = head_layers or {}
+        self.classifiers = nn.ModuleDict(
+            {head: layers.get(head, nn.Linear)(num_features, n) for head, n in heads.items()}
+        )
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 

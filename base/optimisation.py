@@ -98,8 +98,8 @@ class Optimisation:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the first group of weights."""
-        return self.optimizer.param_groups[0]["lr"]
+        """The highest learning rate of any group of weights: that of the heads, if they differ."""
+        return max(group["lr"] for group in self.optimizer.param_groups)
 
     @property
     def learning_rates(self) -> dict[str, float]:

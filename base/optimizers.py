@@ -2,11 +2,13 @@
 
 import inspect
 import logging
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import timm.optim
 import torch
+from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from base.base_model import BaseModel
@@ -40,6 +42,7 @@ def make_optimizer(
     batches_a_step: int = 1,
     decay_norm_and_bias: bool = False,
     backbone_lr_ratio: float = 1.0,
+    layer_decay: float = 1.0,
     scale_lr: str = "off",
 ) -> torch.optim.Optimizer:
     """The optimizer that ``build`` makes, over the weights of ``model`` in suitable groups.
@@ -50,6 +53,8 @@ def make_optimizer(
         batches_a_step: processes times accumulated batches.
         decay_norm_and_bias: give norms and biases the weight decay, too.
         backbone_lr_ratio: learning rate of the backbone over that of the heads.
+        layer_decay: learning rate of each layer of the backbone over that of the layer above it
+            (Clark et al. 2020, arXiv:2003.10555); what a layer is, timm says.
         scale_lr: how the learning rate grows with ``batches_a_step``: ``"linear"`` (Goyal et al.
             2017, arXiv:1706.02677), ``"sqrt"`` or ``"off"``.
 
@@ -71,17 +76,33 @@ def make_optimizer(
         )
     decay = None if decay_norm_and_bias else _weight_decay(build.func, args)
     groups = []
-    for part in model.parameter_groups():
-        ratio = backbone_lr_ratio if part["name"] == "backbone" else 1.0
+    for part, weights, ratio in _by_learning_rate(model, backbone_lr_ratio, layer_decay):
         own_rate = {"lr": args["lr"] * ratio} if "lr" in args else {}
-        for weights, exempt in _by_decay(part["params"], bool(decay)):
-            groups.append({"params": weights, "part": part["name"]} | own_rate | exempt)
+        for some, exempt in _by_decay(weights, bool(decay)):
+            groups.append({"params": some, "part": part} | own_rate | exempt)
     try:
         return build.func([group for group in groups if group["params"]], **args)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"optimizer.args: {build.func.__name__} refuses them: {error} (--debug shows where)"
         ) from error
+
+
+def _by_learning_rate(
+    model: BaseModel, backbone_lr_ratio: float, layer_decay: float
+) -> Iterator[tuple[str, list[nn.Parameter], float]]:
+    """Weights that learn equally fast, the part they belong to, and how fast beside the heads."""
+    for part in model.parameter_groups():
+        if part["name"] != "backbone":
+            yield part["name"], part["params"], 1.0
+        elif layer_decay == 1.0:
+            yield part["name"], part["params"], backbone_lr_ratio
+        else:
+            layers = param_groups_layer_decay(
+                model.backbone, weight_decay_exclude_1d=False, layer_decay=layer_decay
+            )
+            for layer in layers:
+                yield part["name"], layer["params"], backbone_lr_ratio * layer["lr_scale"]
 
 
 def _weight_decay(optimizer: type, args: dict[str, Any]) -> float | None:

@@ -65,6 +65,7 @@ def make_schedule(
     if warmup >= length:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     args = {k: length - warmup if v == ALL else v for k, v in build.keywords.items()}
+    args |= _rates_of_groups(args, optimizer)
     try:
         _try_out(partial(build.func, **args), optimizer, every, min(length - warmup, TRIED))
         scheduler = build.func(optimizer, **args)
@@ -124,3 +125,18 @@ def _try_out(build: partial, optimizer: torch.optim.Optimizer, every: str, moves
         scheduler = build(stand_in)
         for number in range(1, moves + 1):
             move(scheduler, every, number, monitored=0.0)
+
+
+def _rates_of_groups(args: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The rates among ``args`` for each group of weights, in proportion to the groups' own.
+
+    OneCycleLR and CyclicLR would otherwise give all groups the one rate they are told.
+    """
+    rates = [group["lr"] for group in optimizer.param_groups]
+    if min(rates) == max(rates):
+        return {}
+    return {
+        name: [args[name] * rate / max(rates) for rate in rates]
+        for name in ("max_lr", "base_lr")
+        if isinstance(args.get(name), int | float)
+    }

@@ -26,8 +26,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from data_loader.dataset import OLDEST, PhotoIndex, read_table
-from data_loader.labels import GENDERS, MASKS
+from data_loader.dataset import PhotoIndex, read_table
+from data_loader.labels import GENDERS, MASKS, OLDEST
 from utils.errors import ConfigError, DataError, nearest
 
 COMPETITION = Path(__file__).with_name("label_corrections.csv")

@@ -44,7 +44,8 @@ def extractor_from(tracer: Mapping[str, Any], input_size: int, device: torch.dev
 
     Args:
         tracer: ``weights`` and ``sha256``; ``crop_size``, ``threshold``, ``margin``,
-            ``background``, ``min_area``, ``keep_aspect``; ``batch_size`` and ``num_workers``.
+            ``background``, ``region``, ``min_area``, ``keep_aspect``; ``batch_size`` and
+            ``num_workers``.
         input_size: side of the crop where ``crop_size`` is ``None``, px.
         device: where the network runs.
 
@@ -53,7 +54,7 @@ def extractor_from(tracer: Mapping[str, Any], input_size: int, device: torch.dev
     """
     settings = CropSettings(
         size=tracer["crop_size"] or input_size,
-        **{name: tracer[name] for name in _SETTINGS},
+        **{name: tracer[name] for name in _SETTINGS if name in tracer},
     )
     network = None
     if tracer["weights"] is not None:
@@ -67,7 +68,7 @@ def extractor_from(tracer: Mapping[str, Any], input_size: int, device: torch.dev
     )
 
 
-_SETTINGS = ("threshold", "margin", "background", "min_area", "keep_aspect")
+_SETTINGS = ("threshold", "margin", "background", "region", "min_area", "keep_aspect")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from data_loader.corrections import COMPETITION, apply_corrections
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import PhotoIndex, class_counts, scan_train
+from data_loader.label_scheme import LabelScheme, label_scheme
+from data_loader.mixing import Mixer, Mixing
+from data_loader.sampling import sampling_weights
 from data_loader.split import split
 from data_loader.transform import (
     Augmentation,
@@ -64,6 +67,9 @@ def setup(
     validation: dict[str, Any],
     augmentation: dict[str, float] | None,
     label_corrections: dict[str, Any] | None = None,
+    labels: dict[str, Any] | None = None,
+    sampling: dict[str, Any] | None = None,
+    mixing: dict[str, Any] | None = None,
     seed: int,
     device: torch.device,
     limit_train_batches: int | None = None,
@@ -84,6 +90,9 @@ def setup(
         validation: ``{"type": "holdout", "fraction": 0.2}`` or another type of ``split.split``.
         augmentation: strengths, see ``transform.Augmentation``; ``None`` for none.
         label_corrections: ``{"path": CSV or "competition" or several, "tiers": […]}``.
+        labels: how ages become targets, see ``label_scheme.LabelScheme``; ``None`` as usual.
+        sampling: how often photos are visited, see ``sampling_weights``; ``None`` for once each.
+        mixing: how photos are joined with others, see ``mixing.Mixing``; ``None`` for not at all.
         seed: of the split, the order and the augmentations.
         device: where the model is.
         limit_train_batches: train on so many batches an epoch.
@@ -101,27 +110,33 @@ def setup(
         )
     index = _corrected(scan_train(data_dir), label_corrections)
     train_rows, val_rows = split(index, validation, seed)
+    scheme = label_scheme(labels)
+    train_rows = _without_dropped_ages(index, train_rows, scheme)
     if overfit_batch:
         train_rows = val_rows = _spread(train_rows, batch_size)
-        augmentation = None
+        augmentation = mixing = sampling = None
     if limit_val_batches is not None:
         val_rows = _spread(val_rows, limit_val_batches * batch_size)
     _describe(index, train_rows, val_rows)
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
     workers = fit_workers(num_workers, device)
     set_threads(workers, device)
+    targets = index.targets(train_rows, scheme.age_edges)
+    mixer = Mixer(Mixing(**mixing), targets["mask"]) if mixing else None
+    weights = sampling_weights(targets, **sampling) if sampling else None
+    targets["age"] = scheme.training_ages(index.age[train_rows])
     train_transforms = _transform_of_training(augmentation, input_size)
     train = BaseDataLoader(
-        CropDataset(crops, train_rows, index.targets(train_rows), train_transforms, seed),
-        _training_order(len(train_rows), batch_size, limit_train_batches, seed),
+        CropDataset(crops, train_rows, targets, train_transforms, seed, mixer),
+        _training_order(len(train_rows), batch_size, limit_train_batches, seed, weights),
         batch_size=batch_size,
         num_workers=workers,
         device=device,
         worker_init_fn=start_worker,
     )
-    val_targets = index.targets(val_rows)
+    val_targets = index.targets(val_rows, scheme.age_edges)
     val = _in_order(crops, val_rows, val_targets, input_size, batch_size, workers, device)
-    counts = class_counts(index, train_rows)
+    counts = class_counts(index, train_rows, scheme.age_edges)
     return TrainingData(train, val, index, crops, train_rows, val_rows, counts)
 
 
@@ -183,7 +198,11 @@ def _spread(rows: np.ndarray, number: int) -> np.ndarray:
 
 
 def _training_order(
-    photos: int, batch_size: int, limit_batches: int | None, seed: int
+    photos: int,
+    batch_size: int,
+    limit_batches: int | None,
+    seed: int,
+    weights: np.ndarray | None,
 ) -> EpochSampler:
     """Whole batches only, equally many on every rank; other photos are left out each epoch."""
     step = batch_size * distributed.world_size()
@@ -200,7 +219,24 @@ def _training_order(
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         limit=batches * step,
+        weights=weights,
     )
+
+
+def _without_dropped_ages(index: PhotoIndex, rows: np.ndarray, scheme: LabelScheme) -> np.ndarray:
+    kept = rows[scheme.in_training(index.age[rows])]
+    if not len(kept):
+        raise DataError(
+            f"labels.drop_ages: everybody in training is {scheme.drop_ages[0]} to"
+            f" {scheme.drop_ages[1]} years old; leave out fewer ages"
+        )
+    if len(kept) < len(rows):
+        people = len(np.unique(index.person[np.setdiff1d(rows, kept)]))
+        logger.info(
+            "labels.drop_ages: %d people of %d to %d years are left out of training",
+            people, *scheme.drop_ages,
+        )  # fmt: skip
+    return kept
 
 
 def _transform_of_training(augmentation: dict[str, float] | None, size: int) -> Transform:

@@ -22,15 +22,13 @@ from data_loader.labels import (
     HEADS,
     MASK_OF_PHOTO,
     NUM_CLASSES,
+    OLDEST,
     age_bin,
     age_group,
     encode_class,
 )
 from utils.errors import DataError, nearest
 from utils.images import EXTENSIONS
-
-OLDEST = 120
-"""The highest age, in years, that is taken for one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +161,9 @@ def scan_train(data_dir: str | Path) -> PhotoIndex:
     )
 
 
-def class_counts(index: PhotoIndex, rows: np.ndarray) -> dict[str, np.ndarray]:
+def class_counts(
+    index: PhotoIndex, rows: np.ndarray, age_edges: tuple[int, ...] = AGE_EDGES
+) -> dict[str, np.ndarray]:
     """How often each class of each head occurs in these rows.
 
     Mask and the 18 classes are counted in photos. Gender and age are counted in people (folders),
@@ -172,7 +172,7 @@ def class_counts(index: PhotoIndex, rows: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         Head name, or ``"class"``, → (classes,) int64.
     """
-    targets = index.targets(rows)
+    targets = index.targets(rows, age_edges)
     _, one_photo_each = np.unique(index.folder[rows], return_index=True)
     for head in ("gender", "age"):
         targets[head] = targets[head][one_photo_each]

@@ -6,6 +6,7 @@ The age bins fold to three groups, and mask, gender and age group together make 
     class = mask * 6 + gender * 3 + age group
 
 Every function is plain arithmetic and takes an int, a numpy array or a torch tensor alike.
+``label_scheme.LabelScheme`` moves the borders of the bins for a training; the 18 classes stay.
 """
 
 from typing import TypeVar
@@ -22,11 +23,13 @@ HEADS = {"mask": len(MASKS), "gender": len(GENDERS), "age": len(AGE_BINS)}
 NUM_CLASSES = len(MASKS) * len(GENDERS) * len(AGE_GROUPS)
 
 AGE_EDGES = (20, 30, 40, 50, 60)
-"""The age in years at which each bin but the first begins."""
+"""The age in years at which each bin but the first begins, unless a label scheme moves them."""
 AGE_GROUP_EDGES = (30, 60)
 """The age in years at which the second and the third age group begin."""
 AGE_FOLD = (0, 0, 1, 1, 1, 2)
 """Age bin → age group."""
+OLDEST = 120
+"""The highest age, in years, that is taken for one."""
 
 MASK_OF_PHOTO = {
     **{f"mask{number}": 0 for number in range(1, 6)},

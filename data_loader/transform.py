@@ -33,6 +33,9 @@ class Augmentation:
         dropout: probability of black holes, of up to
         dropout_holes: in number and
         dropout_size: in side, a fraction of the photo's.
+        erase: probability of random erasing (Zhong et al. 2020, arXiv:1708.04896): one box of
+            noise, from a fiftieth of the photo up to
+        erase_area: a fraction of it, 0.3 to 3.3 times as high as wide.
     """
 
     flip: float = 0.5
@@ -48,6 +51,8 @@ class Augmentation:
     dropout: float = 0.3
     dropout_holes: int = 4
     dropout_size: float = 0.15
+    erase: float = 0.0
+    erase_area: float = 0.33
 
 
 class Transform:
@@ -109,4 +114,6 @@ def _augmentations(settings: Augmentation, size: int) -> list[A.BasicTransform]:
         # In pixels: as a fraction, the whole side (1.0) would be taken for one pixel.
         side = (max(1, round(size * s.dropout_size / 2)), max(1, round(size * s.dropout_size)))
         steps.append(A.CoarseDropout((1, s.dropout_holes), side, side, p=s.dropout))
+    areas = (min(0.02, s.erase_area), s.erase_area)
+    steps.append(A.Erasing(scale=areas, ratio=(0.3, 3.3), fill="random", p=s.erase))
     return [step for step in steps if step.p > 0]

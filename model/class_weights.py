@@ -1,5 +1,6 @@
-"""Weights that make rare classes count as much as frequent ones."""
+"""Weights that make rare classes count as much as frequent ones, or nearly so."""
 
+import contextlib
 import logging
 from collections.abc import Sequence
 
@@ -27,11 +28,53 @@ def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.divide(counts.sum(), counts, out=np.zeros_like(counts), where=counts > 0)
 
 
-def log_weights(head: str, weights: np.ndarray) -> None:
-    """Say the balanced weights (n,) of a head, and which classes training does not have."""
+def effective_weights(counts: Sequence[int] | np.ndarray, beta: float = 0.999) -> np.ndarray:
+    """One over the effective number (1 - beta^n_c) / (1 - beta) of each class c.
+
+    Cui et al. 2019 (arXiv:1901.05555): further photos of a class add less and less. ``beta`` 0
+    weighs all classes alike; towards 1 the weights become the balanced ones.
+
+    Args:
+        counts: (n,) how often each class occurs in training.
+        beta: at least 0 and below 1.
+
+    Returns:
+        (n,) float64, on average 1 over the classes that occur; 0 for one that does not.
+    """
+    counts = np.asarray(counts, dtype=float)
+    effective = -np.expm1(counts * np.log(beta)) if beta else np.minimum(counts, 1)
+    weights = np.divide(1, effective, out=np.zeros_like(counts), where=counts > 0)
+    return weights * (counts > 0).sum() / max(weights.sum(), 1e-12)
+
+
+def count_weights(rule: str, counts: Sequence[int] | np.ndarray, head: str) -> np.ndarray:
+    """The class weights (n,) that a rule of the configuration gives for these counts.
+
+    Args:
+        rule: ``"balanced"``, ``"effective"``, or ``"effective:BETA"``.
+        counts: (n,) how often each class occurs in training.
+        head: whose they are.
+
+    Raises:
+        ConfigError: another rule, or a beta out of its range.
+    """
+    name, _, beta = rule.partition(":")
+    if rule == "balanced":
+        return balanced_weights(counts)
+    with contextlib.suppress(ValueError):
+        if name == "effective" and 0 <= float(beta or "0.999") < 1:
+            return effective_weights(counts, float(beta or "0.999"))
+    raise ConfigError(
+        f"class weights {rule!r} of head {head!r} must be a list of {len(counts)} numbers, or"
+        ' "balanced", or "effective", or "effective:BETA" with BETA from 0 to below 1, or null'
+    )
+
+
+def log_weights(head: str, weights: np.ndarray, rule: str = "balanced") -> None:
+    """Say the weights (n,) of a head, and which classes training does not have."""
     names = NAMES["en"].get(head, range(len(weights)))
     shown = ", ".join(f"{name} {weight:.4g}" for name, weight in zip(names, weights, strict=True))
-    logger.info("balanced class weights of %s: %s", head, shown)
+    logger.info("%s class weights of %s: %s", rule, head, shown)
     absent = [str(name) for name, weight in zip(names, weights, strict=True) if weight == 0]
     if absent:
         logger.warning(

@@ -56,7 +56,11 @@ class MetricLearningLoss(nn.Module):
         """Whether the loss itself ties each class to its logit."""
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """(B, n) logits and (B,) labels → scalar; more than `MOST_PHOTOS` go in several parts."""
+        """(B, n) logits and (B,) labels → scalar; more than `MOST_PHOTOS` go in several parts.
+
+        Photos with (B, n) label shares count as the label with the largest one.
+        """
+        targets = targets if targets.ndim == 1 else targets.argmax(dim=1)
         parts = zip(logits.float().split(MOST_PHOTOS), targets.split(MOST_PHOTOS), strict=True)
         return sum(self.loss(x, y) * (len(y) / len(targets)) for x, y in parts)
 

@@ -190,8 +190,18 @@ def test_files_based_on_each_other_are_refused():
          "wandb.projct: unknown key (value 'x'); did you mean 'project'?"),
         ({"wandb": "on"}, "wandb: must be true or false or an object {…}, got 'on'"),
         ({"loss_name": [["focal", None, 1], ["focal", "even", 1], ["focal", None, 1]]},
-         "loss_name.1.1: must be null, 'balanced' or a list of numbers >= 0, one a class,"
-         " got 'even'"),
+         "loss_name.1.1: must be null, 'balanced', 'effective', 'effective:BETA' or a list of"
+         " numbers >= 0, one a class, got 'even'"),
+        ({"mixing": {"mixup": 0.6, "cutmix": 0.6}},
+         "mixing: mixup, cutmix and half_face add up to more than 1"),
+        ({"labels": {"age_edges": [20, 30, 30, 50, 60]}},
+         "labels.age_edges: must be five rising ages in whole years from 0 to 120,"
+         " got [20, 30, 30, 50, 60]"),
+        ({"labels": {"age_edges": [30, 60]}},
+         "labels.age_edges: must be five rising ages in whole years from 0 to 120, got [30, 60]"),
+        ({"labels": {"drop_ages": [59, 57]}},
+         "labels.drop_ages: must be two ages in whole years, first and last or null,"
+         " got [59, 57]"),
         ({"loss_name": [["focal", None, 1], ["focal", [1, "a"], 1], ["focal", None, 1]]},
          "loss_name.1.1.1: must be a number >= 0, got 'a'"),
         ({"name": "a/b"},

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_loader.labels import NUM_CLASSES
 from trainer.results import SCORES, score
 from utils.errors import ConfigError, DataError
 from utils.files import write_atomically
@@ -116,7 +117,8 @@ def _read(path: Path, fold: int) -> dict[str, np.ndarray]:
 
 
 def _row(part: str, joined: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, float | str]:
-    scores = score(joined["class_probabilities"][rows], joined["classes"][rows])
+    answered = np.eye(NUM_CLASSES)[joined["answers"][rows]]  # as decoded, like a submission
+    scores = score(answered, joined["classes"][rows])
     people = len(np.unique(joined["person"][rows]))
     return {"part": part, "people": people, "photos": scores.pop("n"), **scores}
 

@@ -17,11 +17,12 @@ from data_loader.crop_dataset import CropDataset
 from data_loader.crops import extractor_from
 from data_loader.transform import eval_transform
 from model.decode import head_probabilities
+from model.decoding import decode
 from model.gradcam import HeadCam
 from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
 from trainer.predict import predict
-from trainer.restore import restore_model
+from trainer.restore import restore_decoding, restore_model
 
 if TYPE_CHECKING:
     from parse_config import ConfigParser
@@ -36,9 +37,17 @@ class PhotoModel:
         model: in evaluation mode.
         extractor: makes the crops.
         input_size: side of what the model sees, px.
+        decoding: (18,) factors on the class probabilities, as in test.py; ``None`` for none.
     """
 
-    def __init__(self, model: BaseModel, extractor: Extractor, input_size: int) -> None:
+    def __init__(
+        self,
+        model: BaseModel,
+        extractor: Extractor,
+        input_size: int,
+        decoding: np.ndarray | None = None,
+    ) -> None:
+        self.decoding = decoding
         self.model = model
         self.extractor = extractor
         self.input_size = input_size
@@ -62,7 +71,9 @@ class PhotoModel:
         build = partial(arch, pretrained=False, checkpoint_path=None)
         model = restore_model(build, checkpoint, device)
         input_size = config["data_loader"]["args"]["input_size"]
-        return cls(model, extractor_from(config["tracer"], input_size, device), input_size)
+        extractor = extractor_from(config["tracer"], input_size, device)
+        decoding = restore_decoding(config["decoding"], checkpoint)
+        return cls(model, extractor, input_size, decoding)
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""
@@ -73,7 +84,8 @@ class PhotoModel:
     def class_probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """(S, S, 3) uint8 crops → (B, 18) float32."""
         batch = {"image": self.batch(crops), "index": torch.arange(len(crops))}
-        return predict(self.model, [batch]).class_probabilities
+        probabilities = predict(self.model, [batch]).class_probabilities
+        return probabilities if self.decoding is None else decode(probabilities, self.decoding)
 
     def explain(self, crop: np.ndarray, class_probabilities: np.ndarray) -> dict[str, np.ndarray]:
         """Grad-CAM of the likeliest answer of each head.

@@ -17,6 +17,7 @@ from logger.pictures import (
     learning_curves,
     save_picture,
 )
+from model.decoding import decode
 from model.metric import compute_metrics, confusion_matrices
 from trainer.predict import Predictions
 from trainer.report_data import Photographed, answers_for_report
@@ -55,6 +56,7 @@ def training_pictures(
     best_epoch: int | None,
     crops: Crops,
     val_rows: np.ndarray,
+    decoding: np.ndarray | None = None,
 ) -> list[Path]:
     """Draw a finished training from its log folder; returns the files written.
 
@@ -65,6 +67,7 @@ def training_pictures(
         best_epoch: by the monitor.
         crops: of all photos.
         val_rows: (V,) which of them validated.
+        decoding: (18,) factors on the class probabilities; ``None`` for none.
     """
     files = [log_dir / "learning_curves.png"]
     save_picture(files[0], learning_curves(history, best_epoch))
@@ -73,6 +76,8 @@ def training_pictures(
         return files
     with np.load(validation) as saved:
         probabilities, answers = saved["class_probabilities"], saved["classes"]
+    if decoding is not None:
+        probabilities = decode(probabilities, decoding)
     stem = log_dir / "validation"
     return files + prediction_pictures(stem, crops, val_rows, probabilities, answers)
 
@@ -152,14 +157,20 @@ def _short(cls: int) -> str:
 
 
 def save_validation(
-    path: Path, predictions: Predictions, photos: Mapping[str, np.ndarray] | None = None
+    path: Path,
+    predictions: Predictions,
+    photos: Mapping[str, np.ndarray] | None = None,
+    decoding: np.ndarray | None = None,
 ) -> None:
     """Keep the best epoch's validation answers as a .npz.
 
     It holds, one row a photo: ``index``, the place in the validation set; ``classes``, the true
-    ones of 18; ``class_probabilities`` (N, 18); for each head ``target_<head>`` (N,) and
-    ``probabilities_<head>`` (N, n); and of the columns ``photos`` their rows ``index``.
+    ones of 18; ``class_probabilities`` (N, 18), as the model gives them; ``answers`` (N,), the
+    likeliest classes after the factors ``decoding`` (18,), if any; for each head
+    ``target_<head>`` (N,) and ``probabilities_<head>`` (N, n); and of the columns ``photos`` their
+    rows ``index``.
     """
+    factors = 1.0 if decoding is None else decoding
     heads = predictions.head_probabilities
     with write_atomically(path, "wb") as file:
         np.savez(
@@ -167,6 +178,7 @@ def save_validation(
             index=predictions.index,
             classes=predictions.targets["class"].numpy(),
             class_probabilities=predictions.class_probabilities,
+            answers=(predictions.class_probabilities * factors).argmax(axis=1),
             **{f"target_{head}": predictions.targets[head].numpy() for head in heads},
             **{f"probabilities_{head}": values for head, values in heads.items()},
             **{name: column[predictions.index] for name, column in (photos or {}).items()},

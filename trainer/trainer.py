@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +13,13 @@ from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import BaseTrainer
+from base.image_size import GrowingPhotos, resize
 from base.optimisation import Optimisation
 from base.prefetch import Batch, Prefetcher
 from data_loader.labels import HEADS
+from model.decoding import decode
 from model.metric import compute_metrics
+from trainer.mixing import split_targets
 from trainer.predict import Predictions, gather, predict
 from trainer.profiling import profiled
 from trainer.report_data import Photographed
@@ -35,7 +39,8 @@ class Step(NamedTuple):
     Attributes:
         index: (B,) int64, positions in the data set, on the CPU.
         logits: head → (B, n).
-        targets: head → (B,) int64.
+        targets: head → (B,) int64, or (B, n) float32 where labels are soft; of mixed photos those
+            of the larger share, which training scores go by.
         losses: (1 + heads,) total and each head's.
     """
 
@@ -58,6 +63,8 @@ def scalar_names(metrics: Iterable[str], heads: Iterable[str]) -> list[str]:
 class Trainer(BaseTrainer):
     """Trains on batches of ``image`` (B, 3, S, S) uint8, ``index`` and a target a head.
 
+    Photos may be mixed and labels soft (see ``trainer.mixing``); the losses take them as they are.
+
     Args:
         optimisation: of a ``BaseModel``.
         train_loader: shuffled and augmented.
@@ -67,6 +74,9 @@ class Trainer(BaseTrainer):
         name_of: position in the training set → what to call the photo in a message.
         report_photos: what the report shows of the validation photos; ``None`` for nothing.
         log_every_steps: updates of the weights between two points of the writers' step curves.
+        decoding: (18,) factors on the class probabilities before validation scores are taken;
+            ``None`` for none. What is kept of the validation are the probabilities without them.
+        progressive_resizing: how training photos grow with the epochs; ``None`` for full size.
         profile_steps: profile so many steps of the first epoch; 0 for none.
         views: of a validation photo, whose answers are averaged.
         val_photos: columns (N,) that say which photos those of the validation set are; kept with
@@ -84,6 +94,8 @@ class Trainer(BaseTrainer):
         name_of: Callable[[int], str] = str,
         report_photos: Photographed | None = None,
         log_every_steps: int = 10,
+        decoding: np.ndarray | None = None,
+        progressive_resizing: GrowingPhotos | None = None,
         profile_steps: int = 0,
         views: Sequence[View] = PLAIN,
         val_photos: Mapping[str, np.ndarray] | None = None,
@@ -96,6 +108,8 @@ class Trainer(BaseTrainer):
         self.name_of = name_of
         self.report_photos = report_photos
         self.log_every_steps = log_every_steps
+        self.decoding = decoding
+        self.progressive_resizing = progressive_resizing
         self.profile_steps = profile_steps
         self.views = views
         self.val_photos = val_photos or {}
@@ -120,7 +134,7 @@ class Trainer(BaseTrainer):
         title = f"epoch {epoch}/{self.epochs}"
         batches = self._progress(batches, title, done, total)
         for number, batch in enumerate(batches, len(self._steps)):
-            self._steps.append(self._step(batch, number, total))
+            self._steps.append(self._step(batch, epoch, number, total))
             curve.note(number + 1, len(batch["index"]) * distributed.world_size())
             if (number + 1) % CHECK_EVERY == 0:
                 self._refuse_nan(epoch, number + 1 - CHECK_EVERY)
@@ -143,9 +157,13 @@ class Trainer(BaseTrainer):
         self.timings |= {f"time/{part}_seconds": spent for part, spent in parts.items()}
         return log
 
-    def _step(self, batch: Batch, number: int, of: int) -> Step:
-        targets = {name: batch[name] for name in batch if name not in ("image", "index")}
-        logits, total, parts = self.optimisation.step(batch["image"], targets, number, of)
+    def _step(self, batch: Batch, epoch: int, number: int, of: int) -> Step:
+        targets, learnt = split_targets(batch, self.optimisation.model.heads)
+        images = batch["image"]
+        if self.progressive_resizing is not None:
+            side = self.progressive_resizing.side(epoch, self.epochs, images.shape[-1])
+            images = resize(images, side)
+        logits, total, parts = self.optimisation.step(images, learnt, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
         return Step(batch["index"], logits, targets, torch.stack([total, *parts.values()]))
 
@@ -211,14 +229,22 @@ class Trainer(BaseTrainer):
         with torch.inference_mode():
             total, parts = self.optimisation.criterion(*on_device)
         log = {"loss": total.item()} | {f"{head}_loss": loss.item() for head, loss in parts.items()}
-        log |= self._measure(predictions)
+        log |= self._measure(self._decoded(predictions))
         self.timings["time/validation_seconds"] = time.perf_counter() - began
         return {f"val/{name}": value for name, value in log.items()}
 
     def _on_best(self, epoch: int) -> None:
-        save_validation(self.log_dir / "validation.npz", self.validation, self.val_photos)
+        path = self.log_dir / "validation.npz"
+        save_validation(path, self.validation, self.val_photos, self.decoding)
         if self.report_photos is not None:
-            save_for_report(self.log_dir / "report.npz", self.validation, self.report_photos)
+            answers = self._decoded(self.validation)
+            save_for_report(self.log_dir / "report.npz", answers, self.report_photos)
+
+    def _decoded(self, predictions: Predictions) -> Predictions:
+        if self.decoding is None:
+            return predictions
+        decoded = decode(predictions.class_probabilities, self.decoding)
+        return replace(predictions, class_probabilities=decoded)
 
     def _measure(self, predictions: Predictions) -> dict[str, float]:
         return compute_metrics(

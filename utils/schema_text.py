@@ -62,6 +62,8 @@ def _real_path(location: tuple[str | int, ...], values: Any) -> tuple[str | int,
     path: list[str | int] = []
     for depth, part in enumerate(location):
         inside = part in values if isinstance(values, dict) else isinstance(part, int)
+        if isinstance(values, list) and inside and part >= len(values):
+            break  # an item that is missing: the list as a whole is wrong
         if inside and isinstance(values, dict | list):
             values = values[part]
             path.append(part)
@@ -75,8 +77,11 @@ def _sentence(detail: Any, path: tuple[str | int, ...], root: Node) -> str:
     if detail["type"] == "extra_forbidden":
         value = _shown(detail["input"])
         return f"unknown key (value {value}){_nearest_key(str(last), parents, root)}"
-    allowed = _either([describe(node, root) for node in _at(path, root)])
-    if detail["type"] == "missing":
+    nodes = _at(path, root)
+    if detail["type"] == "value_error" and any(_properties(node, root) for node in nodes):
+        return str(detail["ctx"]["error"])  # values of a section that don't go together
+    allowed = _either([describe(node, root) for node in nodes])
+    if detail["type"] == "missing" and isinstance(detail["loc"][-1], str):
         return f"missing; must be {allowed}"
     return f"must be {allowed}, got {_shown(detail['input'])}"
 

@@ -39,6 +39,47 @@ def test_largest_region_wins_and_the_others_turn_black():
     assert (whole.crop[:, 41:] == 0).all()
 
 
+def person_of(head, side=96, top=10, shoulders=80):
+    """A map with a round head of this width over broad shoulders, in a ``side`` px square."""
+    saliency = np.zeros((side, side), np.uint8)
+    middle, height = side // 2, round(1.3 * head)
+    down, across = np.mgrid[:side, :side]
+    radius = ((down - top - height / 2) / (height / 2)) ** 2 + ((across - middle) / (head / 2)) ** 2
+    saliency[radius <= 1] = 255
+    saliency[top + height - 4 : top + height + 4, middle - head // 4 : middle + head // 4] = 255
+    saliency[top + height + 4 :, middle - shoulders // 2 : middle + shoulders // 2] = 255
+    return saliency
+
+
+@pytest.mark.parametrize("head", [20, 28, 36])
+def test_the_head_region_is_a_square_around_the_head(head):
+    settings = CropSettings(size=32, region="head", margin=0.05)
+    extraction = extract_crop(noise(192, 192), person_of(head), settings)
+    x0, y0, x1, y1 = (edge / 2 for edge in extraction.box)  # in pixels of the map
+    assert x1 - x0 == pytest.approx(y1 - y0, abs=1)
+    assert (x0 + x1) / 2 == pytest.approx(48, abs=1.5)
+    assert y0 <= 10 and y1 >= 10 + 1.2 * head  # from the crown to the chin
+    assert head <= x1 - x0 <= 1.7 * head
+
+
+def test_long_hair_that_hides_the_neck_does_not_bring_the_shoulders_in():
+    saliency = person_of(28)
+    saliency[20:60, 34:62] = 255
+    settings = CropSettings(size=32, region="head")
+    left, _, right, bottom = extract_crop(noise(96, 96), saliency, settings).box
+    assert right - left <= 1.8 * 28 and bottom <= 66
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (300, 5), (512, 384)])
+@pytest.mark.parametrize("box", [(0, 0, 64, 64), (0, 60, 64, 64), (60, 0, 64, 64), (9, 9, 10, 10)])
+def test_the_head_of_any_region_lies_within_the_photo(shape, box):
+    settings = CropSettings(size=16, region="head", min_area=0.0)
+    extraction = extract_crop(noise(*shape), map_with(box), settings)
+    x0, y0, x1, y1 = extraction.box
+    assert 0 <= x0 < x1 <= shape[1] and 0 <= y0 < y1 <= shape[0]
+    assert extraction.crop.shape == (16, 16, 3)
+
+
 def test_kept_background_is_the_photo_itself():
     photo = noise(64, 64)
     extraction = extract_crop(

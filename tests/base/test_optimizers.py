@@ -9,6 +9,7 @@ import base.schedulers as module_schedule
 from base.base_model import BaseModel
 from base.optimizers import make_optimizer
 from base.schedulers import make_schedule
+from model.model import TimmModelMulti
 from parse_config import ConfigParser
 from utils.errors import ConfigError
 
@@ -57,6 +58,38 @@ def test_the_backbone_may_learn_more_slowly_than_the_heads(model):
     for group in optimizer.param_groups:
         for weight in group["params"]:
             assert group["lr"] == pytest.approx(0.02 if id(weight) in backbone else 0.2)
+
+
+def test_each_layer_learns_more_slowly_than_the_one_above():
+    model = TimmModelMulti("test_resnet", pretrained=False)
+    build = partial(torch.optim.AdamW, lr=0.2, weight_decay=0.05)
+    optimizer = make_optimizer(build, model, layer_decay=0.5, backbone_lr_ratio=0.5)
+    rate = {id(w): group["lr"] for group in optimizer.param_groups for w in group["params"]}
+    assert rate[id(model.classifiers["age"].weight)] == pytest.approx(0.2)
+    layers = [
+        rate[id(getattr(model.backbone, name)[0].conv1.weight)]
+        for name in ("layer4", "layer3", "layer2", "layer1")
+    ]
+    assert layers == pytest.approx([layers[0] * 0.5**step for step in range(4)])
+    assert layers[0] <= 0.1 and rate[id(model.backbone.conv1[0].weight)] < layers[-1]
+    assert len(rate) == len(list(model.parameters()))
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            assert group["weight_decay"] == (0.05 if weight.ndim > 1 else 0.0)
+
+
+def test_one_cycle_keeps_the_proportions_of_the_groups(model):
+    optimizer = make_optimizer(partial(torch.optim.AdamW, lr=1e-3), model, backbone_lr_ratio=0.1)
+    build = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.01, total_steps="all")
+    schedule = make_schedule(build, optimizer, epochs=2, steps_an_epoch=5, every="step")
+    seen = []
+    for _ in range(9):
+        rates = {group["lr"] for group in optimizer.param_groups}
+        assert max(rates) == pytest.approx(10 * min(rates))
+        seen.append(max(rates))
+        optimizer.step()
+        schedule.step()
+    assert max(seen) == pytest.approx(0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize(("rule", "lr"), [("off", 0.1), ("linear", 0.4), ("sqrt", 0.2)])

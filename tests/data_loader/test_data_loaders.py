@@ -11,7 +11,7 @@ from data_loader.data_loaders import prediction_loader, setup
 from data_loader.transform import eval_transform, start_worker
 from TRACER.network import Tracer
 from TRACER.weights import save_float16
-from utils.errors import ConfigError
+from utils.errors import ConfigError, DataError
 from utils.images import read_image
 
 CPU = torch.device("cpu")
@@ -231,3 +231,45 @@ def test_corrections_of_unknown_people_are_all_listed(training, people, tmp_path
     ]
     assert str(table) in warning
     assert all(person in warning for person in unknown)
+
+
+def test_a_drop_band_leaves_people_out_of_training_and_not_out_of_validation(training):
+    usual = training()
+    ages = usual.index.age[usual.train_rows]
+    band = [int(ages.min()), int(np.median(ages))]
+    dropped = training(labels={"drop_ages": band})
+    kept = dropped.index.age[dropped.train_rows]
+    assert len(kept) < len(ages) and not ((kept >= band[0]) & (kept <= band[1])).any()
+    assert (dropped.val_rows == usual.val_rows).all()
+    with pytest.raises(DataError, match=r"labels\.drop_ages: everybody in training is 0 to 120"):
+        training(labels={"drop_ages": [0, 120]})
+
+
+def test_age_edges_move_the_bins_of_both_sides_and_the_counts_but_not_the_classes(training):
+    usual, moved = training(), training(labels={"age_edges": [1, 2, 3, 4, 5]})
+    for batch in (next(iter(moved.train)), next(iter(moved.val))):
+        assert (batch["age"] == 5).all()
+    assert moved.class_counts["age"][:5].sum() == 0
+    assert (moved.class_counts["class"] == usual.class_counts["class"]).all()
+    assert torch.equal(next(iter(moved.val))["class"], next(iter(usual.val))["class"])
+
+
+def test_soft_ages_are_for_training_alone(training):
+    data = training(labels={"age_spread": 4.0})
+    soft, sharp = next(iter(data.train))["age"], next(iter(data.val))["age"]
+    assert soft.shape == (16, 6) and soft.dtype == torch.float32
+    assert torch.allclose(soft.sum(dim=1), torch.ones(16))
+    assert sharp.dtype == torch.int64
+
+
+def test_sampling_shows_each_class_of_a_head_equally_often(training):
+    data = training(sampling={"by": "mask", "power": 1.0})
+    masks = torch.cat([batch["mask"] for batch in data.train])
+    assert torch.bincount(masks) == pytest.approx(np.full(3, len(masks) / 3), abs=5)
+
+
+def test_mixing_brings_the_targets_of_the_other_photo_in_training_alone(training):
+    data = training(mixing={"half_face": 1.0})
+    batch = next(iter(data.train))
+    assert {"share", "other_mask", "other_gender", "other_age", "other_class"} <= set(batch)
+    assert set(next(iter(data.val))) == {"image", "index", "mask", "gender", "age", "class"}

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from data_loader.labels import HEADS
+from model.class_weights import balanced_weights, effective_weights
 from model.loss import (
     LOSSES,
     all_loss,
-    balanced_weights,
     build_criterion,
     resolve_class_weights,
     single_loss,
@@ -60,6 +60,40 @@ def test_an_absent_class_weighs_nothing_and_is_named_in_the_log(caplog):
     with caplog.at_level(logging.WARNING):
         resolve_class_weights([("f1", "balanced", 1.0)] * 3, counts, HEADS)
     assert "nobody in training is 30s" in caplog.text
+
+
+def test_effective_weights_are_one_over_the_effective_number_of_photos():
+    # (1 - 0.9) / (1 - 0.9^n): 1 for one photo, 0.5263 for two; scaled to 1 on average.
+    expected = np.array([1, 1 / (1 + 0.9)])
+    assert effective_weights([1, 2], 0.9) == pytest.approx(expected * 2 / expected.sum())
+    assert effective_weights([3, 0, 100], 0.0).tolist() == [1, 0, 1]
+    near_one = effective_weights(COMPETITION["age"], 1 - 1e-9)
+    balanced = balanced_weights(COMPETITION["age"])
+    assert near_one / near_one[0] == pytest.approx(balanced / balanced[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("rule, beta", [("effective", 0.999), ("effective:0.99", 0.99)])
+def test_a_configuration_may_ask_for_effective_weights(rule, beta):
+    (entry,) = resolve_class_weights([("focal", rule, 1.0)], COMPETITION, {"age": 6})
+    assert entry.class_weights == pytest.approx(effective_weights(COMPETITION["age"], beta))
+
+
+def test_logit_adjustment_trains_on_logits_plus_the_log_frequencies():
+    counts = {"gender": np.array([3, 1])}
+    adjusted = {"type": "ce_loss", "args": {"logit_adjustment": 1.0}}
+    criterion = build_criterion("all_loss", [[adjusted, None, 1.0]], {"gender": 2}, counts)
+    total, _ = criterion({"gender": LOGITS}, {"gender": TARGETS})
+    # 0.8 · 3/4 against 0.2 · 1/4, and 0.4 · 1/4 against 0.6 · 3/4.
+    expected = (-math.log(0.6 / 0.65) - math.log(0.1 / 0.55)) / 2
+    assert total == pytest.approx(expected, rel=1e-5)
+
+
+def test_logit_adjustment_survives_a_class_nobody_has():
+    adjusted = {"type": "label_smoothing", "args": {"logit_adjustment": 1.0}}
+    loss = single_loss(adjusted, 2, counts=np.array([5, 0]))
+    assert loss(LOGITS, torch.tensor([0, 0])).isfinite()
+    with pytest.raises(ConfigError, match="logit_adjustment needs the class counts"):
+        single_loss(adjusted, 2)
 
 
 def test_cross_entropy_is_the_weighted_mean():
@@ -159,7 +193,7 @@ def test_the_total_is_the_sum_by_head_weights():
 
 def test_class_weights_travel_with_the_criterion():
     criterion = all_loss([("focal", [1, 2, 3], 1.0)], {"mask": 3})
-    assert [tuple(b.shape) for b in criterion.buffers()] == [(3,)]
+    assert criterion.state_dict()["losses.mask.class_weights"].tolist() == [1, 2, 3]
     assert not list(criterion.parameters())
 
 
@@ -175,7 +209,8 @@ def test_all_loss_takes_balanced_weights_from_the_counts_of_a_single_head():
     counts = {"class": np.arange(1, 19)}
     criterion = build_criterion("all_loss", [["ce_loss", "balanced", 1.0]], {"class": 18}, counts)
     assert torch.allclose(
-        next(criterion.buffers()), torch.tensor(balanced_weights(counts["class"])).float()
+        criterion.losses["class"].class_weights,
+        torch.tensor(balanced_weights(counts["class"])).float(),
     )
 
 
@@ -186,6 +221,7 @@ def test_all_loss_takes_balanced_weights_from_the_counts_of_a_single_head():
         ([("focal", None)] * 3, r"loss_name\[0\] has 2 parts"),
         ([("focal", [1, 2], 1.0)] * 3, r"loss_name\[0\].*'mask' must be a list of 3"),
         ([("focal", "even", 1.0)] * 3, r"'mask' must be a list of 3"),
+        ([({"type": "focal", "args": {"spread": -1}}, None, 1.0)] * 3, "spread -1"),
         ([("focal", [0, 0, 0], 1.0)] * 3, "not all 0"),
         ([("focal", [1, -1, 1], 1.0)] * 3, "at least 0"),
         ([("focal", None, -1.0)] * 3, "head weight -1.0"),
@@ -240,3 +276,16 @@ def test_metric_learning_losses_say_what_they_cannot_do(caplog):
 def test_metric_learning_losses_take_a_whole_epoch_at_once():
     logits, targets = batch_of(3, photos=1000)
     assert single_loss("TripletMarginLoss", 3)(logits, targets).isfinite()
+
+
+def test_a_rule_for_class_weights_that_does_not_exist_is_one_clear_line():
+    for rule in ("even", "effective:2", "effective:x"):
+        with pytest.raises(ConfigError, match='or "balanced", or "effective"'):
+            resolve_class_weights([("focal", rule, 1.0)], COMPETITION, {"mask": 3})
+
+
+def test_a_loss_that_compares_photos_takes_mixed_ones_for_their_larger_share():
+    logits, targets = batch_of(3)
+    shares = 0.6 * torch.nn.functional.one_hot(targets, 3) + 0.4 / 3
+    loss = single_loss("TripletMarginLoss", 3)
+    assert torch.allclose(loss.other(logits, shares), loss.other(logits, targets))

@@ -19,6 +19,7 @@ def answers_of(folder, fold, photos, **changes):
         "index": np.arange(number),
         "classes": classes,
         "class_probabilities": np.eye(18, dtype=np.float32)[said],
+        "answers": said,
         "photo": np.array(photos),
         "person": np.array([photo.split("/")[0] for photo in photos]),
         "years": draw.integers(18, 60, number),

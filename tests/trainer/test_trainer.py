@@ -8,11 +8,14 @@ from torch import nn
 
 from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder, load_checkpoint
+from base.image_size import GrowingPhotos
 from base.monitor import Monitor
 from base.optimisation import Optimisation
 from base.stopping import Stopped
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
+from data_loader.mixing import Mixer, Mixing
+from data_loader.sampling import sampling_weights
 from data_loader.transform import Augmentation, eval_transform, train_transform
 from logger.writer import Writer
 from model.loss import build_criterion
@@ -37,11 +40,13 @@ def coloured_photos(number, seed):
     return photos, targets
 
 
-def loader(number, seed, shuffle, augmentation=None, batch_size=16):
+def loader(number, seed, shuffle, augmentation=None, batch_size=16, mixing=None, weighted=False):
     photos, targets = coloured_photos(number, seed)
+    mixer = Mixer(mixing, targets["mask"]) if mixing else None
+    weights = sampling_weights(targets, "class", 1.0) if weighted else None
     transform = train_transform(augmentation, 32) if augmentation else eval_transform(32)
-    dataset = CropDataset(photos, np.arange(number), targets, transform, seed=3)
-    sampler = EpochSampler(number, shuffle=shuffle, seed=3)
+    dataset = CropDataset(photos, np.arange(number), targets, transform, 3, mixer)
+    sampler = EpochSampler(number, shuffle=shuffle, seed=3, weights=weights)
     return BaseDataLoader(dataset, sampler, batch_size=batch_size, num_workers=0, device=CPU)
 
 
@@ -212,6 +217,56 @@ def test_an_average_of_the_weights_is_not_gone_on_with_as_the_weights(tmp_path):
     last = tmp_path / "models" / "last_epoch.pth"
     with pytest.raises(CheckpointError, match=r"trainer\.ema_decay"):
         resumed(a_trainer(tmp_path, epochs=2), last)
+
+
+def test_a_stop_within_an_epoch_of_mixed_growing_and_weighted_photos_changes_no_bit(tmp_path):
+    def trainer(folder):
+        mixing = Mixing(mixup=0.4, cutmix=0.3, half_face=0.3)
+        photos = loader(64, 1, True, Augmentation(), mixing=mixing, weighted=True)
+        losses = [["soft_ordinal", None, 1.0], ["focal", [1, 2], 1.0], ["label_smoothing", None, 1]]
+        growing = GrowingPhotos(first_scale=0.5, full_from=0.5, multiple=8)
+        return a_trainer(
+            folder, train_loader=photos, loss_name=losses, progressive_resizing=growing
+        )
+
+    trainer(tmp_path / "whole").train()
+    stopped = trainer(tmp_path / "parts")
+    stopped.stop.agreed = lambda step: len(stopped.history) == 1 and step == 2
+    with pytest.raises(Stopped):
+        stopped.train()
+    last = tmp_path / "parts" / "models" / "last_epoch.pth"
+    resumed(trainer(tmp_path / "parts"), last).train()
+    same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_mixed_photos_still_teach_what_they_show(tmp_path):
+    mixing = Mixing(mixup=0.25, half_face=0.25)
+    photos = loader(64, 1, True, mixing=mixing)
+    best = a_trainer(tmp_path, epochs=12, train_loader=photos).train()
+    assert best["val/gender_accuracy"] > 0.9
+
+
+def test_the_first_epochs_see_smaller_photos(tmp_path):
+    trainer = a_trainer(tmp_path, epochs=2, progressive_resizing=GrowingPhotos(0.5, 0.5, 8))
+    sides = []
+    trainer.optimisation.model.register_forward_pre_hook(
+        lambda _, inputs: sides.append(inputs[0].shape[-1])
+    )
+    trainer.train()
+    training = [side for side in sides if side == 16]
+    assert len(training) == 4 and sides[0] == 16 and sides[-1] == 32
+
+
+def test_validation_scores_are_those_of_the_decoding_and_the_answers_are_kept_plain(tmp_path):
+    plain = a_trainer(tmp_path / "plain")
+    always_the_last = np.where(np.arange(18) == 17, 1e9, 1e-9)
+    decoded = a_trainer(tmp_path / "decoded", decoding=always_the_last)
+    first, second = plain._validate_epoch(1), decoded._validate_epoch(1)
+    assert first["val/loss"] == second["val/loss"]
+    last = decoded.validation.targets["class"] == 17
+    assert second["val/accuracy"] == pytest.approx(last.float().mean().item())
+    kept = [trainer.validation.class_probabilities for trainer in (plain, decoded)]
+    assert (kept[0] == kept[1]).all()
 
 
 def test_saving_within_the_epoch_changes_nothing(tmp_path):

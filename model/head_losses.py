@@ -1,0 +1,182 @@
+"""Losses of one head: (B, n) logits against (B,) labels or, of mixed photos, (B, n) label shares.
+
+A loss that goes photo by photo has one value for every photo and label. What a photo counts is the
+mean of these values over its labels, by their shares and class weights; so mixed labels, class
+weights, soft labels and focusing go together, and a photo of one label is the plain case.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SoftLabelLoss(nn.Module):
+    """Cross entropy or focal loss against labels that may be softened, mixed and weighted.
+
+    Of a photo whose label is c:  w_c · Σ_k q(k|c) · (1 - p_k)^gamma · -log p_k, over the sum of
+    the weights. Focal loss is that of Lin et al. 2017 (arXiv:1708.02002), the weights its alpha.
+
+    Args:
+        num_classes: n.
+        class_weights: (n,), or ``None``.
+        gamma: how strongly photos that are already right lose weight; 0 is cross entropy.
+        smoothing: share of the label spread evenly over all classes, in [0, 1); label smoothing
+            (Szegedy et al. 2016, arXiv:1512.00567).
+        spread: for classes in an order: standard deviation, in classes, of the label over its
+            neighbours; 0 for none. See ``soft_labels``.
+        log_prior: (n,) log frequency of the classes times the strength of logit adjustment
+            (Menon et al. 2021, arXiv:2007.07314), added to the logits here and not in prediction;
+            ``None`` for none.
+
+    Raises:
+        ValueError: a value outside its range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        class_weights: Tensor | None = None,
+        *,
+        gamma: float = 0.0,
+        smoothing: float = 0.0,
+        spread: float = 0.0,
+        log_prior: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if not gamma >= 0:
+            raise ValueError(f"gamma {gamma} must be at least 0")
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing {smoothing} must be at least 0 and below 1")
+        if not spread >= 0:
+            raise ValueError(f"spread {spread} must be at least 0")
+        self.gamma = gamma
+        self.register_buffer("class_weights", ones_unless(class_weights, num_classes))
+        self.register_buffer("labels", soft_labels(num_classes, smoothing, spread))
+        self.register_buffer("log_prior", log_prior)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B, n) logits and (B,) labels or (B, n) label shares → scalar."""
+        logits = logits.float() if self.log_prior is None else logits.float() + self.log_prior
+        log_p = F.log_softmax(logits, dim=1)
+        values = -log_p
+        if self.gamma:
+            # The floor keeps the gradient of the power finite where p is 1 and gamma is below 1.
+            values = (-torch.expm1(log_p)).clamp_min(1e-12) ** self.gamma * values
+        if targets.ndim == 1:
+            weights = self.class_weights[targets]
+            return weighted_mean((self.labels[targets] * values).sum(dim=1), weights)
+        weights = targets * self.class_weights
+        # By element and not by matrix product, which GPUs may compute in lower precision.
+        values_of_labels = (self.labels * values[:, None, :]).sum(dim=2)
+        return weighted_mean(values_of_labels, weights)
+
+
+def soft_labels(num_classes: int, smoothing: float = 0.0, spread: float = 0.0) -> Tensor:
+    """The probabilities q(k|c) that stand for label c.
+
+    Neighbours in the order of the classes get exp(-(k - c)² / (2 · spread²)), each row scaled to
+    1: soft ordinal labels (Díaz and Marathe 2019, "Soft Labels for Ordinal Regression", CVPR).
+    Of that, ``smoothing`` is spread evenly over all classes.
+
+    Returns:
+        (n, n) float32, a row for each c.
+    """
+    sharp = torch.eye(num_classes)
+    if spread:
+        places = torch.arange(num_classes, dtype=torch.float64)
+        distances = (places[:, None] - places) ** 2
+        sharp = (-distances / (2 * spread**2)).softmax(dim=1).float()
+    return (1 - smoothing) * sharp + smoothing / num_classes
+
+
+class CrossEntropy(SoftLabelLoss):
+    """``SoftLabelLoss`` without focusing; further arguments as there."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        class_weights: Tensor | None = None,
+        smoothing: float = 0.0,
+        spread: float = 0.0,
+        log_prior: Tensor | None = None,
+    ) -> None:
+        super().__init__(
+            num_classes, class_weights, smoothing=smoothing, spread=spread, log_prior=log_prior
+        )
+
+
+class Focal(SoftLabelLoss):
+    """``SoftLabelLoss`` that focuses by default; arguments as there."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        class_weights: Tensor | None = None,
+        gamma: float = 2.0,
+        smoothing: float = 0.0,
+        spread: float = 0.0,
+        log_prior: Tensor | None = None,
+    ) -> None:
+        super().__init__(
+            num_classes,
+            class_weights,
+            gamma=gamma,
+            smoothing=smoothing,
+            spread=spread,
+            log_prior=log_prior,
+        )
+
+
+class SoftF1(nn.Module):
+    """One minus the macro-F1 of a batch, with probabilities in the place of decisions.
+
+    F1 of class c is 2·Σ p·y / (Σ p + Σ y) over the batch. Classes that no photo of the batch has
+    are left out: their F1 is 0 whatever the model says. Class weights weigh the mean over classes.
+
+    Args:
+        num_classes: n.
+        class_weights: (n,), or ``None``.
+    """
+
+    def __init__(self, num_classes: int, class_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", ones_unless(class_weights, num_classes))
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B, n) logits and (B,) labels or (B, n) label shares → scalar in [0, 1]."""
+        probabilities = logits.float().softmax(dim=1)
+        truth = targets
+        if targets.ndim == 1:
+            truth = F.one_hot(targets, probabilities.shape[1]).to(probabilities)
+        support = truth.sum(dim=0)
+        f1 = 2 * (probabilities * truth).sum(dim=0) / (probabilities.sum(dim=0) + support + 1e-7)
+        return weighted_mean(1 - f1, self.class_weights * (support > 0))
+
+
+class WithCrossEntropy(nn.Module):
+    """Another loss of the logits plus cross entropy, which ties each class to its logit.
+
+    Args:
+        other: takes (logits, targets).
+        cross_entropy: takes the same.
+    """
+
+    def __init__(self, other: nn.Module, cross_entropy: CrossEntropy) -> None:
+        super().__init__()
+        self.other = other
+        self.cross_entropy = cross_entropy
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B, n) logits and (B,) labels or (B, n) label shares → scalar."""
+        return self.other(logits, targets) + self.cross_entropy(logits, targets)
+
+
+def ones_unless(class_weights: Tensor | None, num_classes: int) -> Tensor:
+    """(n,) float32 weights: those given, or equal ones."""
+    return torch.ones(num_classes) if class_weights is None else class_weights.float()
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Mean of values by weights of the same shape; 0 where all weights are 0."""
+    # A batch of nothing but zero-weight classes has the loss 0, not 0/0.
+    return (weights * values).sum() / weights.sum().clamp_min(1e-12)

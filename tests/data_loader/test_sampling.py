@@ -1,0 +1,82 @@
+"""Rare classes more often: how often exactly, and that the order stays what seed and epoch say."""
+
+import numpy as np
+import pytest
+
+from data_loader.crop_dataset import CropDataset, EpochSampler
+from data_loader.sampling import sampling_weights
+from data_loader.transform import Augmentation, train_transform
+
+CODES = np.repeat([0, 1, 2], [60, 30, 10])
+
+
+def visits(power, epoch=0, **options):
+    """The keys that one epoch visits."""
+    weights = sampling_weights({"age": CODES}, "age", power)
+    sampler = EpochSampler(len(CODES), shuffle=True, seed=4, weights=weights, **options)
+    sampler.set_epoch(epoch, options.get("start", 0))
+    return list(sampler)
+
+
+def test_full_power_shows_all_classes_equally_often():
+    classes = np.bincount([CODES[position] for _, position, _ in visits(1.0)])
+    assert classes.sum() == 100
+    assert classes == pytest.approx(np.full(3, 100 / 3), abs=1)
+
+
+def test_half_power_goes_by_the_square_root_and_none_visits_everyone_once():
+    classes = np.bincount([CODES[position] for _, position, _ in visits(0.5)])
+    expected = np.sqrt([60, 30, 10])
+    assert classes == pytest.approx(100 * expected / expected.sum(), abs=1)
+    assert sorted(position for _, position, _ in visits(0.0)) == list(range(100))
+
+
+def test_nobody_is_visited_more_than_one_time_off_the_expected_number():
+    times = np.bincount([position for _, position, _ in visits(1.0)], minlength=100)
+    expected = 100 / 3 / np.array([60, 30, 10])[CODES]
+    assert (np.abs(times - expected) < 1).all()
+
+
+def test_photos_of_a_person_in_a_row_are_all_visited_in_their_turn():
+    # Seven photos each, whose weights sum up to a whole number of visits a person.
+    codes = np.tile([1, 0, 0, 0, 0, 0, 2], 12)
+    weights = sampling_weights({"mask": codes}, "mask", 1.0)
+    sampler = EpochSampler(len(codes), shuffle=True, seed=4, weights=weights)
+    seen = np.zeros(len(codes), int)
+    for epoch in range(8):
+        sampler.set_epoch(epoch)
+        positions = np.array([position for _, position, _ in sampler])
+        assert (codes[positions] == 0).sum() == pytest.approx(28, abs=1)
+        seen += np.bincount(positions, minlength=len(codes))
+    assert seen.min() >= 1
+
+
+def test_the_visits_of_a_position_are_numbered_from_0():
+    for position in range(100):
+        numbers = sorted(visit for _, seen, visit in visits(1.0) if seen == position)
+        assert numbers == list(range(len(numbers)))
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    assert visits(1.0, epoch=2) == visits(1.0, epoch=2)
+    assert visits(1.0, epoch=2) != visits(1.0, epoch=3)
+
+
+def test_ranks_share_the_visits_and_a_resume_gives_the_rest():
+    whole = visits(1.0, epoch=2)
+    parts = [visits(1.0, epoch=2, rank=rank, world_size=3) for rank in range(3)]
+    assert sorted(key for part in parts for key in part) == sorted(whole)
+    assert visits(1.0, epoch=2, start=30) == whole[30:]
+    assert visits(1.0, epoch=2, limit=50) == whole[:50]
+
+
+def test_a_second_visit_is_augmented_differently():
+    photo = np.random.default_rng(0).integers(0, 255, (1, 24, 24, 3), dtype=np.uint8)
+    data = CropDataset(photo, np.arange(1), None, train_transform(Augmentation(), 24), seed=1)
+    seen = {data[1, 0, visit]["image"].numpy().tobytes() for visit in range(8)}
+    assert len(seen) > 4
+
+
+def test_weights_need_a_shuffled_order():
+    with pytest.raises(ValueError, match="weights need shuffle"):
+        EpochSampler(3, shuffle=False, weights=np.ones(3))

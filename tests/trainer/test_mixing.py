@@ -1,0 +1,65 @@
+"""What is judged and what is learnt of mixed batches, for all three heads."""
+
+import pytest
+import torch
+
+from data_loader.labels import HEADS
+from trainer.mixing import split_targets
+
+
+def a_batch(**further):
+    return {
+        "image": torch.zeros(2, 3, 4, 4),
+        "index": torch.arange(2),
+        "mask": torch.tensor([0, 1]),
+        "gender": torch.tensor([1, 1]),
+        "age": torch.tensor([5, 2]),
+        "class": torch.tensor([5, 10]),
+        **further,
+    }
+
+
+def mixed_batch():
+    return a_batch(
+        share=torch.tensor([0.75, 0.25]),
+        other_mask=torch.tensor([2, 1]),
+        other_gender=torch.tensor([0, 1]),
+        other_age=torch.tensor([4, 0]),
+        other_class=torch.tensor([13, 9]),
+    )
+
+
+def test_unmixed_targets_stay_codes():
+    judged, learnt = split_targets(a_batch(), HEADS)
+    assert judged is learnt
+    assert set(learnt) == {"mask", "gender", "age", "class"}
+    assert learnt["age"].tolist() == [5, 2]
+
+
+def test_every_head_learns_both_photos_by_their_shares():
+    _, learnt = split_targets(mixed_batch(), HEADS)
+    assert learnt["mask"].tolist() == [[0.75, 0, 0.25], [0, 1, 0]]
+    assert learnt["gender"].tolist() == [[0.25, 0.75], [0, 1]]
+    assert learnt["age"].tolist() == [[0, 0, 0, 0, 0.25, 0.75], [0.75, 0, 0.25, 0, 0, 0]]
+    assert set(learnt) == set(HEADS)
+
+
+def test_scores_go_by_the_photo_with_the_larger_share():
+    judged, _ = split_targets(mixed_batch(), HEADS)
+    assert judged["class"].tolist() == [5, 9]
+    assert judged["age"].tolist() == [5, 0]
+    assert "share" not in judged
+
+
+def test_soft_ages_are_mixed_like_sharp_ones():
+    soft = torch.tensor([[0, 0, 0, 0, 0.4, 0.6], [0, 1.0, 0, 0, 0, 0]])
+    batch = mixed_batch() | {"age": soft, "other_age": soft.flip(0)}
+    judged, learnt = split_targets(batch, HEADS)
+    assert learnt["age"][0].tolist() == pytest.approx([0, 0.25, 0, 0, 0.3, 0.45])
+    assert torch.equal(judged["age"], torch.stack([soft[0], soft[0]]))
+
+
+def test_a_single_head_learns_the_18_classes():
+    _, learnt = split_targets(mixed_batch(), {"class": 18})
+    assert learnt["class"].shape == (2, 18)
+    assert learnt["class"][0, 5] == 0.75 and learnt["class"][0, 13] == 0.25
