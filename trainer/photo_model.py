@@ -22,6 +22,7 @@ from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
 from trainer.predict import predict
 from trainer.restore import restore_model
+from trainer.tta import PLAIN, View, views_from
 
 if TYPE_CHECKING:
     from parse_config import ConfigParser
@@ -36,12 +37,20 @@ class PhotoModel:
         model: in evaluation mode.
         extractor: makes the crops.
         input_size: side of what the model sees, px.
+        views: test-time augmentation, see ``trainer.tta``.
     """
 
-    def __init__(self, model: BaseModel, extractor: Extractor, input_size: int) -> None:
+    def __init__(
+        self,
+        model: BaseModel,
+        extractor: Extractor,
+        input_size: int,
+        views: Sequence[View] = PLAIN,
+    ) -> None:
         self.model = model
         self.extractor = extractor
         self.input_size = input_size
+        self.views = views
         self._cam: HeadCam | None = None
 
     @classmethod
@@ -62,7 +71,8 @@ class PhotoModel:
         build = partial(arch, pretrained=False, checkpoint_path=None)
         model = restore_model(build, checkpoint, device)
         input_size = config["data_loader"]["args"]["input_size"]
-        return cls(model, extractor_from(config["tracer"], input_size, device), input_size)
+        extractor = extractor_from(config["tracer"], input_size, device)
+        return cls(model, extractor, input_size, views_from(config["tta"]))
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""
@@ -73,7 +83,7 @@ class PhotoModel:
     def class_probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """(S, S, 3) uint8 crops → (B, 18) float32."""
         batch = {"image": self.batch(crops), "index": torch.arange(len(crops))}
-        return predict(self.model, [batch]).class_probabilities
+        return predict(self.model, [batch], self.views).class_probabilities
 
     def explain(self, crop: np.ndarray, class_probabilities: np.ndarray) -> dict[str, np.ndarray]:
         """Grad-CAM of the likeliest answer of each head.
