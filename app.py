@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from app_parts.answers import Shown, answer, data_uri, explain
-from app_parts.cards import no_model, photo_card, problem_lines
+from app_parts.cards import first_steps, no_model, photo_card, problem_lines
 from app_parts.checkpoints import (
     Checkpoint,
     Loaded,
@@ -26,8 +26,7 @@ from trainer.photo_model import PhotoModel
 from utils.errors import UserError
 
 PARTS = Path(__file__).parent / "app_parts"
-CARDS = 6
-"""Photos shown at once; "show more" adds as many."""
+CARDS = 6  # photos shown in full; "show more" adds as many
 
 
 def main() -> None:
@@ -47,6 +46,8 @@ def main() -> None:
     if not members:
         st.info(text["choose_model"])
         return
+    if not uploads:
+        st.html(first_steps(language))
     shown, problems = answers_to(uploads, members, language)
     if problems:
         st.html(problem_lines(problems, language))
@@ -59,7 +60,7 @@ def header() -> str:
     """Title and language; returns the chosen language."""
     st.html(PARTS / "style.css")
     title, switch = st.columns([3, 1], vertical_alignment="top")
-    language = switch.segmented_control(
+    language = switch.container(horizontal_alignment="right").segmented_control(
         TEXT["en"]["language"], list(LANGUAGES), default="en", required=True, key="language",
         format_func=LANGUAGES.get, label_visibility="collapsed",
     )  # fmt: skip
@@ -120,7 +121,7 @@ def uploaded_photos(language: str) -> list:
     paste = st.components.v2.component("paste", js=(PARTS / "paste.js").read_text("utf-8"))
     paste(key="paste")
     return st.file_uploader(
-        f"{text['drop']}  \n{limits}", type=EXTENSIONS, accept_multiple_files=True,
+        f"**{text['drop']}** · {limits}", type=EXTENSIONS, accept_multiple_files=True,
         key=f"photos {generation}", max_upload_size=MAX_MEGABYTES,
     )  # fmt: skip
 

@@ -7,6 +7,9 @@ import numpy as np
 from app_parts.answers import Shown, data_uri
 from app_parts.words import TEXT, answer_names, percent, sentence, sureness_level
 
+FRAME = 4 / 5
+"""Width over height of what a photo is fitted into; the style sheet says the same."""
+
 
 def photo_card(name: str, shown: Shown, language: str) -> str:
     """Answer, sureness, photo and crop, bars and heat maps.
@@ -26,7 +29,7 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
 <h2 class="mt-answer">{sentence(said.answer, language)}</h2>
 <p class="mt-sure mt-sure-{level}" title="{text["sure_more"]}"><i></i><b>{text["sure"][level]}</b>
 <span>{percent(said.sureness)}</span></p>{note}</header>
-<div class="mt-grid">
+<div class="mt-grid mt-pictures">
 {_figure(_framed_photo(shown, whole, text["photo"]), text["photo"])}
 {_figure(_picture(shown.crop, text["crop"]), text["whole"] if whole else text["crop"])}
 <div class="mt-bars">{"".join(_bars(h, p, language) for h, p in said.heads.items())}</div>
@@ -46,6 +49,14 @@ def problem_lines(problems: list[tuple[str, str]], language: str) -> str:
     lines = [f"<li><b>{escape(name)}</b> {escape(reason)}</li>" for name, reason in problems]
     title = TEXT[language]["left_out"]
     return f'<aside class="mt-problems"><h3>{title}</h3><ul>{"".join(lines)}</ul></aside>'
+
+
+def first_steps(language: str) -> str:
+    """What will happen to a photo, for a page that has none yet."""
+    steps = "".join(
+        f"<li><b>{title}</b><p>{what}</p></li>" for title, what in TEXT[language]["steps"]
+    )
+    return f'<ol class="mt-steps" lang="{language}">{steps}</ol>'
 
 
 def no_model(language: str) -> str:
@@ -86,7 +97,7 @@ def _bars(head: str, probabilities: np.ndarray, language: str) -> str:
 
 
 def _framed_photo(shown: Shown, whole: bool, alt: str) -> str:
-    fill = "height:100%" if shown.aspect < 1 else "width:100%"
+    fill = "height:100%" if shown.aspect < FRAME else "width:100%"
     left, top, width, height = shown.box
     box = (
         f'<i class="mt-box" style="left:{left:.2%};top:{top:.2%};'

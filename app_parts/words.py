@@ -15,7 +15,11 @@ TEXT = {
         "source": "Where photos come from",
         "drop": "Drop photos here, or paste one",
         "limits": "JPEG, PNG or WebP, up to {megabytes} MB each",
-        "browse": "Choose photos",
+        "steps": (
+            ("Cut out", "TRACER finds the person; everything around is taken away."),
+            ("Answer", "Mask, gender and age group, each with its probability."),
+            ("Reason", "A heat map for each answer shows what it was read from."),
+        ),
         "take": "Take a photo",
         "models": "Models",
         "models_help": "Several are averaged, as test.py does.",
@@ -68,7 +72,11 @@ TEXT = {
         "source": "사진을 가져올 곳",
         "drop": "사진을 여기에 놓거나 붙여넣으세요",
         "limits": "JPEG, PNG, WebP, 장당 최대 {megabytes}MB",
-        "browse": "사진 선택",
+        "steps": (
+            ("추출", "TRACER가 사람을 찾고 나머지 배경을 지웁니다."),
+            ("답", "마스크, 성별, 연령대를 각각 확률과 함께 답합니다."),
+            ("이유", "답마다 무엇을 보고 판단했는지 히트맵으로 보여 줍니다."),
+        ),
         "take": "사진 찍기",
         "models": "모델",
         "models_help": "여러 개를 고르면 test.py처럼 확률을 평균합니다.",
@@ -116,6 +124,7 @@ TEXT = {
 SURE_FROM = (0.9, 0.7, 0.5)
 """Probabilities from which an answer is very sure, fairly sure, not sure."""
 
+_AGES = ("under 30", "30 to 59", "60 or over")
 _AGED = ("under 30", "aged 30 to 59", "aged 60 or over")
 _PERSON = ("Man", "Woman")
 
@@ -131,7 +140,9 @@ def sentence(cls: int, language: str) -> str:
 
 def answer_names(head: str, language: str) -> tuple[str, ...]:
     """What the answers of a head are called, in the order of ``head_probabilities``."""
-    return NAMES[language]["age_group" if head == "age" else head]
+    if head == "age":
+        return _AGES if language == "en" else NAMES[language]["age_group"]
+    return NAMES[language][head]
 
 
 def sureness_level(probability: float) -> int:

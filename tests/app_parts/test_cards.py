@@ -64,7 +64,7 @@ def test_the_csv_has_the_columns_of_a_submission_and_then_words_and_probabilitie
     assert [row["ans"] for row in rows] == ["10", "0"]
     assert list(rows[0])[:2] == ["ImageID", "ans"]
     assert rows[0]["answer"] == sentence(10, "en")
-    assert (rows[1]["mask"], rows[1]["gender"], rows[1]["age"]) == ("mask worn", "male", "<30")
+    assert (rows[1]["mask"], rows[1]["gender"], rows[1]["age"]) == ("mask worn", "male", "under 30")
     assert sum(float(rows[0][f"p{cls}"]) for cls in range(18)) == pytest.approx(1, abs=1e-5)
 
 
