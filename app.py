@@ -1,15 +1,19 @@
 """The web page: photos in, answers in words with their reasons.
 
-streamlit run app.py                                       the newest model under saved/
-streamlit run app.py -- --resume saved/models/sample/demo/best_epoch.pth
-streamlit run app.py -- --resume A.pth B.pth               average two models
+    streamlit run app.py                                       the newest model under saved/
+    streamlit run app.py -- --resume saved/models/sample/demo/best_epoch.pth
+    streamlit run app.py -- --resume A.pth B.pth               average two models
+
+The parts of the page are in app_parts/, the way from a photo to its answer in
+trainer/photo_model.py.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
 
-from app_parts.answers import Shown, answer, data_uri, explain
+from app_parts.answers import Shown, answer, data_uri, explain, warm_up
 from app_parts.cards import first_steps, no_model, photo_card, problem_lines
 from app_parts.checkpoints import (
     Checkpoint,
@@ -75,7 +79,15 @@ def header() -> str:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def loaded(checkpoint: Checkpoint, device: str | None) -> Loaded:
     """A model, shared by all visitors; the least used one makes room for a fifth."""
-    return load(checkpoint, device)
+    found = load(checkpoint, device)
+    warm_up(found.model)
+    return found
+
+
+@st.cache_resource
+def paste_listener() -> Callable:
+    """Hands pictures from the clipboard to the uploader; registered once."""
+    return st.components.v2.component("paste", js=(PARTS / "paste.js").read_text("utf-8"))
 
 
 def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
@@ -118,8 +130,7 @@ def uploaded_photos(language: str) -> list:
         shot = st.camera_input(text["take"], key=f"camera {generation}")
         return [shot] if shot else []
     limits = text["limits"].format(megabytes=MAX_MEGABYTES)
-    paste = st.components.v2.component("paste", js=(PARTS / "paste.js").read_text("utf-8"))
-    paste(key="paste")
+    paste_listener()(key="paste")
     return st.file_uploader(
         f"**{text['drop']}** · {limits}", type=EXTENSIONS, accept_multiple_files=True,
         key=f"photos {generation}", max_upload_size=MAX_MEGABYTES,

@@ -11,6 +11,7 @@ import numpy as np
 from app_parts.uploads import read_upload
 from logger.heat import heat_picture
 from trainer.photo_model import PhotoAnswer, PhotoModel, answer_photo, crop_to_show
+from utils.errors import ConfigError
 
 PHOTO_SIDE, CROP_SIDE, THUMBNAIL_SIDE = 720, 360, 96
 """Of the pictures shown, px; the longer side of the photo, the sides of the crop."""
@@ -31,7 +32,7 @@ class Shown:
     thumbnail: the crop, small, for a table.
         aspect: width over height of the photo.
         box: left, top, width and height of the crop, as shares of the photo.
-        heat: head → the crop with its Grad-CAM; empty until ``explain`` is called.
+        heat: head → the crop with its Grad-CAM; empty before ``explain``.
     """
 
     answer: PhotoAnswer
@@ -66,13 +67,22 @@ def answer(members: Sequence[PhotoModel], data: bytes) -> Shown:
 
 
 def explain(member: PhotoModel, shown: Shown) -> None:
-    """Add what ``member`` looked at for each of the three answers."""
+    """Add what ``member`` looked at for each of the three answers, if its backbone can tell."""
     if shown.heat:
         return
-    with _working:
-        heat = member.explain(shown.answer.extraction.crop, shown.answer.class_probabilities)
+    try:
+        with _working:
+            heat = member.explain(shown.answer.extraction.crop, shown.answer.class_probabilities)
+    except ConfigError:  # no feature map; the answer stands without it
+        return
     crop = cv2.imdecode(np.frombuffer(shown.crop, np.uint8), cv2.IMREAD_COLOR_RGB)
     shown.heat = {head: _jpeg(heat_picture(crop, heat[head], CROP_SIDE)) for head in heat}
+
+
+def warm_up(member: PhotoModel) -> None:
+    """Answer a grey picture, so that nobody's photo waits for imports and first kernels."""
+    grey = cv2.imencode(".png", np.full((64, 64, 3), 127, np.uint8))[1].tobytes()
+    explain(member, answer([member], grey))
 
 
 def data_uri(jpeg: bytes) -> str:

@@ -34,8 +34,7 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
 {_figure(_picture(shown.crop, text["crop"]), text["whole"] if whole else text["crop"])}
 <div class="mt-bars">{"".join(_bars(h, p, language) for h, p in said.heads.items())}</div>
 </div>
-<section class="mt-why"><h3>{text["why"]}</h3><p>{text["why_more"]}</p>
-<div class="mt-grid">{_heat(shown, language)}</div></section>
+{_why(shown, language) if shown.heat else ""}
 </article>"""
 
 
@@ -74,13 +73,16 @@ def no_model(language: str) -> str:
     )
 
 
-def _heat(shown: Shown, language: str) -> str:
-    figures = []
+def _why(shown: Shown, language: str) -> str:
+    text, figures = TEXT[language], []
     for head, probabilities in shown.answer.heads.items():
-        title, best = TEXT[language][head], answer_names(head, language)[probabilities.argmax()]
+        title, best = text[head], answer_names(head, language)[probabilities.argmax()]
         caption = f"<b>{title}</b> {escape(best)}"
         figures.append(_figure(_picture(shown.heat[head], f"{title}: {best}"), caption))
-    return "".join(figures)
+    return (
+        f'<section class="mt-why"><h3>{text["why"]}</h3><p>{text["why_more"]}</p>'
+        f'<div class="mt-grid">{"".join(figures)}</div></section>'
+    )
 
 
 def _bars(head: str, probabilities: np.ndarray, language: str) -> str:

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from parse_config import ConfigParser
-from trainer.photo_model import PhotoModel, answer_photo
+from trainer.photo_model import PhotoModel
 from utils.devices import prepare_device
 from utils.errors import ConfigError
 
@@ -88,15 +86,8 @@ def load(checkpoint: Checkpoint, device: str | None) -> Loaded:
     config = _config_of(checkpoint.path)
     where = prepare_device(config["n_gpu"], device)
     model = PhotoModel.restore(config, Path(checkpoint.path), where)
-    warm_up(model)
     weights = config["tracer"]["weights"]
     return Loaded(model, config["arch"]["args"]["model_name"], weights and Path(weights).stem)
-
-
-def warm_up(model: PhotoModel) -> None:
-    """Answer a grey picture, so that nobody's photo waits for imports and first kernels."""
-    said = answer_photo([model], np.full((64, 64, 3), 127, np.uint8))
-    model.explain(said.extraction.crop, said.class_probabilities)
 
 
 def _checkpoint(path: Path) -> Checkpoint:

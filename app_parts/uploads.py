@@ -9,8 +9,8 @@ from utils.errors import DataError
 from utils.images import decode_image
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp")
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
-"""What is decoded, whatever the file is called; MPO is what some cameras make of a JPEG."""
+FORMATS = ("JPEG", "PNG", "WEBP")
+"""What is decoded, whatever the file is called."""
 MAX_MEGABYTES = 20
 MAX_MEGAPIXELS = 64
 """Decoding such a photo takes some 700 MB for a moment; a picture of few bytes may have more."""

@@ -79,7 +79,7 @@ def visit(browser, address):
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(12_000)
         page.goto(address)
         page.wait_for_selector(INPUT, state="attached")
         return page
@@ -104,7 +104,7 @@ def said(trained, people, run):
 
 
 def answers(page, number):
-    expect(page.locator(".mt-answer")).to_have_count(number, timeout=30_000)
+    expect(page.locator(".mt-answer")).to_have_count(number, timeout=12_000)
     return dict(zip(page.locator(".mt-file").all_inner_texts(),
                     page.locator(".mt-answer").all_inner_texts(), strict=True))  # fmt: skip
 

@@ -19,10 +19,10 @@ def encoded(pixels, kind="PNG", **options):
 
 
 def bomb(width, height):
-    """The head of a PNG of that size, which is all that may be looked at."""
+    """A PNG of that size up to where its pixels begin: all that may be looked at."""
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
-    return b"\x89PNG\r\n\x1a\n" + chunk
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 9) + b"IDAT"
 
 
 @pytest.fixture
