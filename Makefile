@@ -7,7 +7,7 @@ DEMO_CHECKPOINT := saved/models/sample/demo/best_epoch.pth
 DEMO_CSV := submit/sample_demo.csv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format train clean
+.PHONY: help setup demo app test lint format train clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,12 @@ setup: .venv/ready  ## make the environment (.venv) from requirements.txt
 demo: $(DEMO_RUN)/finished.json  ## generate people, crop, train, predict, score
 	$(BIN)/python test.py --resume $(DEMO_CHECKPOINT) --answers $(DEMO_DATA)/eval/answers.csv --out $(DEMO_CSV)
 	@echo "checkpoint: $(DEMO_CHECKPOINT)"
+
+app: $(DEMO_CHECKPOINT)  ## show the demo's model in a web page
+	$(BIN)/python -m streamlit run app.py -- --resume $(DEMO_CHECKPOINT)
+
+$(DEMO_CHECKPOINT):
+	$(MAKE) demo
 
 $(DEMO_DATA)/sample.json: | .venv/ready
 	$(BIN)/python -m data_loader.sample --out $(DEMO_DATA) --persons 270 --eval-persons 80 --seed 1

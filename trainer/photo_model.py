@@ -23,6 +23,7 @@ from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
 from trainer.predict import predict
 from trainer.restore import restore_decoding, restore_model
+from trainer.tta import PLAIN, View, views_from
 
 if TYPE_CHECKING:
     from parse_config import ConfigParser
@@ -37,6 +38,7 @@ class PhotoModel:
         model: in evaluation mode.
         extractor: makes the crops.
         input_size: side of what the model sees, px.
+        views: test-time augmentation, see ``trainer.tta``.
         decoding: (18,) factors on the class probabilities, as in test.py; ``None`` for none.
     """
 
@@ -45,12 +47,14 @@ class PhotoModel:
         model: BaseModel,
         extractor: Extractor,
         input_size: int,
+        views: Sequence[View] = PLAIN,
         decoding: np.ndarray | None = None,
     ) -> None:
-        self.decoding = decoding
         self.model = model
         self.extractor = extractor
         self.input_size = input_size
+        self.views = views
+        self.decoding = decoding
         self._cam: HeadCam | None = None
 
     @classmethod
@@ -72,8 +76,9 @@ class PhotoModel:
         model = restore_model(build, checkpoint, device)
         input_size = config["data_loader"]["args"]["input_size"]
         extractor = extractor_from(config["tracer"], input_size, device)
+        views = views_from(config["tta"])
         decoding = restore_decoding(config["decoding"], checkpoint)
-        return cls(model, extractor, input_size, decoding)
+        return cls(model, extractor, input_size, views, decoding)
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""
@@ -84,7 +89,7 @@ class PhotoModel:
     def class_probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """(S, S, 3) uint8 crops → (B, 18) float32."""
         batch = {"image": self.batch(crops), "index": torch.arange(len(crops))}
-        probabilities = predict(self.model, [batch]).class_probabilities
+        probabilities = predict(self.model, [batch], self.views).class_probabilities
         return probabilities if self.decoding is None else decode(probabilities, self.decoding)
 
     def explain(self, crop: np.ndarray, class_probabilities: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,7 +10,6 @@ import numpy as np
 from utils.errors import UserError
 from utils.files import write_atomically
 
-
 SCORES = (".metrics.json", ".confusion.png", ".mistakes.png", ".examples.png", ".report.html")
 """Endings of what lies beside a submission that was scored."""
 

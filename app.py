@@ -1,0 +1,232 @@
+"""The web page: photos in, answers in words with their reasons.
+
+    streamlit run app.py                                       the newest model under saved/
+    streamlit run app.py -- --resume saved/models/sample/demo/best_epoch.pth
+    streamlit run app.py -- --resume A.pth B.pth               average two models
+
+The parts of the page are in app_parts/, the way from a photo to its answer in
+trainer/photo_model.py.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from app_parts.answers import Shown, answer, data_uri, explain, warm_up
+from app_parts.cards import first_steps, no_model, photo_card, problem_lines
+from app_parts.checkpoints import (
+    Checkpoint,
+    Loaded,
+    load,
+    named_checkpoints,
+    parse,
+    saved_checkpoints,
+)
+from app_parts.table import answers_table, csv_bytes
+from app_parts.uploads import EXTENSIONS, MAX_MEGABYTES, MAX_MEGAPIXELS, MAX_PHOTOS, UploadProblem
+from app_parts.words import LANGUAGES, TEXT
+from trainer.photo_model import PhotoModel
+from utils.errors import UserError
+
+PARTS = Path(__file__).parent / "app_parts"
+CARDS = 6  # photos shown in full; "show more" adds as many
+
+
+def main() -> None:
+    """One run of the page, from top to bottom."""
+    st.set_page_config("MaskTracer", str(PARTS / "icon.png"), layout="wide")
+    language = header()
+    text = TEXT[language]
+    try:
+        members = chosen_models(language)
+    except UserError as error:
+        st.error(f"{text['not_a_model']}: {error}")
+        return
+    if members is None:
+        st.html(no_model(language))
+        return
+    uploads = uploaded_photos(language)
+    if not members:
+        st.info(text["choose_model"])
+        return
+    if not uploads:
+        st.html(first_steps(language))
+    shown, problems = answers_to(uploads, members, language)
+    if problems:
+        st.html(problem_lines(problems, language))
+    if len(shown) > 1:
+        overview(shown, language)
+    cards(shown, members[0][1], language)
+
+
+def header() -> str:
+    """Title and language; returns the chosen language."""
+    st.html(PARTS / "style.css")
+    title, switch = st.columns([3, 1], vertical_alignment="top")
+    language = switch.container(horizontal_alignment="right").segmented_control(
+        TEXT["en"]["language"], list(LANGUAGES), default="en", required=True, key="language",
+        format_func=LANGUAGES.get, label_visibility="collapsed",
+    )  # fmt: skip
+    text = TEXT[language]
+    title.html(
+        f'<div class="mt-title" lang="{language}"><p>MaskTracer</p><h1>{text["title"]}</h1>'
+        f"<p>{text['lead']}</p></div>"
+    )
+    return language
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def loaded(checkpoint: Checkpoint, device: str | None) -> Loaded:
+    """A model, shared by all visitors; the least used one makes room for a fifth."""
+    found = load(checkpoint, device)
+    warm_up(found.model)
+    return found
+
+
+@st.cache_resource
+def paste_listener() -> Callable:
+    """Hands pictures from the clipboard to the uploader; registered once."""
+    return st.components.v2.component("paste", js=(PARTS / "paste.js").read_text("utf-8"))
+
+
+def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
+    """The models that the side bar has chosen; None where there are none to choose from.
+
+    Raises:
+        UserError: a wrong command line or checkpoint.
+    """
+    text, arguments = TEXT[language], parse()
+    named = named_checkpoints(arguments.resume)
+    offered = list(dict.fromkeys([*named, *saved_checkpoints(arguments.saved)]))
+    if not offered:
+        return None
+    with st.sidebar:
+        chosen = st.multiselect(
+            text["models"], offered, default=named or offered[:1], key="models",
+            format_func=lambda checkpoint: checkpoint.title, help=text["models_help"],
+        )  # fmt: skip
+        with st.spinner(text["loading"]):
+            members = [(each, loaded(each, arguments.device)) for each in chosen]
+        for _, member in members:
+            crop = text["crop_by"].format(weights=member.crop) if member.crop else text["no_crop"]
+            size = member.model.input_size
+            st.caption(f"{text['backbone'].format(backbone=member.backbone, size=size)}, {crop}")
+        if len(members) > 1:
+            st.caption(text["first_cam"])
+        st.caption(text["privacy"])
+    return members
+
+
+def uploaded_photos(language: str) -> list:
+    """The files that the visitor chose, dropped, pasted or took with the camera."""
+    text = TEXT[language]
+    source = st.segmented_control(
+        text["source"], ["upload", "camera"], default="upload", required=True, key="source",
+        format_func=text.get, label_visibility="collapsed",
+    )  # fmt: skip
+    generation = st.session_state.setdefault("generation", 0)
+    if source == "camera":
+        shot = st.camera_input(text["take"], key=f"camera {generation}")
+        return [shot] if shot else []
+    limits = text["limits"].format(megabytes=MAX_MEGABYTES)
+    paste_listener()(key="paste")
+    return st.file_uploader(
+        f"**{text['drop']}** · {limits}", type=EXTENSIONS, accept_multiple_files=True,
+        key=f"photos {generation}", max_upload_size=MAX_MEGABYTES,
+    )  # fmt: skip
+
+
+def answers_to(
+    uploads: list, members: list[tuple[Checkpoint, Loaded]], language: str
+) -> tuple[list[tuple[str, Shown]], list[tuple[str, str]]]:
+    """Answer every photo once; what the page no longer shows is forgotten.
+
+    Returns:
+        (file name, answer) of the photos and (file name, reason) of those that are left out.
+    """
+    text = TEXT[language]
+    models = tuple(checkpoint for checkpoint, _ in members)
+    known: dict = st.session_state.setdefault("answers", {})
+    bar, shown, problems = st.empty(), [], []
+    for number, upload in enumerate(uploads[:MAX_PHOTOS], 1):
+        key = (upload.file_id, models)
+        if key not in known:
+            words = text["working"].format(number=number, total=len(uploads))
+            bar.progress(number / len(uploads), words)
+            known[key] = outcome([member.model for _, member in members], upload.getvalue())
+        if isinstance(known[key], UploadProblem):
+            problems.append((upload.name, reason(known[key], language)))
+        else:
+            shown.append((upload.name, known[key]))
+    bar.empty()
+    if len(uploads) > MAX_PHOTOS:
+        number = len(uploads) - MAX_PHOTOS
+        problems.append(("", text["too_many"].format(number=number, limit=MAX_PHOTOS)))
+    here = {(upload.file_id, models) for upload in uploads}
+    st.session_state["answers"] = {key: known[key] for key in known if key in here}
+    return shown, problems
+
+
+def outcome(models: list[PhotoModel], data: bytes) -> Shown | UploadProblem:
+    """The answer to a photo, or why there is none."""
+    try:
+        return answer(models, data)
+    except UploadProblem as problem:
+        return problem
+
+
+def reason(problem: UploadProblem, language: str) -> str:
+    """Why an upload was left out, in words."""
+    limit = MAX_MEGABYTES if problem.reason == "megabytes" else MAX_MEGAPIXELS
+    return TEXT[language][problem.reason].format(value=problem.value, limit=limit)
+
+
+def overview(shown: list[tuple[str, Shown]], language: str) -> None:
+    """All answers as a table, to be downloaded or put away."""
+    text = TEXT[language]
+    table = answers_table([(name, each.answer) for name, each in shown], language)
+    thumbnails = [data_uri(each.thumbnail) for _, each in shown]
+    st.dataframe(
+        table[["ImageID", "answer", "sureness"]].assign(photo=thumbnails),
+        hide_index=True, row_height=52, column_order=["photo", "answer", "sureness", "ImageID"],
+        column_config={
+            "photo": st.column_config.ImageColumn(text["photo"], width=70),
+            "answer": st.column_config.TextColumn(text["answer"], width="medium"),
+            "sureness": st.column_config.ProgressColumn(
+                text["sureness"], min_value=0, max_value=1, format="percent", width="small"
+            ),
+            "ImageID": st.column_config.TextColumn(text["file"], width="small"),
+        },
+    )  # fmt: skip
+    with st.container(horizontal=True):
+        st.download_button(
+            text["csv"], csv_bytes(table, language), "answers.csv", "text/csv", on_click="ignore"
+        )
+        st.button(text["clear"], on_click=put_away, type="tertiary")
+
+
+def put_away() -> None:
+    """Start with an empty uploader; the old one's files are dropped."""
+    st.session_state["generation"] += 1
+    st.session_state.pop("cards", None)
+
+
+def cards(shown: list[tuple[str, Shown]], first: Loaded, language: str) -> None:
+    """The first photos in full, and a button for the next."""
+    number = st.session_state.setdefault("cards", CARDS)
+    for name, each in shown[:number]:
+        explain(first.model, each)
+        st.html(photo_card(name, each, language))
+    if len(shown) > number:
+        following = min(CARDS, len(shown) - number)
+        st.button(TEXT[language]["more"].format(number=following), on_click=show_more)
+
+
+def show_more() -> None:
+    """Let the page show more photos in full."""
+    st.session_state["cards"] += CARDS
+
+
+if __name__ == "__main__":
+    main()

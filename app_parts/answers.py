@@ -1,0 +1,102 @@
+"""What the page keeps of a photo: the answer, and pictures small enough to keep."""
+
+import base64
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from app_parts.uploads import read_upload
+from logger.heat import heat_picture
+from trainer.photo_model import PhotoAnswer, PhotoModel, answer_photo, crop_to_show
+from utils.errors import ConfigError
+
+PHOTO_SIDE, CROP_SIDE, THUMBNAIL_SIDE = 720, 360, 96
+"""Of the pictures shown, px; the longer side of the photo, the sides of the crop."""
+
+_working = threading.Lock()
+"""Held by the visitor whose photo is being answered: the models' hooks and the libraries' thread
+counts belong to the whole process. It goes from visitor to visitor after every photo."""
+
+
+@dataclass
+class Shown:
+    """A photo's answer with its pictures, JPEG each.
+
+    Attributes:
+        answer: what the models say.
+        photo: upright, made smaller.
+        crop: what the first model saw, sharper than it sees it.
+    thumbnail: the crop, small, for a table.
+        aspect: width over height of the photo.
+        box: left, top, width and height of the crop, as shares of the photo.
+        heat: head → the crop with its Grad-CAM; empty before ``explain``.
+    """
+
+    answer: PhotoAnswer
+    photo: bytes
+    crop: bytes
+    thumbnail: bytes
+    aspect: float
+    box: tuple[float, float, float, float]
+    heat: dict[str, bytes] = field(default_factory=dict)
+
+
+def answer(members: Sequence[PhotoModel], data: bytes) -> Shown:
+    """Answer the photo in ``data``, a file's bytes.
+
+    Raises:
+        UploadProblem: it is none.
+    """
+    with _working:
+        photo = read_upload(data)
+        said = answer_photo(members, photo)
+        crop = crop_to_show(members[0], photo, said.extraction, CROP_SIDE)
+        height, width = photo.shape[:2]
+        left, top, right, bottom = said.extraction.box
+        return Shown(
+            said,
+            _jpeg(_smaller(photo)),
+            _jpeg(crop),
+            _jpeg(cv2.resize(crop, (THUMBNAIL_SIDE,) * 2, interpolation=cv2.INTER_AREA)),
+            width / height,
+            (left / width, top / height, (right - left) / width, (bottom - top) / height),
+        )
+
+
+def explain(member: PhotoModel, shown: Shown) -> None:
+    """Add what ``member`` looked at for each of the three answers, if its backbone can tell."""
+    if shown.heat:
+        return
+    try:
+        with _working:
+            heat = member.explain(shown.answer.extraction.crop, shown.answer.class_probabilities)
+    except ConfigError:  # no feature map; the answer stands without it
+        return
+    crop = cv2.imdecode(np.frombuffer(shown.crop, np.uint8), cv2.IMREAD_COLOR_RGB)
+    shown.heat = {head: _jpeg(heat_picture(crop, heat[head], CROP_SIDE)) for head in heat}
+
+
+def warm_up(member: PhotoModel) -> None:
+    """Answer a grey picture, so that nobody's photo waits for imports and first kernels."""
+    grey = cv2.imencode(".png", np.full((64, 64, 3), 127, np.uint8))[1].tobytes()
+    explain(member, answer([member], grey))
+
+
+def data_uri(jpeg: bytes) -> str:
+    """A picture as the address of itself, so that the server need not keep it."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def _smaller(photo: np.ndarray) -> np.ndarray:
+    scale = PHOTO_SIDE / max(photo.shape[:2])
+    if scale >= 1:
+        return photo
+    return cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()

@@ -1,0 +1,121 @@
+"""The answer to one photo as HTML; all text is HTML's, none is in a picture."""
+
+from html import escape
+
+import numpy as np
+
+from app_parts.answers import Shown, data_uri
+from app_parts.words import TEXT, answer_names, percent, sentence, sureness_level
+
+FRAME = 4 / 5
+"""Width over height of what a photo is fitted into; the style sheet says the same."""
+
+
+def photo_card(name: str, shown: Shown, language: str) -> str:
+    """Answer, sureness, photo and crop, bars and heat maps.
+
+    Args:
+        name: of the file; nothing in it is taken for HTML.
+        shown: answered and explained.
+        language: a key of ``words.TEXT``.
+    """
+    text = TEXT[language]
+    said = shown.answer
+    level = sureness_level(said.sureness)
+    note = f'<p class="mt-note">{text["fallback"]}</p>' if said.extraction.fallback else ""
+    whole = said.extraction.saliency is None or said.extraction.fallback
+    return f"""<article class="mt-card" lang="{language}">
+<header><p class="mt-file">{escape(name)}</p>
+<h2 class="mt-answer">{sentence(said.answer, language)}</h2>
+<p class="mt-sure mt-sure-{level}" title="{text["sure_more"]}"><i></i><b>{text["sure"][level]}</b>
+<span>{percent(said.sureness)}</span></p>{note}</header>
+<div class="mt-grid mt-pictures">
+{_figure(_framed_photo(shown, whole, text["photo"]), text["photo"])}
+{_figure(_picture(shown.crop, text["crop"]), text["whole"] if whole else text["crop"])}
+<div class="mt-bars">{"".join(_bars(h, p, language) for h, p in said.heads.items())}</div>
+</div>
+{_why(shown, language) if shown.heat else ""}
+</article>"""
+
+
+def problem_lines(problems: list[tuple[str, str]], language: str) -> str:
+    """Files that were left out, each with the reason in words.
+
+    Args:
+        problems: (file name, reason).
+        language: a key of ``words.TEXT``.
+    """
+    lines = [f"<li><b>{escape(name)}</b> {escape(reason)}</li>" for name, reason in problems]
+    title = TEXT[language]["left_out"]
+    return f'<aside class="mt-problems"><h3>{title}</h3><ul>{"".join(lines)}</ul></aside>'
+
+
+def first_steps(language: str) -> str:
+    """What will happen to a photo, for a page that has none yet."""
+    steps = "".join(
+        f"<li><b>{title}</b><p>{what}</p></li>" for title, what in TEXT[language]["steps"]
+    )
+    return f'<ol class="mt-steps" lang="{language}">{steps}</ol>'
+
+
+def no_model(language: str) -> str:
+    """How to get a checkpoint."""
+    text = TEXT[language]
+    ways = {
+        "make app": text["none_demo"],
+        "python train.py --config config.json": text["none_train"],
+        "streamlit run app.py -- --resume CHECKPOINT": text["none_resume"],
+    }
+    rows = [f"<dt><code>{command}</code></dt><dd>{what}</dd>" for command, what in ways.items()]
+    return (
+        f'<article class="mt-card mt-empty"><h2 class="mt-answer">{text["none_title"]}</h2>'
+        f"<p>{text['none_lead']}</p><dl>{''.join(rows)}</dl></article>"
+    )
+
+
+def _why(shown: Shown, language: str) -> str:
+    text, figures = TEXT[language], []
+    for head, probabilities in shown.answer.heads.items():
+        title, best = text[head], answer_names(head, language)[probabilities.argmax()]
+        caption = f"<b>{title}</b> {escape(best)}"
+        figures.append(_figure(_picture(shown.heat[head], f"{title}: {best}"), caption))
+    return (
+        f'<section class="mt-why"><h3>{text["why"]}</h3><p>{text["why_more"]}</p>'
+        f'<div class="mt-grid">{"".join(figures)}</div></section>'
+    )
+
+
+def _bars(head: str, probabilities: np.ndarray, language: str) -> str:
+    best = int(probabilities.argmax())
+    rows = []
+    for place, name in enumerate(answer_names(head, language)):
+        share = float(probabilities[place])
+        rows.append(
+            f"<li{' class=mt-best' if place == best else ''}><span>{escape(name)}</span>"
+            f"<span>{percent(share)}</span>"
+            f'<i><i style="width:{max(share, 0.004):.1%}"></i></i></li>'
+        )
+    return f"<h4>{TEXT[language][head]}</h4><ul>{''.join(rows)}</ul>"
+
+
+def _framed_photo(shown: Shown, whole: bool, alt: str) -> str:
+    fill = "height:100%" if shown.aspect < FRAME else "width:100%"
+    left, top, width, height = shown.box
+    box = (
+        f'<i class="mt-box" style="left:{left:.2%};top:{top:.2%};'
+        f'width:{width:.2%};height:{height:.2%}"></i>'
+    )
+    return (
+        f'<span class="mt-photo" style="aspect-ratio:{shown.aspect:.4f};{fill}">'
+        f"{_picture(shown.photo, alt)}{'' if whole else box}</span>"
+    )
+
+
+def _picture(jpeg: bytes, alt: str) -> str:
+    return f'<img src="{data_uri(jpeg)}" alt="{escape(alt)}">'
+
+
+def _figure(inside: str, caption: str) -> str:
+    return (
+        f'<figure><div class="mt-frame">{inside}</div><figcaption>{caption}</figcaption></figure>'
+    )

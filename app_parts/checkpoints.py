@@ -1,0 +1,100 @@
+"""Which models the page can use, and how it loads them."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from parse_config import ConfigParser
+from trainer.photo_model import PhotoModel
+from utils.devices import prepare_device
+from utils.errors import ConfigError
+
+
+class Arguments(argparse.ArgumentParser):
+    """A parser whose complaints the page can show."""
+
+    def error(self, message: str) -> None:
+        raise ConfigError(f"app.py: {message}; streamlit run app.py -- --resume CHECKPOINT …")
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """What follows ``--`` on the command line.
+
+    Raises:
+        ConfigError: an option that isn't there.
+    """
+    parser = Arguments(prog="streamlit run app.py --")
+    parser.add_argument(
+        "-r", "--resume", nargs="*", default=[], metavar="CHECKPOINT",
+        help="trained model, or the folder of a training of folds; several are averaged",
+    )  # fmt: skip
+    parser.add_argument(
+        "--saved", type=Path, default=Path("saved"), metavar="DIR",
+        help="folder of runs whose models the page offers besides (default: saved)",
+    )  # fmt: skip
+    parser.add_argument("-d", "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
+    return parser.parse_args(argv)
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint file; written anew, it is another one."""
+
+    path: str
+    stamp: int
+
+    @property
+    def title(self) -> str:
+        """Name and run, such as "sample / demo"."""
+        folder = Path(self.path).parent
+        return f"{folder.parent.name} / {folder.name}"
+
+
+def named_checkpoints(resume: Sequence[str]) -> list[Checkpoint]:
+    """The checkpoints that ``--resume`` names.
+
+    Raises:
+        CheckpointError: one that isn't there.
+    """
+    if not resume:
+        return []
+    return [_checkpoint(path) for path in _config_of(*resume).resumes]
+
+
+def saved_checkpoints(saved: Path) -> list[Checkpoint]:
+    """The best epoch of every run under ``saved``, the newest first."""
+    found = [_checkpoint(path) for path in saved.glob("models/*/**/best_epoch.pth")]
+    return sorted(found, key=lambda checkpoint: -checkpoint.stamp)
+
+
+class Loaded(NamedTuple):
+    """A model and what the page says of it."""
+
+    model: PhotoModel
+    backbone: str
+    crop: str | None
+    """TRACER's weights; None for whole photos."""
+
+
+def load(checkpoint: Checkpoint, device: str | None) -> Loaded:
+    """The model of a checkpoint, ready for photos.
+
+    Raises:
+        CheckpointError: not a checkpoint, or its TRACER weights can't be had.
+        ConfigError: no such device.
+    """
+    config = _config_of(checkpoint.path)
+    where = prepare_device(config["n_gpu"], device)
+    model = PhotoModel.restore(config, Path(checkpoint.path), where)
+    weights = config["tracer"]["weights"]
+    return Loaded(model, config["arch"]["args"]["model_name"], weights and Path(weights).stem)
+
+
+def _checkpoint(path: Path) -> Checkpoint:
+    return Checkpoint(str(path), path.stat().st_mtime_ns)
+
+
+def _config_of(*checkpoints: str) -> ConfigParser:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-r", "--resume", nargs="+")
+    return ConfigParser.from_args(parser, argv=["--resume", *checkpoints])

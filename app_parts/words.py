@@ -1,0 +1,155 @@
+"""Everything the page says, in both its languages."""
+
+from data_loader.labels import NAMES, decode_class
+
+LANGUAGES = {"en": "English", "ko": "한국어"}
+
+TEXT = {
+    "en": {
+        "title": "Mask, gender, age",
+        "lead": "A model looks at a photo of a person and says whether a mask is worn, the"
+        " gender, and the age group. And it shows where it looked.",
+        "language": "Language",
+        "upload": "Photos",
+        "camera": "Camera",
+        "source": "Where photos come from",
+        "drop": "Drop photos here, or paste one",
+        "limits": "JPEG, PNG or WebP, up to {megabytes} MB each",
+        "steps": (
+            ("Cut out", "TRACER finds the person; everything around is taken away."),
+            ("Answer", "Mask, gender and age group, each with its probability."),
+            ("Reason", "A heat map for each answer shows what it was read from."),
+        ),
+        "take": "Take a photo",
+        "models": "Models",
+        "models_help": "Several are averaged, as test.py does.",
+        "backbone": "{backbone}, {size} px",
+        "crop_by": "crop by TRACER ({weights})",
+        "no_crop": "sees whole photos",
+        "first_cam": "What is shown below of crop and heat is the first model's.",
+        "privacy": "Photos are kept in memory while this page shows them, and nowhere else.",
+        "loading": "Loading the model …",
+        "working": "Photo {number} of {total}",
+        "choose_model": "Choose at least one model in the side bar.",
+        "not_a_model": "This model can't be used",
+        "photo": "Photo",
+        "crop": "Person, cut out by TRACER",
+        "whole": "The whole photo",
+        "fallback": "No person was found in this photo, so the whole of it was used.",
+        "why": "Where the model looked",
+        "why_more": "Bright areas spoke most for the answer (Grad-CAM).",
+        "sure": ("Very sure", "Fairly sure", "Not sure", "Little more than a guess"),
+        "sure_more": "Probability, by the model's own account, that all three answers are right",
+        "mask": "Mask",
+        "gender": "Gender",
+        "age": "Age",
+        "all": "All photos",
+        "file": "File",
+        "answer": "Answer",
+        "sureness": "Sureness",
+        "csv": "Download CSV",
+        "more": "Show {number} more",
+        "clear": "Remove all photos",
+        "left_out": "Left out",
+        "unreadable": "This is not a photo that can be read. JPEG, PNG and WebP are.",
+        "megapixels": "{value:.0f} megapixels are too many; up to {limit} are fine. Make it"
+        " smaller and try again.",
+        "megabytes": "{value:.0f} MB are too many; up to {limit} are fine.",
+        "too_many": "{number} photos more than the {limit} that are answered at a time.",
+        "none_title": "There is no trained model yet",
+        "none_lead": "The page needs a checkpoint. One of these makes or names one:",
+        "none_demo": "Trains the demo on generated people, within minutes, and starts this page",
+        "none_train": "Trains your own model; this page finds it in saved/",
+        "none_resume": "Takes a checkpoint from anywhere",
+    },
+    "ko": {
+        "title": "마스크, 성별, 나이",
+        "lead": "모델이 사람 사진을 보고 마스크 착용 여부와 성별, 연령대를 답합니다."
+        " 사진의 어디를 보고 판단했는지도 보여 줍니다.",
+        "language": "언어",
+        "upload": "사진",
+        "camera": "카메라",
+        "source": "사진을 가져올 곳",
+        "drop": "사진을 여기에 놓거나 붙여넣으세요",
+        "limits": "JPEG, PNG, WebP, 장당 최대 {megabytes}MB",
+        "steps": (
+            ("추출", "TRACER가 사람을 찾고 나머지 배경을 지웁니다."),
+            ("답", "마스크, 성별, 연령대를 각각 확률과 함께 답합니다."),
+            ("이유", "답마다 무엇을 보고 판단했는지 히트맵으로 보여 줍니다."),
+        ),
+        "take": "사진 찍기",
+        "models": "모델",
+        "models_help": "여러 개를 고르면 test.py처럼 확률을 평균합니다.",
+        "backbone": "{backbone}, {size}px",
+        "crop_by": "TRACER로 인물 추출 ({weights})",
+        "no_crop": "사진 전체를 봄",
+        "first_cam": "아래의 추출 영역과 히트맵은 첫 번째 모델의 것입니다.",
+        "privacy": "사진은 이 페이지에 보이는 동안 메모리에만 있으며 저장되지 않습니다.",
+        "loading": "모델을 불러오는 중…",
+        "working": "사진 {number} / {total}",
+        "choose_model": "사이드바에서 모델을 하나 이상 고르세요.",
+        "not_a_model": "이 모델은 사용할 수 없습니다",
+        "photo": "사진",
+        "crop": "TRACER가 추출한 인물",
+        "whole": "사진 전체",
+        "fallback": "사진에서 사람을 찾지 못해 사진 전체를 사용했습니다.",
+        "why": "모델이 본 곳",
+        "why_more": "밝을수록 답에 크게 기여한 부분입니다 (Grad-CAM).",
+        "sure": ("매우 확실함", "대체로 확실함", "확실하지 않음", "추측에 가까움"),
+        "sure_more": "세 가지 답이 모두 맞을 확률 (모델의 추정)",
+        "mask": "마스크",
+        "gender": "성별",
+        "age": "나이",
+        "all": "전체 사진",
+        "file": "파일",
+        "answer": "답",
+        "sureness": "확신도",
+        "csv": "CSV 내려받기",
+        "more": "{number}장 더 보기",
+        "clear": "사진 모두 지우기",
+        "left_out": "제외된 파일",
+        "unreadable": "읽을 수 없는 파일입니다. JPEG, PNG, WebP 사진을 올려 주세요.",
+        "megapixels": "{value:.0f}메가픽셀은 너무 큽니다. {limit}메가픽셀 이하로 줄여서 다시"
+        " 올려 주세요.",
+        "megabytes": "{value:.0f}MB는 너무 큽니다. {limit}MB까지 올릴 수 있습니다.",
+        "too_many": "한 번에 {limit}장까지 답합니다. {number}장은 제외되었습니다.",
+        "none_title": "아직 학습된 모델이 없습니다",
+        "none_lead": "이 페이지에는 체크포인트가 필요합니다. 다음 중 하나로 준비할 수 있습니다.",
+        "none_demo": "가상 인물로 데모 모델을 몇 분 안에 학습하고 이 페이지를 시작합니다",
+        "none_train": "직접 모델을 학습합니다. 이 페이지가 saved/에서 찾습니다",
+        "none_resume": "다른 곳에 있는 체크포인트를 사용합니다",
+    },
+}
+
+SURE_FROM = (0.9, 0.7, 0.5)
+"""Probabilities from which an answer is very sure, fairly sure, not sure."""
+
+_AGES = ("under 30", "30 to 59", "60 or over")
+_AGED = ("under 30", "aged 30 to 59", "aged 60 or over")
+_PERSON = ("Man", "Woman")
+
+
+def sentence(cls: int, language: str) -> str:
+    """Class 0..17 as one would say it: "Woman aged 30 to 59, mask worn"."""
+    mask, gender, age = decode_class(cls)
+    names = NAMES[language]
+    if language == "ko":
+        return f"{names['age_group'][age]} {names['gender'][gender]}, {names['mask'][mask]}"
+    return f"{_PERSON[gender]} {_AGED[age]}, {names['mask'][mask]}"
+
+
+def answer_names(head: str, language: str) -> tuple[str, ...]:
+    """What the answers of a head are called, in the order of ``head_probabilities``."""
+    if head == "age":
+        return _AGES if language == "en" else NAMES[language]["age_group"]
+    return NAMES[language][head]
+
+
+def sureness_level(probability: float) -> int:
+    """0 for very sure to 3 for a guess."""
+    return sum(probability < limit for limit in SURE_FROM)
+
+
+def percent(probability: float) -> str:
+    """A probability as people read it; nothing is called 100 %."""
+    return f"{probability:.0%}" if probability < 0.995 else f"{min(probability, 0.999):.1%}"

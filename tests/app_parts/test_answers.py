@@ -1,0 +1,85 @@
+"""A photo's answer on the page: test.py's, with pictures that stay small, whoever else asks."""
+
+import argparse
+import gc
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from app_parts.answers import answer, explain
+from app_parts.checkpoints import named_checkpoints, parse, saved_checkpoints
+from parse_config import ConfigParser
+from trainer.photo_model import PhotoModel
+from utils.errors import CheckpointError, ConfigError
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    config = ConfigParser.from_args(argparse.ArgumentParser(), argv=["-r", str(trained.best)])
+    return PhotoModel.restore(config, trained.best, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def photos(people):
+    return [path.read_bytes() for path in sorted((people / "eval" / "images").iterdir())[:8]]
+
+
+def resident_megabytes():
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0
+
+
+def test_visitors_at_the_same_time_get_the_answers_they_would_get_alone(model, photos):
+    alone = [answer([model], data).answer.class_probabilities.tolist() for data in photos]
+    together = [None] * len(photos)
+
+    def visit(place):
+        shown = answer([model], photos[place])
+        explain(model, shown)
+        together[place] = shown.answer.class_probabilities.tolist()
+
+    visitors = [threading.Thread(target=visit, args=(place,)) for place in range(len(photos))]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    assert together == alone
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_memory_stays_flat_over_200_photos(model, photos):
+    def visits(number):
+        for visit in range(number):
+            explain(model, answer([model], photos[visit % len(photos)]))
+        gc.collect()
+        return resident_megabytes()
+
+    before = visits(40)
+    assert visits(200) - before < 20
+
+
+def test_what_is_kept_of_a_photo_is_small(model, photos):
+    shown = answer([model], photos[0])
+    explain(model, shown)
+    pictures = [shown.photo, shown.crop, shown.thumbnail, *shown.heat.values()]
+    assert sum(map(len, pictures)) < 300_000
+
+
+def test_runs_under_saved_are_offered_newest_first(trained):
+    found = saved_checkpoints(trained.home / "saved")
+    assert [checkpoint.title for checkpoint in found] == ["tiny / first"]
+    assert saved_checkpoints(trained.home / "nowhere") == []
+
+
+def test_a_checkpoint_that_is_not_there_is_named():
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth: no such checkpoint"):
+        named_checkpoints(["nowhere.pth"])
+
+
+def test_an_unknown_option_is_an_error_the_page_can_show():
+    with pytest.raises(ConfigError, match="--nonsense"):
+        parse(["--nonsense"])

@@ -1,0 +1,74 @@
+"""What is read on the page: sentences, sureness, tables, and nothing of a visitor's as HTML."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from app_parts.answers import Shown
+from app_parts.cards import photo_card, problem_lines
+from app_parts.table import answers_table, csv_bytes
+from app_parts.words import percent, sentence, sureness_level
+from data_loader.labels import NUM_CLASSES
+from TRACER.crops import Extraction
+from trainer.photo_model import PhotoAnswer
+
+
+def answer(cls=10, sureness=0.9, fallback=False):
+    probabilities = np.full(18, (1 - sureness) / 17, np.float32)
+    probabilities[cls] = sureness
+    crop = np.zeros((8, 8, 3), np.uint8)
+    return PhotoAnswer(probabilities, Extraction(crop, (0, 0, 8, 8), fallback, crop[..., 0]))
+
+
+def shown(**options):
+    heat = {head: b"heat" for head in ("mask", "gender", "age")}
+    return Shown(answer(**options), b"photo", b"crop", b"small", 1.0, (0, 0, 1, 1), heat)
+
+
+def test_an_answer_is_a_sentence_in_each_language():
+    assert sentence(10, "en") == "Woman aged 30 to 59, mask worn incorrectly"
+    assert sentence(10, "ko") == "30~59세 여성, 마스크 잘못 착용"
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_every_class_has_a_sentence_of_its_own(language):
+    assert len({sentence(cls, language) for cls in range(NUM_CLASSES)}) == NUM_CLASSES
+
+
+@pytest.mark.parametrize(
+    ("probability", "level", "words"),
+    [(0.9, 0, "90%"), (0.999999, 0, "99.9%"), (0.7, 1, "70%"), (0.5, 2, "50%"), (0.2, 3, "20%")],
+)
+def test_sureness_is_a_level_and_a_number(probability, level, words):
+    assert (sureness_level(probability), percent(probability)) == (level, words)
+
+
+def test_a_file_name_is_never_html():
+    card = photo_card("<img src=x onerror=alert(1)>.jpg", shown(), "en")
+    assert "<img src=x" not in card
+    assert "&lt;img src=x" in card
+    assert "<script" not in problem_lines([("<script>", "broken")], "en")
+
+
+def test_a_photo_without_a_person_says_so():
+    assert "No person was found" in photo_card("a.jpg", shown(fallback=True), "en")
+    assert "No person was found" not in photo_card("a.jpg", shown(), "en")
+
+
+def test_the_csv_has_the_columns_of_a_submission_and_then_words_and_probabilities():
+    table = answers_table([("a.jpg", answer(10)), ("b,c.jpg", answer(0))], "en")
+    rows = list(csv.DictReader(io.StringIO(csv_bytes(table, "en").decode())))
+    assert [row["ImageID"] for row in rows] == ["a.jpg", "b,c.jpg"]
+    assert [row["ans"] for row in rows] == ["10", "0"]
+    assert list(rows[0])[:2] == ["ImageID", "ans"]
+    assert rows[0]["answer"] == sentence(10, "en")
+    assert (rows[1]["mask"], rows[1]["gender"], rows[1]["age"]) == ("mask worn", "male", "under 30")
+    assert sum(float(rows[0][f"p{cls}"]) for cls in range(18)) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_korean_csv_opens_in_excel():
+    table = answers_table([("a.jpg", answer(10))], "ko")
+    assert csv_bytes(table, "ko").startswith(b"\xef\xbb\xbf")
+    assert "30~59세 여성" in csv_bytes(table, "ko").decode("utf-8-sig")
