@@ -99,7 +99,7 @@ def setup(
         raise ConfigError(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
-    index = _corrected(scan_train(data_dir), label_corrections)
+    index = corrected(scan_train(data_dir), label_corrections)
     train_rows, val_rows = split(index, validation, seed)
     if overfit_batch:
         train_rows = val_rows = _spread(train_rows, batch_size)
@@ -209,7 +209,8 @@ def _transform_of_training(augmentation: dict[str, float] | None, size: int) -> 
     return train_transform(Augmentation(**augmentation), size)
 
 
-def _corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIndex:
+def corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIndex:
+    """The index with the corrections that the config section ``label_corrections`` names."""
     if not corrections:
         return index
     paths = [corrections["path"]] if isinstance(corrections["path"], str) else corrections["path"]
