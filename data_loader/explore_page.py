@@ -181,7 +181,7 @@ def _counts(index: PhotoIndex, half: np.ndarray) -> list[dict[str, Any]]:
 
 def _age_histogram(ages: np.ndarray) -> dict[str, Any]:
     """A bar a year, and where the bins of the age head and the age groups begin."""
-    first, last = min(ages.min(), AGE_EDGES[0]) - 1, max(ages.max(), AGE_EDGES[-1]) + 2
+    first, last = min(ages.min(), AGE_EDGES[0] - 3), max(ages.max() + 2, AGE_EDGES[-1] + 5)
     chart = _histogram(ages, np.arange(first, last))
     width = last - 1 - first
     chart["edges"] = [
