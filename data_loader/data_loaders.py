@@ -108,7 +108,7 @@ def setup(
         raise ConfigError(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
-    index = _corrected(scan_train(data_dir), label_corrections)
+    index = corrected(scan_train(data_dir), label_corrections)
     train_rows, val_rows = split(index, validation, seed)
     scheme = label_scheme(labels)
     train_rows = _without_dropped_ages(index, train_rows, scheme)
@@ -245,7 +245,8 @@ def _transform_of_training(augmentation: dict[str, float] | None, size: int) -> 
     return train_transform(Augmentation(**augmentation), size)
 
 
-def _corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIndex:
+def corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIndex:
+    """The index with the corrections that the config section ``label_corrections`` names."""
     if not corrections:
         return index
     paths = [corrections["path"]] if isinstance(corrections["path"], str) else corrections["path"]

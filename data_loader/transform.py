@@ -83,6 +83,15 @@ def eval_transform(size: int) -> Transform:
     return Transform([_resize(size)])
 
 
+def single_steps(settings: Augmentation, size: int) -> dict[str, Transform]:
+    """Each augmentation alone, done to every photo, by the name of its step."""
+    alone = {}
+    for step in _augmentations(settings, size):
+        step.p = 1.0
+        alone[type(step).__name__] = Transform([_resize(size), step])
+    return alone
+
+
 def start_worker(worker: int) -> None:
     """The ``worker_init_fn`` of a DataLoader: OpenCV keeps to the worker's one thread."""
     cv2.setNumThreads(0)

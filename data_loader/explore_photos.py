@@ -1,0 +1,115 @@
+"""What can be measured of a photo alone: size, brightness, perceptual hash, or why it is broken.
+
+Imports nothing heavy, since every worker process imports it.
+"""
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import imagehash
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from utils.errors import DataError, UserError
+from utils.images import read_image
+
+HASH_SIDE = 16
+"""A hash has this number squared of bits."""
+SHRUNK = 128
+"""Side of the picture that brightness and hash are taken from, px."""
+CHUNK = 16
+WORTH_A_PROCESS = 200
+"""Photos that take about as long as a process takes to start."""
+
+
+class Measured(NamedTuple):
+    """One photo.
+
+    Attributes:
+        width, height: px, upright.
+        size_bytes: of the file.
+        brightness: mean luma, 0..255.
+        contrast: standard deviation of the luma.
+        bits: (256,) bool, perceptual hash.
+        mirrored: (256,) bool, that of the mirrored photo.
+        error: why it can't be read; all else is zero then.
+    """
+
+    width: int = 0
+    height: int = 0
+    size_bytes: int = 0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    bits: np.ndarray = np.zeros(HASH_SIDE**2, bool)
+    mirrored: np.ndarray = np.zeros(HASH_SIDE**2, bool)
+    error: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """N photos, one array a column; see ``Measured``."""
+
+    width: np.ndarray
+    height: np.ndarray
+    size_bytes: np.ndarray
+    brightness: np.ndarray
+    contrast: np.ndarray
+    bits: np.ndarray
+    mirrored: np.ndarray
+    error: np.ndarray
+
+    @property
+    def readable(self) -> np.ndarray:
+        """(N,) bool."""
+        return self.error == ""
+
+
+def measure(path: Path) -> Measured:
+    """Read a photo and measure it; what is wrong with it is part of the answer."""
+    try:
+        photo = Image.fromarray(read_image(path))
+    except DataError as error:
+        return Measured(error=str(error))
+    luma = photo.convert("L")
+    small = luma.resize((SHRUNK, SHRUNK), Image.Resampling.BOX)
+    values = np.asarray(small, np.float32)
+    return Measured(
+        *photo.size,
+        os.path.getsize(path),
+        float(values.mean()),
+        float(values.std()),
+        imagehash.phash(small, HASH_SIDE).hash.ravel(),
+        imagehash.phash(ImageOps.mirror(small), HASH_SIDE).hash.ravel(),
+    )
+
+
+def measure_all(photos: Sequence[Path], workers: int) -> Measurements:
+    """Measure photos in up to so many processes, with a progress bar.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    workers = min(workers, max(1, len(photos) // WORTH_A_PROCESS))
+    try:
+        with contextlib.ExitStack() as closing:
+            if workers == 1:
+                found = map(measure, photos)
+            else:
+                pool = closing.enter_context(ProcessPoolExecutor(workers, spawn))
+                found = pool.map(measure, photos, chunksize=CHUNK)
+            rows = list(tqdm(found, "reading photos", len(photos), unit="photo"))
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a process that read photos was killed (memory?); run again with --workers 1"
+        ) from error
+    columns = zip(*rows, strict=True)
+    return Measurements(*(np.array(column) for column in columns))

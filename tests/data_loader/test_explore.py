@@ -1,0 +1,203 @@
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from data_loader.dataset import scan_train
+from data_loader.explore_duplicates import by_people, near_duplicates
+from data_loader.explore_photos import Measurements, measure, measure_all
+from data_loader.split import holdout
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED, FRACTION = 42, 0.3
+
+
+def copy_as(source, target, *, mirrored=False):
+    """Somebody's photo under another name: smaller, recompressed, perhaps mirrored."""
+    photo = cv2.resize(cv2.imread(str(source)), None, fx=0.7, fy=0.7)
+    cv2.imwrite(str(target), photo[:, ::-1] if mirrored else photo, [cv2.IMWRITE_JPEG_QUALITY, 70])
+
+
+@pytest.fixture(scope="module")
+def planted(people, tmp_path_factory):
+    """The shared people with a leak, a mirrored copy within training, and broken files.
+
+    Returns:
+        The data folder and what was planted, as files below ``train/images``.
+    """
+    data = tmp_path_factory.mktemp("planted") / "data"
+    shutil.copytree(people / "train", data / "train")
+    index = scan_train(data)
+    train, val = holdout(index, FRACTION, SEED)
+    of = {row: index.files[row] for row in range(len(index))}
+    normal = [row for row in train if "/normal." in of[row]]
+    validating = next(row for row in val if "/normal." in of[row])
+    root = index.root
+    copy_as(root / of[normal[0]], root / of[validating])
+    copy_as(root / of[normal[1]], root / of[normal[2]], mirrored=True)
+    broken = [of[row] for row in train if "/mask1." in of[row]][:2]
+    (root / broken[0]).write_bytes(b"no picture")
+    (root / broken[1]).write_bytes((root / broken[1]).read_bytes()[:500])
+    return data, {
+        "leak": {of[normal[0]], of[validating]},
+        "mirrored": {of[normal[1]], of[normal[2]]},
+        "broken": set(broken),
+    }
+
+
+@pytest.fixture(scope="module")
+def explored(planted, tiny_config, tmp_path_factory, run):
+    """What the command left of the planted people, and what it said."""
+    out = tmp_path_factory.mktemp("explored") / "new" / "out"
+    result = run(
+        "-m", "data_loader.explore", "--data-dir", planted[0], "--out", out, "-c", tiny_config,
+        "--set", f"seed={SEED}", "--set", f"validation.fraction={FRACTION}", "--photos", "3",
+        "--set", "tracer.weights=sample", "--workers", "2", cwd=ROOT,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return out, result
+
+
+@pytest.fixture(scope="module")
+def page(explored):
+    return (explored[0] / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def rows(explored):
+    with open(explored[0] / "photos.csv", newline="", encoding="utf-8") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+def test_every_photo_is_a_row_of_the_table(rows, planted):
+    index = scan_train(planted[0])
+    assert list(rows) == index.files.tolist()
+    targets = index.targets(np.arange(len(index)))["class"]
+    assert [int(row["class"]) for row in rows.values()] == targets.tolist()
+    sound = next(row for row in rows.values() if not row["error"])
+    assert int(sound["width"]) > 0 and 0 < float(sound["brightness"]) < 255
+    assert re.fullmatch("[0-9a-f]{64}", sound["hash"])
+
+
+def test_a_leak_between_the_halves_is_named_on_the_page_the_terminal_and_in_the_table(
+    explored, page, rows, planted
+):
+    first, second = sorted(planted[1]["leak"])
+    said = explored[1].stderr
+    (line,) = (line for line in said.splitlines() if line.startswith("leak between"))
+    assert first in line and second in line
+    assert "1 of them leaks" in explored[1].stdout
+    assert rows[first]["near_duplicate"] == second
+    assert {rows[first]["half"], rows[second]["half"]} == {"training", "validation"}
+    card = page.split('class="couple leak"')[1].split("</figure>")[0]
+    assert first in card and second in card
+
+
+def test_a_mirrored_copy_of_another_person_is_found(rows, planted, page):
+    first, second = planted[1]["mirrored"]
+    assert rows[first]["near_duplicate"] == second
+    assert rows[second]["near_duplicate"] == first
+    assert "mirrored" in page.split('class="couple"')[1].split("</figure>")[0]
+
+
+def test_nobody_else_is_taken_for_a_copy(rows, planted):
+    taken = {name for name, row in rows.items() if row["near_duplicate"]}
+    assert taken == planted[1]["leak"] | planted[1]["mirrored"]
+
+
+def test_broken_files_are_listed_and_the_page_is_written_all_the_same(
+    explored, page, rows, planted
+):
+    for name in planted[1]["broken"]:
+        assert rows[name]["error"]
+        assert name in page and name in explored[1].stderr
+    assert "2 broken" in explored[1].stdout
+
+
+def test_the_page_needs_nothing_beside_itself(page):
+    assert "http" not in page.replace("http-equiv", "") and "<script" not in page
+    for source in re.findall(r'(?:src|href)="([^"]*)"', page):
+        assert source.startswith(("data:image/jpeg;base64,", "#")), source
+    assert "prefers-color-scheme: dark" in page and "@media print" in page
+    assert 'name="viewport"' in page
+
+
+def test_a_class_without_photos_says_so(page, rows):
+    there = {int(row["class"]) for row in rows.values() if not row["error"]}
+    assert len(there) < 18
+    assert page.count("no photo of this class") == 18 - len(there)
+
+
+def test_every_step_of_the_augmentation_is_shown(page):
+    for step in ("HorizontalFlip", "Affine", "GaussianBlur", "CoarseDropout", "all, draw 1"):
+        assert f"<th>{step}</th>" in page
+
+
+class TestMeasuring:
+    def test_several_processes_find_what_one_finds(self, people):
+        photos = scan_train(people).paths()
+        one, two = measure_all(photos * 4, workers=1), measure_all(photos * 4, workers=2)
+        assert (one.bits == two.bits).all() and (one.brightness == two.brightness).all()
+
+    def test_a_hash_survives_a_copy_and_tells_people_apart(self, people, tmp_path):
+        paths = scan_train(people).paths()
+        copy_as(paths[0], tmp_path / "copy.jpg")
+        original, copied, other = (measure(p) for p in (paths[0], tmp_path / "copy.jpg", paths[70]))
+        assert (original.bits != copied.bits).sum() < 20 < 50 < (original.bits != other.bits).sum()
+
+    def test_a_missing_file_is_a_broken_one(self, tmp_path):
+        assert "cannot be read" in measure(tmp_path / "none.jpg").error
+
+
+class TestNearDuplicates:
+    def measurements(self, number):
+        draw = np.random.default_rng(0)
+        bits = draw.integers(0, 2, (number, 256)).astype(bool)
+        numbers = np.full(number, 100)
+        return Measurements(
+            numbers, numbers, numbers, numbers * 1.0, numbers * 1.0, bits,
+            draw.integers(0, 2, (number, 256)).astype(bool), np.full(number, "", dtype=object),
+        )  # fmt: skip
+
+    def test_all_pairs_are_found_across_the_blocks_they_are_compared_in(self):
+        measured = self.measurements(1200)
+        for first, second, differing in ((3, 1100, 5), (600, 601, 40), (0, 1199, 41)):
+            measured.bits[second] = measured.bits[first]
+            measured.bits[second, :differing] ^= True
+        pairs = near_duplicates(measured, np.arange(1200), np.zeros(1200, int))
+        assert [pair[:3] for pair in pairs] == [(3, 1100, 5), (600, 601, 40)]
+
+    def test_photos_of_the_same_person_flat_and_broken_ones_are_passed_over(self):
+        measured = self.measurements(8)
+        measured.bits[1::2] = measured.bits[::2]
+        measured.contrast[2] = 0.5
+        measured.error[4] = "broken"
+        pairs = near_duplicates(measured, np.array([0, 0, 1, 2, 3, 4, 5, 6]), np.zeros(8, int))
+        assert [(pair.first, pair.second) for pair in pairs] == [(6, 7)]
+
+    def test_leaks_come_first_and_pairs_of_the_same_people_together(self):
+        measured = self.measurements(6)
+        measured.bits[1] = measured.bits[0]
+        measured.bits[[3, 5]] = measured.bits[[2, 4]]
+        measured.bits[[3, 5], 0] ^= True
+        person, half = np.array([0, 1, 2, 3, 2, 3]), np.array([0, 0, 0, 1, 0, 1])
+        pairs = near_duplicates(measured, person, half)
+        assert [(pair.first, pair.leak) for pair in pairs] == [(2, True), (4, True), (0, False)]
+        assert [len(group) for group in by_people(pairs, person)] == [2, 1]
+
+
+class TestMistakes:
+    def test_a_folder_without_photos(self, run, tiny_config, tmp_path, assert_one_line_error):
+        result = run("-m", "data_loader.explore", "--data-dir", tmp_path, "-c", tiny_config,
+                     "--out", tmp_path / "out", cwd=ROOT)  # fmt: skip
+        assert_one_line_error(result, tmp_path / "train" / "images", "no such folder")
+
+    def test_an_out_that_is_a_file(self, run, people, tiny_config, tmp_path, assert_one_line_error):
+        (tmp_path / "file").write_text("")
+        result = run("-m", "data_loader.explore", "--data-dir", people, "-c", tiny_config,
+                     "--out", tmp_path / "file", cwd=ROOT)  # fmt: skip
+        assert_one_line_error(result, "--out", tmp_path / "file")
