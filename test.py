@@ -76,7 +76,8 @@ def main(config: ConfigParser) -> None:
         combined = combine(answers_of_members, args.ensemble)
         write_results(out, photos, crops, combined, answers)
         if answers is not None and config["trainer"]["report"]:
-            attempt(partial(report_test, config, out, photos, crops, combined, answers))
+            about = (out, photos, crops, combined, answers)
+            attempt(partial(report_test, config, device, *about))
 
 
 def predict_photos(
@@ -154,6 +155,7 @@ def write_results(
 
 def report_test(
     config: ConfigParser,
+    device: "torch.device",
     out: Path,
     photos: "Photos",
     crops: "Crops",
@@ -177,7 +179,7 @@ def report_test(
         run_id=config.run_id,
         answers=answers_for_report(shown, probabilities[readable], answers[readable]),
         config=config.config,
-        environment=describe_environment(str(config.device or "")),
+        environment=describe_environment(str(device)),
         tested=f"scored against {config.args.answers}",
     )
     return write_page(run, out.with_suffix(".report.html"))

@@ -55,6 +55,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from base.monitor import Monitor
     from base.optimisation import Optimisation
     from data_loader.crops import extractor_from
+    from data_loader.labels import AGE_EDGES
     from data_loader.split import save_split
     from logger.logger import setup_logging
     from logger.report import attempt, write_report
@@ -199,6 +200,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             cropped=config["tracer"]["weights"] is not None,
             people=data.index.person[data.val_rows],
             ages=data.index.age[data.val_rows],
+            age_edges=tuple(config.label_scheme.get("age_edges", AGE_EDGES)),
         ),
         log_every_steps=settings["log_every_steps"],
         decoding=decoding,

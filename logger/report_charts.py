@@ -125,7 +125,10 @@ def line_chart(
         title,
         "epoch",
         [(place(x, bottom)[0], f"{x:g}") for x in sorted(epochs)],
-        [(place(left, y)[1], f"{y:.0%}" if percent else _short(y, top)) for y in y_values],
+        [
+            (place(left, y)[1], label)
+            for y, label in zip(y_values, _labels(y_values, percent), strict=True)
+        ],
         lines,
         marks=[(place(mark[0], bottom)[0], mark[1])] if mark else [],
     )
@@ -178,17 +181,28 @@ def age_chart(title: str, rows: Sequence[AgeRow], edges: Sequence[int]) -> Chart
         title,
         "true age",
         [(width * (year - first + 0.5), str(year)) for year in years],
-        [(100 - 100 * share / ticks[-1], f"{share:.0%}") for share in ticks],
+        [
+            (100 - 100 * share / ticks[-1], label)
+            for share, label in zip(ticks, _labels(ticks, percent=True), strict=True)
+        ],
         bars=bars,
         marks=[(width * (edge - first), "") for edge in edges if first < edge < last],
     )
 
 
-def _short(value: float, largest: float) -> str:
-    if 0 < abs(largest) < 0.005:
-        mantissa, _, exponent = f"{value:.1e}".partition("e")
-        return "0" if value == 0 else f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:g}"
+def _labels(values: Sequence[float], percent: bool = False) -> list[str]:
+    """Tick labels as short as can be, none like its neighbour."""
+    if percent:
+        exact = (d for d in range(9) if all(abs(round(v, d + 2) - v) < 1e-9 for v in values))
+        digits = next(exact, 9)
+        return [f"{value:.{digits}%}" for value in values]
+    if max(map(abs, values)) >= 0.005:
+        return [f"{value:g}" for value in values]
+    powers = [f"{value:.2e}".partition("e") for value in values]
+    return [
+        f"{float(mantissa):g}e{int(exponent)}" if float(mantissa) else "0"
+        for mantissa, _, exponent in powers
+    ]
 
 
 def _ticks(values: Sequence[float]) -> list[float]:

@@ -33,11 +33,13 @@ def galleries(answers: Answers) -> list[dict[str, Any]]:
     ]
     if answers.fallback is not None:
         count = int(answers.fallback.sum())
-        wrong = f", {answers.whole.wrong[answers.fallback].mean():.0%} of them wrong"
-        text = (
-            f"No person was found on {count:,} of {len(answers):,} photos"
-            f"{wrong if count else ''}; there the model saw the whole photo."
-        )
+        text = f"On all {len(answers):,} photos a person was found."
+        if count:
+            wrong = answers.whole.wrong[answers.fallback].mean()
+            text = (
+                f"No person was found on {count:,} of {len(answers):,} photos, {wrong:.0%} of them"
+                " wrong; there the model saw the whole photo."
+            )
         found.append(("Fallback crops", text, fallback_photos(answers)))
     return [
         {"title": title, "text": text, "photos": [_photo(answers, int(row)) for row in rows]}

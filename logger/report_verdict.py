@@ -108,21 +108,14 @@ def _where(answers: Answers) -> list[str]:
         return ["Nowhere: every photo is right."]
     said = []
     shares = [(int(q.wrong.sum()), q) for q in answers.details]
-    if shares:
+    if any(count for count, _ in shares):
         most, question = max(shares, key=lambda pair: pair[0])
         others = [f"{q.title} in {count}" for count, q in shares if q is not question]
         said.append(
             f"Of {_count(wrong, 'wrong photo')}, the {question.title} is wrong in {most}"
             + (f" ({', '.join(others)})." if others else ".")
         )
-        table = confusion(question)
-        np.fill_diagonal(table, 0)
-        if table.any():
-            true, said_instead = np.unravel_index(table.argmax(), table.shape)
-            said.append(
-                f"The commonest mix-up: “{question.names[true]}” taken for"
-                f" “{question.names[said_instead]}”, {_times(int(table.max()))}."
-            )
+        said.append(_commonest_mix_up(answers))
     scored = [score for score in class_scores(whole) if score.support]
     weakest = min(scored, key=lambda score: (score.f1 or 0, -score.support))
     said.append(
@@ -132,6 +125,19 @@ def _where(answers: Answers) -> list[str]:
     if missing := len(whole.names) - len(scored):
         said.append(f"{missing} of {len(whole.names)} classes never occur here: nothing is known.")
     return said
+
+
+def _commonest_mix_up(answers: Answers) -> str:
+    tables = [confusion(question) for question in answers.details]
+    for table in tables:
+        np.fill_diagonal(table, 0)
+    most = max(range(len(tables)), key=lambda number: tables[number].max())
+    true, predicted = np.unravel_index(tables[most].argmax(), tables[most].shape)
+    names = answers.details[most].names
+    return (
+        f"The commonest mix-up: “{names[true]}” taken for “{names[predicted]}”,"
+        f" {_times(int(tables[most].max()))}."
+    )
 
 
 def _why(run: Run, answers: Answers) -> list[str]:

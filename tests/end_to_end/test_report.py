@@ -2,6 +2,9 @@
 
 import csv
 import json
+import re
+import shlex
+import shutil
 from html import unescape
 
 import numpy as np
@@ -23,6 +26,18 @@ def test_what_the_report_needs_is_in_the_run_folder(trained, people):
         assert len(saved["thumbnail_rows"]) == 14
     assert all((people / "train" / "images" / file).is_file() for file in files)
     assert [int(file.split("/")[0].rpartition("_")[2]) for file in files] == ages.tolist()
+
+
+def test_the_command_in_the_report_trains_the_same_run_again(trained, call, tmp_path):
+    page = unescape((trained.log / "report.html").read_text(encoding="utf-8"))
+    (command,) = re.findall(r"(?:^|<pre>)python (train\.py .*)$", page, re.MULTILINE)
+    config = tmp_path / "saved/models/tiny/first/config.json"
+    config.parent.mkdir(parents=True)
+    shutil.copy(trained.models / "config.json", config)
+    again = call(*shlex.split(command))
+    assert again.returncode == 0, again.stderr
+    (metrics,) = (tmp_path / "saved" / "log" / "tiny").glob("*/metrics.csv")
+    assert metrics.read_bytes() == (trained.log / "metrics.csv").read_bytes()
 
 
 def test_timings_lie_apart_from_the_metrics(trained):

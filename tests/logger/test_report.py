@@ -98,6 +98,13 @@ class TestWhatAReportShows:
     def test_fallback_crops_are_counted_and_shown(self, report):
         assert "No person was found on 6 of 300 photos" in report.text
 
+    def test_a_crop_for_every_photo_is_said_too(self, make_run, make_answers):
+        answers = make_answers([0, 1], [0, 1], fallback=np.zeros(2, bool))
+        assert (
+            "On all 2 photos a person was found."
+            in Page(write_report(make_run(answers=answers))).text
+        )
+
     def test_the_errors_on_both_sides_of_an_age_border_are_counted(self, report, mixed_answers):
         ages, wrong = mixed_answers.ages, mixed_answers.whole.wrong
         below, above = (ages >= 27) & (ages < 30), (ages >= 30) & (ages < 33)
