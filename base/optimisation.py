@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.nn.functional as differentiable
 from timm.layers import convert_sync_batchnorm
 from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from timm.utils import ModelEmaV3
@@ -323,6 +322,29 @@ def _over_all_ranks(logits: Logits, targets: Logits) -> tuple[Logits, Logits]:
     if distributed.world_size() == 1:
         return logits, targets
     return (
-        {head: torch.cat(differentiable.all_gather(values)) for head, values in logits.items()},
-        {head: torch.cat(differentiable.all_gather(values)) for head, values in targets.items()},
+        {head: _AllGather.apply(values) for head, values in logits.items()},
+        {head: torch.cat(_gathered(values)) for head, values in targets.items()},
     )
+
+
+class _AllGather(torch.autograd.Function):
+    """(B, …) of each rank → (world size · B, …); a rank gets the sum of its rows' gradients.
+
+    torch's own differentiable gathering has changed its place with every other release.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return torch.cat(_gathered(values))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        torch.distributed.all_reduce(gradient)
+        return gradient.chunk(distributed.world_size())[distributed.rank()]
+
+
+def _gathered(values: Tensor) -> list[Tensor]:
+    gathered = [torch.empty_like(values) for _ in range(distributed.world_size())]
+    torch.distributed.all_gather(gathered, values.detach().contiguous())
+    return gathered
