@@ -188,7 +188,7 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
     table = answers_table([(name, each.answer) for name, each in shown], language)
     thumbnails = [data_uri(each.thumbnail) for _, each in shown]
     st.dataframe(
-        table[["ImageID", "answer", "sureness"]].assign(photo=thumbnails, sureness=table["sureness"] * 100),
+        table[["ImageID", "answer"]].assign(photo=thumbnails, sureness=100 * table["sureness"]),
         hide_index=True, row_height=52, column_order=["photo", "answer", "sureness", "ImageID"],
         column_config={
             "photo": st.column_config.ImageColumn(text["photo"], width=70),
