@@ -188,13 +188,13 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
     table = answers_table([(name, each.answer) for name, each in shown], language)
     thumbnails = [data_uri(each.thumbnail) for _, each in shown]
     st.dataframe(
-        table[["ImageID", "answer", "sureness"]].assign(photo=thumbnails),
+        table[["ImageID", "answer"]].assign(photo=thumbnails, sureness=100 * table["sureness"]),
         hide_index=True, row_height=52, column_order=["photo", "answer", "sureness", "ImageID"],
         column_config={
             "photo": st.column_config.ImageColumn(text["photo"], width=70),
             "answer": st.column_config.TextColumn(text["answer"], width="medium"),
             "sureness": st.column_config.ProgressColumn(
-                text["sureness"], min_value=0, max_value=1, format="percent", width="small"
+                text["sureness"], min_value=0, max_value=100, format="%.0f%%", width="small"
             ),
             "ImageID": st.column_config.TextColumn(text["file"], width="small"),
         },

@@ -7,7 +7,7 @@ import numpy as np
 from app_parts.answers import Shown, data_uri
 from app_parts.words import TEXT, answer_names, percent, sentence, sureness_level
 
-FRAME = 4 / 5
+FRAME = 3 / 4
 """Width over height of what a photo is fitted into; the style sheet says the same."""
 
 

@@ -81,7 +81,7 @@ def visit(browser, address):
         page = context.new_page()
         page.set_default_timeout(12_000)
         page.goto(address)
-        page.wait_for_selector(INPUT, state="attached")
+        page.wait_for_selector(INPUT, state="attached", timeout=60_000)  # the first loads torch
         return page
 
     yield _visit
