@@ -4,9 +4,9 @@
     python -m benchmarks.logging --device cuda --model efficientnetv2_rw_s --size 240 --batch 64
 
 The same epochs through the Trainer, in turns in one process: with metrics.csv alone, and with
-TensorBoard and wandb (offline) as well, a point of the step curves every ten steps. Checkpoints and
-validation, which both sides have, are left out of neither. Also measured: how long the training
-process itself is inside the writers.
+TensorBoard and wandb (offline) as well, a point of the step curves every ten steps. An epoch is
+training, validation and recording; checkpoints, which both sides would write, are left out. Also
+measured: how long the training process itself is inside the writers.
 """
 
 import argparse
@@ -137,18 +137,26 @@ def measured(sides: dict[str, Trainer], rounds: int) -> dict[str, list[float]]:
     for side in sides.values():
         for writer in side.writers:
             writer.start([], 0)
-        side._run_epoch(1)  # warms caches and allocators, and is not counted
+        epoch(side, 1)  # warms caches and allocators, and is not counted
         for writer in side.writers:
             if isinstance(writer, Clock):
                 writer.seconds = 0.0
     for number in range(rounds):
         for name in sorted(sides, reverse=bool(number % 2)):
             began = time.perf_counter()
-            sides[name]._run_epoch(number + 2)
+            epoch(sides[name], number + 2)
             seconds[name].append(time.perf_counter() - began)
         shown = "  ".join(f"{name} {values[-1]:.2f} s" for name, values in seconds.items())
         print(f"round {number + 1}/{rounds}  {shown}", flush=True)
     return seconds
+
+
+def epoch(side: Trainer, number: int) -> None:
+    """What ``Trainer.train`` does in an epoch, but for the checkpoint."""
+    log = {"epoch": number, **side.optimisation.learning_rates}
+    log |= side._train_epoch(number)
+    log |= side._validate_epoch(number)
+    side._record(log, improved=False)
 
 
 def report(seconds: dict[str, list[float]], inside: float) -> None:

@@ -7,9 +7,10 @@ from tqdm import tqdm
 
 from data_loader.explore_photos import Measurements
 
-MAX_BITS = 40
+MAX_BITS = 24
 """Bits of 256 in which the hashes of near-duplicates differ at most. A copy that was resized or
-recompressed differs in up to about 20, aligned portraits of two people in 60 and more."""
+recompressed differs in fewer than 20; of the 60 million pairs among 11,200 portraits of different
+people, all with the head in the same place, the most alike differ in 32."""
 FLAT = 4.0
 """Standard deviation of the luma below which a photo shows nothing that a hash could tell."""
 BLOCK = 512

@@ -204,7 +204,7 @@ def _histogram(values: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
          "from": int(edges[n]), "to": int(edges[n + 1]) - 1}
         for n, count in enumerate(counts)
     ]  # fmt: skip
-    return {"bars": bars, "first": int(edges[0]), "last": int(edges[-1]) - 1, "most": most}
+    return {"bars": bars, "last": int(edges[-1]) - 1}
 
 
 def _sizes(measured: Measurements) -> dict[str, Any]:

@@ -56,22 +56,21 @@ def test_a_single_head_is_described_by_the_18_classes():
     assert heads == {"class": [class_name(cls) for cls in range(18)]}
 
 
-@pytest.fixture(scope="module")
-def exported(trained, tmp_path_factory, run):
+@pytest.fixture
+def exported(trained, tmp_path, call):
     """The session-wide trained model as a file, by the command."""
-    path = tmp_path_factory.mktemp("exported") / "new" / "model.onnx"
-    result = run(ROOT / "export.py", "--resume", trained.best, "--out", path, cwd=trained.home)
+    path = tmp_path / "new" / "model.onnx"
+    result = call(ROOT / "export.py", "--resume", trained.best, "--out", path)
     assert result.returncode == 0, result
     assert "largest difference from torch" in result.stdout and "0.0001 allowed" in result.stdout
     return path
 
 
-@pytest.fixture(scope="module")
-def classes_of_test_py(trained, people, tmp_path_factory, run):
+@pytest.fixture
+def classes_of_test_py(trained, people, tmp_path, call):
     """File name → class, as test.py predicts it."""
-    out = tmp_path_factory.mktemp("predicted") / "answers.csv"
-    images = people / "eval" / "images"
-    done = run("test.py", "-r", trained.best, "--images", images, "--out", out, cwd=trained.home)
+    out, images = tmp_path / "answers.csv", people / "eval" / "images"
+    done = call("test.py", "-r", trained.best, "--images", images, "--out", out)
     assert done.returncode == 0, done
     with open(out, newline="") as file:
         return {row["ImageID"]: int(row["ans"]) for row in csv.DictReader(file)}
@@ -106,7 +105,7 @@ def test_the_example_gives_the_classes_of_test_py_without_torch_or_this_project(
     assert {Path(file).name: int(answer) for file, answer, _ in rows} == classes_of_test_py
 
 
-def test_crops_of_the_right_size_are_taken_as_they_are(exported, people, trained):
+def test_a_batch_of_any_size_is_answered_photo_by_photo(exported, people):
     crops = [
         cv2.resize(read_image(path), (32, 32), interpolation=cv2.INTER_AREA)
         for path in sorted((people / "eval" / "images").iterdir())[:9]

@@ -24,13 +24,18 @@ def copy_as(source, target, *, mirrored=False):
 
 @pytest.fixture(scope="module")
 def planted(people, tmp_path_factory):
-    """The shared people with a leak, a mirrored copy within training, and broken files.
+    """The shared people without women of 60 and more, with a leak, a mirrored copy within
+    training, and broken files.
 
     Returns:
         The data folder and what was planted, as files below ``train/images``.
     """
     data = tmp_path_factory.mktemp("planted") / "data"
     shutil.copytree(people / "train", data / "train")
+    for folder in (data / "train" / "images").iterdir():
+        _, gender, _, age = folder.name.split("_")
+        if gender == "female" and int(age) >= 60:
+            shutil.rmtree(folder)
     index = scan_train(data)
     train, val = holdout(index, FRACTION, SEED)
     of = {row: index.files[row] for row in range(len(index))}
@@ -127,9 +132,10 @@ def test_the_page_needs_nothing_beside_itself(page):
 
 
 def test_a_class_without_photos_says_so(page, rows):
-    there = {int(row["class"]) for row in rows.values() if not row["error"]}
-    assert len(there) < 18
+    there = {int(row["class"]) for row in rows.values()}
+    assert not there & {5, 11, 17}
     assert page.count("no photo of this class") == 18 - len(there)
+    assert f"{18 - len(there)} empty" in page
 
 
 def test_every_step_of_the_augmentation_is_shown(page):
@@ -138,10 +144,13 @@ def test_every_step_of_the_augmentation_is_shown(page):
 
 
 class TestMeasuring:
-    def test_several_processes_find_what_one_finds(self, people):
+    def test_several_processes_find_what_one_finds_in_the_order_of_the_photos(self, people):
         photos = scan_train(people).paths()
-        one, two = measure_all(photos * 4, workers=1), measure_all(photos * 4, workers=2)
-        assert (one.bits == two.bits).all() and (one.brightness == two.brightness).all()
+        found = measure_all(photos * 4, workers=2)
+        for row in range(0, len(photos), 7):
+            one = measure(photos[row])
+            assert (found.bits[row] == one.bits).all()
+            assert found.brightness[row] == one.brightness
 
     def test_a_hash_survives_a_copy_and_tells_people_apart(self, people, tmp_path):
         paths = scan_train(people).paths()
@@ -165,11 +174,11 @@ class TestNearDuplicates:
 
     def test_all_pairs_are_found_across_the_blocks_they_are_compared_in(self):
         measured = self.measurements(1200)
-        for first, second, differing in ((3, 1100, 5), (600, 601, 40), (0, 1199, 41)):
+        for first, second, differing in ((3, 1100, 5), (600, 601, 24), (0, 1199, 25)):
             measured.bits[second] = measured.bits[first]
             measured.bits[second, :differing] ^= True
         pairs = near_duplicates(measured, np.arange(1200), np.zeros(1200, int))
-        assert [pair[:3] for pair in pairs] == [(3, 1100, 5), (600, 601, 40)]
+        assert [pair[:3] for pair in pairs] == [(3, 1100, 5), (600, 601, 24)]
 
     def test_photos_of_the_same_person_flat_and_broken_ones_are_passed_over(self):
         measured = self.measurements(8)
@@ -191,13 +200,15 @@ class TestNearDuplicates:
 
 
 class TestMistakes:
-    def test_a_folder_without_photos(self, run, tiny_config, tmp_path, assert_one_line_error):
-        result = run("-m", "data_loader.explore", "--data-dir", tmp_path, "-c", tiny_config,
-                     "--out", tmp_path / "out", cwd=ROOT)  # fmt: skip
+    @pytest.fixture
+    def explore(self, call, tiny_config):
+        command = ROOT / "data_loader" / "explore.py"
+        return lambda data, out: call(command, "--data-dir", data, "--out", out, "-c", tiny_config)
+
+    def test_a_folder_without_photos(self, explore, tmp_path, assert_one_line_error):
+        result = explore(tmp_path, tmp_path / "out")
         assert_one_line_error(result, tmp_path / "train" / "images", "no such folder")
 
-    def test_an_out_that_is_a_file(self, run, people, tiny_config, tmp_path, assert_one_line_error):
+    def test_an_out_that_is_a_file(self, explore, people, tmp_path, assert_one_line_error):
         (tmp_path / "file").write_text("")
-        result = run("-m", "data_loader.explore", "--data-dir", people, "-c", tiny_config,
-                     "--out", tmp_path / "file", cwd=ROOT)  # fmt: skip
-        assert_one_line_error(result, "--out", tmp_path / "file")
+        assert_one_line_error(explore(people, tmp_path / "file"), "--out", tmp_path / "file")
