@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from parse_config import AUTO, RUN_CONFIG, ConfigParser
+from utils.config_files import read_json5
 from utils.errors import ConfigError
 from utils.fold_runs import FOLDS, newest_folds, record_folds, require_same_config
 
@@ -57,7 +58,9 @@ def start_folds(config: ConfigParser) -> None:
         config.start_run("that of each fold")
         record_folds(config.save_dir, config["validation"]["folds"], [])
     elif goes_on:
-        require_same_config(config.save_dir / RUN_CONFIG, config.config)
+        begun = config.save_dir / RUN_CONFIG
+        # Through the parser, since the file may be from before there were some of today's keys.
+        require_same_config(begun, ConfigParser(read_json5(begun)).config, config.config)
     else:
         raise ConfigError(
             f"--run-id {config.run_id}: {config.save_dir} holds folds already; choose another id,"

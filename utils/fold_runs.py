@@ -53,13 +53,17 @@ def newest_folds(models: Path) -> str | None:
     return found.parent.name if found else None
 
 
-def require_same_config(begun: Path, config: dict[str, Any]) -> None:
-    """Refuse to go on with folds under another config than the file ``begun`` holds.
+def require_same_config(begun: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse to go on with folds under another config than they were begun with.
+
+    Args:
+        begun: the file that holds the config they were begun with.
+        saved: that config, whole.
+        config: the one to go on with.
 
     Raises:
         ConfigError: they differ; says in which keys.
     """
-    saved = read_json5(begun)
     paths = sorted({*leaf_paths(saved), *leaf_paths(config)})
     differing = [path for path in paths if _at(saved, path) != _at(config, path)]
     if differing:
