@@ -68,7 +68,7 @@ def in_this_process(checkpoint: str, photos: list[Path]) -> tuple[list[float], l
     busy = time.process_time()
     measured = _timed(visit, photos, 1, "self")
     busy = (time.process_time() - busy) / len(photos)
-    print(f"CPU seconds a photo, over all cores: {busy:.3f}, also where others use the cores, too")
+    print(f"CPU seconds a photo, over all cores: {busy:.3f}")
     return measured
 
 
