@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
+from logger.writer import Writer
 from utils.config_files import read_json5
 from utils.errors import ConfigError, UserError, nearest
 from utils.files import write_atomically
@@ -93,10 +93,8 @@ def suggest(trial: Trial, space: Mapping[str, Dimension]) -> dict[str, Any]:
     return values
 
 
-class Reports:
+class Reports(Writer):
     """Tells a study of every epoch, and ends the trial where the study sees no prospect.
-
-    A ``Writer`` for the trainer.
 
     Args:
         trial: to report for.
@@ -107,7 +105,7 @@ class Reports:
         self.trial = trial
         self.name = name
 
-    def log(self, epoch: int, scalars: dict[str, float]) -> None:
+    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
         """Report an epoch.
 
         Raises:
@@ -117,12 +115,6 @@ class Reports:
             self.trial.report(scalars[self.name], epoch)
         if self.trial.should_prune():
             raise optuna.TrialPruned(f"after epoch {epoch}")
-
-    def picture(self, epoch: int, name: str, image: np.ndarray) -> None:
-        """Studies take no pictures."""
-
-    def close(self) -> None:
-        """Nothing is buffered."""
 
 
 def open_study(
