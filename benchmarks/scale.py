@@ -27,7 +27,7 @@ RECIPE = (
     "name=scale", "n_gpu=0", "arch.args.model_name=test_resnet", "arch.args.pretrained=false",
     "tracer.weights=null", "label_corrections=null", "data_loader.args.input_size=64",
     "data_loader.args.batch_size=32", "trainer.epochs=2", "trainer.early_stop=0",
-    "trainer.verbosity=1",
+    "trainer.verbosity=1", "trainer.report=false",
 )  # fmt: skip
 LOOK_EVERY_SECONDS = 0.1
 
@@ -64,6 +64,7 @@ def main() -> None:
             data = Path(folder) / f"data{times}"
             repeat_people(people, data, times)
             courses.append(train(data, Path(folder) / f"run{times}"))
+            print(f"{args.persons * 7 * times:,} photos: {courses[-1]}", flush=True)
     rows = [
         (f"{args.persons * 7 * times:,}", *(f"{value:.1f}" for value in course))
         for times, course in zip((1, 10), courses, strict=True)
