@@ -53,8 +53,9 @@ def run_trial(
     """Train with the values that the study wants tried; returns what the best epoch reached."""
     import optuna
 
-    from base.stopping import EXIT_STOPPED, Stopped
-    from trainer.search import ERROR
+    from base.stopping import Stopped
+    from trainer.search import ERROR, TrialFailed
+    from utils.cli import EXIT_STOPPED
 
     try:
         return train_trial(trial, config, space, study)
@@ -67,7 +68,7 @@ def run_trial(
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         trial.set_user_attr(ERROR, reason)
         print(f"trial {trial.number}: failed: {reason}", file=sys.stderr, flush=True)
-        raise
+        raise TrialFailed(reason) from error
 
 
 def train_trial(

@@ -67,6 +67,10 @@ def read_space(path: Path) -> dict[str, Dimension]:
     return described
 
 
+class TrialFailed(Exception):
+    """The values of a trial can't be trained with; the study notes it and goes on."""
+
+
 EXAMPLE = '"optimizer.args.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": true}'
 
 
@@ -173,7 +177,7 @@ def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number:
     A trial that fails is noted with its error and counts as done; one that was killed is repeated.
     """
     while len(done(study)) < number:
-        study.optimize(objective, n_trials=1, catch=(Exception,))
+        study.optimize(objective, n_trials=1, catch=(TrialFailed,))
 
 
 def done(study: optuna.Study) -> list[FrozenTrial]:
