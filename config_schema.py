@@ -376,6 +376,9 @@ wandb."""
 (SWA); `null` for none."""
     freeze_backbone_epochs: Natural = 0
     """First epochs in which only the heads learn."""
+    freeze: list[str] = []
+    """Parts of the backbone that never learn, such as `["conv_stem", "bn1", "blocks.0"]`: \
+quicker, and less is learned by heart."""
     progressive_resizing: GrowingPhotos | None = None
     """Train on small photos first; the size grows with the epochs. `null` for full size always."""
     sync_batchnorm: bool = False

@@ -144,6 +144,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         compiled=settings["compile"],
         channels_last=settings["channels_last"] is not False,
         freeze_backbone_epochs=settings["freeze_backbone_epochs"],
+        freeze=settings["freeze"],
         sync_batchnorm=settings["sync_batchnorm"],
     )
     saved = None

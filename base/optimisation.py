@@ -1,7 +1,7 @@
 """One training step: precision, the loss over all ranks, accumulation, clipping, schedule, EMA."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from base.checkpoint import load_weights
 from base.schedulers import move
 from base.stopwatch import Stopwatch
 from utils import distributed
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError, ConfigError, nearest
 
 Logits = dict[str, Tensor]
 
@@ -42,10 +42,14 @@ class Optimisation:
         compiled: run the model through ``torch.compile``.
         channels_last: memory format of photos and weights.
         freeze_backbone_epochs: first epochs in which only the heads learn.
+        freeze: parts of the backbone that never learn, such as ``"blocks.0"``; the statistics of
+            their batch norms stay, too. Neither gradients nor batch statistics of them are
+            computed, which makes training quicker.
         sync_batchnorm: with several ranks, batch norm over all their batches.
 
     Raises:
-        ConfigError: both averages at once, or synchronised batch norms on the CPU.
+        ConfigError: both averages at once, synchronised batch norms on the CPU, or a part to
+            freeze that the backbone does not have.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Optimisation:
         compiled: bool = False,
         channels_last: bool = False,
         freeze_backbone_epochs: int = 0,
+        freeze: Sequence[str] = (),
         sync_batchnorm: bool = False,
     ) -> None:
         self.device = next(model.parameters()).device
@@ -91,8 +96,12 @@ class Optimisation:
         self.updates = 0
         self.stopwatch = Stopwatch(self.device)
         self.freeze_backbone_epochs = freeze_backbone_epochs
+        self._freeze = tuple(freeze)
+        self._never_learning = parts_of(self.model, freeze)
         self._compiled = compiled
         self._frozen = False
+        for part in self._never_learning:
+            part.requires_grad_(False)
         self._forward = self._wrapped()
 
     @property
@@ -118,11 +127,13 @@ class Optimisation:
         frozen = epoch <= self.freeze_backbone_epochs
         if frozen != self._frozen:
             self._frozen = frozen
-            self.model.backbone.requires_grad_(not frozen)
+            self._let_backbone_learn(not frozen)
             self._forward = self._wrapped()
         self._forward.train()
         if frozen:
             self.model.backbone.eval()  # the statistics of its batch norms stay, too
+        for part in self._never_learning:
+            part.eval()
         self.optimizer.zero_grad(set_to_none=True)
 
     def step(
@@ -189,6 +200,10 @@ class Optimisation:
         images = (batch["image"].to(memory_format=self.memory_format) for batch in batches)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             update_bn(images, self.swa, self.device)
+        for average, part in zip(
+            parts_of(self.swa.module, self._freeze), self._never_learning, strict=True
+        ):
+            average.load_state_dict(part.state_dict())
         for buffer in self.swa.module.buffers():  # each rank has seen its own share of the photos
             if buffer.is_floating_point() and distributed.world_size() > 1:
                 torch.distributed.all_reduce(buffer)
@@ -270,6 +285,11 @@ class Optimisation:
                 f"trainer.compile: failed ({why}); set trainer.compile=false"
             ) from error
 
+    def _let_backbone_learn(self, learns: bool) -> None:
+        self.model.backbone.requires_grad_(learns)
+        for part in self._never_learning:
+            part.requires_grad_(False)
+
     def _wrapped(self) -> nn.Module:
         forward = torch.compile(self.model) if self._compiled else self.model
         if distributed.world_size() == 1:
@@ -299,6 +319,21 @@ class Optimisation:
             self.ema.update(self.model, step=self.updates)
         if self.scheduler is not None and self.schedule_every == "step":
             move(self.scheduler, "step", self.updates)
+
+
+def parts_of(model: BaseModel, names: Iterable[str]) -> list[nn.Module]:
+    """The parts of a model's backbone that have these names.
+
+    Raises:
+        ConfigError: it has no such part.
+    """
+    parts = dict(model.backbone.named_modules())
+    for name in names:
+        if name not in parts or not name:
+            shallow = [part for part in parts if part and part.count(".") < 2]
+            hint = nearest(name, shallow)
+            raise ConfigError(f"trainer.freeze: the backbone has no part {name!r}{hint}")
+    return [parts[name] for name in names]
 
 
 def synchronised(model: nn.Module, device: torch.device) -> nn.Module:

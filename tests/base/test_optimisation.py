@@ -1,5 +1,6 @@
 import copy
 import shutil
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -45,6 +46,23 @@ def test_only_the_heads_learn_in_the_frozen_epochs_and_all_does_after_them():
     assert changed_by_an_epoch(optimisation, 1) == {"classifiers"}
     assert changed_by_an_epoch(optimisation, 2) == {"classifiers"}
     assert changed_by_an_epoch(optimisation, 3) == {"classifiers", "backbone"}
+
+
+def test_frozen_parts_and_their_batch_norms_stay_while_the_rest_learns():
+    optimisation = an_optimisation(freeze=["0", "1"], swa_start=1, freeze_backbone_epochs=1)
+    before = copy.deepcopy(optimisation.model.backbone.state_dict())
+    for epoch in (1, 2):
+        assert changed_by_an_epoch(optimisation, epoch) == {"classifiers"}
+    optimisation.average_epoch(2, [{"image": PHOTOS}])
+    for model in (optimisation.model, optimisation.best_model):
+        assert all(torch.equal(model.backbone.state_dict()[key], before[key]) for key in before)
+    assert changed_by_an_epoch(an_optimisation(freeze=["0"]), 1) == {"classifiers", "backbone"}
+
+
+def test_a_part_to_freeze_that_is_not_there_is_refused_with_the_nearest():
+    words = r"trainer\.freeze: the backbone has no part 'block'; did you mean '0\.blocks'\?"
+    with pytest.raises(ConfigError, match=words):
+        an_optimisation(nn.Sequential(OrderedDict(blocks=nn.Flatten())), freeze=["block"])
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
