@@ -151,12 +151,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     if config.resume:  # before the run's own config is written over with one that does not fit
         saved = CheckpointFolder(config.resume.parent).load(config.resume)
         optimisation.restore(*saved)
-        for part in ("optimizer", "lr_scheduler"):
-            args = [
-                (each.get(part) or {}).get("args") for each in (saved[0]["config"], config.config)
-            ]
-            if args[0] != args[1]:
-                logger.warning("warning: %s.args: no effect, since the run goes on as saved", part)
+        for line in overruled(saved[0]["config"], config.config):
+            logger.warning("warning: %s", line)
 
     if distributed.is_main():
         config.start_run(str(device))
@@ -242,6 +238,18 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         if settings["report"]:
             attempt(partial(write_report, config.log_dir))
     return best
+
+
+def overruled(saved: dict, asked: dict) -> list[str]:
+    """What a resumed run was asked to do otherwise, and does as it did: a line for each."""
+    lines = []
+    for part in ("optimizer", "lr_scheduler"):
+        before, now = [(config.get(part) or {}).get("args") or {} for config in (saved, asked)]
+        if before != now:
+            lines.append(f"{part}.args: no effect, since the run goes on as saved")
+        elif saved["trainer"]["epochs"] != asked["trainer"]["epochs"] and "all" in now.values():
+            lines.append(f"{part}: stays made for {saved['trainer']['epochs']} epochs, as saved")
+    return lines
 
 
 def explain_best(

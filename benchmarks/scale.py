@@ -30,6 +30,8 @@ RECIPE = (
     "trainer.verbosity=1", "trainer.report=false",
 )  # fmt: skip
 LOOK_EVERY_SECONDS = 0.1
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+"""So that what else the machine does disturbs the times least."""
 
 
 class Course(NamedTuple):
@@ -97,7 +99,9 @@ def train(data: Path, folder: Path) -> Course:
     command = [sys.executable, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
     command += ["--run-id", "r", *(f"--set={value}" for value in (*RECIPE, *places))]
     began, cores_before = time.perf_counter(), core_seconds()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD
+    )
     own = mapped = 0.0
     while process.poll() is None:
         sizes = [memory_mib(each) for each in tree(process.pid)]
@@ -154,7 +158,7 @@ def start_up(script: str) -> float:
         began = time.perf_counter()
         subprocess.run(
             [sys.executable, str(ROOT / script), "--help"],
-            check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
+            check=True, stdout=subprocess.DEVNULL, env=ONE_THREAD,
         )  # fmt: skip
         times.append(time.perf_counter() - began)
     return min(times)
