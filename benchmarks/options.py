@@ -19,6 +19,7 @@ from base.optimizers import make_optimizer
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, table, timed
 from model.loss import build_criterion
 from model.model import TimmModelMulti
+from TRACER.inference import choose_dtype
 from utils.devices import amp_dtype, keep_freed_memory, set_arithmetic
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
@@ -34,6 +35,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=4, help="of a turn")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--freeze", nargs="+", default=["conv_stem", "bn1", "blocks.0", "blocks.1"], metavar="PART",
+    )  # fmt: skip
     parser.add_argument("--compile", action="store_true", help="measure compile, too: minutes")
     args = parser.parse_args()
     device = torch.device(args.device)
@@ -48,8 +52,10 @@ def main() -> None:
         "ema_decay: 0.999": steps(ema_decay=0.999),
         "accumulate: 4": steps(accumulate=4),
         "deterministic: true": deterministically(steps(channels_last=True)),
-        "amp: bf16": steps(amp=torch.bfloat16),
+        f"freeze: {' '.join(args.freeze)}": steps(freeze=args.freeze),
     }
+    if device.type == "cuda" or choose_dtype(device, "auto") is torch.bfloat16:
+        sides["amp: bf16"] = steps(amp=torch.bfloat16)
     if device.type == "cpu":
         sides["freed memory given back (not an option)"] = as_scripts_do(steps())
     else:
