@@ -1,6 +1,8 @@
 """A DataLoader whose order depends on (seed, epoch) alone and whose workers leave cores free."""
 
+import atexit
 import signal
+import weakref
 from collections.abc import Callable
 from functools import partial
 
@@ -45,6 +47,8 @@ class BaseDataLoader(DataLoader):
             generator=torch.Generator(),  # else each pass draws from the model's own random numbers
             worker_init_fn=partial(_start_worker, worker_init_fn) if num_workers > 0 else None,
         )
+        if num_workers > 0:
+            atexit.register(_end_workers, weakref.ref(self))
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
         """Choose the epoch whose order and augmentations the next pass gives.
@@ -54,6 +58,15 @@ class BaseDataLoader(DataLoader):
             done: photos of it, over all ranks, that were seen before a stop; they are left out.
         """
         self.sampler.set_epoch(epoch, done)
+
+
+def _end_workers(loader: "weakref.ref[BaseDataLoader]") -> None:
+    """End the workers of a loader that is still there when Python ends.
+
+    Python itself would send them SIGTERM, which they ignore, and wait for ever.
+    """
+    if (still_there := loader()) is not None:
+        still_there._iterator = None
 
 
 def _start_worker(initialise: Callable[[int], None] | None, number: int) -> None:

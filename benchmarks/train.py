@@ -103,12 +103,21 @@ def main() -> None:
     parser.add_argument("--persons", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only-ours", action="store_true", help="against the bare loop alone")
+    parser.add_argument(
+        "--step-by-step",
+        action="store_true",
+        help="the same with a bare step after each of ours, for CPUs whose speed changes by the"
+        " second",
+    )
     parser.add_argument("--original-photos", type=int, default=64, help="photos of its epoch")
     args = parser.parse_args()
     setting = Setting(args)
     print(machine(setting.device))
     whole, crops = extracted(setting, None)
     sides = {"bare": bare(setting), "ours": ours(setting, crops)}
+    if args.step_by_step:
+        step_by_step(setting, crops, args.rounds)
+        return
     if args.only_ours:
         efficiency = ratio(warm_in_turns(sides, args.rounds), "ours", "bare")
         print(f"trainer efficiency: {efficiency:.3f} of the bare loop")
@@ -137,8 +146,34 @@ def extracted(setting: Setting, network: Tracer | None) -> tuple[float, object]:
     return time.perf_counter() - began, crops
 
 
-def bare(setting: Setting):
-    """Steps over one batch on the device, nothing else."""
+def step_by_step(setting: Setting, crops, rounds: int) -> None:
+    """Print the efficiency of epochs in which each step is followed by a bare one."""
+    one_step = bare(setting, steps=1)
+    seconds = 0.0
+
+    def batches_and_bare_steps(batches):
+        nonlocal seconds
+        for batch in batches:
+            yield batch
+            began = time.perf_counter()
+            one_step()
+            seconds += time.perf_counter() - began
+
+    epoch = ours(setting, crops, batches_and_bare_steps)
+    epoch()  # warms up, and is not counted
+    ratios = []
+    for number in range(rounds):
+        seconds, began = 0.0, time.perf_counter()
+        epoch()
+        spent = time.perf_counter() - began - seconds
+        ratios.append(seconds / spent)
+        print(f"round {number + 1}/{rounds}  bare {seconds:.2f} s, ours {spent:.2f} s", flush=True)
+    low, high = min(ratios), max(ratios)
+    print(f"trainer efficiency: {statistics.median(ratios):.3f} of bare ({low:.3f} to {high:.3f})")
+
+
+def bare(setting: Setting, steps: int | None = None):
+    """Steps over one batch on the device, nothing else; as many as an epoch has, if not said."""
     optimisation = setting.optimisation()
     images = torch.randint(
         0, 255, (setting.batch, 3, setting.size, setting.size), dtype=torch.uint8
@@ -147,7 +182,7 @@ def bare(setting: Setting):
         head: torch.as_tensor(codes[: setting.batch]).to(setting.device)
         for head, codes in setting.targets.items()
     }
-    steps = len(setting.rows) // setting.batch
+    steps = steps or len(setting.rows) // setting.batch
 
     def run() -> float:
         model, criterion = optimisation.model.train(), optimisation.criterion
@@ -168,12 +203,13 @@ def bare(setting: Setting):
     return run
 
 
-def ours(setting: Setting, crops):
-    """An epoch of the Trainer, without validation and checkpoints."""
+def ours(setting: Setting, crops, between=lambda batches: batches):
+    """An epoch of the Trainer, without validation and checkpoints, over ``between(batches)``."""
     dataset = CropDataset(
         crops, setting.rows, setting.targets, train_transform(Augmentation(), setting.size)
     )
-    loader = BaseDataLoader(
+    loader = Loader(
+        between,
         dataset,
         EpochSampler(len(setting.rows), shuffle=True),
         batch_size=setting.batch,
@@ -201,6 +237,17 @@ def ours(setting: Setting, crops):
         return timed(work)
 
     return run
+
+
+class Loader(BaseDataLoader):
+    """Batches with something done between them."""
+
+    def __init__(self, between, *args, **options) -> None:
+        super().__init__(*args, **options)
+        self.between = between
+
+    def __iter__(self):
+        return iter(self.between(super().__iter__()))
 
 
 class JpegDataset(Dataset):
