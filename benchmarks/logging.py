@@ -6,10 +6,12 @@
 The same epochs through the Trainer, in turns in one process: with metrics.csv alone, and with
 TensorBoard and wandb (offline) as well, a point of the step curves every ten steps. An epoch is
 training, validation and recording; checkpoints, which both sides would write, are left out. Also
-measured: how long the training process itself is inside the writers.
+measured, and less at the mercy of a machine whose speed changes: how long the training process
+itself is inside the writers, and how much of the cores wandb's own process takes beside it (Linux).
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import tempfile
@@ -33,7 +35,7 @@ from logger.writer import Writer
 from model.loss import build_criterion
 from model.model import TimmModelMulti
 from trainer.trainer import Trainer
-from utils.devices import amp_dtype, set_arithmetic, set_threads
+from utils.devices import amp_dtype, available_cores, set_arithmetic, set_threads
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 
@@ -86,10 +88,12 @@ def main() -> None:
         config = {"name": "cost", "trainer": {"tensorboard": True}, "wandb": {"mode": "offline"}}
         clocks = [Clock(writer) for writer in open_writers(config, home / "on" / "log", "cost")]
         sides = {"off": trainer(home / "off", args, []), "on": trainer(home / "on", args, clocks)}
+        before = cpu_seconds_of_children()
         seconds = measured(sides, args.rounds)
+        beside = cpu_seconds_of_children() - before
         for clock in clocks:
             clock.close()
-    report(seconds, sum(clock.seconds for clock in clocks))
+    report(seconds, sum(clock.seconds for clock in clocks), beside)
 
 
 def trainer(folder: Path, args: argparse.Namespace, writers: Sequence[Writer]) -> Trainer:
@@ -159,8 +163,26 @@ def epoch(side: Trainer, number: int) -> None:
     side._record(log, improved=False)
 
 
-def report(seconds: dict[str, list[float]], inside: float) -> None:
-    """Print the ratio of the sides, and the share of time inside the writers."""
+def cpu_seconds_of_children() -> float:
+    """What the processes that this one has started have computed so far, with their own children.
+
+    Theirs go on while the other side trains, so the whole run has to be divided by.
+    """
+    ticks, parents = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            fields = stat.read_text().rpartition(")")[2].split()
+            pid = int(stat.parent.name)
+            parents[pid] = int(fields[1])
+            ticks[pid] = int(fields[11]) + int(fields[12])
+    ours = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(ticks[pid] for pid in ours - {os.getpid()}) / os.sysconf("SC_CLK_TCK")
+
+
+def report(seconds: dict[str, list[float]], inside: float, beside: float) -> None:
+    """Print the ratio of the sides, and what the writers and their processes took."""
     ratios = [on / off for on, off in zip(seconds["on"], seconds["off"], strict=True)]
     low, middle, high = np.percentile(ratios, (25, 50, 75))
     print(
@@ -169,6 +191,8 @@ def report(seconds: dict[str, list[float]], inside: float) -> None:
         f"inside the writers: {inside / sum(seconds['on']):.3%} of the time,"
         f" {statistics.mean(seconds['on']):.2f} s an epoch"
     )
+    cores = available_cores() * (sum(seconds["on"]) + sum(seconds["off"]))
+    print(f"the processes beside it: {beside:.2f} s, {beside / cores:.3%} of the cores' time")
 
 
 if __name__ == "__main__":
