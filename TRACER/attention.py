@@ -37,7 +37,9 @@ class ChannelAttention(nn.Module):
             pooled = x.float().mean(dim=(2, 3), keepdim=True)
             pooled = self.dropout(self.norm(pooled))
             query, key, value = (f(pooled).flatten(2) for f in (self.query, self.key, self.value))
-            attended = torch.softmax(query @ key.mT, dim=-1) @ value  # (B, C, C) @ (B, C, 1)
+            attended = (
+                torch.softmax(query @ key.transpose(-2, -1), dim=-1) @ value
+            )  # (B, C, C) @ (B, C, 1)
             return torch.sigmoid(self.project(attended.unsqueeze(-1)))
 
 
@@ -59,7 +61,7 @@ class UnionAttention(nn.Module):
         x = x * keep_confident(confidence).to(x.dtype)
         query, key, value = (f(x).float() for f in (self.query, self.key, self.value))
         with torch.autocast(x.device.type, enabled=False):
-            return torch.softmax(query @ key.mT, dim=-1) @ value + value
+            return torch.softmax(query @ key.transpose(-2, -1), dim=-1) @ value + value
 
 
 def keep_confident(confidence: Tensor) -> Tensor:
@@ -68,7 +70,9 @@ def keep_confident(confidence: Tensor) -> Tensor:
     Args:
         confidence: (B, C, 1, 1) float32.
     """
-    threshold = torch.quantile(confidence, CONFIDENCE_RATIO, dim=1, keepdim=True)
+    ranked, place = confidence.sort(dim=1).values, CONFIDENCE_RATIO * (confidence.shape[1] - 1)
+    below = int(place)  # torch.quantile does the same, but has no counterpart in ONNX
+    threshold = torch.lerp(ranked[:, below, None], ranked[:, below + 1, None], place - below)
     return torch.where(confidence > threshold, confidence, 0.0)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from TRACER.crops import CropSettings, Extraction, extract_crop
-from TRACER.inference import Precision, Predictor
+from TRACER.inference import Precision, make_predictor
 from TRACER.network import Tracer
 from TRACER.weights import weights_digest
 from utils.devices import available_cores
@@ -69,7 +69,9 @@ class Extractor:
         device = torch.device(device)
         self.batch_size = batch_size or default_batch_size(device, network)
         self._predict = (
-            Predictor(network, device, self.batch_size, precision, compile) if network else None
+            make_predictor(network, device, self.batch_size, precision, compile)
+            if network
+            else None
         )
         self.key = self._key(network, compile)
 
@@ -86,6 +88,8 @@ class Extractor:
             "device": self._predict.device.type if self._predict else None,
             "compile": compile and network is not None,
         }
+        if self._predict is not None and self._predict.engine != "torch":
+            description["engine"] = self._predict.engine
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
     def __call__(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from parse_config import ConfigParser
 from trainer.photo_model import PhotoModel
-from utils.devices import prepare_device
+from utils.devices import choose_device
 from utils.errors import ConfigError
 
 
@@ -84,7 +84,7 @@ def load(checkpoint: Checkpoint, device: str | None) -> Loaded:
         ConfigError: no such device.
     """
     config = _config_of(checkpoint.path)
-    where = prepare_device(config["n_gpu"], device)
+    where = choose_device(config["n_gpu"], device)
     model = PhotoModel.restore(config, Path(checkpoint.path), where)
     weights = config["tracer"]["weights"]
     return Loaded(model, config["arch"]["args"]["model_name"], weights and Path(weights).stem)

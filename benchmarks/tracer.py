@@ -16,6 +16,7 @@ Then: where the time goes, the arithmetic against the processor's peak, and time
 
 import argparse
 import itertools
+import json
 import resource
 import sys
 import tempfile
@@ -36,8 +37,10 @@ from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_pe
 from data_loader.dataset import scan_train
 from TRACER.crops import CropSettings, extract_crop
 from TRACER.extractor import Extractor, default_batch_size, one_thread_per_worker
-from TRACER.inference import Predictor, cast_convolutions, choose_dtype, fold_norms
+from TRACER.folding import fold_norms
+from TRACER.inference import Predictor, cast_convolutions, choose_dtype, make_predictor
 from TRACER.network import INPUT_SIDES, MEAN, STD, Tracer
+from TRACER.onnx_engine import OnnxPredictor, to_onnx
 from TRACER.weights import SAMPLE, load_tracer
 from utils.devices import available_cores, keep_freed_memory, resolve_device
 from utils.images import read_image
@@ -133,6 +136,8 @@ def levers(setting: Setting) -> dict[str, Callable[[np.ndarray], int]]:
         "+ norms folded, saliency alone": one_by_one(setting, folded.predict_saliency, plain),
         "+ channels last": one_by_one(setting, nhwc.predict_saliency, torch.channels_last),
     }
+    if setting.device.type == "cpu":
+        ways["the same under ONNX Runtime"] = in_onnx(setting)
     if setting.dtype != torch.float32:
         ways[f"+ {setting.dtype}"] = one_by_one(
             setting, low.predict_saliency, torch.channels_last, setting.dtype
@@ -162,9 +167,15 @@ def one_by_one(
     return run
 
 
+def in_onnx(setting: Setting) -> Callable[[np.ndarray], int]:
+    """One photo a forward on one thread under ONNX Runtime."""
+    predictor = OnnxPredictor(setting.network)
+    return lambda images: len(predictor(images))
+
+
 def workers(setting: Setting) -> Callable[[np.ndarray], int]:
     """The predictor under the extractor's worker threads, without its photos."""
-    predictor = Predictor(
+    predictor = make_predictor(
         setting.network, setting.device, setting.batch_size, compile=setting.compile
     )
     num_workers = setting.extractor().num_workers
@@ -228,7 +239,7 @@ def where_the_time_goes(setting: Setting) -> None:
 
 
 def _print_shares(setting: Setting) -> None:
-    predictor = Predictor(setting.network, setting.device, setting.batch_size)
+    predictor = make_predictor(setting.network, setting.device, setting.batch_size)
     side = (predictor.side, predictor.side)
     spent: Counter[str] = Counter()
     predictor(setting.inputs[:1])
@@ -245,6 +256,13 @@ def _print_shares(setting: Setting) -> None:
                 extract_crop(photo, saliency, CropSettings())
     print(table(("step", "share"), shares(spent)), "\n")
 
+    by_engine = onnx_operators if predictor.engine == "onnxruntime" else torch_operators
+    operators = by_engine(setting, predictor)
+    print(table(("operator of the network", "share"), shares(operators)[:10]), "\n")
+
+
+def torch_operators(setting: Setting, predictor: Predictor) -> Counter[str]:
+    """Microseconds of one batch by torch's operator."""
     with profile(acc_events=True) as profiler:
         predictor(setting.inputs[: setting.batch_size])
     on_gpu = setting.device.type == "cuda"
@@ -252,7 +270,26 @@ def _print_shares(setting: Setting) -> None:
     for event in profiler.key_averages():
         time_us = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         operators[event.key.removeprefix("aten::")] += time_us
-    print(table(("operator of the network", "share"), shares(operators)[:10]), "\n")
+    return operators
+
+
+def onnx_operators(setting: Setting, _) -> Counter[str]:
+    """Microseconds of some photos by ONNX Runtime's operator."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.enable_profiling = 1, True
+    options.profile_file_prefix = tempfile.mkdtemp() + "/"
+    session = onnxruntime.InferenceSession(
+        to_onnx(setting.network), options, providers=["CPUExecutionProvider"]
+    )
+    for image in setting.inputs[: setting.batch_size]:
+        session.run(None, {session.get_inputs()[0].name: image[None]})
+    operators: Counter[str] = Counter()
+    for event in json.loads(Path(session.end_profiling()).read_text()):
+        if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
+            operators[event["args"]["op_name"]] += event["dur"]
+    return operators
 
 
 @contextmanager

@@ -34,6 +34,13 @@ def resolve_device(name: str | None = None) -> torch.device:
 
 
 def prepare_device(n_gpu: int, name: str | None = None) -> torch.device:
+    """``choose_device``, for a process that does one thing over and over and then ends."""
+    device = choose_device(n_gpu, name)
+    keep_freed_memory(device)
+    return device
+
+
+def choose_device(n_gpu: int, name: str | None = None) -> torch.device:
     """The processor a run uses: ``name`` if given, else by how many GPUs the config asks for.
 
     Args:
@@ -43,12 +50,6 @@ def prepare_device(n_gpu: int, name: str | None = None) -> torch.device:
     Raises:
         ConfigError: more GPUs than there are, or a device that isn't there.
     """
-    device = _chosen_device(n_gpu, name)
-    keep_freed_memory(device)
-    return device
-
-
-def _chosen_device(n_gpu: int, name: str | None) -> torch.device:
     if name is not None:
         return resolve_device(name)
     found = torch.cuda.device_count()

@@ -12,7 +12,8 @@ from torch._subclasses import FakeTensorMode
 from data_loader.sample import generate
 from TRACER import CropSettings, Extractor, Tracer, load_tracer
 from TRACER.crops import resize, resize_map
-from TRACER.inference import Predictor, choose_dtype, fold_norms
+from TRACER.folding import fold_norms
+from TRACER.inference import Predictor, choose_dtype
 from TRACER.network import MEAN, STD
 from TRACER.weights import SAMPLE
 from utils.errors import ConfigError, DataError
