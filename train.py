@@ -27,12 +27,11 @@ from utils.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from logger.writer import Writer
-
-if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from data_loader.data_loaders import TrainingData
+    from logger.writer import Writer
 
 
 def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, float]:
@@ -224,7 +223,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
                 decoding,
             )
             if config["explain"] and checkpoints.best.exists():
-                explain_best(config, checkpoints.best, data, device)
+                explain_best(config, checkpoints.best, data, decoding, device)
         for picture in pictures:
             logger.info("picture: %s", picture)
         if config["visualize"] and pictures:
@@ -253,7 +252,11 @@ def overruled(saved: dict, asked: dict) -> list[str]:
 
 
 def explain_best(
-    config: ConfigParser, checkpoint: Path, data: "TrainingData", device: "torch.device"
+    config: ConfigParser,
+    checkpoint: Path,
+    data: "TrainingData",
+    decoding: "np.ndarray | None",
+    device: "torch.device",
 ) -> None:
     """Leave Grad-CAM pictures of the best epoch's model in the log folder."""
     import model.model as module_arch
@@ -269,7 +272,7 @@ def explain_best(
         )
         size = config["data_loader"]["args"]["input_size"]
         files = explanation_pictures(
-            config.log_dir, best, size, data.index, data.crops, data.val_rows
+            config.log_dir, best, size, data.index, data.crops, data.val_rows, decoding
         )
     except UserError as error:  # the training is done; it must not fail over its pictures
         logger.warning("no Grad-CAM pictures: %s", error)

@@ -14,6 +14,7 @@ from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
 from model.decode import head_probabilities
+from model.decoding import decode
 from model.gradcam import HeadCam
 from utils.files import write_json
 
@@ -29,6 +30,7 @@ def explanation_pictures(
     index: PhotoIndex,
     crops: Crops,
     val_rows: np.ndarray,
+    decoding: np.ndarray | None = None,
     limit: int = 6,
 ) -> list[Path]:
     """Explain the surest mistakes of the validation and as many right answers.
@@ -43,6 +45,7 @@ def explanation_pictures(
         index: the photos.
         crops: of all photos.
         val_rows: (V,) which of them validated.
+        decoding: (18,) factors on the class probabilities; ``None`` for none.
         limit: how many photos.
 
     Returns:
@@ -57,6 +60,8 @@ def explanation_pictures(
     with np.load(validation) as saved:
         probabilities, answers = saved["class_probabilities"], saved["classes"]
         rows = val_rows[saved["index"]]
+    if decoding is not None:
+        probabilities = decode(probabilities, decoding)
     chosen = worth_explaining(probabilities, answers, limit)
     rows, probabilities, answers = rows[chosen], probabilities[chosen], answers[chosen]
     dataset = CropDataset(crops, rows, None, eval_transform(input_size))
