@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from config_schema import ArchArguments
-from config_schema import Augmentation as AugmentationSection
+from data_loader.schema import Augmentation as AugmentationSection
 from data_loader.transform import Augmentation
 from model.model import TimmModelMulti
+from model.schema import ArchArguments
 from parse_config import ConfigParser
 
 PROJECT = Path(__file__).resolve().parent.parent

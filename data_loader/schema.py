@@ -1,0 +1,200 @@
+"""The sections of the config that say what is loaded, cropped, labelled and augmented."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from data_loader.labels import AGE_EDGES, OLDEST
+from utils.schema_base import Natural, NonNegative, Positive, Section, Share, says
+
+RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
+
+
+def _known_weights(weights: str) -> str:
+    if weights not in (*RELEASED_WEIGHTS, "sample") and not re.search(r"[./\\]", weights):
+        raise ValueError("neither a known name nor a path")
+    return weights
+
+
+Weights = Annotated[str, AfterValidator(_known_weights), says("'te0' … 'te7', 'sample', a path")]
+Sha256 = Annotated[str, says("64 hexadecimal digits", pattern="^[0-9a-fA-F]{64}$")]
+
+
+def _rising(edges: tuple[int, ...]) -> tuple[int, ...]:
+    if list(edges) != sorted(set(edges)):
+        raise ValueError("must rise")
+    return edges
+
+
+def _in_order(band: tuple[int, int]) -> tuple[int, int]:
+    if band[0] > band[1]:
+        raise ValueError("the first is above the last")
+    return band
+
+
+Age = Annotated[int, Field(ge=0, le=OLDEST)]
+AgeEdges = Annotated[
+    tuple[Age, Age, Age, Age, Age],
+    AfterValidator(_rising),
+    says("five rising ages in whole years from 0 to 120"),
+]
+AgeBand = Annotated[
+    tuple[Age, Age], AfterValidator(_in_order), says("two ages in whole years, first and last")
+]
+
+
+class DataLoaderArguments(Section):
+    """``data_loader.args``."""
+
+    stage: Literal["train", "eval"] = "train"
+    """Half of the data that is loaded; train.py needs `train`, test.py takes the other."""
+    input_size: Annotated[int, Field(ge=32, le=1024)] = 240
+    """Side of the square that the model sees, in pixels."""
+    batch_size: Positive = 16
+    """Photos a step."""
+    num_workers: Natural = 4
+    """Processes that load photos; never more than the cores allow."""
+
+
+class DataLoader(Section):
+    """``data_loader``."""
+
+    type: Literal["setup"] = "setup"
+    """Function in data_loader/data_loaders.py."""
+    args: DataLoaderArguments = DataLoaderArguments()
+
+
+class Validation(Section):
+    """``validation``."""
+
+    type: Literal["holdout", "stratified_group_kfold", "image_level"] = "holdout"
+    """Who is validated on: `holdout` sets a share of the people aside; `stratified_group_kfold` \
+divides the people into folds and sets one aside; `image_level` sets photos aside, so that people \
+are on both sides: its scores flatter, it is there to measure by how much."""
+    fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the people, drawn within gender and age band; with `image_level`, of the photos."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Number of folds. `train.py --folds all` trains one model for each."""
+    fold: Natural = 0
+    """Fold to validate on, from 0."""
+
+
+class LabelCorrections(Section):
+    """``label_corrections``."""
+
+    path: str | list[str] = "competition"
+    """CSV of corrections, or `competition` for the list that comes with the project; or several."""
+    tiers: list[Literal["sure", "likely", "disputed"]] = Field(["sure", "likely"])
+    """Which corrections of the list are applied."""
+
+
+class Augmentation(Section):
+    """``augmentation``."""
+
+    flip: Share = 0.5
+    """Probability of a mirrored photo."""
+    shift: Share = 0.1
+    """Largest shift, as share of the side."""
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Largest change of size, as share of it."""
+    rotate: Annotated[float, Field(ge=0, le=180)] = 5.0
+    """Largest rotation, in degrees."""
+    affine: Share = 0.5
+    """Probability of shift, scale and rotation together."""
+    brightness: Share = 0.2
+    """Largest change of brightness."""
+    contrast: Share = 0.2
+    """Largest change of contrast."""
+    tone: Share = 0.5
+    """Probability of the change of brightness and contrast."""
+    blur: Share = 0.1
+    """Probability of a mild blur."""
+    noise: Share = 0.1
+    """Probability of mild noise."""
+    dropout: Share = 0.3
+    """Probability of holes cut into the photo."""
+    dropout_holes: Positive = 4
+    """Largest number of holes."""
+    dropout_size: Annotated[float, Field(gt=0, le=1)] = 0.15
+    """Largest side of a hole, as share of the photo's."""
+    erase: Share = 0.0
+    """Probability of random erasing: one box of noise."""
+    erase_area: Annotated[float, Field(gt=0, le=1)] = 0.33
+    """Largest area of that box, as share of the photo's."""
+
+
+class Labels(Section):
+    """``labels``."""
+
+    age_edges: AgeEdges = AGE_EDGES
+    """Age in years at which each age bin but the first begins. The second edge parts the first \
+two of the three age groups in training, the fifth the last two; scores keep 30 and 60."""
+    drop_ages: AgeBand | None = None
+    """First and last age in years of people who are left out of training (never of validation)."""
+    age_spread: NonNegative = 0.0
+    """Soft labels for age: standard deviation in years of the age that a training photo is taken \
+to show; 0 takes labels at their word."""
+
+
+class Sampling(Section):
+    """``sampling``."""
+
+    by: Literal["class", "mask", "gender", "age"] = "class"
+    """What is evened out in training: the 18 classes, or the classes of one head."""
+    power: Share = 1.0
+    """A photo is visited by 1 / (photos of its class)^power: 1 shows all classes equally often, \
+0.5 goes half the way."""
+
+
+class Mixing(Section):
+    """``mixing``."""
+
+    mixup: Share = 0.0
+    """Probability of a training photo blended with another one."""
+    mixup_alpha: Annotated[float, Field(gt=0)] = 0.2
+    """How evenly the two are blended: small values mostly keep one of them."""
+    cutmix: Share = 0.0
+    """Probability of a box taken out of another photo."""
+    cutmix_alpha: Annotated[float, Field(gt=0)] = 1.0
+    """How the size of the box is drawn; 1 is uniform."""
+    half_face: Share = 0.0
+    """Probability of the left or right half taken out of another photo."""
+    same_mask: bool = False
+    """Only mix photos whose masks are worn alike."""
+
+    @model_validator(mode="after")
+    def _one_way_at_a_time(self) -> "Mixing":
+        if self.mixup + self.cutmix + self.half_face > 1:
+            raise ValueError("mixup, cutmix and half_face add up to more than 1")
+        return self
+
+
+class Tracer(Section):
+    """``tracer``."""
+
+    weights: Weights | None = None
+    """Network that finds the person: a released one, the small shipped one, a file of weights, \
+or `null` for whole photos."""
+    sha256: Sha256 | None = None
+    """What the weights file must hash to."""
+    crop_size: Annotated[int, Field(ge=32, le=2048)] | None = None
+    """Side of the stored crop in pixels; `null` takes `data_loader.args.input_size`."""
+    threshold: Share = 0.5
+    """Saliency from which a pixel belongs to the person."""
+    margin: Share = 0.05
+    """Room around the person's box, as share of its side."""
+    background: Literal["black", "keep"] = "black"
+    """What becomes of the pixels around the person."""
+    region: Literal["person", "head"] = "person"
+    """Crop to the whole person, or to the head: more pixels for the face."""
+    min_area: Share = 0.02
+    """Share of the photo below which the whole photo is used instead."""
+    keep_aspect: bool = False
+    """Widen the crop to a square instead of squeezing it into one."""
+    batch_size: Positive | None = None
+    """Photos that go through TRACER at once; `null` suits the device."""
+    num_workers: Natural | None = None
+    """Threads that decode photos; `null` takes what the cores allow."""
+    cache_dir: str = "saved/crops"
+    """Where crops are kept for later runs."""

@@ -1,0 +1,81 @@
+"""The sections of the config about the model, its losses and how its answers are decoded."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from utils.schema_base import Arguments, NonNegative, Positive, Section, Share, says
+
+CountRule = Annotated[str, Field(pattern=r"^(balanced|effective(:0(\.\d+)?)?)$")]
+ClassWeights = Annotated[
+    list[NonNegative] | CountRule | None,
+    says("null, 'balanced', 'effective', 'effective:BETA' or a list of numbers >= 0, one a class"),
+]
+
+
+class Loss(Section):
+    """A loss with arguments, in place of its name."""
+
+    type: str
+    args: dict[str, Any] = {}
+
+
+LossName = Annotated[
+    Annotated[str, Tag("name")] | Annotated[Loss, Tag("object")],
+    Discriminator(lambda value: "object" if isinstance(value, dict | Loss) else "name"),
+    says("the name of a loss, or an object with type and args"),
+]
+LossTriple = tuple[LossName, ClassWeights, NonNegative]
+
+
+class ArchArguments(Arguments):
+    """``arch.args``."""
+
+    model_name: str = "efficientnetv2_rw_s"
+    """Name of the backbone, as timm (or torchvision) calls it."""
+    pretrained: bool = True
+    """Start from the backbone's published weights (downloaded on first use)."""
+    checkpoint_path: str | None = None
+    """A local file of backbone weights to start from."""
+    dropout: Share = 0.0
+    """Share of features dropped before the heads in training."""
+    drop_path: Share = 0.0
+    """Stochastic depth, for timm backbones that have it."""
+    img_size: Positive | None = None
+    """Side in pixels to build for, for timm backbones made for one size."""
+    age_head: Literal["linear", "corn"] = "linear"
+    """`corn` gives the age head an order of its classes: is the person beyond this bin, given \
+not before it?"""
+
+
+class Arch(Section):
+    """``arch``."""
+
+    type: str = "TimmModelMulti"
+    """Class in model/model.py: `TimmModelMulti`, `TimmModel` or `TorchVisionModel`."""
+    args: ArchArguments = ArchArguments()
+    """Arguments of that class, these or others. Defaults below are those of the default class."""
+
+
+Bias = Annotated[float, Field(ge=-20, le=20)]
+
+
+class Decoding(Section):
+    """``decoding``."""
+
+    prior_strength: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Divide the probability of each class by its frequency in training to this power: 1 answers \
+as if all classes were equally frequent, 0.5 goes half the way."""
+    age: tuple[Bias, Bias, Bias] = (0.0, 0.0, 0.0)
+    """Logarithm of the factor on <30, 30-59 and >=60; raise the last to answer >=60 more often."""
+    gender: tuple[Bias, Bias] = (0.0, 0.0)
+    """The same for male and female."""
+    mask: tuple[Bias, Bias, Bias] = (0.0, 0.0, 0.0)
+    """The same for worn, worn incorrectly and not worn."""
+
+
+BALANCED: list[LossTriple] = [
+    ("focal", "balanced", 0.375),
+    ("focal", "balanced", 0.25),
+    ("focal", "balanced", 0.375),
+]
