@@ -1,7 +1,7 @@
 """From a photo and its saliency map to the crop of the person in it."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -9,6 +9,8 @@ import numpy as np
 from utils.errors import ConfigError
 
 Box = tuple[int, int, int, int]
+CropRegion = Literal["person", "head", "face"]
+CROP_REGIONS = get_args(CropRegion)
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class CropSettings:
         threshold: saliency from which a pixel belongs to an object, in (0, 1].
         margin: added on each side of the box, as a share of its longer side.
         background: what surrounds the object in its box: ``"black"``, or ``"keep"`` as it is.
-        region: of the object: ``"person"`` is all of it, ``"head"`` a square at its top.
+        region: of the object: ``"person"`` is all of it, ``"head"`` a square at its top,
+            ``"face"`` the lower middle of that square.
         min_area: share of the photo that the largest region must cover; below, the whole photo is
             taken.
         keep_aspect: fit the box into the crop and fill up with black; False: stretch it.
@@ -33,7 +36,7 @@ class CropSettings:
     threshold: float = 0.5
     margin: float = 0.05
     background: Literal["black", "keep"] = "black"
-    region: Literal["person", "head"] = "person"
+    region: CropRegion = "person"
     min_area: float = 0.02
     keep_aspect: bool = False
 
@@ -43,7 +46,7 @@ class CropSettings:
             "threshold": (0 < self.threshold <= 1, "above 0 and at most 1"),
             "margin": (0 <= self.margin <= 1, "0 to 1"),
             "background": (self.background in ("black", "keep"), "'black' or 'keep'"),
-            "region": (self.region in ("person", "head"), "'person' or 'head'"),
+            "region": (self.region in CROP_REGIONS, "'person', 'head' or 'face'"),
             "min_area": (0 <= self.min_area <= 1, "0 to 1"),
         }
         for name, (fine, values) in allowed.items():
@@ -77,10 +80,10 @@ def extract_crop(
     region = largest_region(saliency, settings)
     if region is None:
         return Extraction(fit(photo, settings), whole, True, saliency)
-    if settings.region == "head":
-        box = head_box(region, (height, width), settings)
-    else:
+    if settings.region == "person":
         box = box_in_photo(region.box, saliency.shape[0], (height, width), settings.margin)
+    else:
+        box = head_box(region, (height, width), settings)
     x0, y0, x1, y1 = box
     pixels = photo[y0:y1, x0:x1]
     if settings.background == "black":
@@ -144,10 +147,12 @@ def box_in_photo(box: Box, side: int, shape: tuple[int, int], margin: float) -> 
 
 HEAD_HEIGHT = 1.35
 """Height of a head, hair and chin included, over its typical width from the crown to the chin."""
+FACE_SIDE, FACE_MIDDLE = 0.72, 0.57
+"""Of a face, brow to chin: its height, and how deep its middle lies, over the height of the head."""
 
 
 def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> Box:
-    """A square around the head of an upright person.
+    """A square around the head of an upright person, or around the face in it.
 
     The outline is followed down from the crown as far as its rows are, in the median, as wide as
     a head of that height would be. The median is not misled by the shoulders, which come last,
@@ -156,7 +161,8 @@ def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> 
     Args:
         region: the person.
         shape: (height, width) of the photo.
-        settings: ``threshold`` bounds the person; ``margin`` is as in ``CropSettings``.
+        settings: ``threshold`` bounds the person; ``region`` and ``margin`` are as in
+            ``CropSettings``.
     """
     height, width = shape
     x0, y0, x1, y1 = region.box
@@ -166,10 +172,11 @@ def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> 
     depth = 1
     while depth < len(widths) and depth * row_px < HEAD_HEIGHT * np.median(widths[:depth]):
         depth += 1
-    side = min(depth * row_px * (1 + 2 * settings.margin), height, width)
+    share, centre = (FACE_SIDE, FACE_MIDDLE) if settings.region == "face" else (1.0, 0.5)
+    side = min(depth * row_px * share * (1 + 2 * settings.margin), height, width)
     middle = (x0 + np.nonzero(inside[:depth])[1].mean() + 0.5) * column_px
     left = np.clip(middle - side / 2, 0, width - side)
-    top = np.clip((y0 + depth / 2) * row_px - side / 2, 0, height - side)
+    top = np.clip((y0 + depth * centre) * row_px - side / 2, 0, height - side)
     return (
         int(np.floor(left)),
         int(np.floor(top)),

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from TRACER.crops import CropSettings, Extraction, cut_out, resize_map
+from TRACER.crops import CROP_REGIONS, CropSettings, Extraction, cut_out, resize_map
 from TRACER.extractor import Extractor
 from TRACER.weights import load_tracer
 from utils.devices import available_cores, keep_freed_memory, resolve_device
@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         option = "--" + name.replace("_", "-")
         parser.add_argument(option, type=float, default=getattr(defaults, name))
     parser.add_argument("--background", choices=("black", "keep"), default=defaults.background)
-    parser.add_argument("--region", choices=("person", "head"), default=defaults.region)
+    parser.add_argument("--region", choices=CROP_REGIONS, default=defaults.region)
     parser.add_argument("--keep-aspect", action="store_true", help="letterbox, do not stretch")
     parser.add_argument("--skip-unreadable", action="store_true", help="go on after broken photos")
 

@@ -186,8 +186,8 @@ or `null` for whole photos."""
     """Room around the person's box, as share of its side."""
     background: Literal["black", "keep"] = "black"
     """What becomes of the pixels around the person."""
-    region: Literal["person", "head"] = "person"
-    """Crop to the whole person, or to the head: more pixels for the face."""
+    region: Literal["person", "head", "face"] = "person"
+    """Crop to the whole person, the head, or the face alone: more pixels for the face."""
     min_area: Share = 0.02
     """Share of the photo below which the whole photo is used instead."""
     keep_aspect: bool = False

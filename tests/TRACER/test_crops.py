@@ -62,6 +62,20 @@ def test_the_head_region_is_a_square_around_the_head(head):
     assert head <= x1 - x0 <= 1.7 * head
 
 
+@pytest.mark.parametrize("head", [20, 28, 36])
+def test_the_face_region_is_a_square_in_the_lower_middle_of_the_head(head):
+    photo, saliency = noise(192, 192), person_of(head)
+    of_head, of_face = (
+        extract_crop(photo, saliency, CropSettings(size=32, region=region, margin=0.0)).box
+        for region in ("head", "face")
+    )
+    side = of_head[3] - of_head[1]
+    assert of_face[2] - of_face[0] == pytest.approx(of_face[3] - of_face[1], abs=1)
+    assert of_face[3] - of_face[1] == pytest.approx(0.72 * side, abs=2)
+    assert (of_face[0] + of_face[2]) / 2 == pytest.approx(96, abs=3)
+    assert of_head[1] + 0.15 * side < of_face[1] and of_face[3] <= of_head[3]
+
+
 def test_long_hair_that_hides_the_neck_does_not_bring_the_shoulders_in():
     saliency = person_of(28)
     saliency[20:60, 34:62] = 255
@@ -72,8 +86,9 @@ def test_long_hair_that_hides_the_neck_does_not_bring_the_shoulders_in():
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 300), (300, 5), (512, 384)])
 @pytest.mark.parametrize("box", [(0, 0, 64, 64), (0, 60, 64, 64), (60, 0, 64, 64), (9, 9, 10, 10)])
-def test_the_head_of_any_region_lies_within_the_photo(shape, box):
-    settings = CropSettings(size=16, region="head", min_area=0.0)
+@pytest.mark.parametrize("region", ["head", "face"])
+def test_the_head_of_any_outline_lies_within_the_photo(shape, box, region):
+    settings = CropSettings(size=16, region=region, min_area=0.0)
     extraction = extract_crop(noise(*shape), map_with(box), settings)
     x0, y0, x1, y1 = extraction.box
     assert 0 <= x0 < x1 <= shape[1] and 0 <= y0 < y1 <= shape[0]
