@@ -148,7 +148,7 @@ def box_in_photo(box: Box, side: int, shape: tuple[int, int], margin: float) -> 
 HEAD_HEIGHT = 1.35
 """Height of a head, hair and chin included, over its typical width from the crown to the chin."""
 FACE_SIDE, FACE_MIDDLE = 0.72, 0.57
-"""Of a face, brow to chin: its height, and how deep its middle lies, over the height of the head."""
+"""Height of a face, brow to chin, and the depth of its middle, over the height of the head."""
 
 
 def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> Box:
