@@ -37,9 +37,8 @@ class ChannelAttention(nn.Module):
             pooled = x.float().mean(dim=(2, 3), keepdim=True)
             pooled = self.dropout(self.norm(pooled))
             query, key, value = (f(pooled).flatten(2) for f in (self.query, self.key, self.value))
-            attended = (
-                torch.softmax(query @ key.transpose(-2, -1), dim=-1) @ value
-            )  # (B, C, C) @ (B, C, 1)
+            weights = torch.softmax(query @ key.transpose(-2, -1), dim=-1)  # (B, C, C)
+            attended = weights @ value  # (B, C, 1)
             return torch.sigmoid(self.project(attended.unsqueeze(-1)))
 
 

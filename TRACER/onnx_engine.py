@@ -4,7 +4,6 @@ import io
 import math
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 OPSET = 17
 MOST_SESSIONS = 2
-_sessions: "OrderedDict[str, InferenceSession]" = OrderedDict()
+_sessions: "dict[str, InferenceSession]" = {}  # by digest of the weights, the oldest first
 _building = threading.Lock()
 
 
@@ -56,12 +55,12 @@ class OnnxPredictor:
             if self._digest not in _sessions:
                 _sessions[self._digest] = start(to_onnx(self._network))
                 if len(_sessions) > MOST_SESSIONS:
-                    _sessions.popitem(last=False)
+                    del _sessions[next(iter(_sessions))]
             return _sessions[self._digest]
 
 
 def start(model: bytes) -> "InferenceSession":
-    """Load an ONNX model to be run by one thread at a time of each caller."""
+    """Load an ONNX model; each thread that calls it computes on its own core alone."""
     import onnxruntime  # takes a while to load, and only CPUs need it
 
     options = onnxruntime.SessionOptions()

@@ -24,6 +24,9 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
     level = sureness_level(said.sureness)
     note = f'<p class="mt-note">{text["fallback"]}</p>' if said.extraction.fallback else ""
     whole = said.extraction.saliency is None or said.extraction.fallback
+    bars = [
+        _bars(head, said.heads[head], best, language) for head, best in said.head_answers.items()
+    ]
     return f"""<article class="mt-card" lang="{language}">
 <header><p class="mt-file">{escape(name)}</p>
 <h2 class="mt-answer">{sentence(said.answer, language)}</h2>
@@ -32,7 +35,7 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
 <div class="mt-grid mt-pictures">
 {_figure(_framed_photo(shown, whole, text["photo"]), text["photo"])}
 {_figure(_picture(shown.crop, text["crop"]), text["whole"] if whole else text["crop"])}
-<div class="mt-bars">{"".join(_bars(h, p, language) for h, p in said.heads.items())}</div>
+<div class="mt-bars">{"".join(bars)}</div>
 </div>
 {_why(shown, language) if shown.heat else ""}
 </article>"""
@@ -75,8 +78,8 @@ def no_model(language: str) -> str:
 
 def _why(shown: Shown, language: str) -> str:
     text, figures = TEXT[language], []
-    for head, probabilities in shown.answer.heads.items():
-        title, best = text[head], answer_names(head, language)[probabilities.argmax()]
+    for head, said in shown.answer.head_answers.items():
+        title, best = text[head], answer_names(head, language)[said]
         caption = f"<b>{title}</b> {escape(best)}"
         figures.append(_figure(_picture(shown.heat[head], f"{title}: {best}"), caption))
     return (
@@ -85,8 +88,7 @@ def _why(shown: Shown, language: str) -> str:
     )
 
 
-def _bars(head: str, probabilities: np.ndarray, language: str) -> str:
-    best = int(probabilities.argmax())
+def _bars(head: str, probabilities: np.ndarray, best: int, language: str) -> str:
     rows = []
     for place, name in enumerate(answer_names(head, language)):
         share = float(probabilities[place])

@@ -22,8 +22,7 @@ def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd
     rows = []
     for name, said in named:
         words = {
-            head: answer_names(head, language)[probabilities.argmax()]
-            for head, probabilities in said.heads.items()
+            head: answer_names(head, language)[answer] for head, answer in said.head_answers.items()
         }
         rows.append(
             {"ImageID": name, "ans": said.answer, "answer": sentence(said.answer, language)}

@@ -36,10 +36,9 @@ def main() -> None:
     model = PhotoModel.restore(config, config.resume, device)
     answer = answer_photo([model], photo)
     heat = model.explain(answer.extraction.crop, answer.class_probabilities)
-    for head, probabilities in answer.heads.items():
+    for head, best in answer.head_answers.items():
         names = NAMES["en"]["age_group" if head == "age" else head]
-        best = int(probabilities.argmax())
-        print(f"{head:7} {names[best]:20} {probabilities[best]:.1%}")
+        print(f"{head:7} {names[best]:20} {answer.heads[head][best]:.1%}")
     if answer.extraction.fallback:
         print("TRACER found no person, so the whole photo was used")
     crop = crop_to_show(model, photo, answer.extraction, SIDE)

@@ -13,7 +13,6 @@ from data_loader.labels import HEADS, NAMES, decode_class
 from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
-from model.decode import head_probabilities
 from model.decoding import decode
 from model.gradcam import HeadCam
 from utils.files import write_json
@@ -66,8 +65,10 @@ def explanation_pictures(
     rows, probabilities, answers = rows[chosen], probabilities[chosen], answers[chosen]
     dataset = CropDataset(crops, rows, None, eval_transform(input_size))
     images = torch.stack([dataset[place]["image"] for place in range(len(dataset))])
-    said = {head: p.argmax(axis=1) for head, p in head_probabilities(probabilities).items()}
-    true = dict(zip(HEADS, decode_class(answers), strict=True))
+    said, true = (
+        dict(zip(HEADS, decode_class(classes), strict=True))
+        for classes in (probabilities.argmax(axis=1), answers)
+    )
     heat = HeadCam(model, input_size)(images, said)
     entries = []
     for place, row in enumerate(rows):

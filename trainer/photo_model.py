@@ -15,6 +15,7 @@ import model.model as module_arch
 from base.base_model import BaseModel
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import extractor_from
+from data_loader.labels import HEADS, decode_class
 from data_loader.transform import eval_transform
 from model.decode import head_probabilities
 from model.decoding import decode
@@ -93,7 +94,7 @@ class PhotoModel:
         return probabilities if self.decoding is None else decode(probabilities, self.decoding)
 
     def explain(self, crop: np.ndarray, class_probabilities: np.ndarray) -> dict[str, np.ndarray]:
-        """Grad-CAM of the likeliest answer of each head.
+        """Grad-CAM of what the likeliest class says for each head.
 
         Args:
             crop: (S, S, 3) uint8.
@@ -104,8 +105,8 @@ class PhotoModel:
         """
         if self._cam is None:
             self._cam = HeadCam(self.model, self.input_size)
-        heads = head_probabilities(class_probabilities[None])
-        answers = {head: values.argmax(axis=1) for head, values in heads.items()}
+        codes = decode_class(class_probabilities[None].argmax(axis=1))
+        answers = dict(zip(HEADS, codes, strict=True))
         return {head: heat[0] for head, heat in self._cam(self.batch([crop]), answers).items()}
 
     @property
@@ -130,6 +131,14 @@ class PhotoAnswer:
     def answer(self) -> int:
         """The likeliest class, 0..17."""
         return int(self.class_probabilities.argmax())
+
+    @property
+    def head_answers(self) -> dict[str, int]:
+        """What the likeliest class says for each head.
+
+        With a decoding that need not be the likeliest answer of the head by itself.
+        """
+        return dict(zip(HEADS, decode_class(self.answer), strict=True))
 
     @property
     def sureness(self) -> float:

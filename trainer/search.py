@@ -24,6 +24,10 @@ ERROR, RUN = "error", "run"
 """What is noted with a trial: why it failed, and the run id."""
 
 
+class TrialFailed(Exception):
+    """The values of a trial can't be trained with; the study notes it and goes on."""
+
+
 class FloatRange(Section):
     """A number between ``low`` and ``high``; evenly in its logarithm with ``log``."""
 
@@ -65,10 +69,6 @@ def read_space(path: Path) -> dict[str, Dimension]:
     if not described:
         raise ConfigError(f"{path}: no dimension in it; give one such as " + EXAMPLE)
     return described
-
-
-class TrialFailed(Exception):
-    """The values of a trial can't be trained with; the study notes it and goes on."""
 
 
 EXAMPLE = '"optimizer.args.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": true}'

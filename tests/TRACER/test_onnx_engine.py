@@ -40,7 +40,7 @@ def test_predictors_of_the_same_weights_share_a_translation_and_others_do_not(
     golden_network, photos, monkeypatch
 ):
     translated = []
-    monkeypatch.setattr(onnx_engine, "_sessions", onnx_engine.OrderedDict())
+    monkeypatch.setattr(onnx_engine, "_sessions", {})
     monkeypatch.setattr(onnx_engine, "to_onnx", lambda network: translated.append(network) or b"")
     monkeypatch.setattr(onnx_engine, "start", lambda model: object())
     one, other = golden_network(0, 128), golden_network(0, 160)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,3 +73,17 @@ def test_the_korean_csv_opens_in_excel():
     table = answers_table([("a.jpg", answer(10))], "ko")
     assert csv_bytes(table, "ko").startswith(b"\xef\xbb\xbf")
     assert "30~59세 여성" in csv_bytes(table, "ko").decode("utf-8-sig")
+
+
+def test_sentence_marks_and_columns_tell_of_the_same_answer():
+    """The likeliest class is a male's here, and yet a female the likelier gender."""
+    male, female = 0, 3  # mask worn, under 30
+    split = answer(male, sureness=0.4)
+    split.class_probabilities[[female, female + 1, female + 2]] = 0.19
+    assert split.heads["gender"].argmax() == 1
+    assert split.head_answers == {"mask": 0, "gender": 0, "age": 0}
+    (row,) = answers_table([("a.jpg", split)], "en").to_dict("records")
+    assert (row["answer"], row["gender"]) == (sentence(male, "en"), "male")
+    card = photo_card("a.jpg", replace(shown(), answer=split), "en")
+    assert "<li class=mt-best><span>male</span>" in card
+    assert 'alt="Gender: male"' in card

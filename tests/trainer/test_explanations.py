@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from data_loader.labels import NAMES, decode_class
 from trainer.explanations import worth_explaining
 from utils.images import read_image
 
@@ -22,6 +23,24 @@ def test_a_training_leaves_pictures_and_their_index(call, tiny_config, tmp_path)
         assert read_image(folder / entry["file"]).shape == (224, 224, 3)
     assert {entry["head"] for entry in index} == {"mask", "gender", "age"}
     assert len({entry["file"] for entry in index}) == len(index)
+
+
+def test_what_is_explained_is_the_decoded_answer(call, tiny_config, tmp_path):
+    result = call(
+        "train.py", "-c", tiny_config, "--set", "explain=true", "decoding.prior_strength=2.0",
+        "trainer.epochs=1", "--run-id", "why",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    log = tmp_path / "saved/log/tiny/why"
+    with np.load(log / "validation.npz") as saved:
+        plain, decoded = saved["class_probabilities"].argmax(axis=1), saved["answers"]
+        answer_of = dict(zip(saved["photo"], decoded, strict=True))
+    assert (plain != decoded).any()
+    for entry in json.loads((log / "gradcam/index.json").read_text()):
+        mask, gender, age = decode_class(answer_of[entry["photo"]])
+        answer = {"mask": mask, "gender": gender, "age_group": age}
+        kind = "age_group" if entry["head"] == "age" else entry["head"]
+        assert entry["predicted"] == NAMES["en"][kind][answer[kind]]
 
 
 def test_the_surest_mistakes_come_first_then_right_answers_of_different_classes():
