@@ -201,3 +201,8 @@ def trained(tiny_config, tmp_path_factory):
     result = _run("train.py", "--config", tiny_config, "--run-id", "first", cwd=home)
     assert result.returncode == 0, result
     return Trained(home, tiny_config, result)
+
+
+@pytest.fixture
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
