@@ -65,7 +65,7 @@ def make_schedule(
     if warmup >= length:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     args = {k: length - warmup if v == ALL else v for k, v in build.keywords.items()}
-    args |= _rates_of_groups(args, optimizer)
+    args |= _rates_of_groups(build.func, args, optimizer)
     try:
         _try_out(partial(build.func, **args), optimizer, every, min(length - warmup, TRIED))
         scheduler = build.func(optimizer, **args)
@@ -127,16 +127,21 @@ def _try_out(build: partial, optimizer: torch.optim.Optimizer, every: str, moves
             move(scheduler, every, number, monitored=0.0)
 
 
-def _rates_of_groups(args: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _rates_of_groups(
+    schedule: type, args: dict[str, Any], optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
     """The rates among ``args`` for each group of weights, in proportion to the groups' own.
 
-    OneCycleLR and CyclicLR would otherwise give all groups the one rate they are told.
+    OneCycleLR and CyclicLR would otherwise give all groups the one rate they are told. Where no
+    ``max_lr`` is told, it is the optimizer's learning rate.
     """
     rates = [group["lr"] for group in optimizer.param_groups]
-    if min(rates) == max(rates):
-        return {}
+    highest = max(rates) or 1.0
+    told = {name: args[name] for name in ("max_lr", "base_lr") if name in args}
+    if "max_lr" in inspect.signature(schedule).parameters:
+        told = {"max_lr": highest} | told
     return {
-        name: [args[name] * rate / max(rates) for rate in rates]
-        for name in ("max_lr", "base_lr")
-        if isinstance(args.get(name), int | float)
+        name: [rate * share / highest for share in rates]
+        for name, rate in told.items()
+        if isinstance(rate, int | float)
     }

@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy --data-dir DATA --backbone LITE0.safetensors
     python -m benchmarks.accuracy … --rungs "the original's recipe" "+ face crop" --seeds 3
 
-Each rung keeps the changes of those above it; the last is ``configs/best_lite0_128.json``. The
+Each rung keeps the changes of those above it; the last is ``configs/lite0_128.json``. The
 choice is made on validation people; the people of ``DATA/eval`` (with ``--answers``) are looked at
 once a rung. A rung that is finished is not trained again, so the command goes on where it was
 stopped. ``--batches 90`` shortens the epochs, for a first look: over all people, because few people
@@ -48,14 +48,15 @@ RUNGS = {
         "optimizer": {"type": "AdamW", "args": {"lr": 1e-3, "weight_decay": 0.05}},
         "lr_scheduler": {
             "type": "OneCycleLR",
-            "args": {"max_lr": 1e-3, "total_steps": "all", "pct_start": 0.2},
+            "args": {"total_steps": "all", "pct_start": 0.2},
             "every": "step",
         },
         "data_loader.args.batch_size": 32,
         "trainer.ema_decay": 0.998,
     },
-    "+ label smoothing without class weights": {
+    "+ label smoothing, a mild prior instead of class weights": {
         "loss_name": [["label_smoothing", None, share] for share in (0.5, 1.0, 1.0)],
+        "decoding.prior_strength": 0.2,
     },
     "+ mirror image averaged": {"tta.flip": True, "tta.validation": True},
     "+ person crop": {"tracer.weights": "sample"},
@@ -76,11 +77,7 @@ RUNGS = {
         "augmentation.scale": 0.12,
         "augmentation.affine": 0.7,
     },
-    "+ learning rates by layer (0.9), peak 5e-4": {
-        "optimizer.layer_decay": 0.9,
-        "optimizer.args.lr": 5e-4,
-        "lr_scheduler.args.max_lr": 5e-4,
-    },
+    "+ learning rates by layer (0.9)": {"optimizer.layer_decay": 0.9},
 }
 """Name of a rung → dotted path of the config → value."""
 

@@ -1,10 +1,12 @@
 import argparse
 import dataclasses
 import inspect
+import json
 from pathlib import Path
 
 import pytest
 
+from benchmarks.accuracy import SAME, cumulated
 from data_loader.schema import Augmentation as AugmentationSection
 from data_loader.transform import Augmentation
 from model.model import TimmModelMulti
@@ -17,6 +19,7 @@ RECIPES = sorted(
     for path in (PROJECT / "config.json", *(PROJECT / "configs").rglob("*.json"))
     if path.name != "space.json"  # what a sweep tries, no config
 )
+SMALL = "configs/lite0_128.json"
 
 DOCUMENTED = {
     "name": "Mask_Base",
@@ -55,6 +58,14 @@ DOCUMENTED = {
 """The config of the original's README."""
 
 
+def leaves(config, prefix=""):
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
 def load(recipe):
     return ConfigParser.from_args(argparse.ArgumentParser(), argv=["-c", str(PROJECT / recipe)])
 
@@ -91,10 +102,32 @@ def test_the_seed_recipe_warns_of_its_misplaced_weights():
     assert "merely sorted" in text
 
 
-def test_the_competition_recipe_counts_its_weights_and_judges_by_f1():
+def test_our_recipe_is_judged_by_f1_on_people_it_does_not_train_on():
     config = load("config.json")
-    assert [weights for _, weights, _ in config["loss_name"]] == ["balanced"] * 3
     assert config["trainer"]["monitor"] == "max val/f1"
+    assert config["validation"]["type"] == "holdout"
+
+
+def test_the_small_recipe_is_ours_but_for_its_size():
+    ours, small = (dict(leaves(load(name).config)) for name in ("config.json", SMALL))
+    assert {key for key in ours | small if ours.get(key) != small.get(key)} == {
+        "name", "arch.args.model_name", "arch.args.pretrained", "arch.args.drop_path",
+        "tracer.weights", "data_loader.args.input_size", "data_loader.args.num_workers",
+        "label_corrections.path", "label_corrections.tiers",
+        "optimizer.layer_decay", "trainer.epochs", "trainer.freeze",
+    }  # fmt: skip
+
+
+def test_the_ladder_of_the_benchmark_leads_from_the_original_to_the_small_recipe():
+    *_, last = cumulated().values()
+    settings = SAME | {"arch.args.model_name": "tf_efficientnet_lite0", "trainer.epochs": 6} | last
+    sets = [f"{path}={json.dumps(value)}" for path, value in settings.items()]
+    argv = ["-c", str(PROJECT / "configs/seed.json"), "--set", *sets]
+    ladder = dict(leaves(ConfigParser.from_args(argparse.ArgumentParser(), argv=argv).config))
+    small = dict(leaves(load(SMALL).config))
+    assert {key for key in ladder | small if ladder.get(key) != small.get(key)} == {
+        "name", "validation.type", "trainer.verbosity", "trainer.report", "explain",
+    }  # fmt: skip
 
 
 def test_the_sample_recipe_downloads_nothing():

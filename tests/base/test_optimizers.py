@@ -92,6 +92,22 @@ def test_one_cycle_keeps_the_proportions_of_the_groups(model):
     assert max(seen) == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_one_cycle_rises_to_the_learning_rate_of_the_optimizer_if_nothing_else_is_said(
+    model, share
+):
+    optimizer = make_optimizer(partial(torch.optim.AdamW, lr=0.02), model, backbone_lr_ratio=share)
+    build = partial(torch.optim.lr_scheduler.OneCycleLR, total_steps="all", pct_start=0.5)
+    schedule = make_schedule(build, optimizer, epochs=1, steps_an_epoch=9, every="step")
+    seen = []
+    for _ in range(8):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    assert max(map(max, seen)) == pytest.approx(0.02, rel=0.05)
+    assert max(map(min, seen)) == pytest.approx(0.02 * share, rel=0.05)
+
+
 @pytest.mark.parametrize(("rule", "lr"), [("off", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
 def test_the_learning_rate_grows_with_the_batches_of_a_step(model, rule, lr):
     optimizer = make_optimizer(
