@@ -5,8 +5,10 @@
 
 Models that never saw a person say what they take him for; where they surely say something else
 than the label, the label is suspect (confident learning, Northcutt et al. 2021; cleanlab does the
-counting). Out-of-fold answers cover everyone, those of a run with a holdout only its validation
-people. The way the mask is worn is judged photo by photo, gender and age by person.
+counting). Ages are ordered: the further the answers lie from the label, the more suspect it is, and
+a neighbouring bin, which may be a matter of months, is no error. Out-of-fold answers cover
+everyone, those of a run with a holdout only its validation people. The way the mask is worn is
+judged photo by photo, gender and age by person.
 
 The suspects go into audit.csv, worst first, a row each, and the worst also onto a contact sheet
 for each head. Nothing is believed unseen: a row counts as a correction only once somebody has
@@ -127,21 +129,38 @@ def find_suspects(answers: Answers, head: str) -> Suspects:
     # Classes that nobody is labelled with would divide by zero.
     present = np.unique(labels)
     known = probabilities[:, present] / probabilities[:, present].sum(axis=1, keepdims=True)
-    codes = np.searchsorted(present, labels)
+    codes, suggested = np.searchsorted(present, labels), present[known.argmax(axis=1)]
     scores, issues = np.ones(len(labels)), np.zeros(len(labels), bool)
     if len(present) > 1:
         scores = get_label_quality_scores(codes, known, method="normalized_margin")
         issues = find_label_issues(codes, known, n_jobs=1)
+    if head == "age":
+        scores = 1 - expected_distance(probabilities, labels) / (probabilities.shape[1] - 1)
+        issues &= np.abs(suggested - labels) > 1
     order = np.lexsort((scores, ~issues))
     return Suspects(
         head=head,
         rows=tuple(rows[place] for place in order),
         labels=labels[order],
-        suggested=present[known.argmax(axis=1)][order],
+        suggested=suggested[order],
         scores=scores[order],
         sure=known.max(axis=1)[order],
         flagged=int(issues.sum()),
     )
+
+
+def expected_distance(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many bins the answers lie from the labels on average, (M,).
+
+    The earth mover's distance between answer and label for classes in an order (Hou, Yu and
+    Samaras 2016, arXiv:1611.05916, there squared).
+
+    Args:
+        probabilities: (M, n).
+        labels: (M,) codes.
+    """
+    bins = np.arange(probabilities.shape[1])
+    return (probabilities * np.abs(bins - labels[:, None])).sum(axis=1)
 
 
 def propose(

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_loader.audit import COLUMNS, find_suspects, main, propose, read_answers
+from data_loader.audit import COLUMNS, expected_distance, find_suspects, main, propose, read_answers
 from data_loader.corrections import apply_corrections, read_corrections
 from data_loader.dataset import scan_train
 from data_loader.labels import HEADS, age_bin
@@ -75,6 +75,25 @@ def test_wrong_genders_and_ages_are_found_by_person(saved, head):
     assert len(suspects.labels) == PEOPLE
     assert {str(answers.person[rows[0]]) for rows in suspects.rows[:3]} == wrong
     assert all(len(rows) == 7 for rows in suspects.rows)
+
+
+def test_an_age_is_the_more_suspect_the_further_off_the_answers_are():
+    said = np.array([[0.5, 0.3, 0.2, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    assert expected_distance(said, np.array([1, 0])).tolist() == [0.5 + 0.2, 3.0]
+
+
+def test_a_neighbouring_age_is_no_error_and_less_suspect_than_one_further_off(saved):
+    _, columns, write = saved
+    labels = columns["target_age"].copy()
+    for person in (4, 11, 30):
+        rows = columns["person"] == f"{person:06}"
+        labels[rows] = np.where(labels[rows] < 5, labels[rows] + 1, 4)
+    assert find_suspects(read_answers(write(target_age=labels)), "age").flagged == 0
+    rows = columns["person"] == "000020"
+    labels[rows] = (labels[rows] + 3) % 6
+    suspects = find_suspects(read_answers(write(target_age=labels)), "age")
+    found = [columns["person"][rows[0]] for rows in suspects.rows[:4]]
+    assert found[0] == "000020" and sorted(found[1:]) == ["000004", "000011", "000030"]
 
 
 def test_proposals_count_only_once_somebody_has_said_yes(saved, tmp_path):
