@@ -27,7 +27,14 @@ def main(config: ConfigParser) -> None:
     """Try until the study has as many trials as asked for, then show what came of it."""
     # Heavy imports wait until the command line is known to be right.
     from logger.logger import setup_logging
-    from trainer.search import draw_pictures, open_study, run_trials, show_table, write_table
+    from trainer.search import (
+        draw_pictures,
+        incomparable,
+        open_study,
+        run_trials,
+        show_table,
+        write_table,
+    )
 
     args = config.args
     space = checked_space(config, args.space)
@@ -35,6 +42,8 @@ def main(config: ConfigParser) -> None:
     folder = Path(config["trainer"]["save_dir"]) / "sweeps" / name
     storage = args.storage or f"sqlite:///{folder / 'study.db'}"
     rule, epochs = config["trainer"]["monitor"], config["trainer"]["epochs"]
+    if warning := incomparable(space, rule):
+        print(f"warning: {warning}", file=sys.stderr)
     study = open_study(storage, name, space, rule, epochs, args.seed)
     try:
         run_trials(study, lambda trial: run_trial(trial, config, space, name), args.trials)
@@ -43,7 +52,7 @@ def main(config: ConfigParser) -> None:
         write_table(folder / "trials.csv", study)
         print(show_table(study, rule))
         print(f"trials: {folder / 'trials.csv'}")
-    for picture in draw_pictures(folder, study):
+    for picture in draw_pictures(folder, study, rule.partition(" ")[2]):
         print(f"picture: {picture}")
 
 

@@ -242,8 +242,26 @@ def show_table(study: optuna.Study, rule: str, limit: int = 10) -> str:
     return "\n".join(lines)
 
 
-def draw_pictures(folder: Path, study: optuna.Study) -> list[Path]:
-    """``importance.png`` and ``parallel.png``; none while too few trials are complete."""
+def incomparable(space: Mapping[str, Dimension], rule: str) -> str | None:
+    """Why the scores of trials can't be compared, if so: losses of another kind or weight."""
+    _, _, score = rule.partition(" ")
+    changed = [path for path in space if path.split(".")[0] in ("loss", "loss_name")]
+    if not changed or not score.endswith("loss"):
+        return None
+    return (
+        f"trials are judged by {score}, which measures something else with another {changed[0]};"
+        " trainer.monitor='max val/f1' judges the answers"
+    )
+
+
+def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
+    """``importance.png`` and ``parallel.png``; none while too few trials are complete.
+
+    Args:
+        folder: to write to.
+        study: with trials.
+        score: what they were judged by.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -258,8 +276,10 @@ def draw_pictures(folder: Path, study: optuna.Study) -> list[Path]:
         ("importance", draw.plot_param_importances),
         ("parallel", draw.plot_parallel_coordinate),
     ):
-        axes = plot(study)
+        axes = plot(study, target_name=score)
         figure = axes.figure
+        for each in figure.axes:
+            each.grid(False)  # those of the parallel axes cross one another
         figure.set_size_inches(max(8, 2.2 * len(study.best_trial.params)), 5)
         figure.tight_layout()
         files.append(folder / f"{name}.png")

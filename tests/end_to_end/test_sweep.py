@@ -97,6 +97,22 @@ def test_a_study_keeps_its_space_and_its_monitor(sweep, assert_one_line_error):
     assert_one_line_error(other, "--study s", "another trainer.monitor")
 
 
+@pytest.mark.parametrize(
+    ("path", "rule", "warned"),
+    [
+        ("loss_name.2.0", "min val/loss", True),
+        ("loss", "min val/age_loss", True),
+        ("loss_name.2.0", "max val/f1", False),
+        ("optimizer.args.lr", "min val/loss", False),
+    ],
+)
+def test_losses_of_different_kinds_are_said_to_be_no_score(path, rule, warned):
+    from trainer.search import Choice, incomparable
+
+    space = {path: Choice(type="categorical", choices=[1])}
+    assert bool(incomparable(space, rule)) == warned
+
+
 def test_the_trainer_reports_every_epoch_so_that_bad_trials_can_be_pruned():
     from trainer.search import Reports
 
