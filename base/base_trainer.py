@@ -68,6 +68,7 @@ class BaseTrainer(ABC):
         self.logger = logging.getLogger("trainer")
         self.history: list[dict[str, float]] = []
         self.timings: dict[str, float] = {}
+        self.rates: dict[str, float] = {}
         self.partial: dict[str, Any] | None = None
         self.stop = StopRequest()
 
@@ -131,7 +132,9 @@ class BaseTrainer(ABC):
         self.logger.info("resumed %s after epoch %d%s", path, len(self.history), steps)
 
     def _run_epoch(self, epoch: int) -> None:
-        log = {"epoch": epoch, **self.optimisation.learning_rates}
+        # Those the epoch began with, also where it goes on from within.
+        self.rates = (self.partial or {}).get("rates") or self.optimisation.learning_rates
+        log = {"epoch": epoch, **self.rates}
         log |= self._train_epoch(epoch)
         self.partial = None
         log |= self._validate_epoch(epoch)
@@ -150,7 +153,7 @@ class BaseTrainer(ABC):
         stop = self.stop.agreed(step // accumulate)
         every = self.save_every_steps
         if stop or (every and step // every > (step - accumulate) // every):
-            self.partial = {"step": step, **self._partial_state()}
+            self.partial = {"step": step, "rates": self.rates, **self._partial_state()}
             self._refuse_broken_weights(len(self.history) + 1)
             path = self.checkpoints.save(self._state(), len(self.history), step)
             self.checkpoints.make_last(path)

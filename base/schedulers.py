@@ -66,6 +66,8 @@ def make_schedule(
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     args = {k: length - warmup if v == ALL else v for k, v in build.keywords.items()}
     args |= _rates_of_groups(build.func, args, optimizer)
+    if args.get("pct_start", 0) * args.get("total_steps", 0) == 1:
+        args["pct_start"] *= 0.999  # OneCycleLR divides by one step less than its rise has
     try:
         _try_out(partial(build.func, **args), optimizer, every, min(length - warmup, TRIED))
         scheduler = build.func(optimizer, **args)

@@ -28,6 +28,7 @@ RECIPE = (
     "data_loader.args.input_size=64", "data_loader.args.batch_size=8",
     "data_loader.args.num_workers=0", "trainer.epochs=4", "trainer.early_stop=0",
     "trainer.verbosity=1", "trainer.save_every_steps=1", "trainer.ema_decay=0.9",
+    'lr_scheduler={"type": "CosineAnnealingLR", "args": {"T_max": "all"}, "every": "step"}',
 )  # fmt: skip
 
 

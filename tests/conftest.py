@@ -203,6 +203,17 @@ def trained(tiny_config, tmp_path_factory):
     return Trained(home, tiny_config, result)
 
 
+LONG = ("test_stopping", "test_distributed", "end_to_end", "test_app", "TRACER")
+"""Begun first, so that at the end no process has a long file while the others have none."""
+
+
+def pytest_collection_modifyitems(items):
+    def place(item):
+        return next((k for k, name in enumerate(LONG) if name in item.nodeid), len(LONG))
+
+    items.sort(key=place)
+
+
 @pytest.fixture
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -193,6 +193,11 @@ def test_a_value_that_a_schedule_notices_only_on_its_way_is_refused_before_the_t
         rates(partial(getattr(module_schedule, name), **args))
 
 
+def test_one_cycle_of_five_steps_with_a_rise_of_one_is_no_division_by_zero():
+    build = partial(torch.optim.lr_scheduler.OneCycleLR, total_steps="all", pct_start=0.2)
+    assert len(rates(build, epochs=5)) == 5
+
+
 def test_trying_a_schedule_out_leaves_the_learning_rate_alone():
     build = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1.0, total_steps="all")
     assert rates(build, epochs=4)[0] == pytest.approx(0.04)
