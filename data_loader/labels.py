@@ -81,6 +81,11 @@ def decode_class(cls: Codes) -> tuple[Codes, Codes, Codes]:
     return rest // len(GENDERS), rest % len(GENDERS), age
 
 
+def head_answers(cls: Codes) -> dict[str, Codes]:
+    """Class 0..17 → head → what the class says for it; age is one of the three groups."""
+    return dict(zip(HEADS, decode_class(cls), strict=True))
+
+
 def class_name(cls: int, language: str = "en") -> str:
     """Class 0..17 in words, such as "mask worn, female, 30-59"; ``language``: a key of NAMES."""
     names = NAMES[language]

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from data_loader.labels import HEADS, NUM_CLASSES, decode_class
+from data_loader.labels import HEADS, NUM_CLASSES, head_answers
 from model.decode import head_probabilities
 from utils.errors import ConfigError, nearest
 
@@ -112,7 +112,7 @@ def _head_answers(
     probabilities: np.ndarray, targets: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Head → (true, predicted) codes, each (N,)."""
-    truth = dict(zip(HEADS, decode_class(targets), strict=True))
+    truth = head_answers(targets)
     marginals = head_probabilities(probabilities)
     return {head: (truth[head], marginals[head].argmax(axis=1)) for head in HEADS}
 

@@ -9,7 +9,7 @@ from base.base_model import BaseModel
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import Crops
 from data_loader.dataset import PhotoIndex
-from data_loader.labels import HEADS, NAMES, decode_class
+from data_loader.labels import HEADS, NAMES, head_answers
 from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
@@ -65,10 +65,7 @@ def explanation_pictures(
     rows, probabilities, answers = rows[chosen], probabilities[chosen], answers[chosen]
     dataset = CropDataset(crops, rows, None, eval_transform(input_size))
     images = torch.stack([dataset[place]["image"] for place in range(len(dataset))])
-    said, true = (
-        dict(zip(HEADS, decode_class(classes), strict=True))
-        for classes in (probabilities.argmax(axis=1), answers)
-    )
+    said, true = head_answers(probabilities.argmax(axis=1)), head_answers(answers)
     heat = HeadCam(model, input_size)(images, said)
     entries = []
     for place, row in enumerate(rows):

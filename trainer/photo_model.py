@@ -15,7 +15,7 @@ import model.model as module_arch
 from base.base_model import BaseModel
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import extractor_from
-from data_loader.labels import HEADS, decode_class
+from data_loader.labels import head_answers
 from data_loader.transform import eval_transform
 from model.decode import head_probabilities
 from model.decoding import decode
@@ -105,8 +105,7 @@ class PhotoModel:
         """
         if self._cam is None:
             self._cam = HeadCam(self.model, self.input_size)
-        codes = decode_class(class_probabilities[None].argmax(axis=1))
-        answers = dict(zip(HEADS, codes, strict=True))
+        answers = head_answers(class_probabilities[None].argmax(axis=1))
         return {head: heat[0] for head, heat in self._cam(self.batch([crop]), answers).items()}
 
     @property
@@ -138,7 +137,7 @@ class PhotoAnswer:
 
         With a decoding that need not be the likeliest answer of the head by itself.
         """
-        return dict(zip(HEADS, decode_class(self.answer), strict=True))
+        return head_answers(self.answer)
 
     @property
     def sureness(self) -> float:

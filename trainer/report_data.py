@@ -16,7 +16,7 @@ from data_loader.labels import (
     HEADS,
     NAMES,
     class_name,
-    decode_class,
+    head_answers,
 )
 from logger.report_answers import Answers, Question, photos_to_show, thumbnail
 from model.decode import head_probabilities
@@ -75,7 +75,7 @@ def answers_for_report(
         of_heads, targets: probabilities (N, n) and true codes (N,) of the heads; the bins of the
             age head are a question of their own.
     """
-    truth = dict(zip(HEADS, decode_class(classes), strict=True))
+    truth = head_answers(classes)
     marginals = head_probabilities(class_probabilities)
     names = {head: NAMES["en"]["age_group" if head == "age" else head] for head in HEADS}
     every_class = [class_name(cls) for cls in range(class_probabilities.shape[1])]
