@@ -6,8 +6,8 @@
 Each rung keeps the changes of those above it; the last is ``configs/lite0_128.json``. The
 choice is made on validation people; the people of ``DATA/eval`` (with ``--answers``) are looked at
 once a rung. A rung that is finished is not trained again, so the command goes on where it was
-stopped. ``--batches 90`` shortens the epochs, for a first look: over all people, because few people
-mislead about regularisation.
+stopped, and two calls with different ``--rungs`` may share the work. ``--photos 3000`` shortens the
+epochs, for a first look: drawn from all people, because few people mislead about regularisation.
 """
 
 import argparse
@@ -35,7 +35,9 @@ SAME = {
     "trainer.report": False,
     "explain": False,
     "wandb": False,
-    "validation.fraction": 0.2,  # as much as one of five folds
+    "validation.fraction": 0.2,  # of the photos for the original, as many as in one of five folds
+    "validation.folds": 5,
+    "validation.fold": 0,
 }
 """What all rungs share, so that they differ in the recipe alone."""
 RUNGS = {
@@ -54,16 +56,17 @@ RUNGS = {
         "data_loader.args.batch_size": 32,
         "trainer.ema_decay": 0.998,
     },
-    "+ label smoothing, a mild prior instead of class weights": {
+    "+ lower blocks frozen": {"trainer.freeze": ["conv_stem", "bn1", "blocks.0", "blocks.1"]},
+    "+ label smoothing, a mild prior for class weights, mirror image": {
         "loss_name": [["label_smoothing", None, share] for share in (0.5, 1.0, 1.0)],
         "decoding.prior_strength": 0.2,
+        "tta.flip": True,
+        "tta.validation": True,
     },
-    "+ mirror image averaged": {"tta.flip": True, "tta.validation": True},
     "+ person crop": {"tracer.weights": "sample"},
     "+ head crop": {"tracer.region": "head", "tracer.background": "keep"},
     "+ face crop": {"tracer.region": "face"},
     "+ soft ages (7 years)": {"labels.age_spread": 7.0},
-    "+ lower blocks frozen": {"trainer.freeze": ["conv_stem", "bn1", "blocks.0", "blocks.1"]},
     "+ mixup and half faces": {
         "mixing.mixup": 0.3,
         "mixing.half_face": 0.3,
@@ -90,7 +93,7 @@ def main() -> None:
     parser.add_argument("--model", default="tf_efficientnet_lite0")
     parser.add_argument("--backbone", type=Path, required=True, help="its ImageNet weights")
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--batches", type=int, help="of an epoch; default: all photos")
+    parser.add_argument("--photos", type=int, help="of an epoch; default: all")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--rungs", nargs="+", choices=RUNGS, metavar="RUNG", help="default: all")
     parser.add_argument("--out", type=Path, default=Path("saved/accuracy"), help="runs, and a CSV")
@@ -101,17 +104,19 @@ def main() -> None:
     args.answers = (args.answers or args.data_dir / "eval_answers.csv").resolve()
     args.cache_dir = (args.cache_dir or args.out / "crops").resolve()
     print(machine(torch.device("cpu")), flush=True)
-    done = read(args.out / "accuracy.csv")
+    figures = args.out / "accuracy.csv"
+    done = read(figures)
     for name, settings in cumulated().items():
         if args.rungs and name not in args.rungs:
             continue
-        for seed in range(args.seeds):
-            run = (name, str(seed))
+        for seed in map(str, range(args.seeds)):
+            run = (name, seed)
             if run not in done:
-                done[run] = {"rung": name, "seed": seed, **measure(args, name, settings, seed)}
-                write(args.out / "accuracy.csv", list(done.values()))
+                row = {"rung": name, "seed": seed, **measure(args, name, settings, seed)}
+                done = read(figures) | {run: row}  # another call may have added its own
+                write(figures, list(done.values()))
             print("  ".join(f"{key} {value}" for key, value in done[run].items()), flush=True)
-    rows = list(done.values())
+    rows = sorted(done.values(), key=lambda row: (list(RUNGS).index(row["rung"]), row["seed"]))
     print("\n" + table(tuple(rows[0]), [tuple(map(str, row.values())) for row in rows]))
 
 
@@ -124,20 +129,22 @@ def cumulated() -> dict[str, dict[str, object]]:
     return rungs
 
 
-def measure(args: argparse.Namespace, name: str, settings: dict, seed: int) -> dict:
+def measure(args: argparse.Namespace, name: str, settings: dict, seed: str) -> dict:
     """Train a rung unless it is trained, score it, and return the figures."""
     run_id = f"{list(RUNGS).index(name):02d}-{seed}"
     settings = {
         **SAME,
         **settings,
-        "seed": seed,
+        "seed": int(seed),
         "data_dir": str(args.data_dir),
         "arch.args.model_name": args.model,
         "arch.args.checkpoint_path": str(args.backbone),
         "trainer.epochs": args.epochs,
-        "trainer.limit_train_batches": args.batches,
         "trainer.save_dir": str(args.out),
     }
+    if args.photos:
+        batch = settings.get("data_loader.args.batch_size", 16)  # the original's
+        settings["trainer.limit_train_batches"] = max(1, args.photos // batch)
     if "tracer.weights" in settings:
         settings["tracer.cache_dir"] = str(args.cache_dir)
     began = time.perf_counter()
