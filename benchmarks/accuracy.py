@@ -35,15 +35,12 @@ SAME = {
     "trainer.report": False,
     "explain": False,
     "wandb": False,
-    "validation.fraction": 0.2,  # of the photos for the original, as many as in one of five folds
-    "validation.folds": 5,
-    "validation.fold": 0,
 }
 """What all rungs share, so that they differ in the recipe alone."""
 RUNGS = {
-    "the original's recipe": {"validation.type": "image_level"},
+    "the original's recipe": {"validation": {"type": "image_level", "fraction": 0.2}},
     "+ validation on other people": {
-        "validation.type": "stratified_group_kfold",
+        "validation": {"type": "stratified_group_kfold", "folds": 5, "fold": 0},
         "trainer.monitor": "max val/f1",
     },
     "+ AdamW, one cycle to 1e-3, average of the weights": {

@@ -126,7 +126,8 @@ def test_the_ladder_of_the_benchmark_leads_from_the_original_to_the_small_recipe
     ladder = dict(leaves(ConfigParser.from_args(argparse.ArgumentParser(), argv=argv).config))
     small = dict(leaves(load(SMALL).config))
     assert {key for key in ladder | small if ladder.get(key) != small.get(key)} == {
-        "name", "validation.type", "trainer.verbosity", "trainer.report", "explain",
+        "name", "validation.type", "validation.fraction",
+        "trainer.verbosity", "trainer.report", "explain",
     }  # fmt: skip
 
 
