@@ -3,9 +3,11 @@
 import csv
 import json
 import math
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import random
 from typing import Any, Literal
 
 import optuna
@@ -22,6 +24,8 @@ from utils.schema_text import explain
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 ERROR, RUN = "error", "run"
 """What is noted with a trial: why it failed, and the run id."""
+ATTEMPTS = 4
+"""To open a storage."""
 
 
 class TrialFailed(Exception):
@@ -143,21 +147,18 @@ def open_study(
         ConfigError: the storage can't be opened, or the study has another space or rule.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Repeating trials that were killed is an experimental part of Optuna, and says so each time.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     begun = {
         "trainer.monitor": rule,
         "space": {key: dimension.model_dump(mode="json") for key, dimension in space.items()},
     }
-    try:
-        study = optuna.create_study(
-            storage=_storage(storage),
-            study_name=name,
-            direction="maximize" if rule.startswith("max") else "minimize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=-(-epochs // 3)),
-            load_if_exists=True,
-        )
-    except Exception as error:  # each database has its own kinds
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"--storage {storage}: can't be opened ({reason})") from error
+    study = _opened(
+        storage,
+        study_name=name,
+        direction="maximize" if rule.startswith("max") else "minimize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=-(-epochs // 3)),
+    )
     # With a seed alone, a study that goes on would draw the values of its first trials again.
     seed = None if seed is None else seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
@@ -314,6 +315,22 @@ def _dimension(path: Path, key: str, value: Any) -> Dimension:
     return dimension
 
 
+def _opened(url: str, **study: Any) -> optuna.Study:
+    """The study of these arguments in the storage, made if need be.
+
+    Processes that begin a study at the same moment may get in each other's way while the tables are
+    made; the second time there are some.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return optuna.create_study(storage=_storage(url), load_if_exists=True, **study)
+        except Exception as error:  # each database has its own kinds
+            if attempt == ATTEMPTS - 1:
+                reason = " ".join(str(error).split())[:200]
+                raise ConfigError(f"--storage {url}: can't be opened ({reason})") from error
+            time.sleep(1 + attempt * random())
+
+
 def _storage(url: str) -> optuna.storages.BaseStorage:
     scheme, _, place = url.partition(":")
     if scheme == "journal":
@@ -322,8 +339,6 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
         return optuna.storages.JournalStorage(backend)
     if scheme == "sqlite":
         Path(place.removeprefix("///")).parent.mkdir(parents=True, exist_ok=True)
-    # Repeating trials that were killed is an experimental part of Optuna, and says so each time.
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(
         max_retry=3, inherit_intermediate_values=True
     )

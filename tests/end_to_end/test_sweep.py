@@ -151,3 +151,29 @@ def test_the_shipped_space_fits_the_shipped_config(tmp_path):
     for key, dimension in read_space(ROOT / "configs" / "space.json").items():
         for value in corners(dimension):
             config.variant({key: value}, "trial", "space.json")
+
+
+def test_processes_that_begin_a_study_at_the_same_moment_share_it(run, tmp_path):
+    code = """if True:
+        import os, sys
+        from trainer.search import open_study
+        children = []
+        for _ in range(4):
+            children.append(os.fork())
+            if not children[-1]:
+                code = 1
+                try:
+                    study = open_study("sqlite:///study.db", "s", {}, "max val/f1", 3, None)
+                    study.optimize(lambda trial: 0.5, n_trials=1)
+                    code = 0
+                finally:
+                    os._exit(code)
+        sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+    """
+
+    result = run("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
+
+    assert result.returncode == 0, result.stderr
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    assert len(study.trials) == 4
+    assert "Warning" not in result.stderr
