@@ -1,7 +1,7 @@
 """What does each change of the recipe give on faces? From the original's recipe, one at a time.
 
     python -m benchmarks.accuracy --data-dir DATA --backbone LITE0.safetensors
-    python -m benchmarks.accuracy … --rungs "the original's recipe" "+ face crop" --seeds 3
+    python -m benchmarks.accuracy … --rungs "the original's recipe" "+ person crop" --seeds 3
 
 Each rung keeps the changes of those above it; the last is ``configs/lite0_128.json``. The
 choice is made on validation people; the people of ``DATA/eval`` (with ``--answers``) are looked at
@@ -61,8 +61,7 @@ RUNGS = {
         "tta.validation": True,
     },
     "+ person crop": {"tracer.weights": "sample"},
-    "+ head crop": {"tracer.region": "head", "tracer.background": "keep"},
-    "+ face crop": {"tracer.region": "face"},
+    "+ face crop instead": {"tracer.region": "face", "tracer.background": "keep"},
     "+ soft ages (7 years)": {"labels.age_spread": 7.0},
     "+ mixup and half faces": {
         "mixing.mixup": 0.3,
