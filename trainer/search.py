@@ -3,14 +3,14 @@
 import csv
 import json
 import math
-import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from random import random
 from typing import Any, Literal
 
 import optuna
+from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
@@ -24,8 +24,6 @@ from utils.schema_text import explain
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 ERROR, RUN = "error", "run"
 """What is noted with a trial: why it failed, and the run id."""
-ATTEMPTS = 4
-"""To open a storage."""
 
 
 class TrialFailed(Exception):
@@ -153,12 +151,20 @@ def open_study(
         "trainer.monitor": rule,
         "space": {key: dimension.model_dump(mode="json") for key, dimension in space.items()},
     }
-    study = _opened(
-        storage,
-        study_name=name,
-        direction="maximize" if rule.startswith("max") else "minimize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=-(-epochs // 3)),
-    )
+    try:
+        with _alone(storage):
+            study = optuna.create_study(
+                storage=_storage(storage),
+                study_name=name,
+                direction="maximize" if rule.startswith("max") else "minimize",
+                pruner=optuna.pruners.MedianPruner(
+                    n_startup_trials=4, n_warmup_steps=-(-epochs // 3)
+                ),
+                load_if_exists=True,
+            )
+    except Exception as error:  # each database has its own kinds
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"--storage {storage}: can't be opened ({reason})") from error
     # With a seed alone, a study that goes on would draw the values of its first trials again.
     seed = None if seed is None else seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
@@ -315,20 +321,13 @@ def _dimension(path: Path, key: str, value: Any) -> Dimension:
     return dimension
 
 
-def _opened(url: str, **study: Any) -> optuna.Study:
-    """The study of these arguments in the storage, made if need be.
-
-    Processes that begin a study at the same moment may get in each other's way while the tables are
-    made; the second time there are some.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            return optuna.create_study(storage=_storage(url), load_if_exists=True, **study)
-        except Exception as error:  # each database has its own kinds
-            if attempt == ATTEMPTS - 1:
-                reason = " ".join(str(error).split())[:200]
-                raise ConfigError(f"--storage {url}: can't be opened ({reason})") from error
-            time.sleep(1 + attempt * random())
+def _alone(url: str) -> AbstractContextManager:
+    """One process at a time makes the tables of an SQLite file; two at once would fail."""
+    scheme, _, place = url.partition(":///")
+    if scheme != "sqlite":
+        return nullcontext()
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{place}.lock")
 
 
 def _storage(url: str) -> optuna.storages.BaseStorage:
@@ -337,8 +336,6 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         backend = optuna.storages.journal.JournalFileBackend(place)
         return optuna.storages.JournalStorage(backend)
-    if scheme == "sqlite":
-        Path(place.removeprefix("///")).parent.mkdir(parents=True, exist_ok=True)
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(
         max_retry=3, inherit_intermediate_values=True
     )
