@@ -10,6 +10,11 @@ values:
     age     years
     drop    nothing: the photos are left out
 
+A table may have the column ``was``: gender and age as the folder's name has them, such as ``F50``.
+Such a line applies to folders that say the same, and of others nothing is said: ids are numbers,
+so that other people's photos may well have the id of somebody in the table. A line without it
+applies to whoever has the key.
+
 ``label_corrections.csv`` beside this module lists what teams of the competition found. Its tiers:
 ``sure``, at least seven teams say the same; ``likely``, several do; ``disputed``, they contradict
 each other or one stands alone.
@@ -38,13 +43,17 @@ FIELDS = ("mask", "gender", "age", "drop")
 
 @dataclass(frozen=True)
 class Correction:
-    """One line of the table: for the photos of ``key``, ``field`` becomes the code ``value``."""
+    """One line of the table: for the photos of ``key``, ``field`` becomes the code ``value``.
+
+    ``was`` is the gender's code and the age that their folder has to say, if it matters.
+    """
 
     line: int
     key: str
     field: str
     value: int
     tier: str
+    was: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class CorrectionReport:
     Attributes:
         applied: corrections that changed at least one photo.
         already_right: corrections that found nothing to change.
-        unknown: keys that fit no photo.
+        unknown: keys that fit no photo, of the lines without ``was``.
         relabelled: photos with a changed label.
         dropped: photos left out.
     """
@@ -76,6 +85,10 @@ class CorrectionReport:
         return text
 
 
+NOTHING_TO_SAY = CorrectionReport(0, 0, (), 0, 0)
+"""Of a table that tells of other people."""
+
+
 def apply_corrections(
     index: PhotoIndex, path: str | Path, tiers: Sequence[str] = ("sure", "likely")
 ) -> tuple[PhotoIndex, CorrectionReport]:
@@ -94,12 +107,13 @@ def apply_corrections(
     chosen = [correction for correction in read_corrections(path) if correction.tier in tiers]
     _refuse_contradictions(path, chosen)
     rows_of = _rows_by_key(index)
-    known = [correction for correction in chosen if correction.key in rows_of]
+    fitting = [(correction, _fitting(correction, rows_of, index)) for correction in chosen]
+    known = [(correction, rows) for correction, rows in fitting if rows]
     labels = {field: getattr(index, field).copy() for field in ("mask", "gender", "age")}
     labels["drop"] = np.zeros(len(index), dtype=np.int64)
     applied = 0
-    for correction in known:
-        rows, codes = rows_of[correction.key], labels[correction.field]
+    for correction, rows in known:
+        codes = labels[correction.field]
         applied += bool((codes[rows] != correction.value).any())
         codes[rows] = correction.value
     keep = labels.pop("drop") == 0
@@ -107,7 +121,9 @@ def apply_corrections(
     report = CorrectionReport(
         applied=applied,
         already_right=len(known) - applied,
-        unknown=tuple(sorted({correction.key for correction in chosen} - rows_of.keys())),
+        unknown=tuple(
+            sorted({each.key for each, rows in fitting if not rows and each.was is None})
+        ),
         relabelled=int((changed & keep).sum()),
         dropped=int((~keep).sum()),
     )
@@ -143,7 +159,8 @@ def _read_correction(row: dict[str, str], line: int, where: str) -> Correction:
         raise DataError(f"{where}: no field {field!r}{nearest(field, FIELDS)}")
     if tier not in TIERS:
         raise DataError(f"{where}: no tier {tier!r}{nearest(tier, TIERS)}")
-    return Correction(line, key, field, _read_value(field, row["value"].strip(), where), tier)
+    value = _read_value(field, row["value"].strip(), where)
+    return Correction(line, key, field, value, tier, _read_was(row.get("was") or "", where))
 
 
 def _read_value(field: str, text: str, where: str) -> int:
@@ -161,15 +178,34 @@ def _read_value(field: str, text: str, where: str) -> int:
     return names.index(text)
 
 
+def _read_was(text: str, where: str) -> tuple[int, int] | None:
+    if not text.strip():
+        return None
+    if not (found := re.fullmatch(r"([MF])([0-9]{1,3})", text.strip().upper())):
+        raise DataError(f"{where}: was {text!r}; write M or F and the age, such as F50, or nothing")
+    return "MF".index(found[1]), int(found[2])
+
+
 def _refuse_contradictions(path: str | Path, corrections: list[Correction]) -> None:
-    said: dict[tuple[str, str], Correction] = {}
+    said: dict[tuple[str, str], list[Correction]] = defaultdict(list)
     for correction in corrections:
-        before = said.setdefault((correction.key, correction.field), correction)
-        if before.value != correction.value:
-            raise DataError(
-                f"{path}: lines {before.line} and {correction.line} contradict each other on the"
-                f" {correction.field} of {correction.key}; delete one"
-            )
+        for before in said[correction.key, correction.field]:
+            same_folder = before.was == correction.was or None in (before.was, correction.was)
+            if same_folder and before.value != correction.value:
+                raise DataError(
+                    f"{path}: lines {before.line} and {correction.line} contradict each other on"
+                    f" the {correction.field} of {correction.key}; delete one"
+                )
+        said[correction.key, correction.field].append(correction)
+
+
+def _fitting(correction: Correction, rows_of: dict[str, list[int]], index: PhotoIndex) -> list[int]:
+    """The rows that a correction is about."""
+    rows = rows_of.get(correction.key, [])
+    if correction.was is None:
+        return rows
+    # The folder's name and not the index, whose labels another table may have corrected.
+    return [row for row in rows if index.published(row) == correction.was]
 
 
 def _rows_by_key(index: PhotoIndex) -> dict[str, list[int]]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from base.base_data_loader import BaseDataLoader
-from data_loader.corrections import COMPETITION, apply_corrections
+from data_loader.corrections import COMPETITION, NOTHING_TO_SAY, apply_corrections
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import PhotoIndex, class_counts, scan_train
@@ -253,8 +253,9 @@ def corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoInd
     for path in paths:
         table = COMPETITION if path == "competition" else path
         index, report = apply_corrections(index, table, corrections["tiers"])
-        logger.info("label corrections: %s", report)
-        if report.unknown and table is not COMPETITION:
+        if report != NOTHING_TO_SAY:
+            logger.info("label corrections: %s", report)
+        if report.unknown:
             logger.warning(
                 "warning: label_corrections.path: %s corrects what is not in %s: %s;"
                 " mend or delete these lines", path, index.root, ", ".join(report.unknown),

@@ -104,6 +104,11 @@ class PhotoIndex(Photos):
             "years": self.age[rows],
         }
 
+    def published(self, row: int) -> tuple[int, int]:
+        """Gender code and years in the name of the photo's folder, whatever was corrected since."""
+        _, gender, age = _read_folder_name(str(self.folders[self.folder[row]]))
+        return gender, age
+
     def subset(self, rows: np.ndarray) -> "PhotoIndex":
         """The index of these rows alone; people and folders keep their numbers."""
         return PhotoIndex(
@@ -274,15 +279,24 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
 
 def _read_folder_names(root: Path, folders: list[str]) -> list[tuple[str, int, int]]:
     """Person id, gender code and age in years of each folder."""
-    parts = {name: re.fullmatch(r"([^_]+)_([^_]+)_[^_]+_([0-9]+)", name) for name in folders}
-    pattern = "<id>_<gender>_<race>_<age>"
-    odd = [name for name, match in parts.items() if not match]
-    _refuse(odd, f"{root}: not a folder named {pattern}", "rename or move away")
-    odd = [name for name, match in parts.items() if match[2].lower() not in GENDERS]
+    odd = [name for name in folders if not _FOLDER.fullmatch(name)]
+    _refuse(odd, f"{root}: not a folder named {_FOLDER_NAME}", "rename or move away")
+    odd = [name for name in folders if _FOLDER.fullmatch(name)[2].lower() not in GENDERS]
     _refuse(odd, f"{root}: unknown gender", f"use {' or '.join(GENDERS)}")
-    odd = [name for name, match in parts.items() if int(match[3]) > OLDEST]
+    labels = [_read_folder_name(name) for name in folders]
+    odd = [name for name, (_, _, age) in zip(folders, labels, strict=True) if age > OLDEST]
     _refuse(odd, f"{root}: age over {OLDEST}", "correct the folder name")
-    return [(match[1], GENDERS.index(match[2].lower()), int(match[3])) for match in parts.values()]
+    return labels
+
+
+_FOLDER = re.compile(r"([^_]+)_([^_]+)_[^_]+_([0-9]+)")
+_FOLDER_NAME = "<id>_<gender>_<race>_<age>"
+
+
+def _read_folder_name(name: str) -> tuple[str, int, int]:
+    """The same of one folder whose name fits the layout."""
+    person_id, gender, age = _FOLDER.fullmatch(name).groups()
+    return person_id, GENDERS.index(gender.lower()), int(age)
 
 
 def _read_file_names(root: Path, files: list[str]) -> list[str]:

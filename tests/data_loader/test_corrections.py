@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_loader.corrections import COMPETITION, apply_corrections, read_corrections
+from data_loader.corrections import COMPETITION, NOTHING_TO_SAY, apply_corrections, read_corrections
 from data_loader.dataset import scan_train
 from utils.errors import ConfigError, DataError
 
@@ -147,7 +147,67 @@ def test_the_shipped_table_can_be_read_and_mends_the_widely_known_errors(index):
     assert label(corrected, "gender", "001498-1") == {1}
     assert label(corrected, "mask", "000020_female_Asian_50/normal") == {1}
     assert report.applied == 3
-    assert "006359" in report.unknown
+    assert report.unknown == ()
+
+
+@pytest.fixture
+def strangers(tmp_path):
+    """Other people's photos, with ids that the competition's table has, too."""
+    for folder in ("000020_male_Asian_50", "006359_female_Asian_31", "000010_male_Asian_58"):
+        place = tmp_path / "strangers" / "train" / "images" / folder
+        place.mkdir(parents=True)
+        for photo in PHOTOS:
+            (place / f"{photo}.jpg").touch()
+    return scan_train(tmp_path / "strangers")
+
+
+def test_the_shipped_table_leaves_strangers_with_the_same_ids_alone(strangers):
+    corrected, report = apply_corrections(strangers, COMPETITION, ["sure", "likely", "disputed"])
+
+    assert len(corrected) == len(strangers)
+    for field in ("mask", "gender", "age"):
+        assert (getattr(corrected, field) == getattr(strangers, field)).all()
+    assert report == NOTHING_TO_SAY
+
+
+def test_every_line_of_the_shipped_table_says_what_the_label_was():
+    corrections = read_corrections(COMPETITION)
+    was = {correction.key.split("/")[0]: correction.was for correction in corrections}
+
+    assert len(corrections) == 48 and len(was) == 45
+    assert (was["000020"], was["001498-1"], was["003399"]) == ((1, 50), (0, 23), (1, 19))
+    assert all(c.value != c.was[0] for c in corrections if c.field == "gender")
+    assert all(c.value != c.was[1] for c in corrections if c.field == "age")
+
+
+def test_a_line_with_was_goes_by_the_folder_even_when_an_earlier_table_has_changed_it(index, table):
+    header = "key,was,field,value,tier\n"
+    mine, _ = apply_corrections(index, table("001498-1,,gender,female,sure\n", header))
+
+    corrected, report = apply_corrections(mine, table("001498-1,m23,age,30,sure\n", header))
+
+    assert label(corrected, "age", "001498-1") == {30}
+    assert report.applied == 1
+
+
+def test_was_tells_two_folders_of_one_person_apart(index, table):
+    lines = "003397,F19,age,29,sure\n003397,F20,age,60,sure\n003397,F21,drop,,sure\n"
+
+    corrected, _ = apply_corrections(index, table(lines, "key,was,field,value,tier\n"))
+
+    assert label(corrected, "age", "003397_female_Asian_19") == {29}
+    assert label(corrected, "age", "003397_female_Asian_20") == {60}
+
+
+def test_a_wrong_was_is_named(index, table):
+    for was in ("woman 50", "50", "F"):
+        with pytest.raises(DataError, match=f"line 2: was '{was}'; write M or F"):
+            apply_corrections(
+                index, table(f"000020,{was},age,60,sure\n", "key,was,field,value,tier\n")
+            )
+    lines = "000020,,age,60,sure\n000020,F50,age,61,sure\n"
+    with pytest.raises(DataError, match="lines 2 and 3 contradict"):
+        apply_corrections(index, table(lines, "key,was,field,value,tier\n"))
 
 
 def test_where_a_table_has_the_column_apply_only_lines_with_yes_count(index, table):

@@ -233,6 +233,12 @@ def test_corrections_of_unknown_people_are_all_listed(training, people, tmp_path
     assert all(person in warning for person in unknown)
 
 
+def test_nothing_is_said_of_corrections_that_are_about_other_people(training, caplog):
+    caplog.set_level("INFO")
+    training(label_corrections={"path": "competition", "tiers": ["sure", "likely", "disputed"]})
+    assert "training on" in caplog.text and "corrections" not in caplog.text
+
+
 def test_a_drop_band_leaves_people_out_of_training_and_not_out_of_validation(training):
     usual = training()
     ages = usual.index.age[usual.train_rows]
