@@ -7,7 +7,7 @@ DEMO_CHECKPOINT := saved/models/sample/demo/best_epoch.pth
 DEMO_CSV := submit/sample_demo.csv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test lint format train clean
+.PHONY: help setup demo app test lint format golden shape train clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,12 @@ lint: .venv/ready  ## check formatting, imports and code with ruff
 format: .venv/ready  ## let ruff put formatting and imports right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+golden: .venv/ready  ## check that no number moved since the commit in tests/golden/BASE
+	$(BIN)/python tests/golden/compare.py
+
+shape: .venv/ready  ## count lines, words of the faces, imports in functions
+	$(BIN)/python tests/shape.py
 
 train: .venv/ready  ## train config.json on data/
 	$(BIN)/python train.py --config config.json
