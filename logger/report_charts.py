@@ -33,14 +33,14 @@ class Line:
         tone: which of the template's colours, from 1.
         path: as SVG wants it.
         dots: empty where there are too many points to show them singly.
-        last: the last value, as text.
+        value: one of its values and the epoch of that, as text.
     """
 
     label: str
     tone: int
     path: str
     dots: list[Dot]
-    last: str = ""
+    value: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ def line_chart(
     series: Mapping[str, Points],
     mark: tuple[float, str] | None = None,
     percent: bool = False,
+    at: Mapping[str, float | None] | None = None,
 ) -> Chart | None:
     """Series over the epochs; ``None`` where none of them has a point.
 
@@ -87,6 +88,8 @@ def line_chart(
         series: label → (epoch, value); the order gives the colours.
         mark: an epoch to point out, and the word for it.
         percent: show values as percentages.
+        at: label → the epoch whose value the legend shows; left out, that of ``mark``, and without
+            a value there the last one.
     """
     points = [point for values in series.values() for point in values]
     if not points:
@@ -113,7 +116,10 @@ def line_chart(
             for at, (x, y) in zip(placed, values, strict=True)
         ]
         path = "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in placed)
-        lines.append(Line(label, tone, path, [] if crowded else dots, text(values[-1][1])))
+        epoch = (at or {}).get(label, mark and mark[0])
+        x, y = next((point for point in values if point[0] == epoch), values[-1])
+        shown = f"{text(y)} in epoch {x:g}"
+        lines.append(Line(label, tone, path, [] if crowded else dots, shown))
     epochs = {first, last}
     if last - first > 3:
         epochs |= {x for x in MaxNLocator(4, integer=True).tick_values(first, last)}

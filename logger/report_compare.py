@@ -1,16 +1,23 @@
 """Several runs on one page: what differs in what they were told, and what came of it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
-from logger.report_answers import Answers
+from logger.report_answers import Answers, Question
 from logger.report_charts import Chart, line_chart
 from logger.report_page import duration, epochs_of, flat, render
 from logger.report_run import Run
-from logger.report_scores import accuracy, calibration, class_scores, macro_f1
+from logger.report_scores import (
+    FEWEST_PEOPLE,
+    accuracy,
+    calibration,
+    class_scores,
+    macro_f1,
+    macro_f1_gain,
+)
 
 CURVES = {
     "Macro-F1, validation": ("val/f1", False),
@@ -20,8 +27,32 @@ CURVES = {
     "Macro-F1, training": ("train/f1", False),
     "Learning rate": ("lr", False),
 }
-CHANCE = 0.05
-"""Below this probability a difference is not put down to chance."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How a run does against another on the photos that both judged.
+
+    Attributes:
+        photos, people: how many; people 0 where it is not known who is on a photo.
+        only_before, only_after: photos that one of them alone gets right.
+        before, after: macro-F1 of each.
+        interval: 95 % of the difference, people drawn; ``None`` where that can't be said.
+    """
+
+    photos: int
+    people: int
+    only_before: int
+    only_after: int
+    before: float
+    after: float
+    interval: tuple[float, float] | None
+
+    @property
+    def sign(self) -> int:
+        """1 where the later run is better by more than chance would make it, -1 worse, else 0."""
+        low, high = self.interval or (0.0, 0.0)
+        return int(low > 0) - int(high < 0)
 
 
 def comparison_html(runs: Sequence[Run]) -> str:
@@ -64,14 +95,14 @@ def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
         return "There is too little validation to say which run is better."
     best, second = sorted(known, key=lambda number: -scores[number])[:2]
     winner, loser = f"“{labels[best]}”", f"“{labels[second]}”"
-    gap = scores[best] - scores[second]
-    tested = _mcnemar(runs[second].answers, runs[best].answers)
-    if gap < 0.0005 or (tested is not None and tested[2] >= CHANCE):
+    gain = _gain(runs[second].answers, runs[best].answers)
+    if gain is None or gain.sign < 1:
         return (
             f"No clear winner: macro-F1 {scores[best]:.3f} for {winner}, {scores[second]:.3f} for"
             f" {loser}."
         )
-    against = f"macro-F1 {scores[best]:.3f} against {scores[second]:.3f}."
+    gap = gain.after - gain.before
+    against = f"macro-F1 {gain.after:.3f} against {gain.before:.3f}."
     if len(runs) > 2:
         return f"{winner} is the best, {loser} comes second: {against}"
     word = "a little better" if gap < 0.01 else "better" if gap < 0.05 else "much better"
@@ -79,46 +110,66 @@ def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
 
 
 def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
-    """Whether the same photos were judged, and whether the difference may be chance."""
+    """On which photos each run is compared with the first, and what chance may have done."""
     said = []
     for run, label in zip(runs[1:], labels[1:], strict=True):
         if runs[0].answers is None or run.answers is None:
             continue
-        tested = _mcnemar(runs[0].answers, run.answers)
-        if tested is None:
+        gain = _gain(runs[0].answers, run.answers)
+        if gain is None:
             said.append(
-                f"“{label}” was judged on other photos than “{labels[0]}”: part of the difference"
-                " is theirs."
+                f"“{label}” was judged on other photos than “{labels[0]}”: which of them is better"
+                " can't be said."
             )
             continue
-        only_first, only_other, chance = tested
-        outcome = "more than chance would give" if chance < CHANCE else "which may be chance"
+        both = f"Of {gain.photos:,} photos"
+        if gain.photos < max(len(runs[0].answers), len(run.answers)):
+            both = f"Of the {gain.photos:,} photos that both judged"
         said.append(
-            f"Of {len(run.answers):,} photos, {only_other:,} are right with “{label}” only and"
-            f" {only_first:,} with “{labels[0]}” only, {outcome} (McNemar test, p = {chance:.2g};"
-            " it takes the photos of one person for independent, which makes p too small)."
+            f"{both}, {gain.only_after:,} are right with “{label}” only and"
+            f" {gain.only_before:,} with “{labels[0]}” only. {_chance(gain)}"
         )
     return said
 
 
-def _mcnemar(first: Answers | None, other: Answers | None) -> tuple[int, int, float] | None:
-    """Photos right with the first only, with the other only, and how likely so uneven a split is
-    by chance (exact McNemar test); ``None`` where they did not judge the same photos."""
-    if first is None or other is None or not _same_photos(first, other):
-        return None
-    only_first = int((~first.whole.wrong & other.whole.wrong).sum())
-    only_other = int((first.whole.wrong & ~other.whole.wrong).sum())
-    if not only_first + only_other:
-        return 0, 0, 1.0
-    return only_first, only_other, binomtest(only_other, only_first + only_other).pvalue
-
-
-def _same_photos(first: Answers, second: Answers) -> bool:
+def _chance(gain: Gain) -> str:
+    if gain.interval is None:
+        reason = (
+            f"fewer than {FEWEST_PEOPLE} people" if gain.people else "it isn't known who they show"
+        )
+        return f"Whether that is chance can't be said: {reason}."
+    low, high = gain.interval
+    outcome = "more than chance would give" if gain.sign else "which may be chance"
     return (
-        first.files == second.files
-        and first.whole.names == second.whole.names
-        and bool((first.whole.truth == second.whole.truth).all())
+        f"The macro-F1 changes by {gain.after - gain.before:+.3f}, {outcome} (95% interval"
+        f" {low:+.3f} to {high:+.3f}: with others of these {gain.people:,} people's kind)."
     )
+
+
+def _gain(before: Answers | None, after: Answers | None) -> Gain | None:
+    """``None`` where there are no photos that both judged, by the same classes and labels."""
+    if before is None or after is None or before.whole.names != after.whole.names:
+        return None
+    _, *rows = np.intersect1d(before.files, after.files, return_indices=True)
+    same = before.whole.truth[rows[0]] == after.whole.truth[rows[1]]
+    rows = [each[same] for each in rows]
+    if not len(rows[0]):
+        return None
+    first, other = (_at(a.whole, r) for a, r in zip((before, after), rows, strict=True))
+    people = None if before.people is None else before.people[rows[0]]
+    return Gain(
+        photos=len(rows[0]),
+        people=0 if people is None else len(np.unique(people)),
+        only_before=int((~first.wrong & other.wrong).sum()),
+        only_after=int((first.wrong & ~other.wrong).sum()),
+        before=macro_f1(first),
+        after=macro_f1(other),
+        interval=None if people is None else macro_f1_gain(first, other, people),
+    )
+
+
+def _at(question: Question, rows: np.ndarray) -> Question:
+    return replace(question, probabilities=question.probabilities[rows], truth=question.truth[rows])
 
 
 def _macro_f1(run: Run) -> float | None:
@@ -140,7 +191,7 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     errors = [run.answers and calibration(run.answers.whole).error for run in runs]
     rows.append(_row("calibration error (ECE)", errors, style="percent", better="low"))
     rows.append(_row("validation loss", [run.best.get("val/loss") for run in runs], better="low"))
-    epochs = [run.best.get("epoch") for run in runs]
+    epochs = [run.best_epoch for run in runs]
     rows.append(_row("best epoch", epochs, style="count", better=None))
     rows.append(_row("epochs", [len(run.history) or None for run in runs], "count", None))
     seconds = [sum(t.get("time/train_seconds", 0) for t in run.timings) or None for run in runs]
@@ -182,6 +233,7 @@ def _curves(runs: Sequence[Run], labels: Sequence[str]) -> list[Chart]:
             title,
             {label: epochs_of(run.history, name) for label, run in zip(labels, runs, strict=True)},
             percent=percent,
+            at={label: run.best_epoch for label, run in zip(labels, runs, strict=True)},
         )
         for title, (name, percent) in CURVES.items()
     ]

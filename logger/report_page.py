@@ -117,11 +117,12 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
         facts.append(("judged on", f"{len(run.answers):,} photos", of))
     if run.history:
         planned = (run.config.get("trainer") or {}).get("epochs")
-        epochs = f"{run.best_epoch or run.history[-1]['epoch']} of {len(run.history)}"
+        epoch = run.best_epoch or run.history[-1]["epoch"]
         short = planned and len(run.history) < planned
         ended = "stopped early" if run.finished else "not finished"
         remark = f"{ended}; {planned} planned" if short else ""
-        facts.append(("best epoch", epochs, remark))
+        label = "best epoch" if run.best_epoch else "last epoch"
+        facts.append((label, f"{epoch} of {len(run.history)}", remark))
     if run.timings:
         seconds = sum(row.get("time/train_seconds", 0) for row in run.timings)
         speeds = [speed for _, speed in epochs_of(run.timings, "time/images_per_second")]

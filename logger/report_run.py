@@ -49,6 +49,23 @@ class Run:
         found = [log for log in self.history if log["epoch"] == self.best_epoch]
         return (found or self.history[-1:] or [{}])[0]
 
+    @property
+    def trained_on(self) -> str | None:
+        """What of the judged photos the training had seen: ``"nobody"`` on them, the ``"people"``
+        on others, the ``"photos"`` themselves; ``None`` for a test, or where no config tells."""
+        split = _section(self.config, "validation").get("type")
+        if self.tested or split is None:
+            return None
+        if _section(self.config, "trainer").get("overfit_batch"):
+            return "photos"
+        return "people" if split == "image_level" else "nobody"
+
+    @property
+    def mixed(self) -> bool:
+        """Whether training photos were made of two, which lowers the scores on them by design."""
+        mixing = _section(self.config, "mixing")
+        return any(mixing.get(way) for way in ("mixup", "cutmix", "half_face"))
+
 
 def find_run(path: Path) -> tuple[Path, Path]:
     """The log folder and the checkpoint folder of a run, from either or from a file in one.
@@ -119,6 +136,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}
+
+
 def _best_epoch(
     history: list[dict[str, float]], finished: dict[str, Any], config: dict[str, Any]
 ) -> int | None:
@@ -126,8 +148,7 @@ def _best_epoch(
     best = finished.get("best")
     if isinstance(best, dict) and "epoch" in best:
         return int(best["epoch"])
-    trainer = config.get("trainer")
-    rule = str((trainer if isinstance(trainer, dict) else {}).get("monitor", "max val/f1"))
+    rule = str(_section(config, "trainer").get("monitor", "max val/f1"))
     mode, _, name = rule.partition(" ")
     judged = [log for log in history if name in log]
     if not judged:

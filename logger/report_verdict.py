@@ -20,6 +20,15 @@ from logger.report_scores import (
 
 GRADES = ((0.9, "Excellent", "good"), (0.7, "Good", "good"), (0.45, "Fair", "fair"))
 """Macro-F1 from which a grade holds, the word, and its colour; below the last it is weak."""
+SUBJECTS = {
+    "nobody": "photos of people it never saw",
+    "people": "other photos of the people it was trained on",
+    "photos": "photos it was trained on",
+    None: "photos",
+}
+"""``Run.trained_on`` → what to call the judged photos."""
+LEARNED = 0.99
+"""Macro-F1 above which a batch counts as learned by heart."""
 FEW = 30
 """Photos below which a score is little more than an anecdote."""
 
@@ -50,9 +59,8 @@ def verdict(run: Run) -> Verdict:
     if run.answers is None or not len(run.answers):
         return _without_answers(run)
     answers = run.answers
-    grade, tone = _grade(answers)
+    grade, tone = _grade(run, macro_f1(answers.whole), better_than_guessing(answers))
     right = accuracy(answers.whole)
-    subject = "photos" if run.tested else "photos of people it never saw"
     guess = guessing(answers.whole)
     detail = (
         f"A photo counts as right if {_listed([q.title for q in answers.details])} all are. Always"
@@ -61,10 +69,12 @@ def verdict(run: Run) -> Verdict:
     )
     if len(answers) < FEW:
         detail += f" These are {_count(len(answers), 'photo')} only: take no number as settled."
+    if run.best_epoch:
+        detail += f" All this is about epoch {run.best_epoch}, the best."
     return Verdict(
         grade=grade,
         tone=tone,
-        headline=f"Right on {_of_100(right)} of 100 {subject}.",
+        headline=f"Right on {_of_100(right)} of 100 {SUBJECTS[run.trained_on]}.",
         detail=detail,
         where=_where(answers),
         why=_why(run, answers),
@@ -86,18 +96,24 @@ def _without_answers(run: Run) -> Verdict:
             "Without photos of people that it was not trained on, nothing can be said about how"
             " good it is. test.py --answers judges it on others.",
         )
-    grade, tone = next((g[1:] for g in GRADES if score >= g[0]), ("Weak", "bad"))
+    grade, tone = _grade(run, score, better=True)
     return Verdict(
-        grade, tone, f"Macro-F1 {score:.3f} on people it never saw.",
+        grade, tone, f"Macro-F1 {score:.3f} on {SUBJECTS[run.trained_on]}.",
         "The answers themselves were not kept with this run, so this page can't say where it is"
         " wrong.",
     )  # fmt: skip
 
 
-def _grade(answers: Answers) -> tuple[str, str]:
-    if not better_than_guessing(answers.whole):
+def _grade(run: Run, score: float, better: bool | None) -> tuple[str, str]:
+    """Grade and tone of a macro-F1; ``better``: than guessing, if that can be said."""
+    if run.trained_on == "photos":
+        return ("Learned by heart", "good") if score > LEARNED else ("Not learned", "bad")
+    if run.trained_on == "people":
+        return "Flattered", "unknown"
+    if better is None:
+        return "Too few to tell", "unknown"
+    if not better:
         return "No better than guessing", "bad"
-    score = macro_f1(answers.whole)
     return next((grade[1:] for grade in GRADES if score >= grade[0]), ("Weak", "bad"))
 
 
@@ -142,9 +158,33 @@ def _commonest_mix_up(answers: Answers) -> str:
 
 def _why(run: Run, answers: Answers) -> list[str]:
     """The reasons that the numbers speak for, the strongest first; at most four."""
-    reasons = [*_learning(run), *_age_border(answers), *_imbalance(answers)]
+    if run.trained_on == "photos":
+        return [_by_heart(macro_f1(answers.whole))]
+    reasons = [*_flattery(run), *_learning(run), *_age_border(answers), *_imbalance(answers)]
     reasons += [*_fallbacks(answers), *_sureness(answers)]
     return reasons[:4] or ["Nothing stands out: look at the mistakes themselves, below."]
+
+
+def _by_heart(score: float) -> str:
+    if score > LEARNED:
+        return (
+            "One batch is learned by heart: model, labels and optimizer work together. How good it"
+            " is on others, a training without trainer.overfit_batch says."
+        )
+    return (
+        "A model that works learns one batch by heart. Where it does not: more epochs, a higher"
+        " learning rate, and none of what holds it back (dropout, moving average, frozen layers,"
+        " class weights); or the labels contradict each other."
+    )
+
+
+def _flattery(run: Run) -> list[str]:
+    if run.trained_on != "people":
+        return []
+    return [
+        "The same people are in training and validation (validation.type image_level), and faces"
+        " are known again: on others it will do worse. validation.type=holdout says how much."
+    ]
 
 
 def _learning(run: Run) -> list[str]:
@@ -157,7 +197,7 @@ def _learning(run: Run) -> list[str]:
             f"It knows its training photos better than others (macro-F1 {trained:.2f} against"
             f" {held_out:.2f}): more people, stronger augmentation or a smaller backbone."
         )
-    elif trained < 0.6 and held_out < 0.7:
+    elif trained < 0.6 and held_out < 0.7 and not run.mixed:
         said.append(
             f"It has not learned its training photos either (macro-F1 {trained:.2f}): train longer,"
             " a larger backbone, pretrained weights or another learning rate."

@@ -58,7 +58,9 @@ def make_run(tmp_path):
     """``make_run("first", epochs=3, answers=…, lr=0.1)``: the folders of a run, as a training
     leaves them; returns the log folder."""
 
-    def make(run_id="first", *, epochs=3, answers=None, validated=True, finished=True, lr=0.1):
+    def make(
+        run_id="first", *, epochs=3, answers=None, validated=True, finished=True, lr=0.1, **config
+    ):
         log = tmp_path / "saved" / "log" / "things" / run_id
         models = tmp_path / "saved" / "models" / "things" / run_id
         for folder in (log, models):
@@ -70,10 +72,13 @@ def make_run(tmp_path):
             write_metrics(log / "timings.csv", timings)
         if answers is not None:
             np.savez(log / "report.npz", **answers.to_arrays())
+        trainer = {"epochs": epochs, "save_dir": "saved/", "monitor": "max val/f1"}
         config = {
             "name": "things",
             "optimizer": {"type": "Adam", "args": {"lr": lr}},
-            "trainer": {"epochs": epochs, "save_dir": "saved/", "monitor": "max val/f1"},
+            "validation": {"type": "holdout"},
+            **config,
+            "trainer": trainer | config.get("trainer", {}),
         }
         environment = {
             "started": "2026-01-02T03:04:05+00:00",

@@ -154,6 +154,51 @@ class TestWhatAReportShows:
         assert "lost" not in shown and "x.jpg" not in shown
 
 
+class TestWhomItWasJudgedOn:
+    def test_an_image_level_split_is_no_split_by_people(self, make_run, mixed_answers):
+        folder = make_run(answers=mixed_answers, validation={"type": "image_level"})
+        page = Page(write_report(folder))
+        assert page.headings[0] == (
+            "Right on 80 of 100 other photos of the people it was trained on."
+        )
+        assert "never saw" not in page.text and "Flattered" in page.text
+        assert "validation.type=holdout says how much" in page.text
+
+    @pytest.mark.parametrize("learned", [True, False])
+    def test_an_overfit_preset_shows_whether_a_batch_was_learned_and_no_more(
+        self, make_run, make_answers, learned
+    ):
+        truth = np.arange(36) % 6
+        answers = make_answers(truth, truth if learned else truth // 2 * 2)
+        page = Page(write_report(make_run(answers=answers, trainer={"overfit_batch": True})))
+        assert page.headings[0].endswith("of 100 photos it was trained on.")
+        assert ("Learned by heart" if learned else "Not learned") in page.text
+        assert "never saw" not in page.text and "more people" not in page.text
+
+    def test_without_a_config_nothing_is_claimed(self, make_run, mixed_answers, tmp_path):
+        folder = make_run(answers=mixed_answers)
+        shutil.rmtree(tmp_path / "saved" / "models")
+        assert Page(write_report(folder)).headings[0] == "Right on 80 of 100 photos."
+
+    @pytest.mark.parametrize("mixing", [None, {"cutmix": 0.5}])
+    def test_low_scores_on_mixed_photos_are_no_sign_of_little_learning(
+        self, make_run, mixed_answers, mixing
+    ):
+        page = Page(write_report(make_run(answers=mixed_answers, epochs=2, mixing=mixing)))
+        assert ("has not learned its training photos" in page.text) == (mixing is None)
+        assert ("photos are mixed as well" in page.text) == (mixing is not None)
+
+
+def test_the_top_and_the_legends_speak_of_the_same_epoch_and_say_which(make_run, mixed_answers):
+    folder = make_run(answers=mixed_answers, epochs=4, finished=False)
+    table = (folder / "metrics.csv").read_text()
+    (folder / "metrics.csv").write_text(table.replace("0.8,0.25,0.8", "0.8,0.25,0.1"))
+    page = Page(write_report(folder))
+    assert "All this is about epoch 3, the best." in page.text
+    assert "best epoch 3 of 4" in page.text
+    assert re.search(r"Macro-F1 training 0\.6 in epoch 3 validation 0\.6 in epoch 3", page.text)
+
+
 class TestRunsThatLeftLittle:
     def test_one_epoch(self, make_run, mixed_answers):
         page = Page(write_report(make_run(epochs=1, answers=mixed_answers)))
@@ -169,7 +214,7 @@ class TestRunsThatLeftLittle:
 
     def test_scores_without_the_answers_behind_them(self, make_run):
         page = Page(write_report(make_run()))
-        assert page.headings[0] == "Macro-F1 0.600 on people it never saw."
+        assert page.headings[0] == "Macro-F1 0.600 on photos of people it never saw."
 
     def test_a_metrics_file_that_a_crash_cut_short(self, make_run, mixed_answers):
         folder = make_run(answers=mixed_answers, epochs=4, finished=False)
@@ -257,9 +302,8 @@ class TestComparison:
     def test_it_says_which_is_better_and_whether_that_may_be_chance(self, two):
         page = Page(compare_runs(two))
         assert page.headings[0].startswith("“second” is much better than “first”: macro-F1 1.0")
-        assert (
-            "60 are right with “second” only and 0 with “first” only, more than chance" in page.text
-        )
+        assert "60 are right with “second” only and 0 with “first” only." in page.text
+        assert "changes by +0.2" in page.text and ", more than chance" in page.text
 
     def test_a_difference_that_may_be_chance_makes_no_winner(self, make_run, make_answers):
         truth = [0, 1, 2, 3] * 9
@@ -268,6 +312,65 @@ class TestComparison:
             make_run("b", answers=make_answers(truth, [1, *truth[1:]])),
         ]
         assert Page(compare_runs(runs)).headings[0].startswith("No clear winner: macro-F1")
+
+    def test_seven_photos_of_one_person_are_not_seven_witnesses(self, make_run, make_answers):
+        truth = np.arange(140) % 6
+        people = np.arange(140) // 7
+        said = np.where(people < 2, (truth + 1) % 6, truth)  # 14 photos, but two people
+        runs = [
+            make_run("a", answers=make_answers(truth, said, people=people)),
+            make_run("b", answers=make_answers(truth, truth, people=people)),
+        ]
+        page = Page(compare_runs(runs))
+        assert page.headings[0].startswith("No clear winner")
+        assert "0 with “a” only. The macro-F1 changes by +0.1" in page.text
+        assert "which may be chance (95% interval" in page.text and "20 people" in page.text
+
+    def test_more_right_photos_make_no_winner_where_the_macro_f1_falls(
+        self, make_run, make_answers
+    ):
+        truth = np.array([0] * 400 + [1, 2, 3, 4, 5] * 8)
+        rare_lost = np.where(np.arange(440) < 400, truth, (truth + 1) % 6)
+        common_lost = np.where(np.arange(440) < 150, 1, truth)
+        people = np.arange(440)
+        runs = [
+            make_run("rare-lost", answers=make_answers(truth, rare_lost, people=people)),
+            make_run("common-lost", answers=make_answers(truth, common_lost, people=people)),
+        ]
+        headline = Page(compare_runs(runs)).headings[0]
+        assert headline.startswith("“common-lost” is much better than “rare-lost”")
+
+    def test_of_runs_that_share_some_photos_only_these_are_compared(self, make_run, make_answers):
+        truth = np.arange(300) % 6
+        people = np.arange(300) // 3
+        worse = np.where(np.arange(300) % 2, truth, (truth + 1) % 6)
+        more = make_answers(truth, worse, people=people)
+        fewer = make_answers(truth[:120], truth[:120], people=people[:120])
+        page = Page(compare_runs([make_run("a", answers=more), make_run("b", answers=fewer)]))
+        assert "Of the 120 photos that both judged, 60 are right with “b” only" in page.text
+        assert page.headings[0].startswith("“b” is much better than “a”: macro-F1 1.000")
+
+    @pytest.mark.parametrize(
+        ("people", "reason"),
+        [(np.arange(300) % 9, "fewer than 10 people"), (None, "it isn't known who they show")],
+    )
+    def test_where_chance_cannot_be_judged_nobody_wins(
+        self, make_run, make_answers, people, reason
+    ):
+        truth = np.arange(300) % 6
+        runs = [
+            make_run("a", answers=make_answers(truth, (truth + 1) % 6, people=people)),
+            make_run("b", answers=make_answers(truth, truth, people=people)),
+        ]
+        page = Page(compare_runs(runs))
+        assert page.headings[0].startswith("No clear winner") and reason in page.text
+
+    def test_legends_show_each_run_at_its_own_best_epoch(self, make_run, mixed_answers):
+        runs = [
+            make_run("a", answers=mixed_answers),
+            make_run("b", epochs=5, answers=mixed_answers),
+        ]
+        assert "a 0.6 in epoch 3 b 1 in epoch 5" in Page(compare_runs(runs)).text
 
     def test_only_what_differs_of_the_config_is_shown(self, two):
         page = Page(compare_runs(two))
@@ -285,9 +388,11 @@ class TestComparison:
     def test_runs_judged_on_other_photos_are_pointed_out(self, make_run, make_answers):
         runs = [
             make_run("a", answers=make_answers([0, 1, 2, 3], [0, 1, 2, 2])),
-            make_run("b", answers=make_answers([0, 1], [0, 1])),
+            make_run("b", answers=make_answers([1, 0], [1, 0])),
         ]
-        assert "“b” was judged on other photos than “a”" in Page(compare_runs(runs)).text
+        page = Page(compare_runs(runs))
+        assert page.headings[0].startswith("No clear winner")
+        assert "“b” was judged on other photos than “a”" in page.text
 
     def test_three_runs_of_different_length_one_without_answers(self, make_run, mixed_answers):
         runs = [

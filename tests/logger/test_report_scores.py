@@ -1,9 +1,13 @@
+import time
+
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import f1_score
 
 from logger.report_answers import (
     Answers,
+    Question,
     fallback_photos,
     least_certain,
     photos_to_show,
@@ -18,6 +22,7 @@ from logger.report_scores import (
     errors_by_age,
     guessing,
     macro_f1,
+    macro_f1_gain,
     macro_f1_interval,
 )
 from logger.report_verdict import verdict
@@ -48,12 +53,68 @@ def test_the_interval_of_the_macro_f1_holds_it_and_draws_people(mixed_answers, m
     assert macro_f1_interval(make_answers([0, 1], [0, 1])) is None
 
 
+def question_of(truth, said, classes):
+    names = tuple(map(str, range(classes)))
+    return Question("class", "classes", names, np.eye(classes, dtype=np.float32)[said], truth)
+
+
+def answers_of_two_models(rng, people=60, correlation=0.8, right=(0.75, 0.75)):
+    """What two models say of seven photos of each of these people, whose mistakes go together."""
+    person = np.repeat(np.arange(people), 7)
+    truth = np.tile([0, 0, 0, 0, 0, 1, 2], people) + 3 * (person % 2)
+    questions = []
+    for share in right:
+        of_person, of_photo = rng.normal(size=people)[person], rng.normal(size=7 * people)
+        luck = np.sqrt(correlation) * of_person + np.sqrt(1 - correlation) * of_photo
+        said = np.where(luck > norm.ppf(share), (truth + 3) % 6, truth)
+        questions.append(question_of(truth, said, 6))
+    return *questions, person
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_two_equal_models_seldom_differ_though_photos_of_a_person_go_together(correlation):
+    rng, alarms = np.random.default_rng(3), 0
+    for _ in range(150):
+        low, high = macro_f1_gain(*answers_of_two_models(rng, correlation=correlation))
+        alarms += low > 0 or high < 0
+    assert alarms <= 0.1 * 150  # 5 % wanted; photos for people give 24 to 33 %
+
+
+def test_a_model_that_is_better_is_found_to_be_so_and_in_the_right_direction():
+    rng = np.random.default_rng(4)
+    pairs = [answers_of_two_models(rng, right=(0.6, 0.9)) for _ in range(20)]
+    assert sum(macro_f1_gain(*pair)[0] > 0 for pair in pairs) >= 18
+    assert sum(macro_f1_gain(b, a, people)[1] < 0 for a, b, people in pairs) >= 18
+
+
+@pytest.mark.parametrize(("classes", "people"), [(18, 20_000), (1000, 2_000)])
+def test_intervals_take_no_time_for_many_photos_people_or_classes(classes, people):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(classes, size=20_000)
+    said = [np.where(rng.random(20_000) < 0.8, truth, 0) for _ in range(2)]
+    before, after = (question_of(truth, each, classes) for each in said)
+    began = time.perf_counter()
+    low, high = macro_f1_gain(before, after, np.arange(20_000) % people)
+    assert low < macro_f1(after) - macro_f1(before) < high
+    assert time.perf_counter() - began < 10  # 0.3 s; a table of classes a draw takes minutes
+
+
+def test_better_than_guessing_draws_people_and_says_where_there_are_too_few(make_answers):
+    truth = np.array([0] * 60 + [1] * 40)
+    lucky = np.where(np.arange(100) >= 80, 1, 0)  # right on 80: 20 more than guessing
+    everyone = make_answers(truth, lucky, people=np.arange(100))
+    of_one = make_answers(truth, lucky, people=np.minimum(np.arange(100), 80))
+    assert better_than_guessing(everyone)
+    assert not better_than_guessing(of_one)  # all that it has on guessing is one person
+    assert better_than_guessing(make_answers(truth, lucky, people=np.arange(100) % 9)) is None
+
+
 def test_guessing_the_commonest_class_scores_what_scikit_learn_says(make_answers):
-    question = make_answers([0, 0, 0, 1, 2], [0] * 5).whole
-    guess = guessing(question)
+    answers = make_answers([0, 0, 0, 1, 2] * 4, [0] * 20)
+    guess = guessing(answers.whole)
     assert guess.accuracy == pytest.approx(0.6)
     assert guess.macro_f1 == pytest.approx(f1_score([0, 0, 0, 1, 2], [0] * 5, average="macro"))
-    assert not better_than_guessing(question)
+    assert better_than_guessing(answers) is False
 
 
 def test_calibration_error_is_the_gap_between_sureness_and_truth(make_answers):
