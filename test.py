@@ -77,7 +77,7 @@ def main(config: ConfigParser) -> None:
         write_results(out, photos, crops, combined, answers)
         if answers is not None and config["trainer"]["report"]:
             about = (out, photos, crops, combined, answers)
-            attempt(partial(report_test, config, device, *about))
+            attempt(lambda: print(f"report: {report_test(config, device, *about)}"))
 
 
 def predict_photos(
@@ -126,6 +126,7 @@ def write_results(
     import numpy as np
 
     from data_loader.crops import UNREADABLE
+    from logger.report import attempt
     from trainer.results import prediction_pictures, score, score_table
     from trainer.submission import forget_scores, write_probabilities, write_submission
     from utils.errors import DataError
@@ -143,9 +144,8 @@ def write_results(
         scores = score(probabilities, answers[readable])
         write_json(out.with_suffix(".metrics.json"), scores)
         print(f"{score_table(scores)}\nscores: {out.with_suffix('.metrics.json')}")
-        for picture in prediction_pictures(
-            out.with_suffix(""), crops, readable, probabilities, answers[readable]
-        ):
+        shown = (out.with_suffix(""), crops, readable, probabilities, answers[readable])
+        for picture in attempt(partial(prediction_pictures, *shown), "pictures") or ():
             print(f"picture: {picture}")
     skipped = np.flatnonzero(crops.states == UNREADABLE)
     if len(skipped):

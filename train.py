@@ -212,30 +212,26 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         for writer in trainer.writers:
             closing.callback(writer.close)
         best = trainer.train()
-        pictures = []
-        if distributed.is_main():
-            pictures = training_pictures(
-                config.log_dir,
-                trainer.history,
-                trainer.monitor.best_epoch,
-                data.crops,
-                data.val_rows,
-                decoding,
-            )
+        epochs = len(trainer.history)
+        if (
+            distributed.is_main()
+        ):  # whatever happens to the pictures, the training has come to its end
+            write_json(config.log_dir / FINISHED, {"epochs": epochs, "best": best})
+            draw = partial(training_pictures, config.log_dir, trainer.history)
+            best_epoch, rows = trainer.monitor.best_epoch, data.val_rows
+            pictures = attempt(partial(draw, best_epoch, data.crops, rows, decoding), "pictures")
+            for picture in pictures or ():
+                logger.info("picture: %s", picture)
             if config["explain"] and checkpoints.best.exists():
-                explain_best(config, checkpoints.best, data, decoding, device)
-        for picture in pictures:
-            logger.info("picture: %s", picture)
-        if config["visualize"] and pictures:
-            epoch = len(trainer.history)
-            record_pictures(trainer.writers, epoch, config.log_dir, pictures, data)
+                explain = partial(explain_best, config, checkpoints.best, data, decoding, device)
+                attempt(explain, "Grad-CAM pictures")
+            if config["visualize"]:
+                shown = (trainer.writers, epochs, config.log_dir, pictures or (), data)
+                attempt(partial(record_pictures, *shown), "pictures for wandb and TensorBoard")
         for writer in trainer.writers if checkpoints.best.exists() else ():
             writer.checkpoint(checkpoints.best, best)
-    if distributed.is_main():
-        finished = {"epochs": len(trainer.history), "best": best}
-        write_json(config.log_dir / FINISHED, finished)
-        if settings["report"]:
-            attempt(partial(write_report, config.log_dir))
+    if distributed.is_main() and settings["report"]:
+        attempt(lambda: logger.info("report: %s", write_report(config.log_dir)))
     return best
 
 
@@ -262,23 +258,15 @@ def explain_best(
     import model.model as module_arch
     from trainer.explanations import explanation_pictures
     from trainer.restore import restore_model
-    from utils.errors import UserError
 
     arch = config.init_ftn("arch", module_arch)
-    logger = logging.getLogger("train")
-    try:
-        best = restore_model(
-            partial(arch, pretrained=False, checkpoint_path=None), checkpoint, device
-        )
-        size = config["data_loader"]["args"]["input_size"]
-        files = explanation_pictures(
-            config.log_dir, best, size, data.index, data.crops, data.val_rows, decoding
-        )
-    except UserError as error:  # the training is done; it must not fail over its pictures
-        logger.warning("no Grad-CAM pictures: %s", error)
-        return
+    best = restore_model(partial(arch, pretrained=False, checkpoint_path=None), checkpoint, device)
+    size = config["data_loader"]["args"]["input_size"]
+    files = explanation_pictures(
+        config.log_dir, best, size, data.index, data.crops, data.val_rows, decoding
+    )
     if files:
-        logger.info("Grad-CAM: %d pictures in %s", len(files), files[0].parent)
+        logging.getLogger("train").info("Grad-CAM: %d pictures in %s", len(files), files[0].parent)
 
 
 def start() -> None:

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 from utils.files import write_atomically
 
+SHOWN_CLASSES = 40
+"""Classes that a picture or a table shows at most."""
 GREEN, RED, INK, PAPER = (46, 125, 50), (198, 40, 40), (33, 33, 33), (255, 255, 255)
 
 
@@ -34,15 +36,20 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None)
 
 
 def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> np.ndarray:
-    """A confusion matrix (C, C) of counts, rows true, coloured by the share of the row.
+    """A confusion matrix (C, C) of counts, rows true, coloured by the share of the row; of more
+    than ``SHOWN_CLASSES`` classes the most confused ones.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB, at most 2,100 px a side.
     """
+    shown = most_confused(matrix)
+    if len(shown) < len(names):
+        title = f"{title}: the {len(shown)} most confused of {len(names):,}"
+    share = (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))[np.ix_(shown, shown)]
+    matrix, names = matrix[np.ix_(shown, shown)], [names[code] for code in shown]
     side = 2.5 + 0.42 * len(names)
     figure = Figure(figsize=(side + 1.2, side), layout="constrained")
     axes = figure.subplots()
-    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix > 0):
         ink = "white" if share[row, column] > 0.5 else "black"
@@ -52,6 +59,13 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> n
     axes.set_yticks(ticks, names, fontsize=8)
     axes.set(title=title, xlabel="predicted", ylabel="true")
     return _render(figure)
+
+
+def most_confused(matrix: np.ndarray, limit: int = SHOWN_CLASSES) -> np.ndarray:
+    """The classes of a confusion matrix (C, C) with the most errors, taken for others or others
+    for them; at most ``limit`` codes, ascending."""
+    errors = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
+    return np.sort(np.argsort(-errors, kind="stable")[:limit])
 
 
 def contact_sheet(

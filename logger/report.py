@@ -13,15 +13,17 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from utils.cli import run_command
+from utils.errors import UserError
 from utils.files import write_atomically
 
 if TYPE_CHECKING:
     from logger.report_run import Run
 
 REPORT = "report.html"
+T = TypeVar("T")
 
 logger = logging.getLogger("report")
 
@@ -60,12 +62,23 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     return write_page(read_run(run), out or find_run(run)[0] / REPORT)
 
 
-def attempt(write: Callable[[], Path]) -> None:
-    """Call what writes a report and say where it lies; no training or test is lost to a failure."""
+def attempt(write: Callable[[], T], what: str = "report") -> T | None:
+    """Call what writes a report, pictures or another extra; no training or test is lost to it.
+
+    Whatever it raises is one line in the log, under ``--debug`` with its traceback.
+
+    Returns:
+        What ``write`` returns; ``None`` where it failed.
+    """
     try:
-        logger.info("report: %s", write())
+        return write()
     except Exception as error:
-        logger.warning("report: not written: %s", error or repr(error))
+        reason = " ".join(str(error).split()) or repr(error)
+        if not isinstance(error, UserError):
+            reason = f"{type(error).__name__}: {reason}"
+        debug = "--debug" in sys.argv
+        logger.warning("%s: not written: %s", what, reason, exc_info=debug)
+        return None
 
 
 def write_page(run: "Run", out: Path) -> Path:

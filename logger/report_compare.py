@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from logger.pictures import SHOWN_CLASSES
 from logger.report_answers import Answers, Question
 from logger.report_charts import Chart, line_chart
 from logger.report_page import duration, epochs_of, flat, render
@@ -262,7 +263,11 @@ def _classes(runs: Sequence[Run]) -> list[dict[str, Any]]:
             }
             for code, name in enumerate(question.names)
         ]
-        tables.append({"title": question.title, "rows": rows})
+        title = question.title
+        if len(rows) > SHOWN_CLASSES:
+            rows = sorted(rows, key=lambda row: -max(abs(change or 0) for change in row["changes"]))
+            rows, title = rows[:SHOWN_CLASSES], f"{title}: the {SHOWN_CLASSES} that changed most"
+        tables.append({"title": title, "rows": rows})
     return tables
 
 

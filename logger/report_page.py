@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from logger.pictures import SHOWN_CLASSES, most_confused
 from logger.report_answers import Answers, Question
 from logger.report_charts import Chart, age_chart, line_chart, reliability_chart
 from logger.report_photos import explained, galleries
 from logger.report_run import Run
 from logger.report_scores import (
+    ClassScore,
     accuracy,
     borders,
     calibration,
@@ -62,7 +64,7 @@ def report_html(run: Run) -> str:
         right_of_100=_right_of_100(answers) if judged else None,
         curves=_learning_curves(run),
         matrices=[_matrix(q) for q in answers.questions] if judged else [],
-        classes=[(q.title, class_scores(q)) for q in answers.questions] if judged else [],
+        classes=[_classes(q) for q in answers.questions] if judged else [],
         reliability=_reliability(answers) if judged else [],
         ages=_ages(answers) if judged else [],
         galleries=galleries(answers) if judged else [],
@@ -185,9 +187,28 @@ def _learning_curves(run: Run) -> list[Chart]:
 
 
 def _matrix(question: Question) -> dict[str, Any]:
+    """Of more than ``SHOWN_CLASSES`` classes the most confused ones: a page grows with C²."""
     table = confusion(question)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    return {"title": question.title, "names": question.names, "table": table, "share": share}
+    codes = most_confused(table)
+    cut = f": the {len(codes)} most confused" if len(codes) < len(table) else ""
+    return {
+        "title": question.title + cut,
+        "codes": codes,
+        "names": [question.names[code] for code in codes],
+        "table": table[np.ix_(codes, codes)],
+        "share": share[np.ix_(codes, codes)],
+    }
+
+
+def _classes(question: Question) -> tuple[str, list[ClassScore]]:
+    """A title and the scores of the classes; of more than ``SHOWN_CLASSES`` the weakest."""
+    scores = class_scores(question)
+    if len(scores) <= SHOWN_CLASSES:
+        return question.title, scores
+    judged = [score for score in scores if score.f1 is not None]
+    weakest = sorted(judged, key=lambda score: (score.f1, -score.support))[:SHOWN_CLASSES]
+    return f"{question.title}: the {len(weakest)} weakest", weakest
 
 
 def _reliability(answers: Answers) -> list[Chart]:

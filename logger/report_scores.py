@@ -23,6 +23,7 @@ NEAR_AN_EDGE = 3
 class ClassScore:
     """How one class came out; ``f1`` is ``None`` where it neither occurs nor is predicted."""
 
+    code: int
     name: str
     support: int
     precision: float | None
@@ -40,6 +41,7 @@ def class_scores(question: Question) -> list[ClassScore]:
     said = np.bincount(question.predicted, minlength=len(codes))
     return [
         ClassScore(
+            code,
             name,
             int(support[code]),
             float(precision[code]) if said[code] else None,

@@ -1,6 +1,5 @@
 """What is left of a training or a test to look at: scores as a table, pictures."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,18 +11,18 @@ from logger.pictures import (
     GREEN,
     INK,
     RED,
+    SHOWN_CLASSES,
     confusion_picture,
     contact_sheet,
     learning_curves,
     save_picture,
 )
+from logger.report import attempt
 from model.decoding import decode
 from model.metric import compute_metrics, confusion_matrices
 from trainer.predict import Predictions
 from trainer.report_data import Photographed, answers_for_report
 from utils.files import write_atomically
-
-logger = logging.getLogger("trainer")
 
 SCORES = {
     "macro_f1": ("f1", "macro-F1 (18 classes)"),
@@ -125,8 +124,11 @@ def mistakes_sheet(
 def examples_sheet(
     crops: Crops, rows: np.ndarray, probabilities: np.ndarray, answers: np.ndarray
 ) -> np.ndarray:
-    """One photo of each class that occurs, the same ones each time, as a contact sheet (RGB)."""
+    """One photo of each class that occurs, the same ones each time, as a contact sheet (RGB); of
+    more than ``SHOWN_CLASSES`` classes evenly chosen ones."""
     _, places = np.unique(answers, return_index=True)
+    chosen = np.linspace(0, len(places), min(len(places), SHOWN_CLASSES), endpoint=False)
+    places = places[chosen.astype(np.int64)]
     return _sheet(crops, rows, probabilities, answers, places)
 
 
@@ -187,7 +189,8 @@ def save_validation(
 
 def save_for_report(path: Path, predictions: Predictions, photos: Photographed) -> None:
     """Keep what a report shows of the best epoch's validation; what fails costs no run."""
-    try:
+
+    def save() -> None:
         answers = answers_for_report(
             photos.subset(predictions.index),
             predictions.class_probabilities,
@@ -197,5 +200,5 @@ def save_for_report(path: Path, predictions: Predictions, photos: Photographed) 
         )
         with write_atomically(path, "wb") as file:
             np.savez(file, **answers.to_arrays())
-    except Exception as error:
-        logger.warning("%s: not written, so the report lacks this epoch: %r", path, error)
+
+    attempt(save, f"{path} (so the report lacks this epoch)")

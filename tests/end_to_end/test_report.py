@@ -9,6 +9,10 @@ from html import unescape
 
 import numpy as np
 
+from data_loader.crops import CROPPED
+from data_loader.dataset import Photos
+from test import write_results
+
 
 def test_a_training_ends_with_a_report_of_its_best_epoch(trained):
     page = unescape((trained.log / "report.html").read_text(encoding="utf-8"))
@@ -49,14 +53,30 @@ def test_timings_lie_apart_from_the_metrics(trained):
     assert 0 < spent < float(rows[0]["time/train_seconds"])
 
 
-def test_a_report_that_fails_does_not_cost_the_run(call, tiny_config, tmp_path):
-    blocked = tmp_path / "saved" / "log" / "tiny" / "blocked" / "report.html"
-    blocked.mkdir(parents=True)
-    once = ("-c", tiny_config, "--set", "trainer.epochs=1", "--run-id", "blocked")
+def test_no_extra_that_fails_costs_the_run(call, tiny_config, tmp_path):
+    folder = tmp_path / "saved" / "log" / "tiny" / "blocked"
+    for name in ("report.html", "report.npz", "learning_curves.png", "gradcam/1_mask.png"):
+        (folder / name).mkdir(parents=True)
+    once = ("-c", tiny_config, "--set", "trainer.epochs=1", "explain=true", "--run-id", "blocked")
     result = call("train.py", *once)
     assert result.returncode == 0, result.stderr
-    assert "report: not written" in result.stdout
-    assert json.loads((blocked.parent / "finished.json").read_text())["epochs"] == 1
+    for extra in ("report", "pictures", "Grad-CAM pictures", "report lacks this epoch)"):
+        assert f"{extra}: not written" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert json.loads((folder / "finished.json").read_text())["epochs"] == 1
+
+
+def test_pictures_that_fail_do_not_cost_a_test_its_scores(tmp_path, caplog):
+    class LostCrops:
+        states = np.full(2, CROPPED, np.uint8)
+
+        def __getitem__(self, row):
+            raise RuntimeError("the crops are gone")
+
+    photos = Photos(tmp_path, np.array(["a.jpg", "b.jpg"]))
+    write_results(tmp_path / "mine.csv", photos, LostCrops(), np.eye(18)[:2], np.array([0, 1]))
+    assert "pictures: not written: RuntimeError: the crops are gone" in caplog.text
+    assert json.loads((tmp_path / "mine.metrics.json").read_text())["accuracy"] == 1
 
 
 def test_the_report_can_be_switched_off(call, tiny_config, tmp_path):

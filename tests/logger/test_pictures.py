@@ -8,6 +8,7 @@ from logger.pictures import (
     confusion_picture,
     contact_sheet,
     learning_curves,
+    most_confused,
     save_picture,
 )
 
@@ -30,6 +31,15 @@ def test_a_confusion_matrix_shows_classes_that_never_occurred():
     matrix = np.zeros((18, 18), int)
     matrix[3, 4] = 100
     assert is_picture(confusion_picture(matrix, [f"class {n}" for n in range(18)], "18 classes"))
+
+
+def test_a_picture_of_a_thousand_classes_shows_the_most_confused_and_stays_small():
+    matrix = np.diag(np.full(1000, 50))
+    matrix[700, 300] = 20
+    assert {300, 700} <= set(most_confused(matrix))
+    assert most_confused(matrix, 2).tolist() == [300, 700]
+    picture = confusion_picture(matrix, [f"class {n}" for n in range(1000)], "classes")
+    assert is_picture(picture) and max(picture.shape) <= 2100
 
 
 class TestContactSheet:

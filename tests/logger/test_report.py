@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from logger.report import attempt, compare_runs, write_page, write_report
+from logger.report_answers import Answers, Question
 from logger.report_run import Run
 from utils.errors import UserError
 
@@ -288,8 +289,32 @@ def test_a_report_that_fails_is_a_warning(caplog):
     def fail():
         raise UserError("report.html: cannot be written")
 
-    attempt(fail)
+    assert attempt(fail) is None
     assert "report: not written: report.html: cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_an_extra_that_breaks_is_one_line_and_with_debug_its_traceback(caplog, monkeypatch, debug):
+    monkeypatch.setattr(sys, "argv", ["train.py"] + ["--debug"] * debug)
+    assert attempt(lambda: 1 / 0, "pictures") is None
+    (record,) = caplog.records
+    assert record.getMessage() == "pictures: not written: ZeroDivisionError: division by zero"
+    assert bool(record.exc_info) == debug
+
+
+def test_a_page_about_a_thousand_classes_stays_small(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(1000, size=4000)
+    said = np.where(rng.random(4000) < 0.5, truth, rng.integers(1000, size=4000))
+    sure = np.zeros((4000, 1000), np.float32)
+    sure[np.arange(4000), said] = 1
+    names = tuple(f"someone called {number}" for number in range(1000))
+    questions = tuple(Question(key, key, names, sure, truth) for key in ("class", "part"))
+    answers = Answers(questions, 1, tuple(map(str, range(4000))), people=np.arange(4000) // 4)
+    file = write_page(Run("things", "many", answers=answers), tmp_path / "report.html")
+    assert file.stat().st_size < 2_000_000
+    page = Page(file)
+    assert "class: the 40 most confused" in page.text and "class: the 40 weakest" in page.text
 
 
 class TestComparison:
