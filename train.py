@@ -71,7 +71,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from utils.devices import amp_dtype, prepare_device, set_arithmetic
     from utils.environment import describe_environment
     from utils.files import write_json
-    from utils.seeding import seed_everything
+    from utils.seeding import seed_everything, seed_ranks_apart
 
     settings = config["trainer"]
     verbosity = settings["verbosity"] if distributed.is_main() else 0
@@ -146,6 +146,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         freeze=settings["freeze"],
         sync_batchnorm=settings["sync_batchnorm"],
     )
+    seed_ranks_apart(config["seed"])
     saved = None
     if config.resume:  # before the run's own config is written over with one that does not fit
         saved = CheckpointFolder(config.resume.parent).load(config.resume)

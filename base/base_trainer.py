@@ -137,7 +137,9 @@ class BaseTrainer(ABC):
         log = {"epoch": epoch, **self.rates}
         log |= self._train_epoch(epoch)
         self.partial = None
-        log |= self._validate_epoch(epoch)
+        self.optimisation.sync_ranks()
+        # One log for all ranks: a last bit that differs would let one stop early and others wait.
+        log |= distributed.broadcast(self._validate_epoch(epoch))
         self.optimisation.end_epoch(epoch, log.get(self.monitor.name))
         improved = self.monitor.update(epoch, log)
         self._record(log, improved)

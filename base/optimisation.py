@@ -182,6 +182,15 @@ class Optimisation:
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             return self.best_model(images)
 
+    def sync_ranks(self) -> None:
+        """Give all ranks the first one's batch norm statistics and moving average.
+
+        After the last step of an epoch each has its own, of its own photos, and only the first's
+        are saved. Not their mean: a run that resumes within the epoch knows the first's alone.
+        """
+        average = self.best_model.state_dict().values() if self.ema is not None else ()
+        distributed.broadcast_tensors([*self.model.buffers(), *average])
+
     def average_epoch(self, epoch: int, batches: Iterable[dict[str, Tensor]]) -> None:
         """Take the weights at the end of an epoch into their mean, from ``swa_start`` on.
 

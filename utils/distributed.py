@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -168,6 +168,15 @@ def gather(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+@torch.no_grad()
+def broadcast_tensors(tensors: Iterable[torch.Tensor]) -> None:
+    """Overwrite tensors, of the same shapes and types on every rank, with those of rank 0."""
+    for tensor in tensors if dist.is_initialized() else ():
+        sent = tensor.contiguous()  # gloo takes no channels-last
+        dist.broadcast(sent, src=0)
+        tensor.copy_(sent)
 
 
 def broadcast(value: Any) -> Any:

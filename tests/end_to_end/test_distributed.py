@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from base.checkpoint import load_checkpoint
 from data_loader.sample import generate
 from utils.cli import EXIT_STOPPED
 
@@ -123,6 +124,8 @@ def test_two_processes_give_the_losses_and_scores_of_one(data, alone, tmp_path):
     assert_same_course(metrics(alone), metrics(tmp_path))
     assert "a step takes 2 batches" in output
     assert output.count("epoch 1/2") == 1, "only the first process logs"
+    draws = load_checkpoint(tmp_path / "models" / "ranks" / "r" / "last_epoch.pth")["random"]
+    assert not torch.equal(draws[0]["torch"], draws[1]["torch"]), "dropout masks would be alike"
 
 
 def test_test_py_counts_every_photo_once_on_two_processes(data, alone, tmp_path):

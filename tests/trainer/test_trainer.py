@@ -21,8 +21,9 @@ from logger.writer import Writer
 from model.loss import build_criterion
 from model.model import TimmModel, TimmModelMulti
 from trainer.trainer import Trainer
+from utils import distributed
 from utils.errors import CheckpointError, UserError
-from utils.seeding import seed_everything
+from utils.seeding import seed_everything, seed_ranks_apart
 
 CPU = torch.device("cpu")
 PLAIN = [["ce_loss", None, 1.0]] * 3
@@ -46,7 +47,8 @@ def loader(number, seed, shuffle, augmentation=None, batch_size=16, mixing=None,
     weights = sampling_weights(targets, "class", 1.0) if weighted else None
     transform = train_transform(augmentation, 32) if augmentation else eval_transform(32)
     dataset = CropDataset(photos, np.arange(number), targets, transform, 3, mixer)
-    sampler = EpochSampler(number, shuffle=shuffle, seed=3, weights=weights)
+    ranks = {"rank": distributed.rank(), "world_size": distributed.world_size()}
+    sampler = EpochSampler(number, shuffle=shuffle, seed=3, weights=weights, **ranks)
     return BaseDataLoader(dataset, sampler, batch_size=batch_size, num_workers=0, device=CPU)
 
 
@@ -389,3 +391,54 @@ class TestWriters:
         trainer.train()
         rates = {name: recorder.epochs[0][1][name] for name in ("lr/heads", "lr/backbone")}
         assert rates == {"lr/heads": 1e-2, "lr/backbone": 1e-4}
+
+
+def a_trainer_of_two(folder, **optimizing):
+    photos = loader(64, 1, True, batch_size=8)
+    trainer = a_trainer(folder, optimizing=optimizing, train_loader=photos)
+    seed_ranks_apart(1)
+    return trainer
+
+
+def stopped_and_resumed(folder, **optimizing):
+    """A training that is stopped within its second epoch and then ends."""
+    first = a_trainer_of_two(folder, **optimizing)
+    first.stop.agreed = lambda moves: len(first.history) == 1 and moves == 1
+    with pytest.raises(Stopped):
+        first.train()
+    again = a_trainer_of_two(folder, **optimizing)
+    resumed(again, folder / "models" / "last_epoch.pth").train()
+
+
+def test_two_processes_with_dropout_of_their_own_stop_and_resume_exactly(in_two_ranks, tmp_path):
+    in_two_ranks(
+        "from pathlib import Path\n"
+        "from tests.trainer.test_trainer import a_trainer_of_two, stopped_and_resumed\n"
+        f"folder, optimizing = Path({str(tmp_path)!r}), dict(ema_decay=0.9, accumulate=2)\n"
+        "whole = lambda: a_trainer_of_two(folder / 'whole', **optimizing).train()\n"
+        "parts = lambda: stopped_and_resumed(folder / 'parts', **optimizing)",
+        "(whole(), parts())",
+    )
+    same_end(tmp_path / "whole", tmp_path / "parts")
+    draws = load_checkpoint(tmp_path / "parts" / "models" / "last_epoch.pth")["random"]
+    assert not torch.equal(draws[0]["torch"], draws[1]["torch"])
+
+
+def test_two_processes_validate_the_model_that_is_kept(in_two_ranks, tmp_path):
+    averages = {"plain": {}, "ema": {"ema_decay": 0.9}, "swa": {"swa_start": 1}}
+    in_two_ranks(
+        "from pathlib import Path\n"
+        "from tests.trainer.test_trainer import a_trainer\n"
+        "work = lambda: [\n"
+        f"    a_trainer(Path({str(tmp_path)!r}) / name, epochs=1, optimizing=average).train()\n"
+        f"    for name, average in {averages}.items()\n"
+        "]",
+        "work()",
+    )
+    alone = a_trainer(tmp_path / "alone")
+    for name in averages:
+        validated = metrics_of(tmp_path / name)[-1]
+        kept = load_checkpoint(tmp_path / name / "models" / "last_epoch.pth")["state_dict"]
+        alone.optimisation.model.load_state_dict(kept)
+        for score, value in alone._validate_epoch(1).items():
+            assert float(validated[score]) == pytest.approx(value, rel=1e-4), (name, score)
