@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from base.base_data_loader import BaseDataLoader
+from base.task import Head
 from data_loader.corrections import COMPETITION, NOTHING_TO_SAY, apply_corrections
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import PhotoIndex, class_counts, scan_train
-from data_loader.label_scheme import LabelScheme, label_scheme
+from data_loader.labels import faces
 from data_loader.mixing import Mixer, Mixing
 from data_loader.sampling import sampling_weights
 from data_loader.split import split
@@ -90,7 +91,7 @@ def setup(
         validation: ``{"type": "holdout", "fraction": 0.2}`` or another type of ``split.split``.
         augmentation: strengths, see ``transform.Augmentation``; ``None`` for none.
         label_corrections: ``{"path": CSV or "competition" or several, "tiers": […]}``.
-        labels: how ages become targets, see ``label_scheme.LabelScheme``; ``None`` as usual.
+        labels: how ages become targets, see ``labels.faces``; ``None`` as usual.
         sampling: how often photos are visited, see ``sampling_weights``; ``None`` for once each.
         mixing: how photos are joined with others, see ``mixing.Mixing``; ``None`` for not at all.
         seed: of the split, the order and the augmentations.
@@ -110,8 +111,8 @@ def setup(
         )
     index = corrected(scan_train(data_dir), label_corrections)
     train_rows, val_rows = split(index, validation, seed)
-    scheme = label_scheme(labels)
-    train_rows = _without_dropped_ages(index, train_rows, scheme)
+    task = faces(labels)
+    train_rows = _without_dropped_ages(index, train_rows, task.heads["age"])
     if overfit_batch:
         train_rows = val_rows = _spread(train_rows, batch_size)
         augmentation = mixing = sampling = None
@@ -121,10 +122,10 @@ def setup(
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
     workers = fit_workers(num_workers, device)
     set_threads(workers, device)
-    targets = index.targets(train_rows, scheme.age_edges)
+    targets = index.targets(train_rows, task)
     mixer = Mixer(Mixing(**mixing), targets["mask"]) if mixing else None
     weights = sampling_weights(targets, **sampling) if sampling else None
-    targets["age"] = scheme.training_ages(index.age[train_rows])
+    targets["age"] = task.heads["age"].training_targets(index.age[train_rows])
     train_transforms = _transform_of_training(augmentation, input_size)
     train = BaseDataLoader(
         CropDataset(crops, train_rows, targets, train_transforms, seed, mixer),
@@ -134,9 +135,9 @@ def setup(
         device=device,
         worker_init_fn=start_worker,
     )
-    val_targets = index.targets(val_rows, scheme.age_edges)
+    val_targets = index.targets(val_rows, task)
     val = _in_order(crops, val_rows, val_targets, input_size, batch_size, workers, device)
-    counts = class_counts(index, train_rows, scheme.age_edges)
+    counts = class_counts(index, train_rows, task)
     return TrainingData(train, val, index, crops, train_rows, val_rows, counts)
 
 
@@ -223,18 +224,18 @@ def _training_order(
     )
 
 
-def _without_dropped_ages(index: PhotoIndex, rows: np.ndarray, scheme: LabelScheme) -> np.ndarray:
-    kept = rows[scheme.in_training(index.age[rows])]
+def _without_dropped_ages(index: PhotoIndex, rows: np.ndarray, age: Head) -> np.ndarray:
+    kept = rows[age.trained_on(index.age[rows])]
     if not len(kept):
         raise DataError(
-            f"labels.drop_ages: everybody in training is {scheme.drop_ages[0]} to"
-            f" {scheme.drop_ages[1]} years old; leave out fewer ages"
+            f"labels.drop_ages: everybody in training is {age.settings.drop[0]} to"
+            f" {age.settings.drop[1]} years old; leave out fewer ages"
         )
     if len(kept) < len(rows):
         people = len(np.unique(index.person[np.setdiff1d(rows, kept)]))
         logger.info(
             "labels.drop_ages: %d people of %d to %d years are left out of training",
-            people, *scheme.drop_ages,
+            people, *age.settings.drop,
         )  # fmt: skip
     return kept
 

@@ -16,16 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from base.task import Task
 from data_loader.labels import (
-    AGE_EDGES,
+    FACES,
     GENDERS,
-    HEADS,
     MASK_OF_PHOTO,
     NUM_CLASSES,
     OLDEST,
-    age_bin,
-    age_group,
-    encode_class,
 )
 from utils.errors import DataError, nearest
 from utils.images import EXTENSIONS
@@ -77,22 +74,11 @@ class PhotoIndex(Photos):
     gender: np.ndarray
     age: np.ndarray
 
-    def targets(
-        self, rows: np.ndarray, age_edges: tuple[int, ...] = AGE_EDGES
-    ) -> dict[str, np.ndarray]:
-        """What a model should answer for these rows.
-
-        Returns:
-            (len(rows),) int64 codes for each head, and under ``"class"`` for the 18 classes. The
-            edges move the bins of the age head only; the 18 classes keep the competition's.
-        """
-        mask, gender, age = self.mask[rows], self.gender[rows], self.age[rows]
-        return {
-            "mask": mask,
-            "gender": gender,
-            "age": age_bin(age, age_edges),
-            "class": encode_class(mask, gender, age_group(age)),
-        }
+    def targets(self, rows: np.ndarray, task: Task = FACES) -> dict[str, np.ndarray]:
+        """What a model should answer for these rows: (len(rows),) int64 codes for each head, and
+        under ``"class"`` for the 18 classes; see ``Task.targets``."""
+        values = {"mask": self.mask[rows], "gender": self.gender[rows], "age": self.age[rows]}
+        return task.targets(values)
 
     def describe(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Which photos these rows are: ``photo``, the file below ``root``; ``folder``; ``person``,
@@ -166,9 +152,7 @@ def scan_train(data_dir: str | Path) -> PhotoIndex:
     )
 
 
-def class_counts(
-    index: PhotoIndex, rows: np.ndarray, age_edges: tuple[int, ...] = AGE_EDGES
-) -> dict[str, np.ndarray]:
+def class_counts(index: PhotoIndex, rows: np.ndarray, task: Task = FACES) -> dict[str, np.ndarray]:
     """How often each class of each head occurs in these rows.
 
     Mask and the 18 classes are counted in photos. Gender and age are counted in people (folders),
@@ -177,12 +161,14 @@ def class_counts(
     Returns:
         Head name, or ``"class"``, → (classes,) int64.
     """
-    targets = index.targets(rows, age_edges)
+    targets = index.targets(rows, task)
     _, one_photo_each = np.unique(index.folder[rows], return_index=True)
-    for head in ("gender", "age"):
-        targets[head] = targets[head][one_photo_each]
-    sizes = HEADS | {"class": NUM_CLASSES}
-    return {head: np.bincount(codes, minlength=sizes[head]) for head, codes in targets.items()}
+    for name, head in task.heads.items():
+        if head.settings.per == "folder":
+            targets[name] = targets[name][one_photo_each]
+    sizes = {name: head.num_classes for name, head in task.heads.items()}
+    sizes["class"] = task.num_classes
+    return {name: np.bincount(codes, minlength=sizes[name]) for name, codes in targets.items()}
 
 
 def scan_eval(info_dir: str | Path) -> Photos:

@@ -1,98 +1,84 @@
-"""The label scheme: what the model is asked, and how the answers combine into the 18 classes.
+"""The faces task by the names that the rest of the project still calls it by.
 
-A photo gets three answers, one per head: how the mask is worn, the gender, and the age in six bins.
-The age bins fold to three groups, and mask, gender and age group together make one class:
-
-    class = mask * 6 + gender * 3 + age group
-
-Every function is plain arithmetic and takes an int, a numpy array or a torch tensor alike.
-``label_scheme.LabelScheme`` moves the borders of the bins for a training; the 18 classes stay.
+What it says stands in configs/tasks/faces.json; what can be reckoned with it, in ``base.task``.
 """
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-Codes = TypeVar("Codes")  # an int, a numpy array or a torch tensor
+from base.task import Codes, Task
+from base.task_settings import TASKS, read_task
 
-MASKS = ("wear", "incorrect", "not wear")
-GENDERS = ("male", "female")
-AGE_BINS = ("<20", "20s", "30s", "40s", "50s", ">=60")
-AGE_GROUPS = ("<30", "30-59", ">=60")
+FACES = Task(read_task(TASKS / "faces.json"))
+_MASK, _GENDER, _AGE = (FACES.heads[name] for name in ("mask", "gender", "age"))
 
-HEADS = {"mask": len(MASKS), "gender": len(GENDERS), "age": len(AGE_BINS)}
-"""Head name → number of classes, in the order the configuration lists the losses."""
-NUM_CLASSES = len(MASKS) * len(GENDERS) * len(AGE_GROUPS)
+MASKS, GENDERS = _MASK.classes, _GENDER.classes
+AGE_BINS, AGE_GROUPS = _AGE.classes, _AGE.answers
 
-AGE_EDGES = (20, 30, 40, 50, 60)
-"""The age in years at which each bin but the first begins, unless a label scheme moves them."""
-AGE_GROUP_EDGES = (30, 60)
+HEADS = {name: head.num_classes for name, head in FACES.heads.items()}
+"""Head name → number of its classes, in the order the configuration lists the losses."""
+NUM_CLASSES = FACES.num_classes
+
+AGE_EDGES = _AGE.settings.bins
+"""The age in years at which each bin but the first begins, unless the config moves them."""
+AGE_GROUP_EDGES = _AGE.settings.groups.edges
 """The age in years at which the second and the third age group begin."""
-AGE_FOLD = (0, 0, 1, 1, 1, 2)
+AGE_FOLD = _AGE.group_of
 """Age bin → age group."""
-OLDEST = 120
+OLDEST = _AGE.settings.range[1]
 """The highest age, in years, that is taken for one."""
 
 MASK_OF_PHOTO = {
-    **{f"mask{number}": 0 for number in range(1, 6)},
-    "incorrect_mask": 1,
-    "normal": 2,
+    photo: code for code, photos in enumerate(_MASK.settings.classes.values()) for photo in photos
 }
 """A photo's file name without its ending → mask code; everyone is photographed these seven ways."""
 
 NAMES = {
-    "en": {
-        "mask": ("mask worn", "mask worn incorrectly", "no mask"),
-        "gender": GENDERS,
-        "age": AGE_BINS,
-        "age_group": AGE_GROUPS,
-    },
-    "ko": {
-        "mask": ("마스크 착용", "마스크 잘못 착용", "마스크 미착용"),
-        "gender": ("남성", "여성"),
-        "age": ("20세 미만", "20대", "30대", "40대", "50대", "60세 이상"),
-        "age_group": ("30세 미만", "30~59세", "60세 이상"),
-    },
+    language: {name: head.class_names(language) for name, head in FACES.heads.items()}
+    | {"age_group": _AGE.answer_names(language)}
+    for language in ("en", "ko")
 }
 """Language → head (or ``age_group``) → what to show a person for each code."""
 
 
+def faces(labels: Mapping[str, Any] | None = None) -> Task:
+    """The faces task with the age head as the config section ``labels`` says."""
+    if not labels:
+        return FACES
+    names = {"age_edges": "bins", "drop_ages": "drop", "age_spread": "sigma"}
+    return FACES.changed("age", **{names[key]: value for key, value in labels.items()})
+
+
 def age_bin(years: Codes, edges: tuple[int, ...] = AGE_EDGES) -> Codes:
     """Ages in years → age bins 0..5, the classes of the age head."""
-    return _edges_passed(years, edges)
+    return sum((years >= edge) * 1 for edge in edges)
 
 
 def age_group(years: Codes) -> Codes:
     """Ages in years → age groups 0..2."""
-    return _edges_passed(years, AGE_GROUP_EDGES)
+    return _AGE.answer_of(years)
 
 
 def fold_age(bins: Codes) -> Codes:
     """Age bins 0..5 → age groups 0..2."""
-    return _edges_passed(bins, (AGE_FOLD.index(1), AGE_FOLD.index(2)))
+    return sum((bins >= AGE_FOLD.index(group)) * 1 for group in (1, 2))
 
 
 def encode_class(mask: Codes, gender: Codes, age_group: Codes) -> Codes:
     """Mask 0..2, gender 0..1 and age group 0..2 → class 0..17."""
-    return (mask * len(GENDERS) + gender) * len(AGE_GROUPS) + age_group
+    return FACES.encode({"mask": mask, "gender": gender, "age": age_group})
 
 
 def decode_class(cls: Codes) -> tuple[Codes, Codes, Codes]:
     """Class 0..17 → mask 0..2, gender 0..1, age group 0..2."""
-    rest, age = cls // len(AGE_GROUPS), cls % len(AGE_GROUPS)
-    return rest // len(GENDERS), rest % len(GENDERS), age
+    return tuple(FACES.decode(cls).values())
 
 
 def head_answers(cls: Codes) -> dict[str, Codes]:
     """Class 0..17 → head → what the class says for it; age is one of the three groups."""
-    return dict(zip(HEADS, decode_class(cls), strict=True))
+    return FACES.decode(cls)
 
 
 def class_name(cls: int, language: str = "en") -> str:
     """Class 0..17 in words, such as "mask worn, female, 30-59"; ``language``: a key of NAMES."""
-    names = NAMES[language]
-    mask, gender, age = decode_class(int(cls))
-    return ", ".join((names["mask"][mask], names["gender"][gender], names["age_group"][age]))
-
-
-def _edges_passed(values, edges):
-    # Times one: numpy and torch would otherwise add booleans as a logical "or".
-    return sum((values >= edge) * 1 for edge in edges)
+    return FACES.class_name(cls, language)

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from data_loader.labels import AGE_EDGES, OLDEST
+from base.task_settings import TASKS, read_task
 from utils.schema_base import Natural, NonNegative, Positive, Section, Share, says
 
+AGE = read_task(TASKS / "faces.json").heads["age"]
 RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
 
 
@@ -33,7 +34,7 @@ def _in_order(band: tuple[int, int]) -> tuple[int, int]:
     return band
 
 
-Age = Annotated[int, Field(ge=0, le=OLDEST)]
+Age = Annotated[int, Field(ge=0, le=AGE.range[1])]
 AgeEdges = Annotated[
     tuple[Age, Age, Age, Age, Age],
     AfterValidator(_rising),
@@ -127,7 +128,7 @@ class Augmentation(Section):
 class Labels(Section):
     """``labels``."""
 
-    age_edges: AgeEdges = AGE_EDGES
+    age_edges: AgeEdges = AGE.bins
     """Age in years at which each age bin but the first begins. The second edge parts the first \
 two of the three age groups in training, the fifth the last two; scores keep 30 and 60."""
     drop_ages: AgeBand | None = None

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from data_loader.labels import AGE_FOLD, AGE_GROUPS, GENDERS, HEADS, MASKS
+from base.task import Head
+from data_loader.labels import FACES
 
 SINGLE_HEAD = "class"
 """Name of the head of a model that has one for all 18 classes."""
@@ -27,14 +28,7 @@ def class_probabilities(logits: Mapping[str, Tensor]) -> Tensor:
     """
     if SINGLE_HEAD in logits:
         return logits[SINGLE_HEAD].float().softmax(dim=1)
-    mask, gender, age = (logits[head].float().softmax(dim=1) for head in HEADS)
-    groups = [
-        age[:, [bin_ for bin_, fold in enumerate(AGE_FOLD) if fold == group]].sum(dim=1)
-        for group in range(len(AGE_GROUPS))
-    ]
-    folded = torch.stack(groups, dim=1)
-    joint = mask[:, :, None, None] * gender[:, None, :, None] * folded[:, None, None, :]
-    return joint.flatten(start_dim=1)
+    return FACES.joint({head: logits[head].float().softmax(dim=1) for head in FACES.product})
 
 
 def head_probabilities(class_probabilities):
@@ -47,12 +41,7 @@ def head_probabilities(class_probabilities):
         ``{"mask": (B, 3), "gender": (B, 2), "age": (B, 3)}``: marginals, of the same kind; age is
         in the three groups. For a model with three heads they are the heads' own answers.
     """
-    joint = class_probabilities.reshape(-1, len(MASKS), len(GENDERS), len(AGE_GROUPS))
-    return {
-        "mask": joint.sum(axis=(2, 3)),
-        "gender": joint.sum(axis=(1, 3)),
-        "age": joint.sum(axis=(1, 2)),
-    }
+    return FACES.marginals(class_probabilities)
 
 
 def head_logits(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -69,15 +58,19 @@ def head_logits(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ``{"mask": (B, 3), "gender": (B, 2), "age": (B, 3)}`` float32; age is in the three groups.
     """
     if SINGLE_HEAD in logits:
-        joint = logits[SINGLE_HEAD].float().unflatten(1, (len(MASKS), len(GENDERS), -1))
+        table = logits[SINGLE_HEAD].float().unflatten(1, FACES.sizes)
+        places = range(1, table.ndim)
         return {
-            "mask": joint.logsumexp(dim=(2, 3)),
-            "gender": joint.logsumexp(dim=(1, 3)),
-            "age": joint.logsumexp(dim=(1, 2)),
+            head: table.logsumexp(dim=[other for other in places if other != place])
+            for place, head in enumerate(FACES.product, 1)
         }
-    mask, gender, age = (logits[head].float() for head in HEADS)
-    groups = [
-        age[:, [bin_ for bin_, fold in enumerate(AGE_FOLD) if fold == group]].logsumexp(dim=1)
-        for group in range(len(AGE_GROUPS))
-    ]
-    return {"mask": mask, "gender": gender, "age": torch.stack(groups, dim=1)}
+    return {head: _grouped(FACES.heads[head], logits[head].float()) for head in FACES.product}
+
+
+def _grouped(head: Head, logits: Tensor) -> Tensor:
+    """(B, classes) → (B, answers), each the log-sum-exp of its classes."""
+    if not head.settings.groups:
+        return logits
+    groups = torch.tensor(head.group_of)
+    parts = [logits[:, groups == answer] for answer in range(len(head.answers))]
+    return torch.stack([part.logsumexp(dim=1) for part in parts], dim=1)

@@ -11,6 +11,8 @@ from utils.errors import nearest
 Node = dict[str, Any]
 """A JSON Schema, or a part of one."""
 LONGEST_VALUE = 60
+KEY = "[key]"
+"""How pydantic marks an error that is about a key and not about its value."""
 
 
 def explain(error: ValidationError, schema: Node, values: Any) -> dict[str, str]:
@@ -60,6 +62,8 @@ def markdown_table(schema: Node) -> str:
 def _real_path(location: tuple[str | int, ...], values: Any) -> tuple[str | int, ...]:
     """``location`` without the names of union members, which pydantic puts between the keys."""
     path: list[str | int] = []
+    if location[-1:] == (KEY,):
+        return location[:-1]
     for depth, part in enumerate(location):
         inside = part in values if isinstance(values, dict) else isinstance(part, int)
         if isinstance(values, list) and inside and part >= len(values):
@@ -77,6 +81,10 @@ def _sentence(detail: Any, path: tuple[str | int, ...], root: Node) -> str:
     if detail["type"] == "extra_forbidden":
         value = _shown(detail["input"])
         return f"unknown key (value {value}){_nearest_key(str(last), parents, root)}"
+    if detail["loc"][-1:] == (KEY,):
+        names = [node["propertyNames"] for node in _at(tuple(parents), root)]
+        reason = detail.get("ctx", {}).get("error", _either([each["allowed"] for each in names]))
+        return f"not a name that fits here: {reason}"
     nodes = _at(path, root)
     if detail["type"] == "value_error" and any(_properties(node, root) for node in nodes):
         return str(detail["ctx"]["error"])  # values of a section that don't go together
@@ -106,7 +114,7 @@ def _at(path: tuple[str | int, ...], root: Node) -> list[Node]:
 
 def _child(node: Node, part: str | int) -> Node | None:
     if isinstance(part, str):
-        return node.get("properties", {}).get(part)
+        return node.get("properties", {}).get(part) or node.get("additionalProperties") or None
     places = node.get("prefixItems", ())
     return places[part] if part < len(places) else node.get("items")
 

@@ -1,0 +1,169 @@
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from base.task import Task
+from base.task_settings import TaskSettings, read_task
+from data_loader.labels import FACES, age_bin, faces
+from utils.errors import ConfigError
+
+SHAPES = {
+    "name": "shapes",
+    "heads": {
+        "colour": {"classes": ["red", "green", "blue", "black"]},
+        "kind": {"classes": {"round": ["circle", "oval"], "edged": ["square"]}},
+        "length": {
+            "range": [0, 9],
+            "bins": [2, 4, 6, 8],
+            "names": {"en": ["0-1", "2-3", "4-5", "6-7", "8-9"]},
+            "groups": {"edges": [4], "of_bin": [0, 0, 1, 1, 1], "names": {"en": ["short", "long"]}},
+        },
+    },
+    "answer": {"product": ["length", "colour", "kind"]},
+}
+
+
+def made(values):
+    return Task(TaskSettings.model_validate_json(json.dumps(values)))
+
+
+@pytest.fixture
+def shapes():
+    return made(SHAPES)
+
+
+def test_classes_of_the_whole_are_numbered_with_the_last_head_running_fastest(shapes):
+    assert shapes.num_classes == 2 * 4 * 2
+    every = itertools.product(range(2), range(4), range(2))
+    for code, (length, colour, kind) in enumerate(every):
+        answers = {"length": length, "colour": colour, "kind": kind}
+        assert shapes.encode(answers) == code
+        assert shapes.decode(code) == answers
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor])
+def test_arrays_and_tensors_are_encoded_like_single_numbers(shapes, make):
+    codes = make(list(range(shapes.num_classes)))
+    answers = shapes.decode(codes)
+    assert all(type(each) is type(codes) for each in answers.values())
+    assert shapes.encode(answers).tolist() == codes.tolist()
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_the_joint_probability_is_the_product_of_the_answers_and_has_them_as_marginals(
+    shapes, kind
+):
+    drawn = np.random.default_rng(0)
+    heads = {
+        name: drawn.dirichlet(np.ones(head.num_classes), size=3)
+        for name, head in shapes.heads.items()
+    }
+    given = heads if kind == "numpy" else {k: torch.from_numpy(v) for k, v in heads.items()}
+    joint = shapes.joint(given)
+    marginals = shapes.marginals(joint)
+    long = heads["length"][:, 2:].sum(axis=1)
+    code = shapes.encode({"length": 1, "colour": 2, "kind": 0})
+    assert np.allclose(joint[:, code], long * heads["colour"][:, 2] * heads["kind"][:, 0])
+    assert np.allclose(joint.sum(axis=1), 1)
+    assert np.allclose(marginals["length"][:, 1], long)
+    assert np.allclose(marginals["colour"], heads["colour"])
+    assert np.allclose(heads["length"].sum(axis=1), 1)  # the input is left as it was
+
+
+def test_texts_are_compared_stripped_and_without_case_and_unknown_ones_are_named(shapes):
+    codes, unknown = shapes.heads["kind"].encode([" Circle", "SQUARE", "star", "oval"])
+    assert codes.tolist() == [0, 1, -1, 0] and unknown.tolist() == [2]
+    values, unknown = shapes.heads["length"].encode(["7", "10", "-1"])
+    assert values.tolist() == [7, -1, -1] and unknown.tolist() == [1, 2]
+
+
+def test_moved_bins_change_the_classes_of_a_head_and_not_its_answers(shapes):
+    lengths = np.arange(10)
+    moved = shapes.changed("length", bins=[1, 2, 3, 9])
+    values = {"colour": lengths % 4, "kind": lengths % 2, "length": lengths}
+    assert moved.targets(values)["length"].tolist() == [0, 1, 2, 3, 3, 3, 3, 3, 3, 4]
+    assert moved.targets(values)["class"].tolist() == shapes.targets(values)["class"].tolist()
+
+
+def test_a_class_of_the_whole_is_called_by_its_answers_in_a_language_or_else_in_english(shapes):
+    code = shapes.encode({"length": 1, "colour": 0, "kind": 1})
+    assert shapes.class_name(code) == shapes.class_name(code, "ko") == "long, red, edged"
+
+
+@pytest.mark.parametrize(
+    ("head", "wrong", "words"),
+    [
+        ("kind", {"classes": ["one"]}, "two classes"),
+        ("kind", {"names": {"en": ["round"]}}, "names.en must hold 2 names"),
+        ("kind", {"bins": [1]}, "either classes or bins"),
+        ("length", {"bins": [4, 2, 6, 8]}, "bins must rise"),
+        ("length", {"range": None}, "needs range and names.en"),
+        ("length", {"bins": [5], "names": {"en": ["a", "b"]}}, "a group for each of 2 bins"),
+    ],
+)
+def test_a_head_that_does_not_go_together_is_an_error_that_says_why(tmp_path, head, wrong, words):
+    values = {**SHAPES, "heads": {**SHAPES["heads"], head: SHAPES["heads"][head] | wrong}}
+    path = tmp_path / "task.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=words) as error:
+        read_task(path)
+    assert f"heads.{head}" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["class", "share", "other_colour", "Colour", "2d", "a" * 32])
+def test_a_head_may_not_be_called_what_batches_call_something_else(tmp_path, name):
+    path = tmp_path / "task.json"
+    path.write_text(
+        json.dumps({**SHAPES, "heads": {**SHAPES["heads"], name: {"classes": ["a", "b"]}}})
+    )
+    with pytest.raises(ConfigError, match=r"task\.json"):
+        read_task(path)
+
+
+def test_a_product_of_a_head_that_is_not_there_or_of_too_many_classes_is_refused(tmp_path):
+    path = tmp_path / "task.json"
+    path.write_text(json.dumps({**SHAPES, "answer": {"product": ["size"]}}))
+    with pytest.raises(ConfigError, match="no head is called 'size'"):
+        read_task(path)
+    many = {"classes": [str(code) for code in range(50)]}
+    heads = {"one": many, "two": many}
+    path.write_text(
+        json.dumps({"name": "m", "heads": heads, "answer": {"product": ["one", "two"]}})
+    )
+    with pytest.raises(ConfigError, match="2500 classes; 2000 at most"):
+        read_task(path)
+
+
+def test_age_labels_of_the_config_move_the_bins_of_training():
+    ages = np.array([29, 57, 58, 60])
+    assert FACES.heads["age"].training_targets(ages).tolist() == [1, 4, 4, 5]
+    moved = faces({"age_edges": [20, 29, 40, 50, 58], "drop_ages": None, "age_spread": 0.0})
+    assert moved.heads["age"].training_targets(ages).tolist() == [2, 4, 5, 5]
+    assert moved.heads["age"].answer_of(ages).tolist() == [0, 1, 1, 2]
+
+
+def test_a_drop_band_leaves_out_its_first_and_last_value_too():
+    ages = np.array([56, 57, 58, 59, 60])
+    kept = FACES.changed("age", drop=[57, 59]).heads["age"].trained_on(ages)
+    assert kept.tolist() == [True, False, False, False, True]
+    assert FACES.heads["age"].trained_on(ages).all()
+
+
+def test_a_soft_age_is_a_normal_distribution_summed_up_in_the_bins():
+    # 59 stands for 59.5 on average: a sixth of a standard deviation of 3 years below 60.
+    rows = FACES.changed("age", sigma=3.0).heads["age"].training_targets(np.array([59, 60, 45]))
+    assert rows.shape == (3, 6) and rows.dtype == np.float32
+    assert rows.sum(axis=1) == pytest.approx(np.ones(3))
+    assert rows[0, 5] == pytest.approx(0.433816, abs=1e-5)
+    assert rows[1, 5] == pytest.approx(1 - 0.433816, abs=1e-5)
+    assert rows[2, 3] == pytest.approx(0.899786, abs=1e-3) and rows[2, 5] < 1e-5
+
+
+def test_a_soft_age_of_little_spread_is_the_bin_itself():
+    years = np.arange(100)
+    soft = FACES.changed("age", sigma=0.05).heads["age"].training_targets(years)
+    assert (soft.argmax(axis=1) == age_bin(years)).all()
+    assert soft.max(axis=1).min() > 0.999
