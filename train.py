@@ -127,6 +127,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         optimizer,
         epochs=settings["epochs"],
         steps_an_epoch=-(-len(data.train) // settings["accumulate"]),
+        monitor_mode=monitor.mode,
         **config.options("lr_scheduler"),
     )
     optimisation = Optimisation(

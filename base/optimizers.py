@@ -12,9 +12,19 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from base.base_model import BaseModel
-from utils.errors import ConfigError
+from utils.errors import ConfigError, reason_of
 
 logger = logging.getLogger("optimizer")
+
+
+LIBRARIES = "torch.optim or timm.optim"
+NOT_OFFERED = {
+    "Adahessian": "it needs second derivatives",
+    "LBFGS": "it needs the loss several times a step",
+    "Lookahead": "it takes another optimizer, which a config can't hold",
+    "SparseAdam": "it needs sparse gradients",
+}
+"""Names that can't work here → why."""
 
 
 def _classes(module: Any) -> dict[str, type]:
@@ -24,10 +34,12 @@ def _classes(module: Any) -> dict[str, type]:
         if inspect.isclass(value)
         and issubclass(value, torch.optim.Optimizer)
         and value is not torch.optim.Optimizer
+        and name not in NOT_OFFERED
     }
 
 
-OPTIMIZERS = _classes(timm.optim) | _classes(torch.optim)
+# torch's before timm's, but for Muon: torch's takes matrices only, timm's moves the rest by AdamW.
+OPTIMIZERS = _classes(timm.optim) | _classes(torch.optim) | {"Muon": timm.optim.Muon}
 globals().update(OPTIMIZERS)
 __all__ = sorted(OPTIMIZERS)
 
@@ -59,7 +71,7 @@ def make_optimizer(
             2017, arXiv:1706.02677), ``"sqrt"`` or ``"off"``.
 
     Raises:
-        ConfigError: arguments that the optimizer refuses.
+        ConfigError: arguments that the optimizer refuses, at once or in its first step.
     """
     args = dict(build.keywords)
     if build.func in FUSED and not {"fused", "foreach", "differentiable"} & args.keys():
@@ -80,12 +92,27 @@ def make_optimizer(
         own_rate = {"lr": args["lr"] * ratio} if "lr" in args else {}
         for some, exempt in _by_decay(weights, bool(decay)):
             groups.append({"params": some, "part": part} | own_rate | exempt)
+    groups = [group for group in groups if group["params"]]
     try:
-        return build.func([group for group in groups if group["params"]], **args)
-    except (TypeError, ValueError) as error:
+        _try_step(partial(build.func, **args), groups)
+        return build.func(groups, **args)
+    except Exception as error:  # whatever the library's code makes of these values
         raise ConfigError(
-            f"optimizer.args: {build.func.__name__} refuses them: {error} (--debug shows where)"
+            f"optimizer.args: {build.func.__name__} refuses them: {reason_of(error)}"
+            " (--debug shows where)"
         ) from error
+
+
+def _try_step(build: partial, groups: list[dict[str, Any]]) -> None:
+    """One step over small weights with as many dimensions: much is noticed only when it is used."""
+    small = []
+    for group in groups:
+        shapes = {(2,) * weight.ndim: weight for weight in group["params"]}
+        params = [nn.Parameter(like.new_ones(shape)) for shape, like in shapes.items()]
+        for weight in params:
+            weight.grad = torch.full_like(weight, 0.1)
+        small.append(group | {"params": params})
+    build(small).step()
 
 
 def _by_learning_rate(

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import math
 import warnings
 from functools import partial
 from typing import Any
@@ -11,14 +12,29 @@ import torch
 from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
 
-from utils.errors import ConfigError
+from utils.errors import ConfigError, reason_of
+
+LIBRARIES = "torch.optim.lr_scheduler or timm.scheduler"
+_OBJECTS = "it takes objects or functions, which a config can't hold"
+NOT_OFFERED = {
+    "_LRScheduler": "it is the base class of the others",
+    "ChainedScheduler": _OBJECTS,
+    "SequentialLR": _OBJECTS + "; warmup_epochs puts a rise before any other",
+    "LambdaLR": _OBJECTS,
+    "MultiplicativeLR": _OBJECTS,
+    "PlateauLRScheduler": "timm doesn't save its counters; take ReduceLROnPlateau",
+}
+"""Names that can't work here → why."""
 
 
 def _classes(module: Any, base: type) -> dict[str, type]:
     return {
         name: value
         for name, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, base) and value is not base
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and value is not base
+        and name not in NOT_OFFERED
     }
 
 
@@ -30,8 +46,10 @@ __all__ = sorted(SCHEDULERS)
 
 ALL = "all"
 """As an argument of a schedule: as many epochs (or steps) as the training has after warm-up."""
-TRIED = 1000
-"""Moves of a schedule that are tried out before the training; all, where it goes by epochs."""
+RATES = ("max_lr", "base_lr", "min_lr")
+"""Arguments of torch's schedules that take a learning rate for each group of weights, too."""
+SHARE = "lr_share"
+"""Key of a group of weights: its learning rate over that of the fastest group."""
 
 
 def make_schedule(
@@ -42,8 +60,13 @@ def make_schedule(
     steps_an_epoch: int,
     every: str = "epoch",
     warmup_epochs: int = 0,
+    monitor_mode: str = "max",
+    epochs_done: int = 0,
 ) -> LRScheduler | TimmScheduler | None:
     """The schedule that ``build`` makes, after a linear rise.
+
+    Learning rates among its arguments are those of the fastest group of weights; the other groups
+    keep their proportion to it, unless they are told one by one.
 
     Args:
         build: class and arguments; an argument that is ``"all"`` becomes what the rise leaves of
@@ -53,10 +76,13 @@ def make_schedule(
         steps_an_epoch: moves of the weights.
         every: ``"epoch"`` or ``"step"``, the unit of the schedule's arguments.
         warmup_epochs: how many epochs the rise takes; 0 for none.
+        monitor_mode: ``"min"``, ``"max"`` or ``"off"``: which way the monitored score gets better.
+        epochs_done: of a training that is resumed.
 
     Raises:
         ConfigError: arguments that the schedule refuses, a schedule that can't be put behind a
-            rise, or a rise that leaves no time.
+            rise, a rise that leaves no time, a rate that never changes, or that is 0 in all that
+            is left.
     """
     if build is None:
         return None
@@ -64,24 +90,42 @@ def make_schedule(
     length, warmup = epochs * unit, warmup_epochs * unit
     if warmup >= length:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
-    args = {k: length - warmup if v == ALL else v for k, v in build.keywords.items()}
-    args |= _rates_of_groups(build.func, args, optimizer)
-    if args.get("pct_start", 0) * args.get("total_steps", 0) == 1:
-        args["pct_start"] *= 0.999  # OneCycleLR divides by one step less than its rise has
-    try:
-        _try_out(partial(build.func, **args), optimizer, every, min(length - warmup, TRIED))
-        scheduler = build.func(optimizer, **args)
-    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+    name = build.func.__name__
+    args = _completed(build, length - warmup, every, monitor_mode)
+    if warmup and issubclass(build.func, TimmScheduler | ReduceLROnPlateau):
         raise ConfigError(
-            f"lr_scheduler.args: {build.func.__name__} refuses them: {error} (--debug shows where)"
+            f"lr_scheduler.warmup_epochs: {name} can't follow a warm-up; timm's schedules have"
+            " warmup_t among their args"
+        )
+    one_by_one = any(isinstance(args.get(rate), list | tuple) for rate in RATES)
+    highest = max(group["lr"] for group in optimizer.param_groups) or 1.0
+    for group in () if one_by_one else optimizer.param_groups:
+        group[SHARE] = group["lr"] / highest
+    try:
+        rates = _course(build.func, args, optimizer, every, length - warmup, one_by_one)
+        scheduler = build.func(optimizer, **args | _rates_of_groups(build.func, args, optimizer))
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever the library's code makes of these values
+        why = reason_of(error)
+        if "cycle_momentum" in why:
+            why = f"{type(optimizer).__name__} has no momentum; set cycle_momentum=false"
+        raise ConfigError(
+            f"lr_scheduler.args: {name} refuses them: {why} (--debug shows where)"
         ) from error
+    if not warmup and length > 1 and len(set(rates)) == 1:
+        raise ConfigError(
+            f"lr_scheduler: {name} never changes the learning rate in {length} {every}s; mend its"
+            " args, or set lr_scheduler=null"
+        )
+    if not any(rates[max(0, epochs_done * unit - warmup) :]):
+        raise ConfigError(
+            f"lr_scheduler: {name} leaves a learning rate of 0 for all after epoch {epochs_done};"
+            " --init-from starts a new run, with a schedule of its own, from the weights of this"
+        )
+    _keep_proportions(optimizer)
     if not warmup:
         return scheduler
-    if isinstance(scheduler, TimmScheduler | ReduceLROnPlateau):
-        raise ConfigError(
-            f"lr_scheduler.warmup_epochs: {type(scheduler).__name__} can't follow a warm-up;"
-            " timm's schedules have warmup_t among their args"
-        )
     # The schedule above has set the rates already; the rise has to start from the full ones.
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"]
@@ -115,18 +159,78 @@ def move(
         raise ConfigError(
             f"lr_scheduler: {name} does not go on after {every} {number}: {error}"
         ) from error
+    _keep_proportions(scheduler.optimizer)
 
 
-def _try_out(build: partial, optimizer: torch.optim.Optimizer, every: str, moves: int) -> None:
-    """Go through a schedule without touching ``optimizer``: many an argument that is of no use is
-    noticed only when it is used."""
+def _completed(build: partial, length: int, every: str, monitor_mode: str) -> dict[str, Any]:
+    """The arguments with what the rest of the config says of them: length, unit, direction."""
+    args, name = dict(build.keywords), build.func.__name__
+    told = {}
+    if issubclass(build.func, ReduceLROnPlateau):
+        if every == "step" or monitor_mode == "off":
+            key = "lr_scheduler.every" if every == "step" else "trainer.monitor"
+            raise ConfigError(
+                f"{key}: {name} goes by the monitored score, which comes once an epoch; set"
+                " lr_scheduler.every=epoch and a trainer.monitor such as 'min val/loss'"
+            )
+        told = {"mode": (monitor_mode, "trainer.monitor")}
+    elif "t_in_epochs" in inspect.signature(build.func).parameters:
+        told = {"t_in_epochs": (every == "epoch", "lr_scheduler.every")}
+    for key, (value, source) in told.items():
+        if args.setdefault(key, value) != value:
+            raise ConfigError(
+                f"lr_scheduler.args.{key}: {args[key]!r} contradicts {source}; leave it out"
+            )
+    if args.get("warmup_prefix"):  # timm counts the rest from the end of its own warm-up
+        length -= args.get("warmup_t", 0)
+    args = {key: length if value == ALL else value for key, value in args.items()}
+    if args.get("pct_start", 0) * args.get("total_steps", 0) == 1:
+        args["pct_start"] *= 0.999  # OneCycleLR divides by one step less than its rise has
+    return args
+
+
+def _course(
+    schedule: type,
+    args: dict[str, Any],
+    optimizer: torch.optim.Optimizer,
+    every: str,
+    moves: int,
+    one_by_one: bool,
+) -> list[float]:
+    """(moves,) the highest learning rate before each move, without touching ``optimizer``.
+
+    Many an argument that is of no use is noticed only when it is used. The fastest group stands
+    for all where they stay in proportion: a hundred of them would take seconds.
+    """
+    groups = optimizer.param_groups
+    if not one_by_one:
+        groups = [max(groups, key=lambda group: group["lr"])]
     stand_in = copy.copy(optimizer)
-    stand_in.param_groups = [dict(group) for group in optimizer.param_groups]
+    stand_in.param_groups = [dict(group) for group in groups]
+    rates = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a schedule that moves before the weights do
-        scheduler = build(stand_in)
+        scheduler = schedule(stand_in, **args | _rates_of_groups(schedule, args, stand_in))
         for number in range(1, moves + 1):
+            rates.append(max(float(group["lr"]) for group in stand_in.param_groups))
             move(scheduler, every, number, monitored=0.0)
+    return rates
+
+
+def _keep_proportions(optimizer: torch.optim.Optimizer) -> None:
+    """Let the groups of weights follow the fastest one.
+
+    An absolute rate, such as the ``eta_min`` of a cosine, the ``lr_min`` and ``warmup_lr_init`` of
+    timm and the ``eps`` of ReduceLROnPlateau, would lift the slow groups, or hold them.
+    """
+    groups = [group for group in optimizer.param_groups if SHARE in group]
+    if len({group[SHARE] for group in groups}) < 2:
+        return
+    fastest = max(groups, key=lambda group: group[SHARE])
+    for group in groups:
+        rate = fastest["lr"] * group[SHARE] / fastest[SHARE]
+        if not math.isclose(group["lr"], rate, rel_tol=1e-9):  # else the schedule does it itself
+            group["lr"] = rate
 
 
 def _rates_of_groups(

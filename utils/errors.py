@@ -1,6 +1,7 @@
 """The errors a user can cause and mend; the commands show them as one line without a traceback."""
 
 import difflib
+import traceback
 
 
 class UserError(Exception):
@@ -24,12 +25,19 @@ def nearest(name: str, valid, limit: int = 3) -> str:
 
     Args:
         name: what the user wrote.
-        valid: the names that would have been right.
+        valid: the names that would have been right, the more likely ones first.
         limit: how many near names to show.
     """
     valid = [str(v) for v in valid]
-    close = difflib.get_close_matches(str(name), valid, n=limit, cutoff=0.5)
+    wanted = str(name).casefold()
+    of_case = [v for v in valid if v.casefold() == wanted]
+    close = of_case or difflib.get_close_matches(str(name), valid, n=limit, cutoff=0.5)
     if close:
         return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
-    shown = ", ".join(sorted(valid)[:20])
-    return f"; valid: {shown}" + (", …" if len(valid) > 20 else "")
+    return f"; valid: {', '.join(valid[:20])}" + (", …" if len(valid) > 20 else "")
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of a library says, in one line; of an ``assert`` without words, its code."""
+    line = " ".join(str(error).split())
+    return line or traceback.extract_tb(error.__traceback__)[-1].line

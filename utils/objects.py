@@ -12,16 +12,20 @@ def find(module: ModuleType, name: str, where: str) -> Callable[..., Any]:
     """The public class or function ``name`` of ``module``.
 
     Args:
-        module: what it imports from elsewhere counts only if it is in its ``__all__``.
+        module: has what is in its ``__all__``, or else the public things that it defines itself;
+            ``NOT_OFFERED`` (name → why not) and ``LIBRARIES`` (whence) are for the message.
         name: of the class or function.
         where: what the error calls the place that asked for ``name``.
 
     Raises:
         ConfigError: there is none; names the nearest.
     """
-    names = [key for key, value in vars(module).items() if _offers(module, key, value)]
+    names = sorted(key for key, value in vars(module).items() if _offers(module, key, value))
     if name not in names:
-        raise ConfigError(f"{where}: no {name!r} in {module.__name__}{nearest(name, names)}")
+        if reason := getattr(module, "NOT_OFFERED", {}).get(name):
+            raise ConfigError(f"{where}: {name!r} can't work here: {reason}")
+        place = getattr(module, "LIBRARIES", module.__name__)
+        raise ConfigError(f"{where}: no {name!r} in {place}{nearest(name, names)}")
     return getattr(module, name)
 
 
@@ -69,8 +73,8 @@ def check_arguments(
 
 
 def _offers(module: ModuleType, name: str, value: Any) -> bool:
-    if name in getattr(module, "__all__", ()):
-        return callable(value)
+    if hasattr(module, "__all__"):
+        return name in module.__all__ and callable(value)
     own = f"{getattr(value, '__module__', '')}.".startswith(f"{module.__name__}.")
     return (
         not name.startswith("_") and own and (inspect.isclass(value) or inspect.isfunction(value))
