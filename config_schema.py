@@ -1,7 +1,7 @@
 """The schema of config.json: every key, its type, default and meaning.
 
-The sections stand with what they are about: in data_loader/schema.py, model/schema.py and
-trainer/schema.py. The line under a key is its documentation; ``python config_schema.py`` prints
+The sections stand with what they are about: in data_loader/settings.py, model/settings.py and
+trainer/settings.py. The line under a key is its documentation; ``python config_schema.py`` prints
 them all as the table of docs/config.md.
 """
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 
-from data_loader.schema import (
+from data_loader.settings import (
     Augmentation,
     DataLoader,
     LabelCorrections,
@@ -19,8 +19,8 @@ from data_loader.schema import (
     Tracer,
     Validation,
 )
-from model.schema import BALANCED, Arch, ArchArguments, Decoding, LossTriple
-from trainer.schema import Optimizer, OptimizerArguments, Scheduler, Trainer, Tta, Wandb
+from model.settings import BALANCED, Arch, ArchArguments, Decoding, LossTriple
+from trainer.settings import Optimizer, OptimizerArguments, Scheduler, Trainer, Tta, Wandb
 from utils.schema_base import FileName, Natural, Section
 from utils.schema_text import markdown_table
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.accuracy import SAME, cumulated
-from data_loader.schema import Augmentation as AugmentationSection
+from data_loader.settings import Augmentation as AugmentationSection
 from data_loader.transform import Augmentation
 from model.model import TimmModelMulti
-from model.schema import ArchArguments
+from model.settings import ArchArguments
 from parse_config import ConfigParser
 
 PROJECT = Path(__file__).resolve().parent.parent
