@@ -24,10 +24,11 @@ from app_parts.checkpoints import (
     saved_checkpoints,
 )
 from app_parts.table import answers_table, csv_bytes
-from app_parts.uploads import EXTENSIONS, MAX_MEGABYTES, MAX_MEGAPIXELS, MAX_PHOTOS, UploadProblem
+from app_parts.uploads import MAX_MEGABYTES, MAX_MEGAPIXELS, MAX_PHOTOS, UploadProblem
 from app_parts.words import LANGUAGES, TEXT
 from trainer.photo_model import PhotoModel
 from utils.errors import UserError
+from utils.images import EXTENSIONS
 
 PARTS = Path(__file__).parent / "app_parts"
 CARDS = 6  # photos shown in full; "show more" adds as many
@@ -132,7 +133,7 @@ def uploaded_photos(language: str) -> list:
     limits = text["limits"].format(megabytes=MAX_MEGABYTES)
     paste_listener()(key="paste")
     return st.file_uploader(
-        f"**{text['drop']}** · {limits}", type=EXTENSIONS, accept_multiple_files=True,
+        f"**{text['drop']}** · {limits}", type=list(EXTENSIONS), accept_multiple_files=True,
         key=f"photos {generation}", max_upload_size=MAX_MEGABYTES,
     )  # fmt: skip
 

@@ -7,13 +7,14 @@
     python test.py --resume A.pth --images holiday/ --out holiday.csv      any folder of photos
 
 The config is the one of the checkpoint; -c and --set override it key by key. Beside the CSV
-(ImageID,ans) lie the class probabilities and, with --answers, the scores and pictures.
+(ImageID,ans; with --images also the answers in words) lie the class probabilities and, with
+--answers, the scores and pictures.
 """
 
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from parse_config import ConfigParser
 from utils.cli import run_command
 from utils.config_options import Option
+from utils.errors import PhotoError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +44,7 @@ def main(config: ConfigParser) -> None:
     from model.decoding import decode
     from trainer.ensemble import combine, require_one_scheme
     from trainer.restore import restore_decoding
-    from trainer.submission import check_writable
+    from trainer.submission import check_writable, write_answers, write_submission
     from trainer.tta import describe, views_from
     from utils import distributed
     from utils.devices import prepare_device
@@ -65,16 +67,21 @@ def main(config: ConfigParser) -> None:
     logging.getLogger("test").info(describe(views, len(photos)))
     answers_of_members = {}
     for checkpoint, member in members.items():
-        crops, predictions = predict_photos(
-            member, checkpoint, photos.paths(), device, args.skip_unreadable
-        )
+        try:
+            crops, predictions = predict_photos(
+                member, checkpoint, photos.paths(), device, args.skip_unreadable
+            )
+        except PhotoError as error:
+            hint = "or leave out what can't be read with --skip-unreadable"
+            raise PhotoError(f"{error}; {hint}") from error
         probabilities = predictions.class_probabilities
         if (weights := restore_decoding(member["decoding"], checkpoint)) is not None:
             probabilities = decode(probabilities, weights)
         answers_of_members[checkpoint] = probabilities
     if distributed.is_main():
         combined = combine(answers_of_members, args.ensemble)
-        write_results(out, photos, crops, combined, answers)
+        write = write_answers if args.images else write_submission
+        write_results(out, photos, crops, combined, answers, write)
         if answers is not None and config["trainer"]["report"]:
             about = (out, photos, crops, combined, answers)
             attempt(lambda: print(f"report: {report_test(config, device, *about)}"))
@@ -121,14 +128,16 @@ def write_results(
     crops: "Crops",
     probabilities: "np.ndarray",
     answers: "np.ndarray | None",
+    write: "Callable[[Path, list[str], np.ndarray], None]",
 ) -> None:
-    """Write the submission, the (N, 18) probabilities and, against answers, scores and pictures."""
+    """Write the submission with ``write``, the (N, 18) probabilities and, against answers, scores
+    and pictures."""
     import numpy as np
 
     from data_loader.crops import UNREADABLE
     from logger.report import attempt
     from trainer.results import prediction_pictures, score, score_table
-    from trainer.submission import forget_scores, write_probabilities, write_submission
+    from trainer.submission import forget_scores, write_probabilities
     from utils.errors import DataError
     from utils.files import write_json
 
@@ -137,7 +146,7 @@ def write_results(
         raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
     ids, probabilities = photos.files[readable].tolist(), probabilities[readable]
     forget_scores(out)
-    write_submission(out, ids, probabilities.argmax(axis=1))
+    write(out, ids, probabilities.argmax(axis=1))
     write_probabilities(out.with_suffix(".probabilities.csv"), ids, probabilities)
     print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
     if answers is not None:

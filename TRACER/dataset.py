@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from TRACER.augmentation import Augmentation, Sample
 from utils.errors import DataError
-from utils.images import EXTENSIONS, read_image
+from utils.images import find_images, open_image, read_file, read_image
 
 TRAINING_LAYOUTS = (
     ("train/images", "train/saliency"),
@@ -56,8 +55,6 @@ def find_pairs(data_dir: str | Path, layouts: Sequence[tuple[str, str]]) -> list
     """
     images_dir, masks_dir = _find_layout(Path(data_dir), layouts)
     images, masks = _by_name(images_dir), _by_name(masks_dir)
-    if not images:
-        raise DataError(f"{images_dir}: no photos ({', '.join(EXTENSIONS)}) in it")
     _check_names(images_dir, images, masks_dir, masks)
     return [
         Pair(path, masks[name], name.rpartition("/")[0] or name) for name, path in images.items()
@@ -104,9 +101,9 @@ def read_mask(path: str | Path) -> np.ndarray:
         DataError: missing, or not an image.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(read_file(path), str(path)) as image:
             return (np.asarray(image.convert("L")) > 128).astype(np.uint8)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except Exception as error:  # decoders raise what they like
         raise DataError(f"{path}: not a mask that can be read; replace or remove it") from error
 
 
@@ -195,11 +192,7 @@ def _find_layout(data_dir: Path, layouts: Sequence[tuple[str, str]]) -> tuple[Pa
 
 def _by_name(folder: Path) -> dict[str, Path]:
     """Path below the folder, without extension, of every picture; sorted; hidden files left out."""
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-    )
+    found, _ = find_images(folder)
     named: dict[str, Path] = {}
     for path in found:
         name = path.relative_to(folder).with_suffix("").as_posix()

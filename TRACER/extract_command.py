@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -15,9 +16,9 @@ from TRACER.crops import CROP_REGIONS, CropSettings, Extraction, cut_out, resize
 from TRACER.extractor import Extractor
 from TRACER.weights import load_tracer
 from utils.devices import available_cores, keep_freed_memory, resolve_device
-from utils.errors import ConfigError, DataError, nearest
+from utils.errors import ConfigError, DataError, PhotoError, nearest
 from utils.files import sha256, write_atomically, write_json
-from utils.images import EXTENSIONS
+from utils.images import describe_others, find_images
 
 KINDS = ("mask", "cutout", "crop")
 COLUMNS = ("photo", "x0", "y0", "x1", "y1", "fallback")
@@ -51,7 +52,9 @@ def run(options: argparse.Namespace) -> None:
     """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     kinds = _parse_kinds(options.save)
-    photos = find_photos(Path(options.images))
+    photos, others = find_photos(Path(options.images))
+    if others and rank == 0:
+        print(f"warning: {describe_others(others, Path(options.images))}", file=sys.stderr)
     extractor = _build_extractor(options)
     out = Path(options.out)
     folder = OutputFolder(Path(options.images), out, kinds, extractor.key)
@@ -132,21 +135,15 @@ class OutputFolder:
         return self.out / kind / photo.relative_to(self.images).with_suffix(suffix)
 
 
-def find_photos(images: Path) -> list[Path]:
-    """Every photo below a folder, sorted; hidden files left out.
+def find_photos(images: Path) -> tuple[list[Path], list[Path]]:
+    """Every photo below a folder, and the files that are none, both sorted; none that is hidden.
 
     Raises:
         DataError: no such folder, no photos, or two whose results would have one name.
     """
     if not images.is_dir():
         raise DataError(f"{images}: no such folder of photos")
-    photos = sorted(
-        path
-        for path in images.rglob("*")
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-    )
-    if not photos:
-        raise DataError(f"{images}: no photos ({', '.join(EXTENSIONS)}) in it")
+    photos, others = find_images(images)
     stems: dict[Path, Path] = {}
     for path in photos:
         if stems.setdefault(path.with_suffix(""), path) != path:
@@ -154,7 +151,7 @@ def find_photos(images: Path) -> list[Path]:
                 f"{path}: {stems[path.with_suffix('')].name} beside it would get the same results'"
                 " names; rename one"
             )
-    return photos
+    return photos, others
 
 
 def extract_files(
@@ -179,7 +176,7 @@ def extract_files(
 
     def note(photo: Path, error: DataError) -> None:
         if not skip_unreadable:
-            raise error
+            raise PhotoError(f"{error}, or leave out what is broken with --skip-unreadable")
         errors.append(error)
         folder.add_unreadable(photo)
 

@@ -1,16 +1,10 @@
 """From the bytes that somebody uploads to a photo, within bounds of memory."""
 
-import io
-
 import numpy as np
-from PIL import Image
 
 from utils.errors import DataError
-from utils.images import decode_image
+from utils.images import decode_image, open_image
 
-EXTENSIONS = ("jpg", "jpeg", "png", "webp")
-FORMATS = ("JPEG", "PNG", "WEBP")
-"""What is decoded, whatever the file is called."""
 MAX_MEGABYTES = 20
 MAX_MEGAPIXELS = 64
 """Decoding such a photo takes some 700 MB for a moment; a picture of few bytes may have more."""
@@ -46,13 +40,10 @@ def read_upload(data: bytes) -> np.ndarray:
     if len(data) > MAX_MEGABYTES * 2**20:
         raise UploadProblem("megabytes", len(data) / 2**20)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with open_image(data) as image:
             megapixels = image.width * image.height / 1e6
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UploadProblem("unreadable") from error
-    if megapixels > MAX_MEGAPIXELS:
-        raise UploadProblem("megapixels", megapixels)
-    try:
+        if megapixels > MAX_MEGAPIXELS:
+            raise UploadProblem("megapixels", megapixels)
         return decode_image(data)
     except DataError as error:
         raise UploadProblem("unreadable") from error

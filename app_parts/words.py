@@ -1,6 +1,7 @@
 """Everything the page says, in both its languages."""
 
 from data_loader.labels import NAMES, decode_class
+from utils.images import KINDS
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
 
@@ -14,7 +15,7 @@ TEXT = {
         "camera": "Camera",
         "source": "Where photos come from",
         "drop": "Drop photos here, or paste one",
-        "limits": "JPEG, PNG or WebP, up to {megabytes} MB each",
+        "limits": "JPEG, PNG, WebP, HEIC and more, up to {megabytes} MB each",
         "steps": (
             ("Cut out", "TRACER finds the person; everything around is taken away."),
             ("Answer", "Mask, gender and age group, each with its probability."),
@@ -51,7 +52,7 @@ TEXT = {
         "more": "Show {number} more",
         "clear": "Remove all photos",
         "left_out": "Left out",
-        "unreadable": "This is not a photo that can be read. JPEG, PNG and WebP are.",
+        "unreadable": f"This is not a photo that can be read ({', '.join(KINDS)} can).",
         "megapixels": "{value:.0f} megapixels are too many; up to {limit} are fine. Make it"
         " smaller and try again.",
         "megabytes": "{value:.0f} MB are too many; up to {limit} are fine.",
@@ -71,7 +72,7 @@ TEXT = {
         "camera": "카메라",
         "source": "사진을 가져올 곳",
         "drop": "사진을 여기에 놓거나 붙여넣으세요",
-        "limits": "JPEG, PNG, WebP, 장당 최대 {megabytes}MB",
+        "limits": "JPEG, PNG, WebP, HEIC 등, 장당 최대 {megabytes}MB",
         "steps": (
             ("추출", "TRACER가 사람을 찾고 나머지 배경을 지웁니다."),
             ("답", "마스크, 성별, 연령대를 각각 확률과 함께 답합니다."),
@@ -108,7 +109,7 @@ TEXT = {
         "more": "{number}장 더 보기",
         "clear": "사진 모두 지우기",
         "left_out": "제외된 파일",
-        "unreadable": "읽을 수 없는 파일입니다. JPEG, PNG, WebP 사진을 올려 주세요.",
+        "unreadable": f"읽을 수 없는 파일입니다. {', '.join(KINDS)} 사진을 올려 주세요.",
         "megapixels": "{value:.0f}메가픽셀은 너무 큽니다. {limit}메가픽셀 이하로 줄여서 다시"
         " 올려 주세요.",
         "megabytes": "{value:.0f}MB는 너무 큽니다. {limit}MB까지 올릴 수 있습니다.",

@@ -200,8 +200,12 @@ class Task:
 
     def class_name(self, code: int, language: str = "en") -> str:
         """A class of the whole in words, such as "mask worn, female, 30-59"."""
+        return ", ".join(self.class_words(code, language).values())
+
+    def class_words(self, code: int, language: str = "en") -> dict[str, str]:
+        """Head → what a class of the whole says for it, in words."""
         answers = self.decode(int(code))
-        return ", ".join(self.heads[k].answer_names(language)[v] for k, v in answers.items())
+        return {k: self.heads[k].answer_names(language)[v] for k, v in answers.items()}
 
     def changed(self, head: str, **settings: Any) -> "Task":
         """The same task with other settings of one head, such as ``sigma=7.0``.

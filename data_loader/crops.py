@@ -26,7 +26,7 @@ from TRACER.extractor import Extractor
 from TRACER.weights import load_tracer
 from utils import distributed
 from utils.devices import available_cores
-from utils.errors import DataError, UserError
+from utils.errors import DataError, PhotoError, UserError
 from utils.files import write_atomically, write_json
 from utils.images import read_image
 
@@ -137,7 +137,7 @@ def build_crops(
         progress: show a bar.
 
     Raises:
-        DataError: a photo cannot be read.
+        PhotoError: a photo cannot be read.
         UserError: the cache cannot be written.
     """
     try:
@@ -347,4 +347,4 @@ def _raise_unreadable(paths: Iterable[Path]) -> None:
         except DataError as error:
             reasons.append(str(error))
     more = f" (and {len(reasons) - 1} more unreadable photos)" if len(reasons) > 1 else ""
-    raise DataError(reasons[0] + more)
+    raise PhotoError(reasons[0] + more)

@@ -3,11 +3,12 @@
 The competition's layout: a person's photos lie in one folder, whose name says who it is, and the
 name of a photo says how the mask is worn.
 
-    train/images/<id>_<gender>_<race>_<age>/{mask1..mask5,incorrect_mask,normal}.{jpg,jpeg,png}
+    train/images/<id>_<gender>_<race>_<age>/{mask1..mask5,incorrect_mask,normal}.{jpg,jpeg,png,…}
     eval/images/*, eval/info.csv with the columns ImageID,ans
 """
 
 import csv
+import logging
 import os
 import re
 from collections import Counter
@@ -25,7 +26,9 @@ from data_loader.labels import (
     OLDEST,
 )
 from utils.errors import DataError, nearest
-from utils.images import EXTENSIONS
+from utils.images import KINDS, describe_others, find_images, is_hidden, is_image
+
+logger = logging.getLogger("data")
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,17 +208,16 @@ def listed_photos(info_dir: str | Path) -> Photos:
 def scan_folder(folder: str | Path) -> Photos:
     """All photos in a folder and its sub-folders, in the order of their sorted paths.
 
+    A warning counts and names the other files.
+
     Raises:
         DataError: the folder is missing or holds no photo.
     """
     root = _existing_folder(Path(folder), "name a folder of photos")
-    found = []
-    for place, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not _is_hidden(name)]
-        relative = Path(place).relative_to(root)
-        found += [(relative / name).as_posix() for name in names if _is_photo(name)]
-    if not found:
-        raise DataError(f"{root}: no images ({', '.join(EXTENSIONS)}) in it; name another folder")
+    images, others = find_images(root)
+    if others:
+        logger.warning("warning: %s", describe_others(others, root))
+    found = [path.relative_to(root).as_posix() for path in images]
     return Photos(root, np.array(sorted(found)))
 
 
@@ -289,8 +291,8 @@ def _read_file_names(root: Path, files: list[str]) -> list[str]:
     """The stem of each photo, a key of ``MASK_OF_PHOTO``."""
     stems = [Path(file).stem.lower() for file in files]
     named = list(zip(files, stems, strict=True))
-    odd = [file for file, stem in named if stem not in MASK_OF_PHOTO or not _is_photo(file)]
-    wanted = f"mask1 to mask5, incorrect_mask, normal with {', '.join(EXTENSIONS)}"
+    odd = [file for file, stem in named if stem not in MASK_OF_PHOTO or not is_image(file)]
+    wanted = f"mask1 to mask5, incorrect_mask, normal as {', '.join(KINDS)}"
     _refuse(odd, f"{root}: unexpected file", f"only {wanted} belong here; move it away")
     times = Counter(f"{file.rpartition('/')[0]}/{stem}" for file, stem in named)
     odd = [photo for photo, count in times.items() if count > 1]
@@ -328,17 +330,9 @@ def _existing_folder(path: Path, do: str) -> Path:
 
 def _visible_names(folder: Path) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(folder) if not _is_hidden(name))
+        return sorted(name for name in os.listdir(folder) if not is_hidden(name))
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); move it away") from error
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
-
-
-def _is_photo(name: str) -> bool:
-    return not _is_hidden(name) and name.lower().endswith(EXTENSIONS)
 
 
 def _refuse(names: list[str], what: str, do: str) -> None:

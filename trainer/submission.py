@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_loader.labels import FACES
 from utils.errors import UserError
 from utils.files import write_atomically
 
@@ -43,6 +44,16 @@ def write_submission(path: Path, ids: Sequence[str], classes: np.ndarray) -> Non
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["ImageID", "ans"])
         rows.writerows(zip(ids, classes.tolist(), strict=True))
+
+
+def write_answers(path: Path, ids: Sequence[str], classes: np.ndarray) -> None:
+    """``write_submission`` for people to read: ``ImageID,ans,mask,gender,age``, the last three in
+    words."""
+    with write_atomically(path) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["ImageID", "ans", *FACES.product])
+        for name, cls in zip(ids, classes.tolist(), strict=True):
+            rows.writerow([name, cls, *FACES.class_words(cls).values()])
 
 
 def write_probabilities(path: Path, ids: Sequence[str], probabilities: np.ndarray) -> None:

@@ -16,6 +16,10 @@ class DataError(UserError):
     """A photo, a folder of photos or a table that describes them."""
 
 
+class PhotoError(DataError):
+    """A photo that cannot be read; others may."""
+
+
 class CheckpointError(UserError):
     """A file of weights or training state."""
 

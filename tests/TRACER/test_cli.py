@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from TRACER.__main__ import main
 from TRACER.evaluation import box_iou, object_box
@@ -125,10 +126,26 @@ def test_a_broken_photo_is_named_or_skipped(data, tmp_path, weights, capsys):
     broken.write_bytes(broken.read_bytes()[:200])
     arguments = ["extract", "--images", str(data / "train/images"), "--weights", weights]
     arguments += ["--out", str(tmp_path / "out")]
-    assert "person0/2.png" in fails(capsys, *arguments)
+    said = fails(capsys, *arguments)
+    assert "person0/2.png" in said and "--skip-unreadable" in said
     main([*arguments, "--skip-unreadable"])
     assert "skipped" in capsys.readouterr().out
     assert len((tmp_path / "out" / "boxes.csv").read_text().splitlines()) == 1 + 5
+
+
+def test_extract_takes_every_kind_of_photo_and_names_what_it_leaves_out(
+    data, tmp_path, weights, capsys
+):
+    images = data / "train/images"
+    Image.new("RGB", (40, 50)).save(images / "phone.HEIC", "HEIF")
+    (images / "film.mov").touch()
+    (images / ".thumbnails").mkdir()
+    Image.new("RGB", (40, 50)).save(images / ".thumbnails" / "small.png")
+    extract(data, tmp_path / "out", weights)
+    assert "1 file left out" in (said := capsys.readouterr().err) and "film.mov" in said
+    with open(tmp_path / "out" / "boxes.csv") as file:
+        assert [row["photo"] for row in csv.DictReader(file)][-1] == "phone.HEIC"
+    assert len(list((tmp_path / "out" / "crop").rglob("*.png"))) == 7
 
 
 def test_what_extract_cannot_use_is_one_line(data, tmp_path, weights, capsys):

@@ -87,7 +87,7 @@ def test_folders_without_photos_are_refused_with_the_layouts_that_would_do(tmp_p
         find_pairs(tmp_path, TRAINING_LAYOUTS)
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
-    with pytest.raises(DataError, match="no photos"):
+    with pytest.raises(DataError, match="no images"):
         find_pairs(tmp_path, TRAINING_LAYOUTS)
 
 

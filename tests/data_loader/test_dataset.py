@@ -92,7 +92,7 @@ class TestTraining:
 
         assert len(scan_train(tmp_path)) == 7
 
-    @pytest.mark.parametrize("ending", [".jpeg", ".PNG", ".JPG", ".Jpg"])
+    @pytest.mark.parametrize("ending", [".jpeg", ".PNG", ".JPG", ".Jpg", ".webp", ".HEIC", ".tif"])
     def test_endings_are_accepted_in_any_case(self, tmp_path, ending):
         add_person(tmp_path, "000001_female_Asian_45", ending=ending)
 
@@ -171,7 +171,7 @@ class TestWrongTraining:
         assert message in str(caught.value)
         assert "\n" not in str(caught.value)
 
-    @pytest.mark.parametrize("name", ["mask6.jpg", "mask1.gif", "notes.txt", "selfie.jpg"])
+    @pytest.mark.parametrize("name", ["mask6.jpg", "mask1.svg", "notes.txt", "selfie.jpg"])
     def test_an_unexpected_file_is_named(self, tmp_path, name):
         place = add_person(tmp_path, "000001_female_Asian_45")
         (place / name).touch()
@@ -278,6 +278,18 @@ class TestEvaluation:
             (tmp_path / name).touch()
 
         assert scan_folder(tmp_path).files.tolist() == ["a/c.png", "b.JPG"]
+
+    def test_what_of_a_folder_is_left_out_is_counted_and_named(self, tmp_path, caplog):
+        for name in ("a.jpg", "b.HEIC", "c.webp", ".hidden"):
+            (tmp_path / name).touch()
+        assert len(scan_folder(tmp_path)) == 3 and not caplog.records
+        for name in ("film.mov", "notes.txt", "x.svg", "z.raw"):
+            (tmp_path / name).touch()
+
+        assert len(scan_folder(tmp_path)) == 3
+
+        (said,) = caplog.messages
+        assert "4 files left out" in said and "film.mov, notes.txt, x.svg, …" in said
 
     def test_a_folder_without_photos_or_no_folder_is_refused(self, tmp_path):
         with pytest.raises(DataError, match="no images"):

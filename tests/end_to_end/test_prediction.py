@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
 from base.checkpoint import save_checkpoint
+from data_loader.labels import class_name
 
 
 def read_rows(path):
@@ -167,16 +168,20 @@ class TestFolderOfPhotos:
         photos = sorted((people / "eval" / "images").iterdir())[:3]
         holiday = tmp_path / "holiday.2026_x"
         (holiday / "beach").mkdir(parents=True)
-        names = ["a.JPG", "beach/b.jpeg", "beach/c.jpg"]
+        names = ["a.JPG", "beach/b.webp", "beach/c.heic"]
         for name, photo in zip(names, photos, strict=True):
-            shutil.copy(photo, holiday / name)
+            with Image.open(photo) as picture:
+                picture.save(holiday / name)
         (holiday / "._a.JPG").write_bytes(b"hidden")
         (holiday / "notes.txt").write_text("not a photo")
 
         result = predict("--images", holiday, "--out", "h.csv")
 
         assert result.returncode == 0, result.stderr
-        assert [row["ImageID"] for row in read_rows(tmp_path / "h.csv")] == names
+        rows = read_rows(tmp_path / "h.csv")
+        assert [row["ImageID"] for row in rows] == names
+        assert all(class_name(row["ans"]).startswith(row["mask"]) for row in rows)
+        assert "1 file left out" in result.stdout and "notes.txt" in result.stdout
 
     def test_the_same_picture_in_any_format_gets_the_same_answer(self, predict, people, tmp_path):
         folder = tmp_path / "formats"
@@ -218,7 +223,7 @@ class TestUnreadablePhotos:
         before = (tmp_path / "s.csv").read_bytes()
         name = self.spoil(own_data, 3)
         failed = predict("--set", f"data_dir={own_data}", "--out", "s.csv")
-        assert_one_line_error(failed, name, "not an image")
+        assert_one_line_error(failed, name, "not an image", "--skip-unreadable")
         assert (tmp_path / "s.csv").read_bytes() == before
 
     def test_skipped_ones_are_listed_at_the_end_and_the_rest_is_written_and_scored(

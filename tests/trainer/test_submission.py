@@ -4,7 +4,12 @@ import os
 import numpy as np
 import pytest
 
-from trainer.submission import check_writable, write_probabilities, write_submission
+from trainer.submission import (
+    check_writable,
+    write_answers,
+    write_probabilities,
+    write_submission,
+)
 from utils.errors import UserError
 
 
@@ -56,3 +61,12 @@ class TestCheckWritable:
         tmp_path.chmod(0o500)
         with pytest.raises(UserError, match="cannot be written"):
             check_writable(tmp_path / "s.csv")
+
+
+def test_answers_for_people_have_words_beside_the_number(tmp_path):
+    write_answers(tmp_path / "s.csv", ["a.jpg", "b.jpg"], np.array([0, 16]))
+    assert (tmp_path / "s.csv").read_text().splitlines() == [
+        "ImageID,ans,mask,gender,age",
+        "a.jpg,0,mask worn,male,<30",
+        "b.jpg,16,no mask,female,30-59",
+    ]
