@@ -71,6 +71,7 @@ def start_folds(config: ConfigParser) -> None:
 def join_folds(config: ConfigParser, runs: dict[int, ConfigParser]) -> None:
     """Write the out-of-fold answers and the table of scores, and show it."""
     from logger.logger import setup_logging
+    from logger.report import attempt, write_report
     from trainer.folds import OOF, write_results
 
     verbosity, folds = config["trainer"]["verbosity"], config["validation"]["folds"]
@@ -81,6 +82,8 @@ def join_folds(config: ConfigParser, runs: dict[int, ConfigParser]) -> None:
     record_folds(config.save_dir, folds, list(runs))
     logger.info("%d of %d folds are trained\n%s", len(runs), folds, table)
     logger.info("out-of-fold answers: %s", config.log_dir / OOF)
+    if config["trainer"]["report"]:
+        attempt(lambda: logger.info("report: %s", write_report(config.log_dir)))
     logger.info("predict with all of them: python test.py --resume %s", config.save_dir)
 
 

@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,21 +22,38 @@ class _ConsoleHandler(logging.Handler):
         tqdm.write(self.format(record))
 
 
+class _Backlog(logging.Handler):
+    """Keeps what is said before a run has its folder: warnings of the config, the people."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: deque[logging.LogRecord] = deque(maxlen=1000)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
     """Send the log to the console and, with a folder, also to ``<log_dir>/run.log``.
 
     Args:
-        log_dir: made if missing; the file is appended to.
+        log_dir: made if missing; the file is appended to, first with what was said since a call
+            without a folder.
         verbosity: 0 shows warnings only, 1 and 2 also what happens.
     """
     console = _ConsoleHandler(LEVELS[verbosity])
     console.setFormatter(logging.Formatter("%(message)s"))
     handlers: list[logging.Handler] = [console]
-    if log_dir is not None:
+    if log_dir is None:
+        handlers.append(_Backlog())
+    else:
         log_dir.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(log_dir / "run.log", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
         handlers.append(file)
+        for handler in logging.getLogger().handlers:
+            for record in handler.records if isinstance(handler, _Backlog) else ():
+                file.handle(record)
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     for noisy in ("httpx", "huggingface_hub", "timm", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -5,8 +5,8 @@ a report can be written long after the photos, the crops and the checkpoint are 
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -109,6 +109,35 @@ class Answers:
             arrays[f"{question.key}_truth"] = question.truth
         optional = {"people": self.people, "ages": self.ages, "fallback": self.fallback}
         return arrays | {name: values for name, values in optional.items() if values is not None}
+
+    @classmethod
+    def joined(cls, parts: Sequence["Answers"]) -> "Answers":
+        """The answers of several models to the same questions, each on other photos, as one."""
+
+        def whole(name: str) -> np.ndarray | None:
+            columns = [getattr(part, name) for part in parts]
+            return None if any(column is None for column in columns) else np.concatenate(columns)
+
+        questions = [
+            replace(
+                alike[0],
+                probabilities=np.concatenate([question.probabilities for question in alike]),
+                truth=np.concatenate([question.truth for question in alike]),
+            )
+            for alike in zip(*(part.questions for part in parts), strict=True)
+        ]
+        starts = np.cumsum([0, *map(len, parts)])
+        return cls(
+            questions=tuple(questions),
+            parts=parts[0].parts,
+            files=tuple(file for part in parts for file in part.files),
+            thumbnails={
+                int(start) + row: jpeg
+                for start, part in zip(starts, parts, strict=False)
+                for row, jpeg in part.thumbnails.items()
+            },
+            **{name: whole(name) for name in ("people", "ages", "fallback")},
+        )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Answers":

@@ -164,6 +164,8 @@ def _learning_curves(run: Run) -> list[Chart]:
         "Macro-F1": ("f1", False),
         "Accuracy, all right at once": ("accuracy", True),
     }
+    if run.of_folds:
+        return _curves_of_folds(run)
     charts = [
         line_chart(
             title,
@@ -183,6 +185,16 @@ def _learning_curves(run: Run) -> list[Chart]:
         if len(series) > 1:
             charts.append(line_chart(f"{title} of each head, validation", series, mark, percent))
     charts.append(line_chart("Learning rate", {"": epochs_of(run.history, "lr")}, mark))
+    return [chart for chart in charts if chart is not None]
+
+
+def _curves_of_folds(run: Run) -> list[Chart]:
+    """Loss and macro-F1 of the validation, a line a fold."""
+    at = {fold.run_id: fold.best_epoch for fold in run.folds}
+    charts = []
+    for title, name in (("Loss, validation", "val/loss"), ("Macro-F1, validation", "val/f1")):
+        series = {fold.run_id: epochs_of(fold.history, name) for fold in run.folds}
+        charts.append(line_chart(title, series, at=at))
     return [chart for chart in charts if chart is not None]
 
 
@@ -279,6 +291,7 @@ def _commands(run: Run) -> list[str]:
     root = str((run.config.get("trainer") or {}).get("save_dir", "saved/"))
     config = Path(root) / "models" / run.name / run.run_id / "config.json"
     command = ["python", "train.py", "--config", config.as_posix()]
+    command += ["--folds", "all"] * bool(run.of_folds)
     words = shlex.split(typed) if _quoted_whole(typed) else []
     if "--init-from" in words[:-1]:
         command += ["--init-from", words[words.index("--init-from") + 1]]

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from logger.logger import read_metrics
 from logger.report_answers import Answers
 from utils.errors import UserError
+from utils.fold_runs import FOLDS, fold_run_id
 
 logger = logging.getLogger("report")
 
@@ -28,6 +29,8 @@ class Run:
         config, environment: as stored at the start.
         finished: whether the training came to its end.
         tested: what was predicted, in words, where this is a test and not a training.
+        folds: the runs of the folds that are trained, where this joins folds.
+        of_folds: how many there will be; 0 where this is a run of its own.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Run:
     finished: bool = False
     best_epoch: int | None = None
     tested: str | None = None
+    folds: tuple["Run", ...] = ()
+    of_folds: int = 0
 
     @property
     def best(self) -> dict[str, float]:
@@ -58,6 +63,8 @@ class Run:
             return None
         if _section(self.config, "trainer").get("overfit_batch"):
             return "photos"
+        if self.of_folds:  # they are always divided by people, whatever the config says
+            return "nobody"
         return "people" if split == "image_level" else "nobody"
 
     @property
@@ -92,12 +99,36 @@ def read_run(path: Path) -> Run:
     """Everything that is left of a run; parts that are missing or damaged are passed over.
 
     Args:
-        path: its folder under saved/log or saved/models, or a file in one of them.
+        path: its folder under saved/log or saved/models, or a file in one of them; also that of a
+            training of folds, whose answers are then joined.
 
     Raises:
         UserError: there is no such run.
     """
     log_dir, save_dir = find_run(path)
+    run = _read_single(log_dir, save_dir)
+    of_folds = _read_json(save_dir / FOLDS).get("folds")
+    return _with_folds(run, of_folds) if isinstance(of_folds, int) else run
+
+
+def _with_folds(run: Run, of_folds: int) -> Run:
+    """A training of folds: the out-of-fold answers of those that are trained."""
+    names = [fold_run_id(run.run_id, fold) for fold in range(of_folds)]
+    found = [_read_single(run.log_dir.with_name(n), run.save_dir.with_name(n)) for n in names]
+    trained = [fold for fold in found if fold.finished]
+    answers = [fold.answers for fold in trained if fold.answers is not None]
+    seconds = [row for fold in trained for row in fold.timings]
+    return replace(
+        run,
+        folds=tuple(trained),
+        of_folds=of_folds,
+        answers=Answers.joined(answers) if answers else None,
+        timings=[row | {"epoch": epoch} for epoch, row in enumerate(seconds, 1)],
+        finished=len(trained) == of_folds,
+    )
+
+
+def _read_single(log_dir: Path, save_dir: Path) -> Run:
     history = read_metrics(log_dir / "metrics.csv")
     config = _read_json(save_dir / "config.json")
     finished = _read_json(log_dir / "finished.json")

@@ -69,6 +69,11 @@ def verdict(run: Run) -> Verdict:
     )
     if len(answers) < FEW:
         detail += f" These are {_count(len(answers), 'photo')} only: take no number as settled."
+    if run.of_folds:
+        detail += (
+            f" Each photo is answered by the fold that set its person aside; {len(run.folds)} of"
+            f" {run.of_folds} folds are trained."
+        )
     if run.best_epoch:
         detail += f" All this is about epoch {run.best_epoch}, the best."
     return Verdict(
@@ -82,6 +87,16 @@ def verdict(run: Run) -> Verdict:
 
 
 def _without_answers(run: Run) -> Verdict:
+    if run.folds:
+        return Verdict(
+            "Unknown", "unknown", f"{len(run.folds)} of {run.of_folds} folds are trained.",
+            "The answers of none of them were kept; folds.md in the log folder has their scores.",
+        )  # fmt: skip
+    if run.of_folds:
+        return Verdict(
+            "Not yet", "unknown", f"None of the {run.of_folds} folds is trained to its end.",
+            "There is nothing to judge; each fold has a report of its own.",
+        )  # fmt: skip
     if not run.history:
         return Verdict(
             "Not yet", "unknown", "No epoch has ended yet.",

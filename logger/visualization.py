@@ -24,6 +24,6 @@ def open_writers(config: dict[str, Any], log_dir: Path, run_id: str) -> list[Gua
         writers.append(Guarded(TensorboardWriter(log_dir)))
     if config["wandb"]:
         chosen = config["wandb"] if isinstance(config["wandb"], dict) else {}
-        options = {"project": config["name"]} | {k: v for k, v in chosen.items() if v is not None}
+        options = {k: v for k, v in chosen.items() if v is not None}
         writers.append(Guarded(WandbWriter(log_dir, run_id, config["name"], **options)))
     return writers

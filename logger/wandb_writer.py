@@ -1,7 +1,9 @@
 """A wandb run: online, or on disk until somebody syncs it."""
 
+import hashlib
 import logging
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -28,8 +30,8 @@ class WandbWriter(Writer):
 
     Args:
         log_dir: the run's files go to ``<log_dir>/wandb``.
-        run_id: the wandb run to start or continue.
-        name: of the experiment, which names the artifact.
+        run_id: the wandb run to start or continue; what wandb takes in no id becomes a dash.
+        name: of the experiment, which names the artifact and, without ``project``, the project.
         mode: ``"online"``, ``"offline"`` or ``"disabled"``; the environment's ``WANDB_MODE`` goes
             over it.
         artifact: keep the best checkpoint as an artifact of the run.
@@ -49,10 +51,10 @@ class WandbWriter(Writer):
 
         self._wandb = wandb
         self._log_dir = Path(log_dir)
-        self._run_id = run_id
-        self._artifact = f"{name}-{run_id}" if artifact else None
+        self._run_id = legal_for_wandb(run_id)
+        self._artifact = legal_for_wandb(f"{name}-{run_id}", r"[^\w.-]") if artifact else None
         self._mode = os.environ.get("WANDB_MODE") or mode
-        self._options = options
+        self._options = {"project": legal_for_wandb(name), "name": run_id, **options}
         self._run: Any = None
 
     def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
@@ -119,6 +121,22 @@ class WandbWriter(Writer):
 
     def _cell(self, cell: Cell) -> Any:
         return self._wandb.Image(cell) if isinstance(cell, np.ndarray) else cell
+
+
+def legal_for_wandb(name: str, refused: str = r"[:;,#?/'\\%]|^\s|\s$") -> str:
+    """``name`` with dashes for what wandb refuses, at most 128 characters; the same each time.
+
+    A digest keeps names apart that would become the same one. Without this, wandb would refuse a
+    run id such as ``lr#2`` when the run starts, or its artifact once all is trained.
+
+    Args:
+        name: of a run, project or artifact.
+        refused: pattern of a character.
+    """
+    legal = re.sub(refused, "-", name, flags=re.ASCII)
+    if legal == name and len(name) <= 128:
+        return name
+    return f"{legal[:120]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:6]}"
 
 
 def _why_offline(wandb: Any) -> str | None:

@@ -72,10 +72,11 @@ def call(tmp_path, monkeypatch):
                 code = leaving.code or 0
         return Result(code, out.getvalue(), err.getvalue())
 
+    root = logging.getLogger()
+    before = root.handlers[:]
     yield _call
     logging.captureWarnings(False)
-    root = logging.getLogger()
-    for handler in [h for h in root.handlers if isinstance(h, logging.FileHandler)]:
+    for handler in set(root.handlers) - set(before):
         root.removeHandler(handler)
         handler.close()
 

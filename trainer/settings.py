@@ -10,6 +10,10 @@ MonitorRule = Annotated[
     str, says("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
 ]
 
+WandbProject = Annotated[
+    str, says(r"1 to 128 characters, no / \ # ? % :", pattern=r"^[^/\\#?%:]{1,128}$")
+]
+
 
 class Tta(Section):
     """``tta``."""
@@ -142,13 +146,13 @@ learns it by heart."""
 class Wandb(Section):
     """``wandb``."""
 
-    project: str | None = None
-    """Project on wandb; `null` takes wandb's own default."""
+    project: WandbProject | None = None
+    """Project on wandb; `null` takes the config's `name`."""
     entity: str | None = None
     """User or team."""
     group: str | None = None
     """Group of runs."""
-    tags: list[str] = Field([])
+    tags: list[Annotated[str, says("1 to 64 characters", r"^.{1,64}$")]] = Field([])
     """Tags of the run."""
     notes: str | None = None
     """Free text."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from base.checkpoint import save_checkpoint
+from logger.report import write_report
 
 FOLDS = (
     "--set", "validation.folds=3", "trainer.epochs=1", "trainer.report=false", "--run-id", "cv",
@@ -69,6 +70,12 @@ def test_one_table_shows_the_folds_their_mean_and_sd(trained_folds):
     assert parts == ["fold 0", "fold 1", "fold 2", "mean", "sd", "out of fold"]
     assert f"{float(rows[3]['macro_f1']):.4f}" in trained_folds.result.stdout
     assert "3 of 3 folds are trained" in trained_folds.result.stdout
+
+
+def test_the_report_of_the_folds_is_about_everyone(trained_folds, tmp_path):
+    page = write_report(trained_folds.models / "cv", tmp_path / "report.html").read_text()
+    assert "112 photos" in page and "of 16 people" in page
+    assert "3 of 3 folds are trained" in page and "No epoch has ended" not in page
 
 
 def test_folds_that_were_cut_off_are_continued_by_the_same_command(

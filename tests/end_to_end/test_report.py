@@ -95,3 +95,8 @@ def test_a_test_with_answers_writes_the_same_page_beside_its_outputs(
     page = unescape((tmp_path / "mine.report.html").read_text(encoding="utf-8"))
     assert "Test report" in page and "56 photos" in page and "Worst mistakes" in page
     assert "Learning curves" not in page
+
+
+def test_the_log_of_a_run_begins_with_whom_it_is_trained_on(trained):
+    lines = (trained.log / "run.log").read_text(encoding="utf-8").splitlines()
+    assert "training on 98 photos of 14 people" in "\n".join(lines[:5])

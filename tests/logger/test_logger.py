@@ -53,6 +53,21 @@ def test_the_file_keeps_time_place_and_level_and_is_appended_to(tmp_path):
     assert lines[0][:2] == "20"
 
 
+def test_what_is_said_before_the_run_has_a_folder_stands_in_its_file_once(tmp_path):
+    for run in ("first", "second"):
+        setup_logging(verbosity=0)
+        say(warning=f"trouble before {run}")
+        setup_logging(tmp_path / run, verbosity=0)
+        say()
+        setup_logging(tmp_path / run, verbosity=0)
+    for run in ("first", "second"):
+        lines = (tmp_path / run / "run.log").read_text().splitlines()
+        said = [line.split(" some.part ")[1] for line in lines]
+        assert said == [
+            "INFO progress", f"WARNING trouble before {run}", "INFO progress", "WARNING trouble",
+        ]  # fmt: skip
+
+
 def test_a_log_line_stands_above_the_progress_bar(capsys):
     setup_logging()
     with tqdm(total=2, desc="epoch") as bar:

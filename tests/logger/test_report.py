@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -250,6 +251,40 @@ class TestRunsThatLeftLittle:
         assert page.headings[0] == "Right on 67 of 100 photos."
         assert "Learning curves" not in page.headings and "The age borders" not in page.headings
         assert "These are 3 photos only" in page.text
+
+
+class TestFolds:
+    @pytest.fixture
+    def folds(self, make_run, make_answers, tmp_path):
+        """A training of three folds of which two are done; 24 of 30 people are judged."""
+        truth = np.arange(60) % 6
+        for fold in range(2):
+            people = np.repeat(np.arange(12) + 12 * fold, 5)
+            said = np.where(np.arange(60) < 6 * fold, (truth + 1) % 6, truth)
+            answers = make_answers(truth, said, people=people)
+            names = tuple(f"{fold}/{file}" for file in answers.files)
+            make_run(f"cv-fold{fold}", answers=replace(answers, files=names))
+        folder = make_run("cv", epochs=0)
+        models = tmp_path / "saved" / "models" / "things" / "cv"
+        (models / "folds.json").write_text(json.dumps({"folds": 3, "trained": []}))
+        return folder
+
+    def test_their_report_joins_the_out_of_fold_answers(self, folds):
+        page = Page(write_report(folds))
+        assert page.headings[0] == "Right on 95 of 100 photos of people it never saw."
+        assert "2 of 3 folds are trained" in page.text and "of 24 people" in page.text
+        assert "cv-fold0 0.6 in epoch 3 cv-fold1 0.6 in epoch 3" in page.text
+        assert "--folds all" in page.text and "not kept" not in page.text
+
+    def test_two_folds_judged_other_people_so_neither_wins(self, folds):
+        page = Page(compare_runs([folds.with_name("cv-fold0"), folds.with_name("cv-fold1")]))
+        assert page.headings[0].startswith("No clear winner")
+
+    def test_before_a_fold_is_done_the_page_says_so(self, folds, tmp_path):
+        for fold in range(2):
+            (folds.with_name(f"cv-fold{fold}") / "finished.json").unlink()
+        page = Page(write_report(folds))
+        assert page.headings[0] == "None of the 3 folds is trained to its end."
 
 
 class TestTheCommand:

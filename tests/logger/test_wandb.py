@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from logger.visualization import open_writers
-from logger.wandb_writer import WandbWriter
+from logger.wandb_writer import WandbWriter, legal_for_wandb
 
 ROOT = Path(__file__).resolve().parents[2]
 OFF = {"name": "faces", "trainer": {"tensorboard": False}, "wandb": False}
@@ -187,6 +187,24 @@ def test_a_resumed_run_goes_on_under_the_same_id(tmp_path, written):
     both = [written(folder) for folder in sorted(tmp_path.glob("wandb/offline-run-*"))]
     assert [found.run.run_id for found in both] == ["run1", "run1"]
     assert [row["epoch"] for found in both for row in found.history] == [1, 2]
+
+
+@pytest.mark.parametrize("run_id", ["lr#2,wd=0", "what?", "it's; 50%", " a b", "x" * 100])
+def test_a_run_id_that_wandb_refuses_is_made_legal(tmp_path, written, caplog, run_id):
+    (tmp_path / "best.pth").write_bytes(b"weights")
+    config = {**OFF, "name": "faces #1", "wandb": {"mode": "offline", "artifact": True}}
+    (writer,) = open_writers(config, tmp_path, run_id)
+    record_a_little(writer)
+    assert "is off from now on" not in caplog.text
+    (folder,) = tmp_path.glob("wandb/offline-run-*")
+    assert written(folder).run.display_name == run_id
+
+
+def test_ids_that_differ_in_what_is_refused_alone_stay_apart():
+    legal = {legal_for_wandb(name) for name in ("a#b", "a,b", "a-b")}
+    assert len(legal) == 3 and "a-b" in legal
+    for kept in ("2026-11-26_06-59-01-fold0", "my run"):
+        assert legal_for_wandb(kept) == kept
 
 
 def test_without_the_switch_there_is_no_artifact(tmp_path, written):
