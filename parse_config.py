@@ -50,6 +50,7 @@ class ConfigParser:
 
     Attributes:
         resumes: the checkpoints; ``resume`` is the first of them or ``None``.
+        settings: the whole config as settings objects; ``config`` is the same as plain values.
         args: the parsed command line, empty without one.
         device: what ``--device`` named, or ``None``.
 
@@ -73,8 +74,8 @@ class ConfigParser:
         self._own = config
         defaults = _defaults() if config.defaults is None else config.defaults
         self._draft = Draft(config.layers, [*config.assignments, *changes], defaults)
-        self._schema = _validate(self._draft)
-        self.config: dict[str, Any] = self._schema.model_dump(mode="json")
+        self.settings = _validate(self._draft)
+        self.config: dict[str, Any] = self.settings.model_dump(mode="json")
         self.resumes = [Path(path) for path in _as_list(resume)]
         self.resume = self.resumes[0] if self.resumes else None
         self.args = argparse.Namespace()
@@ -199,7 +200,7 @@ class ConfigParser:
     def warnings(self) -> list[str]:
         """One line for every option that was written for this run but has no effect in it."""
         written = self._draft.written()
-        idle = [(sorted(keys & written), reason) for keys, reason in idle_options(self._schema)]
+        idle = [(sorted(keys & written), reason) for keys, reason in idle_options(self.settings)]
         return [f"{', '.join(keys)}: no effect, since {reason}" for keys, reason in idle if keys]
 
     @property
@@ -312,7 +313,7 @@ class ConfigParser:
 def _validate(draft: Draft) -> Config:
     values = draft.merged()
     try:
-        return Config.model_validate_json(json.dumps(values, default=str))
+        return Config.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         problems = explain(error, Config.model_json_schema(), values)
     lines = [f"{draft.source_of(path)}: {path}: {text}" for path, text in problems.items()]

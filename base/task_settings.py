@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from utils.config_files import read_json5
 from utils.errors import ConfigError
@@ -34,13 +34,7 @@ Names = dict[str, tuple[str, ...]]
 """Language → what to show a person for each code."""
 
 
-class TaskSection(Section):
-    """A section that never changes once it is read."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class Groups(TaskSection):
+class Groups(Section):
     """``groups`` of a binned head."""
 
     edges: tuple[int, ...]
@@ -60,7 +54,7 @@ class Groups(TaskSection):
         return self
 
 
-class HeadSettings(TaskSection):
+class HeadSettings(Section):
     """One of ``heads``: classes by name, or bins of a number."""
 
     classes: dict[str, list[str]] | list[str] | None = None
@@ -112,14 +106,14 @@ class HeadSettings(TaskSection):
         return self
 
 
-class Answer(TaskSection):
+class Answer(Section):
     """``answer``."""
 
     product: tuple[str, ...]
     """Heads whose answers make the one class, the last running fastest."""
 
 
-class TaskSettings(TaskSection):
+class TaskSettings(Section):
     """``task``."""
 
     name: str
@@ -149,7 +143,7 @@ def read_task(path: Path) -> TaskSettings:
     """
     values = read_json5(path)
     try:
-        return TaskSettings.model_validate_json(json.dumps(values))
+        return TaskSettings.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         problems = explain(error, TaskSettings.model_json_schema(), values)
     lines = [f"{path}: {place}: {text}" for place, text in problems.items()]

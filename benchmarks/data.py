@@ -10,7 +10,6 @@ take no more memory.
 import argparse
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,7 +21,8 @@ from benchmarks.common import in_turns, machine, ratio, sample_people, table, ti
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import scan_train
-from data_loader.transform import Augmentation, start_worker, train_transform
+from data_loader.settings import Augmentation
+from data_loader.transform import start_worker, train_transform
 from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor
 from utils.images import read_image
@@ -73,7 +73,7 @@ def cache_against_decoding(persons: int, size: int, rounds: int) -> None:
 def cost_of_augmentations(persons: int, size: int) -> None:
     """Every augmentation alone, at probability 1, less the time without any."""
     _, crops = crops_of(persons, size)
-    none = replace(Augmentation(), **dict.fromkeys(SWITCHES, 0.0))
+    none = Augmentation(**dict.fromkeys(SWITCHES, 0.0))
 
     def milliseconds(settings: Augmentation) -> float:
         transform = train_transform(settings, size)
@@ -88,7 +88,7 @@ def cost_of_augmentations(persons: int, size: int) -> None:
     base = milliseconds(none)
     rows = [("nothing (read, seed, resize)", f"{base:.3f}")]
     for name in SWITCHES:
-        rows.append((name, f"{milliseconds(replace(none, **{name: 1.0})) - base:.3f}"))
+        rows.append((name, f"{milliseconds(none.model_copy(update={name: 1.0})) - base:.3f}"))
     rows.append(("the default recipe, in all", f"{milliseconds(Augmentation()):.3f}"))
     print(table(("augmentation", f"ms a photo at {size} px"), rows))
     print()

@@ -29,7 +29,8 @@ from base.optimisation import Optimisation
 from benchmarks.common import machine
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
-from data_loader.transform import Augmentation, eval_transform, train_transform
+from data_loader.settings import Augmentation
+from data_loader.transform import eval_transform, train_transform
 from logger.visualization import open_writers
 from logger.writer import Writer
 from model.loss import build_criterion

@@ -41,7 +41,8 @@ from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_pe
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import build_crops
 from data_loader.dataset import scan_train
-from data_loader.transform import Augmentation, train_transform
+from data_loader.settings import Augmentation
+from data_loader.transform import train_transform
 from model.loss import build_criterion
 from model.model import TimmModelMulti
 from TRACER.crops import CropSettings, extract_crop

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +15,18 @@ from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import PhotoIndex, class_counts, scan_train
 from data_loader.labels import faces
-from data_loader.mixing import Mixer, Mixing
+from data_loader.mixing import Mixer
 from data_loader.sampling import sampling_weights
+from data_loader.settings import (
+    Augmentation,
+    LabelCorrections,
+    Labels,
+    Mixing,
+    Sampling,
+    Validation,
+)
 from data_loader.split import split
 from data_loader.transform import (
-    Augmentation,
     Transform,
     eval_transform,
     start_worker,
@@ -65,12 +71,12 @@ def setup(
     data_dir: Path,
     extractor: Extractor,
     cache_dir: Path,
-    validation: dict[str, Any],
-    augmentation: dict[str, float] | None,
-    label_corrections: dict[str, Any] | None = None,
-    labels: dict[str, Any] | None = None,
-    sampling: dict[str, Any] | None = None,
-    mixing: dict[str, Any] | None = None,
+    validation: Validation,
+    augmentation: Augmentation | None,
+    label_corrections: LabelCorrections | None = None,
+    labels: Labels | None = None,
+    sampling: Sampling | None = None,
+    mixing: Mixing | None = None,
     seed: int,
     device: torch.device,
     limit_train_batches: int | None = None,
@@ -88,12 +94,12 @@ def setup(
         data_dir: holds ``train/images``.
         extractor: makes the crops.
         cache_dir: keeps them.
-        validation: ``{"type": "holdout", "fraction": 0.2}`` or another type of ``split.split``.
-        augmentation: strengths, see ``transform.Augmentation``; ``None`` for none.
-        label_corrections: ``{"path": CSV or "competition" or several, "tiers": […]}``.
-        labels: how ages become targets, see ``labels.faces``; ``None`` as usual.
-        sampling: how often photos are visited, see ``sampling_weights``; ``None`` for once each.
-        mixing: how photos are joined with others, see ``mixing.Mixing``; ``None`` for not at all.
+        validation: who is validated on.
+        augmentation: strengths; ``None`` for none.
+        label_corrections: known label errors to repair; ``None`` for none.
+        labels: how ages become targets; ``None`` as usual.
+        sampling: how often photos are visited; ``None`` for once each.
+        mixing: how photos are joined with others; ``None`` for not at all.
         seed: of the split, the order and the augmentations.
         device: where the model is.
         limit_train_batches: train on so many batches an epoch.
@@ -123,8 +129,8 @@ def setup(
     workers = fit_workers(num_workers, device)
     set_threads(workers, device)
     targets = index.targets(train_rows, task)
-    mixer = Mixer(Mixing(**mixing), targets["mask"]) if mixing else None
-    weights = sampling_weights(targets, **sampling) if sampling else None
+    mixer = Mixer(mixing, targets["mask"]) if mixing else None
+    weights = sampling_weights(targets, sampling) if sampling else None
     targets["age"] = task.heads["age"].training_targets(index.age[train_rows])
     train_transforms = _transform_of_training(augmentation, input_size)
     train = BaseDataLoader(
@@ -240,20 +246,20 @@ def _without_dropped_ages(index: PhotoIndex, rows: np.ndarray, age: Head) -> np.
     return kept
 
 
-def _transform_of_training(augmentation: dict[str, float] | None, size: int) -> Transform:
+def _transform_of_training(augmentation: Augmentation | None, size: int) -> Transform:
     if augmentation is None:
         return eval_transform(size)
-    return train_transform(Augmentation(**augmentation), size)
+    return train_transform(augmentation, size)
 
 
-def corrected(index: PhotoIndex, corrections: dict[str, Any] | None) -> PhotoIndex:
+def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoIndex:
     """The index with the corrections that the config section ``label_corrections`` names."""
     if not corrections:
         return index
-    paths = [corrections["path"]] if isinstance(corrections["path"], str) else corrections["path"]
+    paths = [corrections.path] if isinstance(corrections.path, str) else corrections.path
     for path in paths:
         table = COMPETITION if path == "competition" else path
-        index, report = apply_corrections(index, table, corrections["tiers"])
+        index, report = apply_corrections(index, table, corrections.tiers)
         if report != NOTHING_TO_SAY:
             logger.info("label corrections: %s", report)
         if report.unknown:

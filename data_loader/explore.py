@@ -37,7 +37,7 @@ def main(config: ConfigParser) -> None:
     args = config.args
     data_dir = Path(config["data_dir"])
     out = args.out or Path(config["trainer"]["save_dir"]) / "explore" / data_dir.resolve().name
-    index = corrected(scan_train(data_dir), config["label_corrections"])
+    index = corrected(scan_train(data_dir), config.settings.label_corrections)
     _make(out)
     half, no_split = _halves(index, config)
     measured = measure_all(index.paths(), args.workers or available_cores())
@@ -73,7 +73,7 @@ def _halves(index, config: ConfigParser):
 
     half = np.zeros(len(index), np.int64)
     try:
-        _, val_rows = split(index, config["validation"], config["seed"])
+        _, val_rows = split(index, config.settings.validation, config["seed"])
     except DataError as error:  # too few people; all else can be looked at
         return half, str(error)
     half[val_rows] = 1
@@ -88,7 +88,7 @@ def _pictures(index, measured, config: ConfigParser, number: int, device):
     from data_loader import explore_pictures as draw
     from data_loader.crops import extractor_from
     from data_loader.explore_page import Pictures
-    from data_loader.transform import Augmentation
+    from data_loader.settings import Augmentation
     from utils.errors import CheckpointError
 
     size = config["data_loader"]["args"]["input_size"]
@@ -106,7 +106,7 @@ def _pictures(index, measured, config: ConfigParser, number: int, device):
         for rows in tqdm(chosen, "contact sheets", unit="class")
     ]
     shown = draw.spread(np.array(sorted(crops), np.int64), 4)
-    augmentation = Augmentation(**(config["augmentation"] or {}))
+    augmentation = config.settings.augmentation or Augmentation()
     columns, rows = draw.augmentation_rows([crops[row] for row in shown], augmentation, size)
     return Pictures(
         faces, sheets, columns, rows, no_crop, augmented=config["augmentation"] is not None

@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from data_loader.dataset import PhotoIndex
 from data_loader.labels import NUM_CLASSES
-from data_loader.transform import Augmentation, Transform, single_steps, train_transform
+from data_loader.settings import Augmentation
+from data_loader.transform import Transform, single_steps, train_transform
 from logger.pictures import INK, contact_sheet
 from TRACER.crops import resize
 from TRACER.extractor import Extractor, one_thread_per_worker, read

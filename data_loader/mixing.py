@@ -6,34 +6,11 @@ as they are; the share of the photo's own pixels says how much each of the two c
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Mixing:
-    """How often training photos are mixed, each with one other; at most one way at a time.
-
-    Attributes:
-        mixup: probability of blending the two (Zhang et al. 2018, arXiv:1710.09412), with the
-            share drawn from Beta(alpha, alpha) with
-        mixup_alpha: above 0.
-        cutmix: probability of a box out of the other (Yun et al. 2019, arXiv:1905.04899), with
-            one minus its area drawn from Beta(alpha, alpha) with
-        cutmix_alpha: above 0.
-        half_face: probability of the other's left or right half.
-        same_mask: only photos with the same mask code meet.
-    """
-
-    mixup: float = 0.0
-    mixup_alpha: float = 0.2
-    cutmix: float = 0.0
-    cutmix_alpha: float = 1.0
-    half_face: float = 0.0
-    same_mask: bool = False
-
+from data_loader.settings import Mixing
 
 Join = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]
 """Two photos (S, S, 3) uint8 → one, and the first one's share of it."""

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from data_loader.settings import Sampling
 
-def sampling_weights(targets: Mapping[str, np.ndarray], by: str, power: float) -> np.ndarray:
+
+def sampling_weights(targets: Mapping[str, np.ndarray], settings: Sampling) -> np.ndarray:
     """(N,) float64 weights, the number of photos in each one's class to the power ``-power``.
 
     Args:
         targets: head, or ``"class"`` for the 18 classes, → (N,) int64 codes.
-        by: a key of ``targets``.
-        power: 1 gives every class the same weight in total, 0.5 the square root of its size
-            (Mahajan et al. 2018, arXiv:1805.00932), 0 each photo the same.
+        settings: a power of 1 gives every class the same weight in total, 0.5 the square root of
+            its size (Mahajan et al. 2018, arXiv:1805.00932), 0 each photo the same.
     """
-    codes = targets[by]
-    return np.bincount(codes)[codes].astype(float) ** -power
+    codes = targets[settings.by]
+    return np.bincount(codes)[codes].astype(float) ** -settings.power

@@ -91,7 +91,7 @@ class LabelCorrections(Section):
 
 
 class Augmentation(Section):
-    """``augmentation``."""
+    """``augmentation``: the original's steps and strengths."""
 
     flip: Share = 0.5
     """Probability of a mirrored photo."""
@@ -117,10 +117,10 @@ class Augmentation(Section):
     """Probability of holes cut into the photo."""
     dropout_holes: Positive = 4
     """Largest number of holes."""
-    dropout_size: Annotated[float, Field(gt=0, le=1)] = 0.15
+    dropout_size: Share = 0.15
     """Largest side of a hole, as share of the photo's."""
     erase: Share = 0.0
-    """Probability of random erasing: one box of noise."""
+    """Probability of random erasing (Zhong et al. 2020, arXiv:1708.04896): one box of noise."""
     erase_area: Annotated[float, Field(gt=0, le=1)] = 0.33
     """Largest area of that box, as share of the photo's."""
 
@@ -149,7 +149,11 @@ class Sampling(Section):
 
 
 class Mixing(Section):
-    """``mixing``."""
+    """``mixing``: each photo with one other, at most one way at a time.
+
+    Mixup is that of Zhang et al. 2018 (arXiv:1710.09412), cutmix that of Yun et al. 2019
+    (arXiv:1905.04899); what the first photo keeps is drawn from Beta(alpha, alpha).
+    """
 
     mixup: Share = 0.0
     """Probability of a training photo blended with another one."""

@@ -5,13 +5,13 @@ make every validation score a flattering one.
 import csv
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from data_loader.dataset import PhotoIndex
 from data_loader.labels import AGE_BINS, GENDERS, NAMES, age_bin, class_name
+from data_loader.settings import Validation
 from utils.errors import ConfigError, DataError
 from utils.files import write_atomically
 
@@ -24,9 +24,7 @@ SHOWN = 8
 logger = logging.getLogger("split")
 
 
-def split(
-    index: PhotoIndex, validation: dict[str, Any], seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def split(index: PhotoIndex, validation: Validation, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide an index as the config section ``validation`` says.
 
     Returns:
@@ -36,12 +34,12 @@ def split(
         ConfigError: a fold that does not exist.
         DataError: there are too few people.
     """
-    if validation["type"] == FOLDS:
-        parts = stratified_group_kfold(index, validation["folds"], validation["fold"], seed)
-    elif validation["type"] == "image_level":
-        parts = image_level(index, validation["fraction"], seed)
+    if validation.type == FOLDS:
+        parts = stratified_group_kfold(index, validation.folds, validation.fold, seed)
+    elif validation.type == "image_level":
+        parts = image_level(index, validation.fraction, seed)
     else:
-        parts = holdout(index, validation["fraction"], seed)
+        parts = holdout(index, validation.fraction, seed)
     _warn_of_absent_classes(index, *parts)
     return parts
 

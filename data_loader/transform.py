@@ -6,7 +6,6 @@ validation, test and the app. Both leave uint8 RGB; normalisation is the model's
 
 import os
 import random
-from dataclasses import dataclass
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network
 
@@ -14,45 +13,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How often and how strongly training photos are changed; the original's steps and strengths.
-
-    Attributes:
-        flip: probability of mirroring left and right.
-        affine: probability of moving, scaling and turning the photo, all three at once by up to
-        shift: a fraction of its side,
-        scale: a fraction of its size,
-        rotate: degrees, either way.
-        tone: probability of changing brightness and contrast by up to
-        brightness: a fraction of the white level,
-        contrast: a fraction.
-        blur: probability of a mild Gaussian blur.
-        noise: probability of mild Gaussian noise.
-        dropout: probability of black holes, of up to
-        dropout_holes: in number and
-        dropout_size: in side, a fraction of the photo's.
-        erase: probability of random erasing (Zhong et al. 2020, arXiv:1708.04896): one box of
-            noise, from a fiftieth of the photo up to
-        erase_area: a fraction of it, 0.3 to 3.3 times as high as wide.
-    """
-
-    flip: float = 0.5
-    affine: float = 0.5
-    shift: float = 0.1
-    scale: float = 0.1
-    rotate: float = 5.0
-    tone: float = 0.5
-    brightness: float = 0.2
-    contrast: float = 0.2
-    blur: float = 0.1
-    noise: float = 0.1
-    dropout: float = 0.3
-    dropout_holes: int = 4
-    dropout_size: float = 0.15
-    erase: float = 0.0
-    erase_area: float = 0.33
+from data_loader.settings import Augmentation
 
 
 class Transform:

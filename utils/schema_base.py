@@ -10,14 +10,14 @@ RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGN
 
 
 class Section(BaseModel):
-    """An object of the config.
+    """An object of the config, which is also what the code that it is about is given.
 
-    A key that it doesn't know is an error, and so is ``"5"`` or ``true`` for a number. The text
-    under a key is its documentation.
+    A key that it doesn't know is an error, and so is, in a JSON file, ``"5"`` or ``true`` for a
+    number. The text under a key is its documentation.
     """
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from base.task import Task
 from base.task_settings import TaskSettings, read_task
 from data_loader.labels import FACES, age_bin, faces
+from data_loader.settings import Labels
 from utils.errors import ConfigError
 
 SHAPES = {
@@ -27,7 +28,7 @@ SHAPES = {
 
 
 def made(values):
-    return Task(TaskSettings.model_validate_json(json.dumps(values)))
+    return Task(TaskSettings.model_validate(values))
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_product_of_a_head_that_is_not_there_or_of_too_many_classes_is_refused
 def test_age_labels_of_the_config_move_the_bins_of_training():
     ages = np.array([29, 57, 58, 60])
     assert FACES.heads["age"].training_targets(ages).tolist() == [1, 4, 4, 5]
-    moved = faces({"age_edges": [20, 29, 40, 50, 58], "drop_ages": None, "age_spread": 0.0})
+    moved = faces(Labels(age_edges=[20, 29, 40, 50, 58]))
     assert moved.heads["age"].training_targets(ages).tolist() == [2, 4, 5, 5]
     assert moved.heads["age"].answer_of(ages).tolist() == [0, 1, 1, 2]
 

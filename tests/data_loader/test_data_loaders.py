@@ -8,6 +8,14 @@ import torch
 from base.base_data_loader import BaseDataLoader
 from data_loader.crops import extractor_from
 from data_loader.data_loaders import prediction_loader, setup
+from data_loader.settings import (
+    Augmentation,
+    LabelCorrections,
+    Labels,
+    Mixing,
+    Sampling,
+    Validation,
+)
 from data_loader.transform import eval_transform, start_worker
 from TRACER.network import Tracer
 from TRACER.weights import save_float16
@@ -27,7 +35,7 @@ TRACER = {
     "batch_size": None,
     "num_workers": 1,
 }
-AUGMENTATION = {"flip": 1.0, "affine": 1.0, "tone": 1.0}
+AUGMENTATION = Augmentation(flip=1.0, affine=1.0, tone=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,7 @@ def training(people, cache):
         "data_dir": people,
         "extractor": extractor_from(TRACER, 32, CPU),
         "cache_dir": cache,
-        "validation": {"type": "holdout", "fraction": 0.25},
+        "validation": Validation(fraction=0.25),
         "augmentation": None,
         "seed": 1,
         "device": CPU,
@@ -169,7 +177,7 @@ def test_corrected_labels_are_what_is_trained_on(training, tmp_path):
     gender = ("male", "female")[other]
     table.write_text(f"key,field,value,tier\n{person},gender,{gender},sure\n")
 
-    data = training(label_corrections={"path": str(table), "tiers": ["sure"]})
+    data = training(label_corrections=LabelCorrections(path=str(table), tiers=["sure"]))
 
     assert (data.index.gender[data.index.person == data.index.person[row]] == other).all()
 
@@ -178,7 +186,7 @@ def test_another_stage_than_training_is_refused(people, cache):
     with pytest.raises(ConfigError, match=r"data_loader.args.stage: a training needs 'train'"):
         setup(
             "eval", 32, 16, 0, data_dir=people, extractor=extractor_from(TRACER, 32, CPU),
-            cache_dir=cache, validation={"type": "holdout", "fraction": 0.25}, augmentation=None,
+            cache_dir=cache, validation=Validation(fraction=0.25), augmentation=None,
             seed=1, device=CPU,
         )  # fmt: skip
 
@@ -222,7 +230,7 @@ def test_corrections_of_unknown_people_are_all_listed(training, people, tmp_path
     lines = [f"{person},gender,male,sure" for person in unknown]
     table.write_text("\n".join(["key,field,value,tier", *lines]) + "\n")
 
-    training(label_corrections={"path": [str(table), "competition"], "tiers": ["sure"]})
+    training(label_corrections=LabelCorrections(path=[str(table), "competition"], tiers=["sure"]))
 
     (warning,) = [
         each.getMessage()
@@ -235,7 +243,7 @@ def test_corrections_of_unknown_people_are_all_listed(training, people, tmp_path
 
 def test_nothing_is_said_of_corrections_that_are_about_other_people(training, caplog):
     caplog.set_level("INFO")
-    training(label_corrections={"path": "competition", "tiers": ["sure", "likely", "disputed"]})
+    training(label_corrections=LabelCorrections(tiers=["sure", "likely", "disputed"]))
     assert "training on" in caplog.text and "corrections" not in caplog.text
 
 
@@ -243,16 +251,16 @@ def test_a_drop_band_leaves_people_out_of_training_and_not_out_of_validation(tra
     usual = training()
     ages = usual.index.age[usual.train_rows]
     band = [int(ages.min()), int(np.median(ages))]
-    dropped = training(labels={"drop_ages": band})
+    dropped = training(labels=Labels(drop_ages=band))
     kept = dropped.index.age[dropped.train_rows]
     assert len(kept) < len(ages) and not ((kept >= band[0]) & (kept <= band[1])).any()
     assert (dropped.val_rows == usual.val_rows).all()
     with pytest.raises(DataError, match=r"labels\.drop_ages: everybody in training is 0 to 120"):
-        training(labels={"drop_ages": [0, 120]})
+        training(labels=Labels(drop_ages=[0, 120]))
 
 
 def test_age_edges_move_the_bins_of_both_sides_and_the_counts_but_not_the_classes(training):
-    usual, moved = training(), training(labels={"age_edges": [1, 2, 3, 4, 5]})
+    usual, moved = training(), training(labels=Labels(age_edges=[1, 2, 3, 4, 5]))
     for batch in (next(iter(moved.train)), next(iter(moved.val))):
         assert (batch["age"] == 5).all()
     assert moved.class_counts["age"][:5].sum() == 0
@@ -261,7 +269,7 @@ def test_age_edges_move_the_bins_of_both_sides_and_the_counts_but_not_the_classe
 
 
 def test_soft_ages_are_for_training_alone(training):
-    data = training(labels={"age_spread": 4.0})
+    data = training(labels=Labels(age_spread=4.0))
     soft, sharp = next(iter(data.train))["age"], next(iter(data.val))["age"]
     assert soft.shape == (16, 6) and soft.dtype == torch.float32
     assert torch.allclose(soft.sum(dim=1), torch.ones(16))
@@ -269,13 +277,13 @@ def test_soft_ages_are_for_training_alone(training):
 
 
 def test_sampling_shows_each_class_of_a_head_equally_often(training):
-    data = training(sampling={"by": "mask", "power": 1.0})
+    data = training(sampling=Sampling(by="mask"))
     masks = torch.cat([batch["mask"] for batch in data.train])
     assert torch.bincount(masks) == pytest.approx(np.full(3, len(masks) / 3), abs=5)
 
 
 def test_mixing_brings_the_targets_of_the_other_photo_in_training_alone(training):
-    data = training(mixing={"half_face": 1.0})
+    data = training(mixing=Mixing(half_face=1.0))
     batch = next(iter(data.train))
     assert {"share", "other_mask", "other_gender", "other_age", "other_class"} <= set(batch)
     assert set(next(iter(data.val))) == {"image", "index", "mask", "gender", "age", "class"}

@@ -12,6 +12,7 @@ from data_loader.dataset import (
     scan_train,
 )
 from data_loader.labels import faces
+from data_loader.settings import Labels
 from utils.errors import DataError
 
 PHOTOS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
@@ -58,7 +59,7 @@ class TestTraining:
         add_person(tmp_path, "000001_female_Asian_58")
         index = scan_train(tmp_path)
 
-        moved = index.targets(all_rows(index), task=faces({"age_edges": [20, 30, 40, 50, 58]}))
+        moved = index.targets(all_rows(index), task=faces(Labels(age_edges=[20, 30, 40, 50, 58])))
 
         assert set(moved["age"]) == {5}
         assert set(moved["class"]) == {4, 10, 16}

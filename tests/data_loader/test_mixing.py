@@ -5,8 +5,9 @@ import pytest
 from torch.utils.data import DataLoader
 
 from data_loader.crop_dataset import CropDataset, EpochSampler
-from data_loader.mixing import Mixer, Mixing
-from data_loader.transform import Augmentation, eval_transform, train_transform
+from data_loader.mixing import Mixer
+from data_loader.settings import Augmentation, Mixing
+from data_loader.transform import eval_transform, train_transform
 
 N, SIDE = 24, 16
 LEVELS = 10 * np.arange(1, N + 1)

@@ -5,14 +5,15 @@ import pytest
 
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.sampling import sampling_weights
-from data_loader.transform import Augmentation, train_transform
+from data_loader.settings import Augmentation, Sampling
+from data_loader.transform import train_transform
 
 CODES = np.repeat([0, 1, 2], [60, 30, 10])
 
 
 def visits(power, epoch=0, **options):
     """The keys that one epoch visits."""
-    weights = sampling_weights({"age": CODES}, "age", power)
+    weights = sampling_weights({"age": CODES}, Sampling(by="age", power=power))
     sampler = EpochSampler(len(CODES), shuffle=True, seed=4, weights=weights, **options)
     sampler.set_epoch(epoch, options.get("start", 0))
     return list(sampler)
@@ -40,7 +41,7 @@ def test_nobody_is_visited_more_than_one_time_off_the_expected_number():
 def test_photos_of_a_person_in_a_row_are_all_visited_in_their_turn():
     # Seven photos each, whose weights sum up to a whole number of visits a person.
     codes = np.tile([1, 0, 0, 0, 0, 0, 2], 12)
-    weights = sampling_weights({"mask": codes}, "mask", 1.0)
+    weights = sampling_weights({"mask": codes}, Sampling(by="mask"))
     sampler = EpochSampler(len(codes), shuffle=True, seed=4, weights=weights)
     seen = np.zeros(len(codes), int)
     for epoch in range(8):

@@ -6,6 +6,7 @@ import pytest
 
 from data_loader.dataset import PhotoIndex
 from data_loader.labels import age_bin
+from data_loader.settings import Validation
 from data_loader.split import holdout, image_level, save_split, split, stratified_group_kfold
 from utils.errors import ConfigError, DataError, UserError
 
@@ -183,10 +184,10 @@ def test_a_fold_that_does_not_exist_is_refused(crowd):
 
 def test_a_class_that_a_fold_lacks_is_named(caplog):
     index = index_of([*((f"{n}", 0, 25) for n in range(9)), ("old", 1, 70)])
-    validation = {"type": "stratified_group_kfold", "folds": 5, "fold": 0}
+    validation = Validation(type="stratified_group_kfold", folds=5)
     for fold in range(5):
         caplog.clear()
-        train, _ = split(index, validation | {"fold": fold}, 0)
+        train, _ = split(index, validation.model_copy(update={"fold": fold}), 0)
         lacking = "training" if "old" not in people_of(index, train) else "validation"
         assert f"nobody in {lacking} is: gender female; age >=60" in caplog.text
         assert "mask worn, female, >=60" in caplog.text

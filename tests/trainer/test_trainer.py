@@ -14,9 +14,10 @@ from base.optimisation import Optimisation
 from base.stopping import Stopped
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
-from data_loader.mixing import Mixer, Mixing
+from data_loader.mixing import Mixer
 from data_loader.sampling import sampling_weights
-from data_loader.transform import Augmentation, eval_transform, train_transform
+from data_loader.settings import Augmentation, Mixing, Sampling
+from data_loader.transform import eval_transform, train_transform
 from logger.writer import Writer
 from model.loss import build_criterion
 from model.model import TimmModel, TimmModelMulti
@@ -44,7 +45,7 @@ def coloured_photos(number, seed):
 def loader(number, seed, shuffle, augmentation=None, batch_size=16, mixing=None, weighted=False):
     photos, targets = coloured_photos(number, seed)
     mixer = Mixer(mixing, targets["mask"]) if mixing else None
-    weights = sampling_weights(targets, "class", 1.0) if weighted else None
+    weights = sampling_weights(targets, Sampling()) if weighted else None
     transform = train_transform(augmentation, 32) if augmentation else eval_transform(32)
     dataset = CropDataset(photos, np.arange(number), targets, transform, 3, mixer)
     ranks = {"rank": distributed.rank(), "world_size": distributed.world_size()}
