@@ -1,4 +1,4 @@
-# `make demo` and `make test` need only git, make and Python 3.10 or newer.
+# `make demo` and `make test` need only git, make and Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DATA := data/sample
@@ -15,7 +15,7 @@ help:  ## list the commands
 setup: .venv/ready  ## make the environment (.venv) from requirements.txt
 
 .venv/ready: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed; say which: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.txt
 	@touch $@
