@@ -1,14 +1,14 @@
 """The schema of config.json: every key, its type, default and meaning.
 
-The sections stand with what they are about: in data_loader/settings.py, model/settings.py and
-trainer/settings.py. The line under a key is its documentation; ``python config_schema.py`` prints
-them all as the table of docs/config.md.
+The sections stand with what they are about, in the settings.py of each room. The line under a key
+is its documentation; ``python config_schema.py`` prints them all as the table of docs/config.md.
 """
 
 from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 
+from base.settings import Optimizer, OptimizerArguments, Scheduler, Trainer
 from data_loader.settings import (
     Augmentation,
     DataLoader,
@@ -19,8 +19,9 @@ from data_loader.settings import (
     Tracer,
     Validation,
 )
+from logger.settings import Wandb
 from model.settings import BALANCED, Arch, ArchArguments, Decoding, LossTriple
-from trainer.settings import Optimizer, OptimizerArguments, Scheduler, Trainer, Tta, Wandb
+from trainer.settings import Tta
 from utils.schema_base import FileName, Natural, Section
 from utils.schema_text import markdown_table
 

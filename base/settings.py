@@ -1,0 +1,126 @@
+"""The sections of the config about training: optimizer, schedule, trainer."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from utils.schema_base import Arguments, Natural, Positive, Section, Share, says
+
+MonitorRule = Annotated[
+    str, says("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
+]
+
+
+class OptimizerArguments(Arguments):
+    """``optimizer.args``."""
+
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    """Learning rate."""
+
+
+class Optimizer(Section):
+    """``optimizer``."""
+
+    type: str = "Adam"
+    """Class in torch.optim."""
+    args: OptimizerArguments = OptimizerArguments()
+    """Arguments of that class. Adam, AdamW and SGD run in one kernel unless `fused` is `false`."""
+    decay_norm_and_bias: bool = False
+    """Give norms and biases the weight decay, too."""
+    backbone_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
+    """Learning rate of the backbone over that of the heads."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of each layer of the backbone over that of the layer above it."""
+    scale_lr: Literal["off", "linear", "sqrt"] = "off"
+    """How the learning rate grows with the number of GPUs and of accumulated batches."""
+
+
+class Scheduler(Section):
+    """``lr_scheduler``."""
+
+    type: str
+    """Class in torch.optim.lr_scheduler or timm.scheduler."""
+    args: dict[str, Any] = Field({})
+    """Arguments of that class; `"all"` stands for the length of the training after warm-up."""
+    every: Literal["epoch", "step"] = "epoch"
+    """When the schedule moves, and the unit of its arguments."""
+    warmup_epochs: Natural = 0
+    """Epochs in which the learning rate rises from near zero."""
+
+
+class GrowingPhotos(Section):
+    """``trainer.progressive_resizing``."""
+
+    first_scale: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Side of the first epoch's photos, as share of `data_loader.args.input_size`."""
+    full_from: Share = 0.6
+    """Share of the epochs after which photos have their full side."""
+    multiple: Positive = 32
+    """Sides in between are multiples of so many pixels."""
+
+
+class Trainer(Section):
+    """``trainer``."""
+
+    epochs: Positive = 50
+    """Training epochs, those before a resume counted in."""
+    save_dir: str = "saved/"
+    """Runs go to `<save_dir>/models/<name>/<run_id>` and `<save_dir>/log/<name>/<run_id>`."""
+    save_period: Positive = 1
+    """Also keep a checkpoint every so many epochs; 1 keeps only the best and the last."""
+    verbosity: Annotated[int, Field(ge=0, le=2)] = 2
+    """0 quiet, 1 a line an epoch, 2 progress bars too."""
+    monitor: MonitorRule = "max val/f1"
+    """What makes an epoch the best one, such as `max val/f1` or `min val/loss`."""
+    early_stop: Natural | None = None
+    """Epochs without improvement after which training ends; 0 or `null` never."""
+    report: bool = True
+    """Write report.html at the end: how good, where wrong, why."""
+    tensorboard: bool = False
+    """Write TensorBoard event files."""
+    log_every_steps: Positive = 10
+    """Updates of the weights between two points of the curves over steps, in TensorBoard and \
+wandb."""
+    save_every_steps: Positive | None = None
+    """Also save within the epoch, every so many batches; `null` never."""
+    keep_last: Positive = 2
+    """Newest checkpoints to keep; the one before steps in for a damaged one."""
+    keep_best: Positive = 1
+    """Best epochs to keep."""
+    amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
+    """Precision: `auto` takes bfloat16 on a GPU that has it, else float16; float32 on the CPU."""
+    channels_last: bool | None = None
+    """Memory format of photos and weights; `null` switches it on."""
+    compile: bool = False
+    """Run the model through torch.compile: slow to start, faster then."""
+    tf32: bool = True
+    """Let GPUs multiply float32 matrices in TensorFloat-32."""
+    deterministic: bool = False
+    """The same bits on every run of a GPU, at some cost of speed; the CPU always gives them."""
+    accumulate: Positive = 1
+    """Batches whose gradients make one step."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient; `null` for any."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Keep and validate a moving average of the weights with this decay; `null` for none."""
+    swa_start: Positive | None = None
+    """From this epoch on, keep and validate the mean of the weights at the ends of the epochs \
+(SWA); `null` for none."""
+    freeze_backbone_epochs: Natural = 0
+    """First epochs in which only the heads learn."""
+    freeze: list[str] = []
+    """Parts of the backbone that never learn, such as `["conv_stem", "bn1", "blocks.0"]`: \
+quicker, and less is learned by heart."""
+    progressive_resizing: GrowingPhotos | None = None
+    """Train on small photos first; the size grows with the epochs. `null` for full size always."""
+    sync_batchnorm: bool = False
+    """With several GPUs: batch norm over all of them."""
+    limit_train_batches: Positive | None = None
+    """Train on so many batches an epoch; `null` on all."""
+    limit_val_batches: Positive | None = None
+    """Validate on so many batches; `null` on all."""
+    overfit_batch: bool = False
+    """Train and validate on the first training batch alone, unaugmented: a model that works \
+learns it by heart."""
+    profile_steps: Natural = 0
+    """Profile so many steps of the first epoch: a trace, and where the time goes."""
