@@ -5,11 +5,13 @@
 
 The study is kept in saved/sweeps/<study>/study.db. The same command started several times works on
 one study together; start one a GPU (CUDA_VISIBLE_DEVICES=1 python sweep.py …). Trials that fall
-behind in trainer.monitor are ended early, one that fails is noted. docs/sweeps.md tells more.
+behind in trainer.monitor are ended early, one that fails is noted and does not count.
+docs/sweeps.md tells more.
 """
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ def main(config: ConfigParser) -> None:
     """Try until the study has as many trials as asked for, then show what came of it."""
     # Heavy imports wait until the command line is known to be right.
     from logger.logger import setup_logging
+    from logger.report import attempt
     from trainer.search import (
         draw_pictures,
         incomparable,
@@ -44,7 +47,7 @@ def main(config: ConfigParser) -> None:
     rule, epochs = config["trainer"]["monitor"], config["trainer"]["epochs"]
     if warning := incomparable(space, rule):
         print(f"warning: {warning}", file=sys.stderr)
-    study = open_study(storage, name, space, rule, epochs, args.seed)
+    study = open_study(storage, name, space, rule, epochs, args.seed, config.config, args.init_from)
     try:
         run_trials(study, lambda trial: run_trial(trial, config, space, name), args.trials)
     finally:
@@ -52,7 +55,8 @@ def main(config: ConfigParser) -> None:
         write_table(folder / "trials.csv", study)
         print(show_table(study, rule))
         print(f"trials: {folder / 'trials.csv'}")
-    for picture in draw_pictures(folder, study, rule.partition(" ")[2]):
+    draw = partial(draw_pictures, folder, study, rule.partition(" ")[2])
+    for picture in attempt(draw, "pictures") or ():
         print(f"picture: {picture}")
 
 
@@ -63,7 +67,7 @@ def run_trial(
     import optuna
 
     from base.stopping import Stopped
-    from trainer.search import ERROR, TrialFailed
+    from trainer.search import ERROR, PERMANENT, RUN, TrialFailed
     from utils.cli import EXIT_STOPPED
 
     try:
@@ -77,7 +81,9 @@ def run_trial(
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         trial.set_user_attr(ERROR, reason)
         print(f"trial {trial.number}: failed: {reason}", file=sys.stderr, flush=True)
-        raise TrialFailed(reason) from error
+        if run_id := trial.user_attrs.get(RUN):  # so that two trials can say the same
+            reason = reason.replace(run_id, "<run_id>")
+        raise TrialFailed(reason, isinstance(error, PERMANENT)) from error
 
 
 def train_trial(

@@ -1,5 +1,6 @@
 """Searching for better settings: what is tried, how a trial is judged, what is left of a study."""
 
+import copy
 import csv
 import json
 import math
@@ -15,19 +16,39 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
 from logger.writer import Writer
-from utils.config_files import read_json5
-from utils.errors import ConfigError, UserError, nearest
+from parse_config import ConfigParser
+from utils.config_files import assign, differing_paths, read_json5
+from utils.errors import CheckpointError, ConfigError, DataError, UserError, nearest
 from utils.files import write_atomically
 from utils.schema_base import Section
 from utils.schema_text import explain
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+PERMANENT = (ConfigError, DataError, CheckpointError)
+"""Errors that, said a second time, no other values will mend."""
+GIVE_UP = 10
+"""Trials that fail in a row before a study ends."""
+FREE = (
+    "n_gpu", "wandb", "visualize", "explain", "tracer.cache_dir", "data_loader.args.num_workers",
+    "trainer.save_dir", "trainer.verbosity", "trainer.report", "trainer.tensorboard",
+    "trainer.log_every_steps", "trainer.save_every_steps",
+)  # fmt: skip
+"""Config keys that may change within a study: no score depends on them."""
 ERROR, RUN = "error", "run"
 """What is noted with a trial: why it failed, and the run id."""
 
 
 class TrialFailed(Exception):
-    """The values of a trial can't be trained with; the study notes it and goes on."""
+    """The values of a trial can't be trained with; the study notes it and goes on.
+
+    Args:
+        reason: in one line, without what is the trial's own, such as its run id.
+        permanent: whether a second trial that says so ends the study.
+    """
+
+    def __init__(self, reason: str, permanent: bool = False) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
 
 
 class FloatRange(Section):
@@ -130,6 +151,8 @@ def open_study(
     rule: str,
     epochs: int,
     seed: int | None,
+    config: Mapping[str, Any] | None = None,
+    init_from: str | None = None,
 ) -> optuna.Study:
     """The study of this name, new or with the trials that it has.
 
@@ -140,9 +163,12 @@ def open_study(
         rule: such as ``"max val/f1"``.
         epochs: of a trial; the first third of them is never pruned.
         seed: of the search; ``None`` for any, which is what several processes want.
+        config: whole, what every trial is trained with beside the values of the space.
+        init_from: the weights that every trial starts from.
 
     Raises:
-        ConfigError: the storage can't be opened, or the study has another space or rule.
+        ConfigError: the storage can't be opened, or the study was begun with another space, rule,
+            config or weights.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # Repeating trials that were killed is an experimental part of Optuna, and says so each time.
@@ -150,6 +176,7 @@ def open_study(
     begun = {
         "trainer.monitor": rule,
         "space": {key: dimension.model_dump(mode="json") for key, dimension in space.items()},
+        "--init-from": init_from,
     }
     try:
         with _alone(storage):
@@ -175,20 +202,76 @@ def open_study(
                 " another name"
             )
         study.set_user_attr(key, value)
+    if config is not None:
+        _require_same_config(study, dict(config), space)
+        study.set_user_attr("config", config)
     return study
 
 
-def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number: int) -> None:
-    """Try until ``number`` trials are done, those of earlier calls and other processes counted in.
+def _require_same_config(
+    study: optuna.Study, config: dict[str, Any], space: Mapping[str, Dimension]
+) -> None:
+    """Trials with other settings can't be compared: of a study that remembers its own, refuse."""
+    if (begun := study.user_attrs.get("config")) is None:
+        return
+    # Through the parser, since the study may be from before there were some of today's keys.
+    saved, now = ConfigParser(begun).config, copy.deepcopy(config)
+    for path in (*FREE, *space):
+        for values in (saved, now):
+            assign(values, path, None, "space")
+    if differing := differing_paths(saved, now):
+        raise ConfigError(
+            f"--study {study.study_name}: was begun with another {', '.join(differing[:3])}; go on"
+            " with that, or take another name"
+        )
 
-    A trial that fails is noted with its error and counts as done; one that was killed is repeated.
+
+def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number: int) -> None:
+    """Try until ``number`` trials are complete or pruned, those of earlier calls and of other
+    processes counted in.
+
+    A trial that fails is noted with its error and does not count; one that was killed is repeated.
+
+    Raises:
+        ConfigError: two trials failed of the same error that other values can't mend.
+        UserError: ``GIVE_UP`` trials in a row failed.
     """
+    seen: set[str] = set()
+    in_a_row = 0
+
+    def watched(trial: Trial) -> float:
+        nonlocal in_a_row
+        try:
+            value = objective(trial)
+        except TrialFailed as failure:
+            in_a_row += 1
+            if failure.permanent and str(failure) in seen:
+                raise ConfigError(
+                    f"two trials failed alike, so others would: {failure}"
+                ) from failure
+            seen.add(str(failure))
+            if in_a_row == GIVE_UP:
+                raise UserError(
+                    f"{GIVE_UP} trials in a row failed, the last: {failure}"
+                ) from failure
+            raise
+        except optuna.TrialPruned:
+            in_a_row = 0
+            raise
+        in_a_row = 0
+        return value
+
     while len(done(study)) < number:
-        study.optimize(objective, n_trials=1, catch=(TrialFailed,))
+        study.optimize(watched, n_trials=1, catch=(TrialFailed,))
 
 
 def done(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that came to an end, also a bad one, in their order."""
+    """The trials that are complete or pruned, in their order."""
+    return study.get_trials(deepcopy=False, states=DONE)
+
+
+def ended(study: optuna.Study) -> list[FrozenTrial]:
+    """Those that are done and those that failed with an error, in their order."""
     trials = study.get_trials(deepcopy=False)
     return [
         trial for trial in trials
@@ -204,7 +287,7 @@ def first_number(trial: Trial) -> int:
 
 
 def best_first(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that are done, complete ones first, the best at the top."""
+    """The trials that ended, complete ones first, the best at the top."""
     sign = -1 if study.direction is optuna.study.StudyDirection.MAXIMIZE else 1
     worst = math.inf
 
@@ -213,12 +296,12 @@ def best_first(study: optuna.Study) -> list[FrozenTrial]:
         order = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         return order.index(trial.state), value
 
-    return sorted(done(study), key=rank)
+    return sorted(ended(study), key=rank)
 
 
 def write_table(path: Path, study: optuna.Study) -> None:
     """Write every trial as a row, the best first."""
-    names = sorted({name for trial in done(study) for name in trial.params})
+    names = sorted({name for trial in ended(study) for name in trial.params})
     with write_atomically(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["trial", "state", "value", "epochs", "minutes", *names, RUN, ERROR])

@@ -176,6 +176,18 @@ def leaf_paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
+def differing_paths(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The dotted paths at which two configs are not the same, sorted."""
+    paths = sorted({*leaf_paths(one), *leaf_paths(other)})
+    return [path for path in paths if _at(one, path) != _at(other, path)]
+
+
+def _at(values: Any, path: str) -> Any:
+    for part in path.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
 def _bases(named: Any, path: Path) -> list[Path]:
     named = [named] if isinstance(named, str) else named
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.config_files import leaf_paths, read_json5
+from utils.config_files import differing_paths, read_json5
 from utils.errors import CheckpointError, ConfigError
 from utils.files import write_json
 
@@ -64,17 +64,9 @@ def require_same_config(begun: Path, saved: dict[str, Any], config: dict[str, An
     Raises:
         ConfigError: they differ; says in which keys.
     """
-    paths = sorted({*leaf_paths(saved), *leaf_paths(config)})
-    differing = [path for path in paths if _at(saved, path) != _at(config, path)]
-    if differing:
+    if differing := differing_paths(saved, config):
         raise ConfigError(
             f"--resume auto: the folds of {begun.parent} were begun with another"
             f" {', '.join(differing[:3])}; go on with -c {begun}, or start anew with another"
             " --run-id"
         )
-
-
-def _at(values: Any, path: str) -> Any:
-    for part in path.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values

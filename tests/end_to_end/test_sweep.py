@@ -7,6 +7,8 @@ from pathlib import Path
 import optuna
 import pytest
 
+from utils.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = {
     "optimizer.args.lr": {"type": "float", "low": 1e-3, "high": 1e-2, "log": True},
@@ -58,15 +60,46 @@ def test_a_study_goes_on_to_the_number_of_trials_asked_for(sweep, tmp_path):
     assert "trial 0:" not in sweep(SPACE, "--trials", "2").stdout
 
 
-def test_a_trial_that_fails_is_noted_and_the_study_goes_on(sweep, tmp_path):
-    space = {"arch.args.model_name": {"type": "categorical", "choices": ["resnet1"]}}
-    result = sweep(space, "--trials", "2")
+def test_a_trial_that_fails_is_noted_and_does_not_count(sweep, tmp_path):
+    names = ["resnet1", "test_resnet"]
+    space = {"arch.args.model_name": {"type": "categorical", "choices": names}}
+    result = sweep(space, "--trials", "2", "--seed", "0")  # tries the good, the bad, the good one
     assert result.returncode == 0, result.stderr
     rows = rows_of(tmp_path)
-    assert [row["state"] for row in rows] == ["fail", "fail"]
-    assert "resnet1" in rows[0]["error"]
-    assert result.stderr.count("failed: ConfigError") == 2
+    assert [row["state"] for row in rows] == ["complete", "complete", "fail"]
+    assert "resnet1" in rows[2]["error"]
+    assert result.stderr.count("failed: ConfigError") == 1
     assert "Traceback" not in result.stderr
+
+
+def test_an_error_that_every_trial_would_have_ends_the_study_each_time(
+    sweep, tmp_path, assert_one_line_error
+):
+    space = {"arch.args.model_name": {"type": "categorical", "choices": ["resnet1"]}}
+    for calls in (1, 2):
+        result = sweep(space, "--trials", "3")
+        assert_one_line_error(result, "two trials failed alike", "resnet1")
+        assert [row["state"] for row in rows_of(tmp_path)] == ["fail", "fail"] * calls
+
+
+def test_the_same_permanent_error_ends_a_study_whatever_the_values(
+    sweep, tmp_path, assert_one_line_error
+):
+    result = sweep(SPACE, "--trials", "9", "--set", "data_dir=nowhere")
+    assert_one_line_error(result, "two trials failed alike", "nowhere")
+    assert len(rows_of(tmp_path)) == 2
+
+
+def test_a_study_whose_trials_all_fail_in_other_ways_ends_too():
+    from trainer.search import GIVE_UP, TrialFailed, run_trials
+
+    def objective(trial):
+        raise TrialFailed(f"out of memory, {trial.number} bytes left")
+
+    study = optuna.create_study()
+    with pytest.raises(UserError, match=f"{GIVE_UP} trials in a row failed, the last: out of mem"):
+        run_trials(study, objective, 3)
+    assert len(study.trials) == GIVE_UP
 
 
 @pytest.mark.parametrize(
@@ -90,11 +123,22 @@ def test_a_wrong_space_is_refused_before_anything_is_trained(
 
 def test_a_study_keeps_its_space_and_its_monitor(sweep, assert_one_line_error):
     space = {"arch.args.model_name": {"type": "categorical", "choices": ["resnet1"]}}
-    assert sweep(space, "--trials", "1").returncode == 0
+    assert sweep(space, "--trials", "0").returncode == 0
     other = sweep({"seed": {"type": "int", "low": 1, "high": 9}})
     assert_one_line_error(other, "--study s", "another space")
     other = sweep(space, "--set", "trainer.monitor=min val/loss")
     assert_one_line_error(other, "--study s", "another trainer.monitor")
+
+
+def test_a_study_keeps_its_config_but_not_where_and_how_loudly_it_runs(
+    sweep, assert_one_line_error
+):
+    assert sweep(SPACE, "--trials", "0").returncode == 0
+    for other in ("optimizer.args.weight_decay=0.1", "trainer.epochs=9", "mixing.cutmix=0.5"):
+        changed = sweep(SPACE, "--trials", "0", "--set", other)
+        assert_one_line_error(changed, "--study s: was begun with another", other.split("=")[0])
+    free = ("trainer.verbosity=0", "data_loader.args.num_workers=1", "optimizer.args.lr=0.5")
+    assert sweep(SPACE, "--trials", "0", "--set", *free).returncode == 0
 
 
 @pytest.mark.parametrize(
