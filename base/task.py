@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from base.task_settings import HeadSettings, TaskSettings
+from utils.class_codes import require_codes
 
 Codes = Any
 """An int, a numpy array or a torch tensor of class or answer codes."""
@@ -51,6 +52,12 @@ class Head:
     def num_classes(self) -> int:
         """How many logits the head has."""
         return len(self.classes)
+
+    @property
+    def values(self) -> range:
+        """What ``encode`` gives for texts that the head knows."""
+        lowest, highest = self.settings.range or (0, self.num_classes - 1)
+        return range(lowest, highest + 1)
 
     def class_names(self, language: str = "en") -> tuple[str, ...]:
         """What to show a person for each class; in English where the language has no names."""
@@ -113,7 +120,7 @@ class Head:
     def _code_of(self) -> dict[str, int]:
         settings = self.settings
         if settings.bins:
-            return {str(value): value for value in range(settings.range[0], settings.range[1] + 1)}
+            return {str(value): value for value in self.values}
         said = settings.classes
         values = said if isinstance(said, dict) else {name: [name] for name in said}
         return {
@@ -193,7 +200,13 @@ class Task:
 
     def targets(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Head → (N,) values as ``Head.encode`` gives them → head → (N,) class codes, and under
-        ``"class"`` those of the whole."""
+        ``"class"`` those of the whole.
+
+        Raises:
+            DataError: a value that the head does not have, as -1 for a missing one.
+        """
+        for name, head in self.heads.items():
+            require_codes(values[name], head.values, name)
         targets = {name: head.class_of(values[name]) for name, head in self.heads.items()}
         answers = {name: self.heads[name].answer_of(values[name]) for name in self.product}
         return targets | {"class": self.encode(answers)}

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from utils.class_codes import require_codes
+
 
 class SoftLabelLoss(nn.Module):
     """Cross entropy or focal loss against labels that may be softened, mixed and weighted.
@@ -63,6 +65,7 @@ class SoftLabelLoss(nn.Module):
             # The floor keeps the gradient of the power finite where p is 1 and gamma is below 1.
             values = (-torch.expm1(log_p)).clamp_min(1e-12) ** self.gamma * values
         if targets.ndim == 1:
+            require_codes(targets, range(logits.shape[1]), "targets of a loss")
             weights = self.class_weights[targets]
             return weighted_mean((self.labels[targets] * values).sum(dim=1), weights)
         weights = targets * self.class_weights
@@ -147,6 +150,7 @@ class SoftF1(nn.Module):
         probabilities = logits.float().softmax(dim=1)
         truth = targets
         if targets.ndim == 1:
+            require_codes(targets, range(probabilities.shape[1]), "targets of a loss")
             truth = F.one_hot(targets, probabilities.shape[1]).to(probabilities)
         support = truth.sum(dim=0)
         f1 = 2 * (probabilities * truth).sum(dim=0) / (probabilities.sum(dim=0) + support + 1e-7)

@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from data_loader.labels import HEADS, NUM_CLASSES, head_answers
 from model.decode import head_probabilities
+from utils.class_codes import require_codes
 from utils.errors import ConfigError, nearest
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -81,6 +82,7 @@ def compute_metrics(
     Raises:
         ConfigError: an unknown name.
         ValueError: no photos, or shapes that do not fit each other.
+        DataError: a true class that is none of the 18.
     """
     probabilities, targets = _checked(class_probabilities, targets)
     return {name: metric(probabilities, targets) for name, metric in find_metrics(names).items()}
@@ -129,4 +131,5 @@ def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray
             f"metrics need (N, {NUM_CLASSES}) probabilities and (N,) classes of at least one photo,"
             f" got {probabilities.shape} and {targets.shape}"
         )
+    require_codes(targets, range(NUM_CLASSES), "true classes")
     return probabilities, targets

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from utils.class_codes import require_codes
+
 MOST_PHOTOS = 256
 """Photos that a loss compares at once: the triplets of N photos take N³ of memory."""
 
@@ -61,6 +63,7 @@ class MetricLearningLoss(nn.Module):
         Photos with (B, n) label shares count as the label with the largest one.
         """
         targets = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        require_codes(targets, range(logits.shape[1]), "targets of a loss")
         parts = zip(logits.float().split(MOST_PHOTOS), targets.split(MOST_PHOTOS), strict=True)
         return sum(self.loss(x, y) * (len(y) / len(targets)) for x, y in parts)
 

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,14 @@ def all_rows(index):
 
 
 class TestTraining:
+    @pytest.mark.parametrize("column", ["mask", "gender", "age"])
+    def test_a_missing_label_is_refused_and_not_taken_for_a_class(self, tmp_path, column):
+        add_person(tmp_path, "000001_female_Asian_45")
+        index = scan_train(tmp_path)
+        lacking = replace(index, **{column: np.where(np.arange(7) == 2, -1, 0)})
+        with pytest.raises(DataError, match=f"{column}: label -1 at position 2"):
+            class_counts(lacking, all_rows(lacking))
+
     def test_labels_come_from_folder_and_file_names(self, tmp_path):
         add_person(tmp_path, "000001_female_Asian_45")
         add_person(tmp_path, "000002_male_Asian_60")

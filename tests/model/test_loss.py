@@ -16,7 +16,7 @@ from model.loss import (
     resolve_class_weights,
     single_loss,
 )
-from utils.errors import ConfigError
+from utils.errors import ConfigError, DataError
 
 SIZES = [2, 3, 6, 18]
 COMPETITION = {
@@ -289,3 +289,12 @@ def test_a_loss_that_compares_photos_takes_mixed_ones_for_their_larger_share():
     shares = 0.6 * torch.nn.functional.one_hot(targets, 3) + 0.4 / 3
     loss = single_loss("TripletMarginLoss", 3)
     assert torch.allclose(loss.other(logits, shares), loss.other(logits, targets))
+
+
+@pytest.mark.parametrize("label", [-1, -100, 3])
+@pytest.mark.parametrize("name", [*LOSSES, "ArcFaceLoss", "ProxyAnchorLoss", "TripletMarginLoss"])
+def test_a_label_that_is_no_class_is_refused_and_not_taken_for_another(name, label):
+    logits, targets = batch_of(3)
+    targets[5] = label
+    with pytest.raises(DataError, match=rf"label {label} at position 5 is none of 0 to 2"):
+        single_loss(name, 3)(logits, targets)

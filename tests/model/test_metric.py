@@ -1,11 +1,13 @@
 """Metrics of a whole epoch against values counted by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from data_loader.labels import decode_class, encode_class
 from model.metric import METRICS, compute_metrics, confusion_matrices, find_metrics
-from utils.errors import ConfigError
+from utils.errors import ConfigError, DataError
 
 
 def answers(*classes):
@@ -101,3 +103,10 @@ def test_an_unknown_metric_names_the_nearest():
 def test_no_photos_are_refused():
     with pytest.raises(ValueError, match="at least one photo"):
         compute_metrics(["f1"], np.zeros((0, 18)), np.zeros(0, int))
+
+
+@pytest.mark.parametrize("label", [-1, 18])
+def test_a_true_class_that_is_none_is_refused_and_neither_scored_nor_dropped(label):
+    for measured in (partial(compute_metrics, ["f1"]), confusion_matrices):
+        with pytest.raises(DataError, match=rf"label {label} at position 1 is none of 0 to 17"):
+            measured(answers(0, 17), np.array([0, label]))

@@ -1,0 +1,34 @@
+"""Labels as numbers: which of them are none."""
+
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from utils.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def require_codes(codes: Union[np.ndarray, "Tensor"], valid: range, what: str) -> None:
+    """Refuse codes, or other whole numbers, (N,) that are not in ``valid``.
+
+    As an index, -1 would silently be the last class. There is no code for a missing label: photos
+    without one are to be left out.
+
+    Raises:
+        DataError: the first of them, named by ``what`` and its position. Codes on a GPU are refused
+            by an assertion of the device, so that no training step waits for the answer.
+    """
+    wrong = (codes < valid.start) | (codes >= valid.stop)
+    bounds = f"{valid.start} to {valid.stop - 1}"
+    if getattr(codes, "is_cuda", False):
+        import torch  # loaded by whoever has codes on a GPU; reading a folder does without
+
+        torch._assert_async(~wrong.any(), f"{what}: a label outside {bounds}")
+    elif wrong.any():
+        place = int(wrong.nonzero()[0][0])
+        raise DataError(
+            f"{what}: label {int(codes[place])} at position {place} is none of {bounds};"
+            " correct it, or leave out photos whose label is missing"
+        )
