@@ -320,9 +320,12 @@ class Optimisation:
         if self.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.scaler.get_scale() < scale:
+            return  # float16 overflowed and the weights stayed; this is no update for anything
         self.updates += 1
         if self.ema is not None:
             self.ema.update(self.model, step=self.updates)

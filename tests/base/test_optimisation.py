@@ -98,3 +98,17 @@ def test_a_weight_that_is_no_number_is_found_by_name():
     assert optimisation.broken_weights() is None
     nn.init.constant_(optimisation.model.classifiers["mask"].bias, float("inf"))
     assert optimisation.broken_weights() == "classifiers.mask.bias"
+
+
+def test_a_step_that_overflows_float16_counts_neither_for_the_schedule_nor_for_the_average():
+    layers = nn.Flatten(), nn.Linear(3 * 8 * 8, 4)
+    optimisation = an_optimisation(*layers, amp=torch.float16, ema_decay=0.9, schedule_every="step")
+    optimisation.scheduler = torch.optim.lr_scheduler.StepLR(optimisation.optimizer, 1, gamma=0.5)
+    optimisation.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-30)
+    average = optimisation.best_model.classifiers["mask"].weight
+    before = average.clone()
+    optimisation.start_epoch(1)
+    for updates, rate in ((0, 0.1), (1, 0.05)):  # the first overflows, the second does not
+        optimisation.step(PHOTOS, TARGETS, 0, 1)
+        assert (optimisation.updates, optimisation.lr) == (updates, rate)
+        assert torch.equal(average, before) == (updates == 0)
