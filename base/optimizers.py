@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import partial
 from typing import Any
 
@@ -43,6 +44,9 @@ OPTIMIZERS = _classes(timm.optim) | _classes(torch.optim) | {"Muon": timm.optim.
 globals().update(OPTIMIZERS)
 __all__ = sorted(OPTIMIZERS)
 
+UNDECAYED = ("*.bias", "*.class_token", "*.pos_embedding", "*.relative_position_bias_table")
+"""Names of weights that get no weight decay, whatever their shape: those that torchvision's own
+recipes exempt. timm's backbones list theirs in ``no_weight_decay()``."""
 FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 """Those that move all weights in one kernel on the CPU as well as on a GPU."""
 
@@ -63,7 +67,8 @@ def make_optimizer(
         build: class and arguments, ``lr`` among them.
         model: its ``parameter_groups()`` are the backbone and the heads.
         batches_a_step: processes times accumulated batches.
-        decay_norm_and_bias: give norms and biases the weight decay, too.
+        decay_norm_and_bias: give norms, biases and what the backbone itself exempts, such as
+            position embeddings, the weight decay, too.
         backbone_lr_ratio: learning rate of the backbone over that of the heads.
         layer_decay: learning rate of each layer of the backbone over that of the layer above it
             (Clark et al. 2020, arXiv:2003.10555); what a layer is, timm says.
@@ -86,11 +91,13 @@ def make_optimizer(
             args.get("lr"),
             scale_lr,
         )
-    decay = None if decay_norm_and_bias else _weight_decay(build.func, args)
+    spared = set()
+    if not decay_norm_and_bias and _weight_decay(build.func, args):
+        spared = _without_decay(model)
     groups = []
     for part, weights, ratio in _by_learning_rate(model, backbone_lr_ratio, layer_decay):
         own_rate = {"lr": args["lr"] * ratio} if "lr" in args else {}
-        for some, exempt in _by_decay(weights, bool(decay)):
+        for some, exempt in _by_decay(weights, spared):
             groups.append({"params": some, "part": part} | own_rate | exempt)
     groups = [group for group in groups if group["params"]]
     try:
@@ -138,11 +145,20 @@ def _weight_decay(optimizer: type, args: dict[str, Any]) -> float | None:
     return args.get("weight_decay", parameter.default if parameter else None)
 
 
+def _without_decay(model: BaseModel) -> set[nn.Parameter]:
+    """Norms, biases, and what the backbone exempts, whose size says nothing of its complexity."""
+    listed = getattr(model.backbone, "no_weight_decay", set)()
+    patterns = {*(f"backbone.{name}" for name in listed), *UNDECAYED}
+    return {
+        weight
+        for name, weight in model.named_parameters()
+        if weight.ndim < 2 or any(fnmatch(name, pattern) for pattern in patterns)
+    }
+
+
 def _by_decay(
-    weights: list[nn.Parameter], exempt_vectors: bool
+    weights: list[nn.Parameter], spared: set[nn.Parameter]
 ) -> list[tuple[list[nn.Parameter], dict[str, float]]]:
-    if not exempt_vectors:
-        return [(weights, {})]
-    vectors = [weight for weight in weights if weight.ndim < 2]
-    matrices = [weight for weight in weights if weight.ndim >= 2]
-    return [(matrices, {}), (vectors, {"weight_decay": 0.0})]
+    decayed = [weight for weight in weights if weight not in spared]
+    others = [weight for weight in weights if weight in spared]
+    return [(decayed, {}), (others, {"weight_decay": 0.0})]

@@ -26,7 +26,8 @@ class Optimizer(Section):
     args: OptimizerArguments = OptimizerArguments()
     """Arguments of that class. Adam, AdamW and SGD run in one kernel unless `fused` is `false`."""
     decay_norm_and_bias: bool = False
-    """Give norms and biases the weight decay, too."""
+    """Give norms, biases and what the backbone itself exempts, such as position embeddings, the \
+weight decay, too."""
     backbone_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
     """Learning rate of the backbone over that of the heads."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -8,7 +8,7 @@ from torch import nn
 import base.optimizers as module_optim
 from base.base_model import BaseModel
 from base.optimizers import OPTIMIZERS, make_optimizer
-from model.model import TimmModelMulti
+from model.model import TimmModelMulti, TorchVisionModel
 from parse_config import ConfigParser
 from utils.errors import ConfigError
 
@@ -26,6 +26,25 @@ def test_norms_and_biases_get_no_weight_decay(model):
     for group in optimizer.param_groups:
         for weight in group["params"]:
             assert group["weight_decay"] == (0.05 if weight.ndim > 1 else 0.0)
+
+
+@pytest.mark.parametrize(
+    "build, names, options",
+    [
+        (partial(TimmModelMulti, "test_vit"), ["cls_token", "pos_embed"], {}),
+        (partial(TimmModelMulti, "test_vit"), ["cls_token", "pos_embed"], {"layer_decay": 0.9}),
+        (partial(TorchVisionModel, "vit_b_32"), ["class_token", "encoder.pos_embedding"], {}),
+    ],
+)
+def test_embeddings_that_a_backbone_exempts_get_no_weight_decay(build, names, options):
+    with torch.device("meta"):
+        model = build(pretrained=False)
+    sgd = partial(torch.optim.SGD, lr=0.1, weight_decay=0.05, foreach=False)  # on "meta", too
+    for every, expected in ((False, 0.0), (True, 0.05)):
+        groups = make_optimizer(sgd, model, decay_norm_and_bias=every, **options).param_groups
+        decay = {weight: group["weight_decay"] for group in groups for weight in group["params"]}
+        assert [decay[model.backbone.get_parameter(name)] for name in names] == [expected] * 2
+        assert decay[model.classifiers["age"].weight] == 0.05
 
 
 def test_the_default_weight_decay_of_an_optimizer_spares_them_too(model):
