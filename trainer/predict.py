@@ -1,5 +1,6 @@
 """A model over a loader, once: the logits of every photo, in the order of the photos."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,8 @@ class Predictions:
 
     Attributes:
         index: (N,) int64, positions in the data set, ascending.
-        logits: head → (N, n) float32 on the CPU; of several views their mean.
+        logits: head → (N, n) float32 on the CPU; of several views those whose softmax is the mean
+            of the views' probabilities.
         targets: head → (N,) int64, empty when the photos carry no labels.
         class_probabilities: (N, 18) float32; of several views the mean of theirs.
         head_probabilities: head → (N, n) float32, likewise.
@@ -50,12 +52,30 @@ def predict(
         seen.append(
             {
                 "index": batch["index"],
-                "logits": _mean(logits),
+                "logits": joint_logits(logits),
                 "targets": targets,
                 "probabilities": _mean([probabilities(each) for each in logits]),
             }
         )
     return gather(seen)
+
+
+def joint_logits(views: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Logits whose softmax is the mean of the views' probabilities, so that a loss of them judges
+    the very answers that scores judge; one view's are its own.
+
+    Args:
+        views: of the same photos, head → (B, n).
+    """
+    if len(views) == 1:
+        return views[0]
+    joint = {}
+    for head in views[0]:
+        logits = torch.stack([view[head].float() for view in views])  # (views, B, n)
+        # A softmax takes no notice of their size; losses that read them as an embedding do.
+        size = logits.logsumexp(dim=2, keepdim=True).mean(dim=0)
+        joint[head] = logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(views)) + size
+    return joint
 
 
 def probabilities(logits: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from model.model import TimmModelMulti
-from trainer.predict import gather, predict
+from trainer.predict import gather, joint_logits, predict
 from trainer.tta import views_from
 
 HEADS = {"mask": 3, "gender": 2, "age": 6}
@@ -86,3 +88,11 @@ def test_several_views_give_the_mean_of_a_pass_with_each():
     for head in HEADS:
         expected = np.mean([each.head_probabilities[head] for each in alone], axis=0)
         assert np.allclose(together.head_probabilities[head], expected, atol=1e-6)
+        assert np.allclose(together.logits[head].softmax(dim=1), expected, atol=1e-6)
+
+
+def test_sure_views_that_contradict_each_other_cost_what_their_mean_answer_costs():
+    views = [{"mask": torch.tensor([[200.0, 0.0]])}, {"mask": torch.tensor([[0.0, 100.0]])}]
+    loss = torch.nn.functional.cross_entropy(joint_logits(views)["mask"], torch.tensor([1]))
+    assert loss.item() == pytest.approx(math.log(2))
+    assert joint_logits(views[:1])["mask"] is views[0]["mask"]
