@@ -278,13 +278,13 @@ def start() -> None:
     from utils import distributed
 
     distributed.relaunch(config["n_gpu"])
-    try:
-        with distributed.process_group(config["n_gpu"]):
+    with distributed.process_group(config["n_gpu"]):
+        try:
             train_folds(config, main) if config.args.folds else main(config)
-    except Stopped as stopped:
-        if distributed.is_main():
-            print(stopped, file=sys.stderr)
-        sys.exit(EXIT_STOPPED)
+        except Stopped as stopped:
+            if distributed.is_main():
+                print(stopped, file=sys.stderr)
+            sys.exit(EXIT_STOPPED)
 
 
 def parse() -> ConfigParser:

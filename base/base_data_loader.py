@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from base.stopping import SIGNALS
+from utils.cli import end_children
 
 
 class BaseDataLoader(DataLoader):
@@ -61,12 +62,13 @@ class BaseDataLoader(DataLoader):
 
 
 def _end_workers(loader: "weakref.ref[BaseDataLoader]") -> None:
-    """End the workers of a loader that is still there when Python ends.
+    """End the loader processes that are still there when Python ends.
 
     Python itself would send them SIGTERM, which they ignore, and wait for ever.
     """
     if (still_there := loader()) is not None:
         still_there._iterator = None
+    end_children()
 
 
 def _start_worker(initialise: Callable[[int], None] | None, number: int) -> None:

@@ -1,9 +1,13 @@
 """What every command does around its own work: one-line errors, exit codes, ``--debug``."""
 
+import multiprocessing
 import os
+import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
 from utils.errors import UserError
 
@@ -13,22 +17,98 @@ EXIT_STOPPED = 75
 """Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 
 
+_LESS = "lower num_workers or batch_size"
+CAUSES = {
+    r"Too many open files|ancdata": "raise the limit (ulimit -n 65536) or lower num_workers",
+    r"[Ss]hared memory|\bshm\b|/torch_\d|[Bb]us error|No space left on device":
+        "shared memory or the disk is full: lower num_workers, give the container more by"
+        " --shm-size, or free the disk",
+    r"Cannot allocate memory|can't allocate memory|^MemoryError|Resource temporarily unavailable":
+        f"no memory or no processes are left: {_LESS}",
+    r"CUDA out of memory|out of memory": f"{_LESS}; on a GPU also input_size, or use amp",
+    r"DataLoader worker .*(killed|exited)": f"a loader process was killed, as for memory: {_LESS}",
+    r"in DataLoader worker process": "with num_workers=0 it fails in the main process",
+    r"closed by peer|reset by peer|remote process exited|heartbeat|DistBackendError":
+        "another process of this training has ended; its own message says why",
+}  # fmt: skip
+"""What an error outside the program looks like → what to do about it; the first that fits."""
+
+
 def run_command(main: Callable[[], None], debug: bool = False) -> None:
     """Call ``main`` and leave the process with the exit code its outcome deserves.
 
     A ``UserError`` becomes one line on stderr and exit code 2, with its traceback under ``debug``;
-    Ctrl-C becomes 130. Anything else is a bug of ours and keeps its traceback.
+    so does what the machine refuses (memory, open files, a loader process); Ctrl-C becomes 130.
+    Anything else is a bug of ours and keeps its traceback.
     """
     try:
         main()
-    except UserError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
+        end_children()
         print("\ninterrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        end_children()
+        line = message_of(error)
+        if line is None and not _one_of_several():
+            raise
+        if line is None or debug:
+            traceback.print_exc()
+        if line is not None:
+            print(f"error: {line}", file=sys.stderr)
+        _leave(1 if line is None else EXIT_USER_ERROR)
+
+
+def end_children() -> None:
+    """End the daemon processes that this one began, such as a loader's, which ignore SIGTERM.
+
+    They are asked for here, not at the loader: a traceback may hold its iterator, and one that
+    failed while it began its processes is known to nobody else.
+    """
+    children = [child for child in multiprocessing.active_children() if child.daemon]
+    if children and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch would raise for each that is killed
+    for child in children:
+        child.kill()
+
+
+def message_of(error: Exception) -> str | None:
+    """What to tell the user of an error, in one line; ``None`` for a bug.
+
+    torch hands on an error of a loader process as one of the same type whose text is the
+    traceback there; of that, the last line counts.
+    """
+    text = str(error).strip()
+    if "in DataLoader worker process" in text:
+        raised = re.findall(r"^(?:\w+\.)*(\w+: .*)", text, re.MULTILINE)
+        cause = raised[-1] if raised else text.splitlines()[-1]
+        if isinstance(error, UserError):
+            return cause.partition(": ")[2]
+    elif isinstance(error, UserError):
+        return text
+    else:
+        cause = " ".join(f"{type(error).__name__}: {text}".split())
+    for pattern, advice in CAUSES.items():
+        if re.search(pattern, f"{cause} {text[:100]}"):
+            return f"{cause[:300].rstrip('.')}; {advice} (--debug shows where)"
+    return None
+
+
+def _one_of_several() -> bool:
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
+def _leave(code: int) -> NoReturn:
+    """End this process; one of several without any farewell.
+
+    What Python and NCCL do at the end of a process may wait for the other ranks, which wait for
+    this one; only when it is gone does the launcher end them.
+    """
+    if not _one_of_several():
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -116,8 +116,12 @@ def process_group(n_gpu: int) -> Iterator[None]:
     )
     try:
         yield
-    finally:
+    except Exception:  # of this rank alone: NCCL would wait for the others to leave with it
+        raise
+    except BaseException:
         dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
 def agree_on_store(store: dist.Store, rank: int, world_size: int) -> dist.Store:

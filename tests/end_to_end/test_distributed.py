@@ -183,6 +183,42 @@ def test_a_killed_rank_is_survived_by_a_restart(data, tmp_path):
     assert [row["epoch"] for row in metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
 
 
+LOSES_A_WORKER = """
+import multiprocessing, os, runpy, signal, sys, threading, time
+
+os.sched_getaffinity = lambda pid: set(range(16))  # a machine with room for loader processes
+os.cpu_count = lambda: 16
+
+def lose_a_worker():
+    while not multiprocessing.active_children():
+        time.sleep(0.05)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+if os.environ["RANK"] == "1":
+    threading.Thread(target=lose_a_worker, daemon=True).start()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX processes")
+def test_a_killed_loader_process_of_one_rank_ends_all_with_one_line_each(data, tmp_path):
+    script = tmp_path / "loses_a_worker.py"
+    script.write_text(LOSES_A_WORKER)
+    launch = "import sys; from utils.distributed import launch; sys.exit(launch(2, sys.argv[1:]))"
+    command = [sys.executable, "-c", launch, str(script), str(ROOT / "train.py")]
+    command += ["-c", str(ROOT / "config.json"), "--run-id", "r"]
+    changes = {"data_loader.args.batch_size": 4, "trainer.epochs": 1000}
+    changes |= {"data_loader.args.num_workers": 2}
+    job = start([*command, *settings(data, tmp_path, **changes)])
+    output = finish(job)[0]
+    assert job.returncode == 2, output[-3000:]
+    assert "Traceback" not in output
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert any("DataLoader worker" in line and "num_workers" in line for line in errors), errors
+    assert all("worker" in line or "another process" in line for line in errors), errors
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
 def test_several_processes_that_are_asked_to_stop_save_and_one_says_how_to_go_on(data, tmp_path):
     launch = "import sys; from utils.distributed import launch; sys.exit(launch(2, sys.argv[1:]))"

@@ -44,6 +44,30 @@ def test_a_bug_keeps_its_traceback():
         run_command(lambda: 1 / 0)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(24, "Too many open files", "a.jpg"), "ulimit -n"),
+        (OSError(28, "No space left on device"), "--shm-size"),
+        (OSError(12, "Cannot allocate memory"), "batch_size"),
+        (MemoryError(), "num_workers"),
+        (RuntimeError("CUDA out of memory. Tried to\nallocate 2 GiB"), "batch_size"),
+        (DataError("Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most"
+                   " recent call last):\n  x\nutils.errors.DataError: a.jpg: empty\n"),
+         "error: a.jpg: empty\n"),
+    ],
+)  # fmt: skip
+def test_what_the_machine_refuses_is_one_line_that_says_what_to_do(capsys, error, words):
+    def refused():
+        raise error
+
+    with pytest.raises(SystemExit) as leaving:
+        run_command(refused)
+    shown = capsys.readouterr().err
+    assert leaving.value.code == 2 and shown.startswith("error: ") and shown.count("\n") == 1
+    assert words in shown
+
+
 def test_ctrl_c_is_exit_code_130_without_a_traceback(capsys):
     def interrupted():
         raise KeyboardInterrupt
