@@ -73,9 +73,9 @@ def attempt(write: Callable[[], T], what: str = "report") -> T | None:
     try:
         return write()
     except Exception as error:
-        reason = " ".join(str(error).split()) or repr(error)
+        reason = " ".join(str(error).split())
         if not isinstance(error, UserError):
-            reason = f"{type(error).__name__}: {reason}"
+            reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
         debug = "--debug" in sys.argv
         logger.warning("%s: not written: %s", what, reason, exc_info=debug)
         return None

@@ -3,12 +3,14 @@
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from base.prefetch import Batch
+from logger.report import attempt
 
 PARTS = ("data wait", "host-to-device", "forward", "backward", "optimizer")
 """Names under which a step's parts are recorded."""
@@ -35,7 +37,7 @@ def profiled(
         batch = next(source, None)
         if profiler is not None and (batch is None or number == steps + 1):
             profiler.stop()
-            _write(profiler, number - 1, folder, device)
+            attempt(partial(_write, profiler, number - 1, folder, device), "profile")
             profiler = None
         if batch is None:
             return

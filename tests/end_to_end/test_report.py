@@ -9,10 +9,6 @@ from html import unescape
 
 import numpy as np
 
-from data_loader.crops import CROPPED
-from data_loader.dataset import Photos
-from test import write_results
-
 
 def test_a_training_ends_with_a_report_of_its_best_epoch(trained):
     page = unescape((trained.log / "report.html").read_text(encoding="utf-8"))
@@ -66,17 +62,19 @@ def test_no_extra_that_fails_costs_the_run(call, tiny_config, tmp_path):
     assert json.loads((folder / "finished.json").read_text())["epochs"] == 1
 
 
-def test_pictures_that_fail_do_not_cost_a_test_its_scores(tmp_path, caplog):
-    class LostCrops:
-        states = np.full(2, CROPPED, np.uint8)
+def test_pictures_that_fail_do_not_cost_a_test_its_scores(
+    trained, call, people, tmp_path, monkeypatch
+):
+    def out_of_memory(*arguments):
+        raise MemoryError
 
-        def __getitem__(self, row):
-            raise RuntimeError("the crops are gone")
-
-    photos = Photos(tmp_path, np.array(["a.jpg", "b.jpg"]))
-    write_results(tmp_path / "mine.csv", photos, LostCrops(), np.eye(18)[:2], np.array([0, 1]))
-    assert "pictures: not written: RuntimeError: the crops are gone" in caplog.text
-    assert json.loads((tmp_path / "mine.metrics.json").read_text())["accuracy"] == 1
+    monkeypatch.setattr("cv2.imencode", out_of_memory)
+    answers = people / "eval" / "answers.csv"
+    done = call("test.py", "-r", trained.best, "--answers", answers, "--out", "mine.csv")
+    assert done.returncode == 0, done.stderr
+    for extra in ("pictures", "report"):
+        assert f"{extra}: not written: MemoryError" in done.stdout
+    assert (tmp_path / "mine.metrics.json").is_file()
 
 
 def test_the_report_can_be_switched_off(call, tiny_config, tmp_path):
