@@ -6,47 +6,49 @@ one class of the whole, numbered with the last head running fastest (mixed radix
 
     class = (answer of the first * answers of the second + answer of the second) * … + the last
 
-All arithmetic takes ints, numpy arrays and torch tensors alike.
+Arithmetic on codes and probabilities takes ints, numpy arrays and torch tensors alike.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from base.task_settings import HeadSettings, TaskSettings
 from utils.class_codes import require_codes
+from utils.errors import DataError
 
 Codes = Any
 """An int, a numpy array or a torch tensor of class or answer codes."""
+MISSING = -1
+"""The code of a photo without a label; losses, counts and metrics pass it over."""
 
 
 class Head:
-    """One question of a task.
+    """One question of a task: which of several classes.
 
     Args:
         name: of the head.
-        settings: what the task says of it.
+        settings: what the task says of it; its classes are known.
 
     Attributes:
-        classes: names of its classes in the order of their codes; those of a binned head are the
-            English names of the bins.
-        answers: names of its answers in the order of their codes.
+        classes: names of its classes, by code.
+        answers: names of its answers, by code.
         group_of: class code → answer code.
     """
 
     def __init__(self, name: str, settings: HeadSettings) -> None:
         self.name = name
         self.settings = settings
-        self.classes: tuple[str, ...] = settings.class_names
-        self.group_of = tuple(range(len(self.classes)))
+        self.classes = self._names_of_classes()
         self.answers = self.classes
+        self.group_of = tuple(range(len(self.classes)))
         if settings.groups:
-            self.group_of = settings.groups.of_bin
-            self.answers = settings.groups.names["en"]
+            self.answers, self.group_of = settings.groups.names["en"], settings.groups.of_bin
 
     @property
     def num_classes(self) -> int:
@@ -54,10 +56,9 @@ class Head:
         return len(self.classes)
 
     @property
-    def values(self) -> range:
-        """What ``encode`` gives for texts that the head knows."""
-        lowest, highest = self.settings.range or (0, self.num_classes - 1)
-        return range(lowest, highest + 1)
+    def column(self) -> str:
+        """The column of the table that holds its labels."""
+        return self.settings.column or self.name
 
     def class_names(self, language: str = "en") -> tuple[str, ...]:
         """What to show a person for each class; in English where the language has no names."""
@@ -70,40 +71,49 @@ class Head:
             return self.class_names(language)
         return groups.names.get(language, groups.names["en"])
 
-    def encode(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """What a table or a name says, compared stripped and without case.
+    def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What the cells of a table say, compared stripped and without case.
 
         Returns:
-            (N,) int64: class codes, or of a binned head its values, such as years; and the places
-            (K,) of the texts that say nothing this head knows, whose code is -1.
+            The values, one a cell, and the places (K,) int64 of cells that say nothing this head
+            knows. Values are (N,) int64 class codes, of a head of numbers (N,) float64, of tags
+            (N, n) float32 of 0 and 1; where a label is missing, or not known, they are
+            ``MISSING`` or NaN.
         """
-        known = self._code_of
-        codes = np.array([known.get(text.strip().casefold(), -1) for text in texts], np.int64)
-        return codes, np.flatnonzero(codes < 0)
+        texts = [cell.strip().casefold() for cell in cells]
+        values = [MISSING if text in self._no_label else self._code_of.get(text) for text in texts]
+        unknown = [place for place, value in enumerate(values) if value is None]
+        codes = [MISSING if value is None else value for value in values]
+        return np.array(codes, np.int64), np.array(unknown, np.int64)
 
-    def class_of(self, values: Codes) -> Codes:
-        """Values as ``encode`` gives them → class codes."""
-        return _edges_passed(values, self.settings.bins) if self.settings.bins else values
+    def require(self, values: np.ndarray) -> None:
+        """Refuse values that are none of this head's, a missing one among them.
 
-    def answer_of(self, values: Codes) -> Codes:
-        """Values as ``encode`` gives them → answer codes: of a binned head by its groups' edges,
-        wherever its bins begin."""
-        groups = self.settings.groups
-        return _edges_passed(values, groups.edges) if groups else self.class_of(values)
+        Raises:
+            DataError: names the first.
+        """
+        require_codes(values, range(self.num_classes), self.name)
+
+    def class_of(self, values: np.ndarray) -> np.ndarray:
+        """Values as ``encode`` gives them → (N,) int64 class codes; tags stay as they are."""
+        return values
+
+    def answer_of(self, values: np.ndarray) -> np.ndarray:
+        """Values → the true answers: (N,) int64 codes, of a number the number, tags as they are."""
+        return self.class_of(values)
 
     def trained_on(self, values: np.ndarray) -> np.ndarray:
         """(N,) values → (N,) bool: whether ``drop`` leaves them in the training."""
-        first, last = self.settings.drop or (math.inf, -math.inf)
-        return (values < first) | (values > last)
+        return np.ones(len(values), bool)
 
     def training_targets(self, values: np.ndarray) -> np.ndarray:
-        """(N,) values → (N,) int64 class codes; with a ``sigma`` (N, n) float32, how likely each
-        bin is if the true value is normally distributed around the label.
+        """(N,) values → what is trained on: ``class_of``, or soft labels (N, n) float32."""
+        return self.class_of(values)
 
-        Label distribution learning (Gao et al. 2017, arXiv:1611.01731), summed up over the values
-        of a bin: with a sigma of 7 a person of 59 counts nearly half as 60 and over.
-        """
-        return self._shares[values] if self.settings.sigma else self.class_of(values)
+    def count(self, values: np.ndarray) -> np.ndarray:
+        """(N,) values → (n,) int64, how often each class occurs."""
+        codes = self.class_of(values)
+        return np.bincount(codes[codes != MISSING], minlength=self.num_classes)
 
     def group(self, probabilities: Codes) -> Codes:
         """(B, classes) probabilities → (B, answers): each answer has the sum of its classes."""
@@ -116,12 +126,16 @@ class Head:
             grouped[:, answer] = probabilities[:, members].sum(axis=1)
         return grouped
 
+    def _names_of_classes(self) -> tuple[str, ...]:
+        return tuple(self.settings.classes or ())
+
+    @cached_property
+    def _no_label(self) -> frozenset[str]:
+        return self.settings.no_label
+
     @cached_property
     def _code_of(self) -> dict[str, int]:
-        settings = self.settings
-        if settings.bins:
-            return {str(value): value for value in self.values}
-        said = settings.classes
+        said = self.settings.classes or ()
         values = said if isinstance(said, dict) else {name: [name] for name in said}
         return {
             value.strip().casefold(): code
@@ -129,36 +143,168 @@ class Head:
             for value in members
         }
 
-    @cached_property
-    def _shares(self) -> np.ndarray:
-        """Value → (n,) float32 shares of the bins; values count from 0."""
-        sigma, middle = self.settings.sigma, 0.5 if self.settings.whole else 0.0
+
+class BinnedHead(Head):
+    """A head of numbers that answers with a bin, or with a group of bins.
+
+    The true answer comes from the number itself by the edges of the groups, wherever the bins of
+    the training begin.
+    """
+
+    def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """See ``Head.encode``."""
+        values, unknown = np.full(len(cells), np.nan), []
+        low, high = self._range
+        for place, cell in enumerate(cells):
+            text = cell.strip()
+            if text.casefold() in self._no_label:
+                continue
+            try:
+                number = float(text)
+            except ValueError:
+                number = math.nan
+            if low <= number <= high:
+                values[place] = number
+            else:
+                unknown.append(place)
+        return values, np.array(unknown, np.int64)
+
+    def require(self, values: np.ndarray) -> None:
+        """See ``Head.require``."""
+        low, high = self._range
+        wrong = np.flatnonzero(~((values >= low) & (values <= high)))
+        if len(wrong):
+            raise DataError(
+                f"{self.name}: label {values[wrong[0]]:g} at position {wrong[0]} is none of"
+                f" {low:g} to {high:g}; correct it, or leave out photos whose label is missing"
+            )
+
+    def class_of(self, values: np.ndarray) -> np.ndarray:
+        """See ``Head.class_of``."""
+        return _edges_passed(values, self._inner_edges)
+
+    def answer_of(self, values: np.ndarray) -> np.ndarray:
+        """See ``Head.answer_of``."""
+        groups = self.settings.groups
+        return _edges_passed(values, groups.edges if groups else self._inner_edges)
+
+    def trained_on(self, values: np.ndarray) -> np.ndarray:
+        """See ``Head.trained_on``."""
+        first, last = self.settings.drop or (math.inf, -math.inf)
+        return ~((values >= first) & (values <= last))
+
+    def training_targets(self, values: np.ndarray) -> np.ndarray:
+        """With a ``sigma``, how likely each bin is if the true number is normally distributed
+        around the label; a missing label is a row of zeros.
+
+        Label distribution learning (Gao et al. 2017, arXiv:1611.01731), summed up over the numbers
+        of a bin: with a sigma of 7 a person of 59 counts nearly half as 60 and over.
+        """
+        sigma = self.settings.sigma
+        if not sigma:
+            return self.class_of(values)
+        middle = 0.5 if self.settings.whole else 0.0
+        edges = self._inner_edges
+        distinct, places = np.unique(values, return_inverse=True)
         below = [
-            [0.0, *(_normal_cdf((e - value - middle) / sigma) for e in self.settings.bins), 1.0]
-            for value in range(self.settings.range[1] + 1)
+            [0.0, *(_normal_cdf((edge - value - middle) / sigma) for edge in edges), 1.0]
+            for value in distinct
         ]
-        return np.diff(np.array(below), axis=1).astype(np.float32)
+        shares = np.diff(np.array(below), axis=1).astype(np.float32)
+        shares[np.isnan(distinct)] = 0
+        return shares[places]
+
+    @property
+    def _inner_edges(self) -> tuple[float, ...]:
+        return self.settings.bins
+
+    @property
+    def _range(self) -> tuple[float, float]:
+        return self.settings.range or (-math.inf, math.inf)
+
+    def _names_of_classes(self) -> tuple[str, ...]:
+        edges = self._inner_edges
+        named = (f"<{edges[0]:g}", *self._names_between(edges), f">={edges[-1]:g}")
+        return self.settings.names.get("en") or named
+
+    def _names_between(self, edges: Sequence[float]) -> tuple[str, ...]:
+        less = 1 if self.settings.whole else 0
+        return tuple(f"{low:g}-{high - less:g}" for low, high in pairwise(edges))
+
+
+class NumberHead(BinnedHead):
+    """A head that answers with a number: the expectation of the middles of its bins."""
+
+    @property
+    def middles(self) -> np.ndarray:
+        """(n,) float64, the number that each bin stands for."""
+        edges = np.array(self.settings.bins)
+        return (edges[:-1] + edges[1:]) / 2
+
+    def answer_of(self, values: np.ndarray) -> np.ndarray:
+        """See ``Head.answer_of``; whole numbers stand for their middles."""
+        return values + 0.5 if self.settings.whole else values
+
+    @property
+    def _inner_edges(self) -> tuple[float, ...]:
+        return self.settings.bins[1:-1]
+
+    @property
+    def _range(self) -> tuple[float, float]:
+        return self.settings.range or (self.settings.bins[0], self.settings.bins[-1])
+
+    def _names_of_classes(self) -> tuple[str, ...]:
+        return self.settings.names.get("en") or self._names_between(self.settings.bins)
+
+
+class TagHead(Head):
+    """A head that answers with any of several tags."""
+
+    def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """See ``Head.encode``."""
+        values, unknown = np.zeros((len(cells), self.num_classes), np.float32), []
+        for place, cell in enumerate(cells):
+            if cell.strip().casefold() in self._no_label:
+                values[place] = np.nan
+                continue
+            for tag in tags_of(cell, self.settings):
+                if (code := self._code_of.get(tag.casefold())) is None:
+                    unknown.append(place)
+                    break
+                values[place, code] = 1
+        return values, np.array(unknown, np.int64)
+
+    def require(self, values: np.ndarray) -> None:
+        """Tags have no wrong values: ``encode`` made them."""
+
+    def count(self, values: np.ndarray) -> np.ndarray:
+        """See ``Head.count``."""
+        return np.nansum(values, axis=0).astype(np.int64)
+
+
+KINDS = {"classes": Head, "binned": BinnedHead, "number": NumberHead, "multilabel": TagHead}
 
 
 class Task:
     """What a model is asked, and how its answers combine.
 
     Args:
-        settings: the config section ``task``.
+        settings: the config section ``task``, whose classes are all known.
 
     Attributes:
         heads: name → head, in the order of the losses and of the exported outputs.
-        product: names of the heads whose answers make the one class, in its order.
-        num_classes: of the whole, the product of the answers.
+        product: names of the heads whose answers make one class of the whole; may be empty.
+        sizes: how many answers each of them has.
+        num_classes: of the whole; 0 without a product.
     """
 
     def __init__(self, settings: TaskSettings) -> None:
         self.settings = settings
         self.name = settings.name
-        self.heads = {name: Head(name, each) for name, each in settings.heads.items()}
+        self.heads = {name: KINDS[each.kind](name, each) for name, each in settings.heads.items()}
         self.product = tuple(settings.answer.product)
         self.sizes = tuple(len(self.heads[name].answers) for name in self.product)
-        self.num_classes = math.prod(self.sizes)
+        self.num_classes = math.prod(self.sizes) if self.product else 0
 
     def encode(self, answers: Mapping[str, Codes]) -> Codes:
         """Head → answer codes, for the heads of the product → class codes of the whole."""
@@ -178,8 +324,7 @@ class Task:
         """The heads answer independently, so a class of the whole has the product of theirs.
 
         Args:
-            probabilities: head → (B, its classes) or (B, its answers) where it has no groups;
-                numpy or torch.
+            probabilities: head → (B, its classes), numpy or torch, for the heads of the product.
 
         Returns:
             (B, ``num_classes``).
@@ -199,17 +344,19 @@ class Task:
         }
 
     def targets(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Head → (N,) values as ``Head.encode`` gives them → head → (N,) class codes, and under
-        ``"class"`` those of the whole.
+        """Head → (N,) values as ``Head.encode`` gives them → head → (N,) class codes, and with a
+        product under ``"class"`` those of the whole.
 
         Raises:
             DataError: a value that the head does not have, as -1 for a missing one.
         """
         for name, head in self.heads.items():
-            require_codes(values[name], head.values, name)
+            head.require(values[name])
         targets = {name: head.class_of(values[name]) for name, head in self.heads.items()}
-        answers = {name: self.heads[name].answer_of(values[name]) for name in self.product}
-        return targets | {"class": self.encode(answers)}
+        if self.product:
+            answers = {name: self.heads[name].answer_of(values[name]) for name in self.product}
+            targets["class"] = self.encode(answers)
+        return targets
 
     def class_name(self, code: int, language: str = "en") -> str:
         """A class of the whole in words, such as "mask worn, female, 30-59"."""
@@ -221,19 +368,72 @@ class Task:
         return {k: self.heads[k].answer_names(language)[v] for k, v in answers.items()}
 
     def changed(self, head: str, **settings: Any) -> "Task":
-        """The same task with other settings of one head, such as ``sigma=7.0``.
+        """The same task with other settings of one head, such as ``sigma=7.0``; bins that move
+        lose their names.
 
         Raises:
             pydantic.ValidationError: settings that don't go together.
         """
-        values = self.settings.model_dump(mode="json")
+        values = self.to_json()
+        before = self.heads[head].settings
+        if "bins" in settings and before.bins != tuple(settings["bins"]):
+            settings = {"names": {}} | settings
         values["heads"][head] |= settings
-        return Task(TaskSettings.model_validate_json(json.dumps(values)))
+        return Task(TaskSettings.model_validate(values))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, from which ``TaskSettings`` and this class make the same task again."""
+        return json.loads(self.settings.model_dump_json())
 
 
-def _edges_passed(values: Codes, edges: Sequence[int]) -> Codes:
-    # Times one: numpy and torch would otherwise add booleans as a logical "or".
-    return sum((values >= edge) * 1 for edge in edges)
+def build(settings: TaskSettings, columns: Mapping[str, Sequence[str]]) -> Task:
+    """The task with the classes that only the data tell.
+
+    Args:
+        settings: the config section ``task``.
+        columns: of the training table, column → a cell a photo.
+
+    Raises:
+        DataError: a column is missing, or holds fewer than two classes.
+    """
+    values = settings.model_dump()
+    for name, head in settings.heads.items():
+        column = head.column or name
+        if column not in columns:
+            raise DataError(
+                f"task.heads.{name}: the training data have no column {column!r}; they have"
+                f" {', '.join(columns)}"
+            )
+        if head.num_classes is None:
+            values["heads"][name]["classes"] = _found_classes(name, head, columns[column])
+    return Task(TaskSettings.model_validate(values))
+
+
+def tags_of(cell: str, settings: HeadSettings) -> list[str]:
+    """The tags that a cell holds, stripped."""
+    return [tag for part in cell.split(settings.separator) if (tag := part.strip())]
+
+
+def _found_classes(name: str, head: HeadSettings, cells: Sequence[str]) -> list[str]:
+    """The classes that occur, sorted; of two spellings the first."""
+    labels = (cell.strip() for cell in cells if cell.strip().casefold() not in head.no_label)
+    if head.kind == "multilabel":
+        labels = (tag for cell in labels for tag in tags_of(cell, head))
+    spelled: dict[str, str] = {}
+    for label in sorted(set(labels)):
+        spelled.setdefault(label.casefold(), label)
+    least = 1 if head.kind == "multilabel" else 2
+    if len(spelled) < least:
+        raise DataError(
+            f"task.heads.{name}: the training data hold {len(spelled)} classes in the column"
+            f" {head.column or name!r}; a head needs {least} at least"
+        )
+    return sorted(spelled.values())
+
+
+def _edges_passed(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    codes = np.searchsorted(np.asarray(edges, float), values, side="right")
+    return np.where(np.isnan(values), MISSING, codes)
 
 
 def _normal_cdf(deviations: float) -> float:

@@ -1,18 +1,26 @@
-"""The config section ``task``: the questions of a data set, as a user writes them."""
+"""The config section ``task``: where the data of a task lie, what is asked of a photo, and how the
+answer is written.
+"""
 
 import json
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from utils.config_files import read_json5
 from utils.errors import ConfigError
-from utils.schema_base import NonNegative, Section, says
+from utils.schema_base import NonNegative, Positive, Section, Share, says
 from utils.schema_text import explain
 
 TASKS = Path(__file__).parents[1] / "configs" / "tasks"
-
 MOST_CLASSES = 2000
 """Of a product; one of more classes would be mostly of classes that nobody ever saw."""
 RESERVED = ("class", "image", "index", "share", "loss")
@@ -25,6 +33,26 @@ def _free_name(name: str) -> str:
     return name
 
 
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return pattern
+
+
+def _edges(value: Any) -> Any:
+    """``"0:100:1"`` → (0, 1, …, 100)."""
+    if isinstance(value, list):
+        return tuple(value)
+    span = re.fullmatch(r"(-?[\d.]+):(-?[\d.]+):([\d.]+)", str(value))
+    if not span:
+        return value
+    first, last, step = map(float, span.groups())
+    places = range(round((last - first) / step) + 1 if step else 0)
+    return tuple(first + place * step for place in places)
+
+
 HeadName = Annotated[
     str,
     AfterValidator(_free_name),
@@ -32,12 +60,82 @@ HeadName = Annotated[
 ]
 Names = dict[str, tuple[str, ...]]
 """Language → what to show a person for each code."""
+Edges = Annotated[
+    tuple[float, ...],
+    BeforeValidator(_edges),
+    says("rising numbers, or 'FIRST:LAST:STEP'"),
+]
+
+
+class Source(Section):
+    """Photos of one kind of layout; each reader adds the columns `path`, `folder` and `stem`."""
+
+    dir: str = "."
+    """Folder below `data_dir`; of the test photos, what the key `info_dir` replaces."""
+    root: str = "."
+    """Folder of the photos, below `dir`."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """How much these photos count beside those of other sources."""
+
+
+class PatternSource(Source):
+    """Photos whose paths say what they show."""
+
+    reader: Literal["pattern"]
+    """Paths that match a regular expression."""
+    pattern: Annotated[str, AfterValidator(_compiles), says("a regular expression")]
+    """Of the path below `root`, with `/`; each named group is a column."""
+    expect: dict[str, Positive] = {}
+    """Column → how many photos each of its values should have; fewer are reported."""
+
+
+class CsvSource(Source):
+    """Photos that a table lists."""
+
+    reader: Literal["csv"]
+    """A table with a row a photo."""
+    table: str
+    """The table, below `dir`."""
+    path: str = "path"
+    """Column that holds each photo's path below `root`."""
+    truth: str | None = None
+    """Column of the true answers, where the table has them."""
+
+
+class FoldersSource(Source):
+    """Photos in folders that are called what they show."""
+
+    reader: Literal["folders"]
+    """A folder for each class."""
+
+
+AnySource = Annotated[PatternSource | CsvSource | FoldersSource, Field(discriminator="reader")]
+
+
+class Data(Section):
+    """``task.data``."""
+
+    train: Annotated[
+        list[AnySource],
+        BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
+        Field(min_length=1),
+        says("an object with the key reader: 'pattern', 'csv' or 'folders', or several in a list"),
+    ]
+    """Photos to train and validate on, from one source or several."""
+    test: AnySource | None = None
+    """Photos to predict."""
+    group: str | None = None
+    """Column whose values never stand on both sides of a split, such as the person."""
+    stratify: list[str] = []
+    """Heads that a split keeps alike on both sides, the most important first."""
+    corrections: dict[str, str] = {}
+    """Name → table of known label errors."""
 
 
 class Groups(Section):
     """``groups`` of a binned head."""
 
-    edges: tuple[int, ...]
+    edges: Edges
     """The value at which each group but the first begins."""
     of_bin: tuple[int, ...]
     """Bin → group, whose probability is the sum of its bins'."""
@@ -55,72 +153,145 @@ class Groups(Section):
 
 
 class HeadSettings(Section):
-    """One of ``heads``: classes by name, or bins of a number."""
+    """One of ``task.heads``."""
 
+    type: Literal["classes", "binned", "number", "multilabel"] | None = None
+    """What is asked: one of several classes; a number by its bin; a number itself; any of several \
+tags. `null` is `binned` where there are bins, else `classes`."""
+    column: str | None = None
+    """Column that holds the labels; `null` for one called like the head."""
     classes: dict[str, list[str]] | list[str] | None = None
-    """Names of the classes, by code; or name → what stands for it in the data."""
+    """Names of the classes, by code; or name → what stands for it in the data; `null` for all \
+that the data hold."""
     names: Names = {}
     """Language → what to show a person for each class, where the names won't do."""
     per: str | None = None
     """Column whose values are counted once each, instead of once a photo."""
+    missing: list[str] | None = None
+    """Cells that hold no label; `null` for empty ones, or with tags for none."""
     ordered: bool = False
     """The classes have an order, as bins do."""
-    range: tuple[int, int] | None = None
-    """Lowest and highest value of a binned head; others are mistakes."""
+    range: tuple[float, float] | None = None
+    """Lowest and highest number; others are mistakes."""
     whole: bool = False
-    """Values are rounded down: 59 stands for 59.5 on average."""
-    bins: tuple[int, ...] | None = None
-    """The value at which each bin but the first begins."""
+    """Numbers are rounded down: 59 stands for 59.5 on average."""
+    bins: Edges | None = None
+    """Of `binned` the number at which each bin but the first begins, of `number` also where the \
+first begins and the last ends."""
     groups: Groups | None = None
     """What a binned head answers: bins put together."""
     sigma: NonNegative = 0.0
-    """Soft labels: standard deviation of the value that a training photo is taken to show; \
+    """Soft labels: standard deviation of the number that a training photo is taken to show; \
 0 takes hard labels."""
-    drop: tuple[int, int] | None = None
-    """First and last value of those left out of training (never of validation)."""
+    drop: tuple[float, float] | None = None
+    """First and last number of those left out of training (never of validation)."""
+    separator: str = " "
+    """What stands between tags."""
+    threshold: Share = 0.5
+    """Probability from which a tag is answered."""
+    loss: tuple[Any, Any, NonNegative] | None = None
+    """Loss, class weights and share of the sum, where `loss_name` says nothing."""
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes in the order of their codes."""
-        return tuple(self.names["en"] if self.bins else self.classes)
+    def kind(self) -> str:
+        """The type, also where it goes without saying."""
+        return self.type or ("classes" if self.bins is None else "binned")
+
+    @property
+    def no_label(self) -> frozenset[str]:
+        """Cells that hold no label, as they are compared."""
+        missing = self.missing if self.missing is not None else [""]
+        if self.missing is None and self.kind == "multilabel":
+            missing = []
+        return frozenset(cell.strip().casefold() for cell in missing)
 
     @model_validator(mode="after")
-    def _one_kind(self) -> "HeadSettings":
-        if (self.classes is None) == (self.bins is None):
-            raise ValueError("give a head either classes or bins")
-        if self.bins is None:
-            number = len(self.classes)
-        else:
-            number = len(self.bins) + 1
-            if list(self.bins) != sorted(set(self.bins)):
-                raise ValueError("bins must rise")
-            if self.range is None or "en" not in self.names:
-                raise ValueError("a head with bins needs range and names.en")
-            if self.groups and len(self.groups.of_bin) != number:
-                raise ValueError(f"groups.of_bin must name a group for each of {number} bins")
-        if number < 2:
-            raise ValueError("a head needs two classes at least")
+    def _of_one_kind(self) -> "HeadSettings":
+        numeric = self.kind in ("binned", "number")
+        for name in ("range", "bins", "groups", "sigma", "drop", "whole"):
+            if not numeric and getattr(self, name):
+                raise ValueError(f"{name} is for heads of numbers")
+        if numeric:
+            self._check_bins()
+        elif self.classes is not None and len(self.classes) < (2 if self.kind == "classes" else 1):
+            raise ValueError("too few classes")
+        number = self.num_classes
         for language, names in self.names.items():
+            if number is None:
+                raise ValueError("names need classes, so that their order is known")
             if len(names) != number:
                 raise ValueError(f"names.{language} must hold {number} names, one a class")
         return self
 
+    def _check_bins(self) -> None:
+        if self.bins is None or len(self.bins) < (1 if self.kind == "binned" else 3):
+            raise ValueError(f"a head of the type {self.kind} needs bins")
+        if list(self.bins) != sorted(set(self.bins)):
+            raise ValueError("bins must rise")
+        if self.groups and (self.kind == "number" or len(self.groups.of_bin) != self.num_classes):
+            raise ValueError("groups.of_bin must name a group for each bin of a binned head")
+        if self.classes is not None:
+            raise ValueError("give a head either classes or bins")
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many there are; ``None`` where only the data tell."""
+        if self.bins is not None:
+            return len(self.bins) + (1 if self.kind == "binned" else -1)
+        return None if self.classes is None else len(self.classes)
+
+
+class CsvFormat(Section):
+    """``task.answer.csv``."""
+
+    id: str = "image"
+    """Column of the photo."""
+    columns: dict[str, Literal["code", "name"]] = {}
+    """Column → whether it holds the product's class by code or in words; without any, each head \
+has a column of its own, in words."""
+
+
+class Sentence(Section):
+    """How an answer is said in a language."""
+
+    model_config = {"extra": "allow"}
+    text: str
+    """With `{head}` where the head's answer belongs."""
+    __pydantic_extra__: dict[str, tuple[str, ...]]
+
+    @property
+    def words(self) -> dict[str, tuple[str, ...]]:
+        """Head → words for its answers, where others than the names."""
+        return self.__pydantic_extra__
+
 
 class Answer(Section):
-    """``answer``."""
+    """``task.answer``."""
 
-    product: tuple[str, ...]
-    """Heads whose answers make the one class, the last running fastest."""
+    product: tuple[str, ...] = ()
+    """Heads whose answers together make one class, the last running fastest."""
+    csv: CsvFormat = CsvFormat()
+    """How predictions are written."""
+    sentence: dict[str, Sentence] = {}
+    """Language → how the web page says an answer."""
 
 
 class TaskSettings(Section):
     """``task``."""
 
-    name: str
+    name: str = "task"
     """Of the task."""
+    data: Data | None = None
+    """Where the photos lie and what is known of them."""
     heads: Annotated[dict[HeadName, HeadSettings], Field(min_length=1)]
-    """Name → head, in the order of the losses."""
-    answer: Answer
+    """Name → what is asked, in the order of the losses."""
+    answer: Answer = Answer()
+    """How the answers of the heads are put together and written."""
+
+    @property
+    def is_built(self) -> bool:
+        """Whether all classes are known, also those that only the data tell."""
+        return all(head.num_classes is not None for head in self.heads.values())
 
     @model_validator(mode="after")
     def _answerable(self) -> "TaskSettings":
@@ -129,9 +300,14 @@ class TaskSettings(Section):
             if name not in self.heads:
                 raise ValueError(f"answer.product: no head is called {name!r}")
             head = self.heads[name]
-            number *= len(head.groups.edges) + 1 if head.groups else len(head.class_names)
+            if head.kind not in ("classes", "binned"):
+                raise ValueError(f"answer.product: {name!r} does not answer with one class")
+            number *= len(head.groups.edges) + 1 if head.groups else head.num_classes or 1
         if number > MOST_CLASSES:
             raise ValueError(f"answer.product has {number} classes; {MOST_CLASSES} at most")
+        for name in self.data.stratify if self.data else ():
+            if name not in self.heads:
+                raise ValueError(f"data.stratify: no head is called {name!r}")
         return self
 
 

@@ -234,8 +234,8 @@ def _without_dropped_ages(index: PhotoIndex, rows: np.ndarray, age: Head) -> np.
     kept = rows[age.trained_on(index.age[rows])]
     if not len(kept):
         raise DataError(
-            f"labels.drop_ages: everybody in training is {age.settings.drop[0]} to"
-            f" {age.settings.drop[1]} years old; leave out fewer ages"
+            f"labels.drop_ages: everybody in training is {age.settings.drop[0]:g} to"
+            f" {age.settings.drop[1]:g} years old; leave out fewer ages"
         )
     if len(kept) < len(rows):
         people = len(np.unique(index.person[np.setdiff1d(rows, kept)]))

@@ -17,13 +17,13 @@ HEADS = {name: head.num_classes for name, head in FACES.heads.items()}
 """Head name → number of its classes, in the order the configuration lists the losses."""
 NUM_CLASSES = FACES.num_classes
 
-AGE_EDGES = _AGE.settings.bins
+AGE_EDGES = tuple(map(int, _AGE.settings.bins))
 """The age in years at which each bin but the first begins, unless the config moves them."""
-AGE_GROUP_EDGES = _AGE.settings.groups.edges
+AGE_GROUP_EDGES = tuple(map(int, _AGE.settings.groups.edges))
 """The age in years at which the second and the third age group begin."""
 AGE_FOLD = _AGE.group_of
 """Age bin → age group."""
-OLDEST = _AGE.settings.range[1]
+OLDEST = int(_AGE.settings.range[1])
 """The highest age, in years, that is taken for one."""
 
 MASK_OF_PHOTO = {
@@ -54,7 +54,7 @@ def age_bin(years: Codes, edges: tuple[int, ...] = AGE_EDGES) -> Codes:
 
 def age_group(years: Codes) -> Codes:
     """Ages in years → age groups 0..2."""
-    return _AGE.answer_of(years)
+    return sum((years >= edge) * 1 for edge in AGE_GROUP_EDGES)
 
 
 def fold_age(bins: Codes) -> Codes:

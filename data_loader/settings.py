@@ -34,7 +34,7 @@ def _in_order(band: tuple[int, int]) -> tuple[int, int]:
     return band
 
 
-Age = Annotated[int, Field(ge=0, le=AGE.range[1])]
+Age = Annotated[int, Field(ge=0, le=int(AGE.range[1]))]
 AgeEdges = Annotated[
     tuple[Age, Age, Age, Age, Age],
     AfterValidator(_rising),
@@ -128,7 +128,7 @@ class Augmentation(Section):
 class Labels(Section):
     """``labels``."""
 
-    age_edges: AgeEdges = AGE.bins
+    age_edges: AgeEdges = tuple(map(int, AGE.bins))
     """Age in years at which each age bin but the first begins. The second edge parts the first \
 two of the three age groups in training, the fifth the last two; scores keep 30 and 60."""
     drop_ages: AgeBand | None = None

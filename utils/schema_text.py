@@ -25,7 +25,7 @@ def explain(error: ValidationError, schema: Node, values: Any) -> dict[str, str]
     """
     found: dict[tuple[str | int, ...], str] = {}
     for detail in error.errors(include_url=False):
-        path = _real_path(detail["loc"], values)
+        path = _real_path(detail["loc"], values, detail["type"] == "missing")
         found.setdefault(path, _sentence(detail, path, schema))
     # A union tried in vain complains of the whole value as well as of the part that is wrong.
     wholes = {path[:end] for path in found for end in range(len(path))}
@@ -59,8 +59,13 @@ def markdown_table(schema: Node) -> str:
     return "\n".join(rows)
 
 
-def _real_path(location: tuple[str | int, ...], values: Any) -> tuple[str | int, ...]:
-    """``location`` without the names of union members, which pydantic puts between the keys."""
+def _real_path(
+    location: tuple[str | int, ...], values: Any, missing: bool
+) -> tuple[str | int, ...]:
+    """``location`` without the names of union members, which pydantic puts between the keys.
+
+    ``missing``: its end is a key that is not there.
+    """
     path: list[str | int] = []
     if location[-1:] == (KEY,):
         return location[:-1]
@@ -71,7 +76,7 @@ def _real_path(location: tuple[str | int, ...], values: Any) -> tuple[str | int,
         if inside and isinstance(values, dict | list):
             values = values[part]
             path.append(part)
-        elif isinstance(values, dict) and depth == len(location) - 1:  # a key that is missing
+        elif missing and depth == len(location) - 1:
             path.append(part)
     return tuple(path)
 
@@ -85,6 +90,10 @@ def _sentence(detail: Any, path: tuple[str | int, ...], root: Node) -> str:
         names = [node["propertyNames"] for node in _at(tuple(parents), root)]
         reason = detail.get("ctx", {}).get("error", _either([each["allowed"] for each in names]))
         return f"not a name that fits here: {reason}"
+    if detail["type"].startswith("union_tag"):
+        context = detail["ctx"]
+        expected = context.get("expected_tags") or "one of its kinds"
+        return f"{context['discriminator']} must be {expected}, got {context.get('tag')!r}"
     nodes = _at(path, root)
     if detail["type"] == "value_error" and any(_properties(node, root) for node in nodes):
         return str(detail["ctx"]["error"])  # values of a section that don't go together
@@ -108,6 +117,9 @@ def _at(path: tuple[str | int, ...], root: Node) -> list[Node]:
     nodes = [root]
     for part in path:
         variants = [variant for node in nodes for variant in _variants(node, root)]
+        if isinstance(part, str):  # one item may stand where a list of them is meant
+            items = [node["items"] for node in variants if "items" in node]
+            variants += [variant for node in items for variant in _variants(node, root)]
         nodes = [child for variant in variants if (child := _child(variant, part)) is not None]
     return nodes
 

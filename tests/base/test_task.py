@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from base.task import Task
+from base.task import Task, build
 from base.task_settings import TaskSettings, read_task
 from data_loader.labels import FACES, age_bin, faces
 from data_loader.settings import Labels
-from utils.errors import ConfigError
+from utils.errors import ConfigError, DataError
 
 SHAPES = {
     "name": "shapes",
@@ -78,7 +78,7 @@ def test_texts_are_compared_stripped_and_without_case_and_unknown_ones_are_named
     codes, unknown = shapes.heads["kind"].encode([" Circle", "SQUARE", "star", "oval"])
     assert codes.tolist() == [0, 1, -1, 0] and unknown.tolist() == [2]
     values, unknown = shapes.heads["length"].encode(["7", "10", "-1"])
-    assert values.tolist() == [7, -1, -1] and unknown.tolist() == [1, 2]
+    assert values[0] == 7 and np.isnan(values[1:]).all() and unknown.tolist() == [1, 2]
 
 
 def test_moved_bins_change_the_classes_of_a_head_and_not_its_answers(shapes):
@@ -97,12 +97,12 @@ def test_a_class_of_the_whole_is_called_by_its_answers_in_a_language_or_else_in_
 @pytest.mark.parametrize(
     ("head", "wrong", "words"),
     [
-        ("kind", {"classes": ["one"]}, "two classes"),
+        ("kind", {"classes": ["one"], "names": {}}, "too few classes"),
         ("kind", {"names": {"en": ["round"]}}, "names.en must hold 2 names"),
         ("kind", {"bins": [1]}, "either classes or bins"),
+        ("kind", {"sigma": 1.0}, "sigma is for heads of numbers"),
         ("length", {"bins": [4, 2, 6, 8]}, "bins must rise"),
-        ("length", {"range": None}, "needs range and names.en"),
-        ("length", {"bins": [5], "names": {"en": ["a", "b"]}}, "a group for each of 2 bins"),
+        ("length", {"bins": [5], "names": {"en": ["a", "b"]}}, "a group for each bin"),
     ],
 )
 def test_a_head_that_does_not_go_together_is_an_error_that_says_why(tmp_path, head, wrong, words):
@@ -136,6 +136,63 @@ def test_a_product_of_a_head_that_is_not_there_or_of_too_many_classes_is_refused
     )
     with pytest.raises(ConfigError, match="2500 classes; 2000 at most"):
         read_task(path)
+
+
+TABLE = {
+    "heads": {
+        "shape": {},
+        "tags": {"type": "multilabel", "separator": ","},
+        "years": {"type": "number", "column": "age", "bins": "0:100:10", "sigma": 2.0},
+    }
+}
+COLUMNS = {
+    "path": ["a", "b", "c", "d"],
+    "shape": ["Round", "square", " round", ""],
+    "tags": ["red, big", "", "Big", "small"],
+    "age": ["25", "99.5", "", "0"],
+}
+
+
+@pytest.fixture
+def table():
+    return build(TaskSettings.model_validate(TABLE), COLUMNS)
+
+
+def test_classes_that_the_task_leaves_open_are_those_of_the_data_and_travel_with_the_task(table):
+    assert table.heads["shape"].classes == ("Round", "square")
+    assert table.heads["tags"].classes == ("Big", "red", "small")
+    again = Task(TaskSettings.model_validate_json(json.dumps(table.to_json()), strict=True))
+    assert [head.classes for head in again.heads.values()] == [
+        head.classes for head in table.heads.values()
+    ]
+
+
+def test_an_empty_cell_is_a_missing_label_and_with_tags_means_none(table):
+    shapes, _ = table.heads["shape"].encode(COLUMNS["shape"])
+    tags, unknown = table.heads["tags"].encode([*COLUMNS["tags"], "red,blue"])
+    assert shapes.tolist() == [0, 1, 0, -1]
+    assert tags[:4].tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert unknown.tolist() == [4]
+    assert table.heads["shape"].count(shapes).tolist() == [2, 1]
+    assert table.heads["tags"].count(tags[:4]).tolist() == [2, 1, 1]
+
+
+def test_a_number_is_trained_on_as_shares_of_its_bins_and_outside_of_them_is_a_mistake(table):
+    years, unknown = table.heads["years"].encode([*COLUMNS["age"], "101", "old"])
+    assert unknown.tolist() == [4, 5]
+    soft = table.heads["years"].training_targets(years[:4])
+    assert soft.shape == (4, 10) and soft.sum(axis=1) == pytest.approx([1, 1, 0, 1])
+    assert soft[0] @ table.heads["years"].middles == pytest.approx(25, abs=0.1)
+    assert table.heads["years"].class_of(years[:4]).tolist() == [2, 9, -1, 0]
+    assert table.heads["years"].classes[2] == "20-30"
+
+
+def test_a_column_that_the_data_do_not_have_is_named_with_those_they_have():
+    settings = TaskSettings.model_validate(TABLE)
+    with pytest.raises(DataError, match=r"heads\.years: .* no column 'age'; they have path, shape"):
+        build(settings, {name: COLUMNS[name] for name in ("path", "shape", "tags")})
+    with pytest.raises(DataError, match=r"heads\.shape: .* hold 1 classes"):
+        build(settings, COLUMNS | {"shape": ["a", "A", "", "a"]})
 
 
 def test_age_labels_of_the_config_move_the_bins_of_training():
