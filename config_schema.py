@@ -22,6 +22,7 @@ from data_loader.settings import (
 from logger.settings import Wandb
 from model.settings import BALANCED, Arch, ArchArguments, Decoding, LossTriple
 from trainer.settings import Tta
+from utils.cli import run_command
 from utils.schema_base import FileName, Natural, Section
 from utils.schema_text import markdown_table
 
@@ -128,4 +129,4 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
 
 
 if __name__ == "__main__":
-    print(markdown_table(Config.model_json_schema()))
+    run_command(lambda: print(markdown_table(Config.model_json_schema())))

@@ -1,5 +1,6 @@
 """``train.py --folds``: one model a fold, one after the other, and what they say together."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,9 @@ def train_folds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
         try:
             train(runs[fold])
         except Stopped:
-            again = f"--folds {config.args.folds} --run-id {config.run_id} --resume auto"
+            again = shlex.join(
+                ["--folds", config.args.folds, "--run-id", config.run_id, "--resume", "auto"]
+            )
             print(f"to go on with all of them: the same command with {again}", file=sys.stderr)
             raise
     if distributed.is_main():
@@ -84,7 +87,8 @@ def join_folds(config: ConfigParser, runs: dict[int, ConfigParser]) -> None:
     logger.info("out-of-fold answers: %s", config.log_dir / OOF)
     if config["trainer"]["report"]:
         attempt(lambda: logger.info("report: %s", write_report(config.log_dir)))
-    logger.info("predict with all of them: python test.py --resume %s", config.save_dir)
+    command = shlex.join(["python", "test.py", "--resume", str(config.save_dir)])
+    logger.info("predict with all of them: %s", command)
 
 
 def _is_finished(run: ConfigParser) -> bool:

@@ -8,6 +8,7 @@
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from TRACER import evaluate_command, extract_command, train_command
@@ -18,8 +19,13 @@ COMMANDS = {"extract": extract_command, "train": train_command, "evaluate": eval
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
-    options = _parser().parse_args(arguments)
-    run_command(lambda: options.run(options), options.debug)
+    arguments = sys.argv[1:] if arguments is None else arguments
+
+    def run() -> None:
+        options = _parser().parse_args(arguments)
+        options.run(options)
+
+    run_command(run, debug="--debug" in arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

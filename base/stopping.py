@@ -1,6 +1,7 @@
 """Being asked to stop: what a scheduler or a spot machine sends before it takes the machine."""
 
 import contextlib
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ class Stopped(Exception):
     """The run was asked to stop and has saved ``checkpoint``."""
 
     def __init__(self, checkpoint: Path) -> None:
-        super().__init__(f"stopped as asked; go on with: python train.py --resume {checkpoint}")
+        command = f"python train.py --resume {shlex.quote(str(checkpoint))}"
+        super().__init__(f"stopped as asked; go on with: {command}")
         self.checkpoint = checkpoint
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import machine, table
+from utils.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 SAME = {
@@ -190,4 +191,4 @@ def write(path: Path, rows: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -24,6 +24,7 @@ import torch
 from app_parts.answers import answer, explain
 from app_parts.checkpoints import load, named_checkpoints
 from benchmarks.common import machine, sample_people
+from utils.cli import run_command
 from utils.errors import UserError
 
 WARM_UP = 10
@@ -153,4 +154,4 @@ def _resident_megabytes(process: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -22,6 +22,7 @@ from benchmarks.common import PEOPLE, machine, sample_people, table
 from data_loader.audit import find_run, find_suspects, read_answers
 from data_loader.dataset import PhotoIndex, scan_train
 from data_loader.labels import GENDERS, HEADS, MASKS, age_bin
+from utils.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -113,4 +114,4 @@ def _key(answers, rows, head: str) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -25,6 +25,7 @@ from data_loader.settings import Augmentation
 from data_loader.transform import start_worker, train_transform
 from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor
+from utils.cli import run_command
 from utils.images import read_image
 
 SWITCHES = ("flip", "affine", "tone", "blur", "noise", "dropout")
@@ -134,4 +135,4 @@ def _children(process: int) -> list[int]:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -20,6 +20,7 @@ import torch
 
 from base.checkpoint import load_checkpoint
 from benchmarks.common import sample_people
+from utils.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = (
@@ -104,4 +105,4 @@ def compare(first: Path, second: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

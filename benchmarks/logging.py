@@ -36,6 +36,7 @@ from logger.writer import Writer
 from model.loss import build_criterion
 from model.model import TimmModelMulti
 from trainer.trainer import Trainer
+from utils.cli import run_command
 from utils.devices import amp_dtype, available_cores, set_arithmetic, set_threads
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
@@ -197,4 +198,4 @@ def report(seconds: dict[str, list[float]], inside: float, beside: float) -> Non
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

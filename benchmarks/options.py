@@ -20,6 +20,7 @@ from benchmarks.common import as_scripts_do, in_turns, machine, ratio, table, ti
 from model.loss import build_criterion
 from model.model import TimmModelMulti
 from TRACER.inference import choose_dtype
+from utils.cli import run_command
 from utils.devices import amp_dtype, keep_freed_memory, set_arithmetic
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
@@ -126,4 +127,4 @@ def _with_arithmetic(run: Callable[[], float], **settings: bool) -> Callable[[],
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

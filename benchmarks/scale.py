@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.common import machine, sample_people, table
+from utils.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = (
@@ -165,4 +166,4 @@ def start_up(script: str) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

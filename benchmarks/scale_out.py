@@ -23,6 +23,7 @@ from base.optimizers import make_optimizer
 from benchmarks.common import in_turns, machine, ratio, table
 from model.loss import build_criterion
 from model.model import TimmModelMulti
+from utils.cli import run_command
 from utils.devices import keep_freed_memory, set_arithmetic
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
@@ -105,4 +106,4 @@ def build(args: argparse.Namespace) -> Optimisation:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

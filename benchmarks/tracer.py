@@ -42,6 +42,7 @@ from TRACER.inference import Predictor, cast_convolutions, choose_dtype, make_pr
 from TRACER.network import INPUT_SIDES, MEAN, STD, Tracer
 from TRACER.onnx_engine import OnnxPredictor, to_onnx
 from TRACER.weights import SAMPLE, load_tracer
+from utils.cli import run_command
 from utils.devices import available_cores, keep_freed_memory, resolve_device
 from utils.images import read_image
 
@@ -360,4 +361,4 @@ def all_cores(setting: Setting) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(lambda: sys.exit(main()))

@@ -49,6 +49,7 @@ from TRACER.crops import CropSettings, extract_crop
 from TRACER.extractor import Extractor
 from TRACER.network import MEAN, STD, Tracer
 from trainer.trainer import Trainer
+from utils.cli import run_command
 from utils.devices import (
     amp_dtype,
     fit_workers,
@@ -393,4 +394,4 @@ def report(
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

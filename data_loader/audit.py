@@ -19,6 +19,7 @@ written `yes` into its column `apply` (and, if need be, mended its `value`). The
 
 import argparse
 import csv
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -307,7 +308,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             save_picture(sheets[-1], sheet)
     write_table(out, lines)
     print(f"proposals: {out}", *(f"pictures: {sheet}" for sheet in sheets), sep="\n")
-    print(f"write `yes` under `apply` where one is right, then set label_corrections.path={out}")
+    print("write `yes` under `apply` where one is right, then train with")
+    print("  --set " + shlex.quote(f"label_corrections.path={out}"))
 
 
 if __name__ == "__main__":

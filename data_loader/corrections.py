@@ -28,6 +28,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 import numpy as np
 
@@ -201,7 +202,7 @@ def _refuse_contradictions(path: str | Path, corrections: list[Correction]) -> N
 
 def _fitting(correction: Correction, rows_of: dict[str, list[int]], index: PhotoIndex) -> list[int]:
     """The rows that a correction is about."""
-    rows = rows_of.get(correction.key, [])
+    rows = rows_of.get(normalize("NFC", correction.key), [])
     if correction.was is None:
         return rows
     # The folder's name and not the index, whose labels another table may have corrected.
@@ -213,5 +214,5 @@ def _rows_by_key(index: PhotoIndex) -> dict[str, list[int]]:
     for row, (file, person) in enumerate(zip(index.files, index.person, strict=True)):
         person_id = str(index.person_ids[person])
         for key in (person_id, f"{person_id}/{PurePosixPath(file).stem.lower()}", str(file)):
-            rows[key].append(row)
+            rows[normalize("NFC", key)].append(row)
     return dict(rows)

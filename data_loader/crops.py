@@ -190,8 +190,8 @@ class _DigestMemory:
     """Digests of earlier looks, kept beside the caches, one file per list of paths."""
 
     def __init__(self, photos: Sequence[Path], cache_dir: Path) -> None:
-        paths = "\0".join(str(photo.absolute()) for photo in photos)
-        self.file = cache_dir / "digests" / f"{hashlib.sha256(paths.encode()).hexdigest()[:16]}.npz"
+        paths = os.fsencode("\0".join(str(photo.absolute()) for photo in photos))
+        self.file = cache_dir / "digests" / f"{hashlib.sha256(paths).hexdigest()[:16]}.npz"
         self.stamps = np.array([_stamp(photo) for photo in photos], np.int64).reshape(-1, 3)
         self.digests = np.zeros(len(photos), "V16")
         self.known = np.zeros(len(photos), bool)

@@ -115,7 +115,7 @@ def setup(
         raise ConfigError(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
-    index = corrected(scan_train(data_dir), label_corrections)
+    index = labelled_photos(data_dir, label_corrections)
     train_rows, val_rows = split(index, validation, seed)
     task = faces(labels)
     train_rows = _without_dropped_ages(index, train_rows, task.heads["age"])
@@ -250,6 +250,22 @@ def _transform_of_training(augmentation: Augmentation | None, size: int) -> Tran
     if augmentation is None:
         return eval_transform(size)
     return train_transform(augmentation, size)
+
+
+def labelled_photos(data_dir: Path, corrections: LabelCorrections | None) -> PhotoIndex:
+    """The photos under ``data_dir`` with their labels corrected; a warning names who has several.
+
+    Raises:
+        DataError: the photos or a table of corrections don't fit the layout.
+    """
+    index = corrected(scan_train(data_dir), corrections)
+    if several := index.conflicting_ids():
+        more = f", … ({len(several)} in all)" if len(several) > 5 else ""
+        logger.warning(
+            "warning: same id, but more than one gender or age: %s%s; each folder counts with its"
+            " own, and all of an id are on one side of a split", ", ".join(several[:5]), more,
+        )  # fmt: skip
+    return index
 
 
 def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoIndex:

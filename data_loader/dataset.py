@@ -11,9 +11,11 @@ import csv
 import logging
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -53,6 +55,22 @@ class Photos:
     def paths(self) -> list[Path]:
         """The files of all photos, in the order of the rows."""
         return [self.path(row) for row in range(len(self))]
+
+
+@dataclass(frozen=True, eq=False)
+class ListedPhotos(Photos):
+    """Photos that go by the names of a table.
+
+    Attributes:
+        on_disk: ImageID → path below ``root``, where that is the same name in another Unicode form.
+    """
+
+    on_disk: dict[str, str]
+
+    def path(self, row: int) -> Path:
+        """The file of one photo."""
+        name = str(self.files[row])
+        return self.root / self.on_disk.get(name, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +130,19 @@ class PhotoIndex(Photos):
             age=self.age[rows],
         )
 
+    def conflicting_ids(self) -> list[str]:
+        """The people whose folders have several genders or ages, such as "007 (male 20, male 21)".
+
+        The competition has one. Counts go by folder, and splits by id.
+        """
+        _, rows = np.unique(self.folder, return_index=True)
+        said: dict[str, dict[str, None]] = defaultdict(dict)
+        for person, gender, age in zip(
+            self.person[rows], self.gender[rows], self.age[rows], strict=True
+        ):
+            said[str(self.person_ids[person])][f"{GENDERS[gender]} {age}"] = None
+        return [f"{id_} ({', '.join(each)})" for id_, each in said.items() if len(each) > 1]
+
     def incomplete_folders(self) -> np.ndarray:
         """The names of the folders that hold fewer than the seven photos, (K,) str."""
         photos = np.bincount(self.folder, minlength=len(self.folders))
@@ -129,6 +160,7 @@ def scan_train(data_dir: str | Path) -> PhotoIndex:
     root = Path(data_dir) / "train" / "images"
     _existing_folder(root, "set data_dir to what holds train/images, or run `make demo`")
     folders = _visible_names(root)
+    _refuse_undecodable(root, folders)
     labels = _read_folder_names(root, folders)
     photos = [
         (number, name)
@@ -136,6 +168,7 @@ def scan_train(data_dir: str | Path) -> PhotoIndex:
         for name in _visible_names(root / folder)
     ]
     files = [f"{folders[number]}/{name}" for number, name in photos]
+    _refuse_undecodable(root, files)
     stems = _read_file_names(root, files)
     if not files:
         raise DataError(f"{root}: no images; put the people's folders here, or run `make demo`")
@@ -174,21 +207,22 @@ def class_counts(index: PhotoIndex, rows: np.ndarray, task: Task = FACES) -> dic
     return {name: np.bincount(codes, minlength=sizes[name]) for name, codes in targets.items()}
 
 
-def scan_eval(info_dir: str | Path) -> Photos:
+def scan_eval(info_dir: str | Path) -> ListedPhotos:
     """The photos that ``<info_dir>/info.csv`` lists, in its order; they lie in ``images`` there.
 
     Raises:
         DataError: as for ``listed_photos``, or a photo that does not exist.
     """
     photos = listed_photos(info_dir)
-    missing = [name for name in photos.files.tolist() if not os.path.isfile(photos.root / name)]
-    _refuse(
-        missing, f"{Path(info_dir) / 'info.csv'}: listed, but not in {photos.root}", "add or unlist"
-    )
+    missing = [
+        str(name) for row, name in enumerate(photos.files) if not os.path.isfile(photos.path(row))
+    ]
+    do = "add or unlist them, or leave them out with --skip-unreadable"
+    _refuse(missing, f"{Path(info_dir) / 'info.csv'}: listed, but not in {photos.root}", do)
     return photos
 
 
-def listed_photos(info_dir: str | Path) -> Photos:
+def listed_photos(info_dir: str | Path) -> ListedPhotos:
     """Like ``scan_eval``, but whether the photos exist is left to those who read them.
 
     Raises:
@@ -202,7 +236,11 @@ def listed_photos(info_dir: str | Path) -> Photos:
         )
     ids = _read_image_ids(table, read_table(table, ("ImageID",)))
     images = _existing_folder(Path(info_dir) / "images", "put the photos of info.csv there")
-    return Photos(images, np.array(ids))
+    on_disk = {}
+    if missing := [name for name in ids if not os.path.isfile(images / name)]:
+        files = (path.relative_to(images).as_posix() for path in images.rglob("*"))
+        on_disk = _alike(missing, set(files) - set(ids), table)
+    return ListedPhotos(images, np.array(ids), on_disk)
 
 
 def scan_folder(folder: str | Path) -> Photos:
@@ -235,6 +273,8 @@ def read_answers(path: str | Path, ids: np.ndarray) -> np.ndarray:
     for name, (number, row) in zip(_read_image_ids(path, rows), rows, strict=True):
         answers[name] = _read_class(row["ans"], f"{path}: line {number}")
     known = set(ids.tolist())
+    alike = _alike(known - answers.keys(), answers.keys() - known, path)
+    answers |= {name: answers.pop(other) for name, other in alike.items()}
     do = "use the answers of these very photos"
     _refuse([name for name in known if name not in answers], f"{path}: no answer for", do)
     _refuse([n for n in answers if n not in known], f"{path}: answers for photos not predicted", do)
@@ -284,7 +324,8 @@ _FOLDER_NAME = "<id>_<gender>_<race>_<age>"
 def _read_folder_name(name: str) -> tuple[str, int, int]:
     """The same of one folder whose name fits the layout."""
     person_id, gender, age = _FOLDER.fullmatch(name).groups()
-    return person_id, GENDERS.index(gender.lower()), int(age)
+    # A name in two Unicode forms is one person, who must not be on both sides of a split.
+    return normalize("NFC", person_id), GENDERS.index(gender.lower()), int(age)
 
 
 def _read_file_names(root: Path, files: list[str]) -> list[str]:
@@ -316,6 +357,29 @@ def _read_image_ids(path: str | Path, rows: list[tuple[int, dict[str, str]]]) ->
     return list(first_line)
 
 
+def _alike(wanted: Iterable[str], present: Iterable[str], table: str | Path) -> dict[str, str]:
+    """What of ``present`` is a wanted name in another Unicode form: macOS and some archives write
+    é or 가 as several characters (NFD), tables as one (NFC).
+
+    Raises:
+        DataError: several would do.
+    """
+    forms: dict[str, list[str]] = defaultdict(list)
+    for name in present:
+        forms[normalize("NFC", name)].append(name)
+    found = {}
+    for name in wanted:
+        names = forms.pop(normalize("NFC", name), [])
+        if len(names) > 1:
+            raise DataError(
+                f"{table}: {name} may be any of {len(names)} names that differ in nothing but their"
+                " Unicode form (NFC, NFD); rename all but one"
+            )
+        if names:
+            found[name] = names[0]
+    return found
+
+
 def _read_class(text: str, where: str) -> int:
     if not re.fullmatch(r"[0-9]{1,2}", text) or int(text) >= NUM_CLASSES:
         raise DataError(f"{where}: ans {text!r} is not a class; use 0 to {NUM_CLASSES - 1}")
@@ -333,6 +397,12 @@ def _visible_names(folder: Path) -> list[str]:
         return sorted(name for name in os.listdir(folder) if not is_hidden(name))
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); move it away") from error
+
+
+def _refuse_undecodable(root: Path, names: list[str]) -> None:
+    odd = [name for name in names if any("\ud800" <= each <= "\udfff" for each in name)]
+    do = "rename, such as with convmv -f cp949 -t utf8 -r --notest (names of a Korean zip)"
+    _refuse(odd, f"{root}: name that is not UTF-8", do)
 
 
 def _refuse(names: list[str], what: str, do: str) -> None:

@@ -25,8 +25,7 @@ DATA_DIR = Option(("--data-dir",), "data_dir", "folder that holds train/images")
 def main(config: ConfigParser) -> None:
     """Measure the photos, compare them, draw them, write page and table."""
     # Heavy imports wait until the command line is known to be right.
-    from data_loader.data_loaders import corrected
-    from data_loader.dataset import scan_train
+    from data_loader.data_loaders import labelled_photos
     from data_loader.explore_duplicates import near_duplicates
     from data_loader.explore_page import write_page, write_table
     from data_loader.explore_photos import measure_all
@@ -37,7 +36,7 @@ def main(config: ConfigParser) -> None:
     args = config.args
     data_dir = Path(config["data_dir"])
     out = args.out or Path(config["trainer"]["save_dir"]) / "explore" / data_dir.resolve().name
-    index = corrected(scan_train(data_dir), config.settings.label_corrections)
+    index = labelled_photos(data_dir, config.settings.label_corrections)
     _make(out)
     half, no_split = _halves(index, config)
     measured = measure_all(index.paths(), args.workers or available_cores())

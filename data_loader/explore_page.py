@@ -122,17 +122,18 @@ def write_page(
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    _, one_photo_each = np.unique(index.person, return_index=True)
+    _, one_of_folder = np.unique(index.folder, return_index=True)
     broken = np.flatnonzero(~measured.readable)
     people = by_people(pairs, index.person)
     text = template.render(
         root=index.root,
         photos=len(index),
-        people=len(one_photo_each),
+        people=len(np.unique(index.person)),
+        several_labels=index.conflicting_ids(),
         halves=[(name, int((half == code).sum())) for code, name in enumerate(HALVES)],
         no_split=no_split,
         heads=_counts(index, half),
-        ages=_age_histogram(index.age[one_photo_each]),
+        ages=_age_histogram(index.age[one_of_folder]),
         sizes=_sizes(measured),
         brightness=_histogram(measured.brightness[measured.readable], np.arange(0, 257, 8)),
         extremes=_extremes(index, measured),

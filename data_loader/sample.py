@@ -21,6 +21,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -287,9 +288,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="processes (default: one for each core)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = vars(parser.parse_args())
-    debug = args.pop("debug")
-    run_command(lambda: generate(**args), debug)
+    args.pop("debug")
+    generate(**args)
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main, debug="--debug" in sys.argv)

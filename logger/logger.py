@@ -48,7 +48,7 @@ def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
         handlers.append(_Backlog())
     else:
         log_dir.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log_dir / "run.log", encoding="utf-8")
+        file = logging.FileHandler(log_dir / "run.log", encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
         handlers.append(file)
         for handler in logging.getLogger().handlers:

@@ -89,6 +89,24 @@ def test_a_folder_instead_of_a_config_is_said():
 
 
 @pytest.mark.parametrize(
+    "path",
+    [r"C:\data\train", r"C:\new", r"data\big", r"\\host\share", r"C:\users\me", r"D:\x"],
+)
+def test_a_backslash_that_json_would_read_as_something_else_is_named(path):
+    text = f'{{\n  // a comment with C:\\data and "quotes\\d"\n  "data_dir": "{path}"\n}}'
+    message = error_of("-c", write("c.json", text))
+    assert message.startswith(f'c.json:3: "{path}" has a backslash')
+
+
+def test_backslashes_written_twice_quotes_and_notes_of_several_lines_are_read():
+    notes = {"notes": 'one\nand "two"'}
+    text = json.dumps({"data_dir": r"C:\new\data", "name": "é", "wandb": notes})
+    config = parse("-c", write("c.json", text))
+    assert config["data_dir"] == r"C:\new\data" and config["name"] == "é"
+    assert config["wandb"]["notes"] == notes["notes"]
+
+
+@pytest.mark.parametrize(
     ("text", "where"),
     [
         ('{\n  "name": "a"\n  "seed": 1\n}', ":3:3: unexpected '\"' (line 3, column 3)"),

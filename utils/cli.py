@@ -1,5 +1,6 @@
 """What every command does around its own work: one-line errors, exit codes, ``--debug``."""
 
+import io
 import multiprocessing
 import os
 import re
@@ -41,6 +42,7 @@ def run_command(main: Callable[[], None], debug: bool = False) -> None:
     so does what the machine refuses (memory, open files, a loader process); Ctrl-C becomes 130.
     Anything else is a bug of ours and keeps its traceback.
     """
+    _print_any_character()
     try:
         main()
     except KeyboardInterrupt:
@@ -112,3 +114,10 @@ def _leave(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _print_any_character() -> None:
+    """Where the console cannot show a character, or a file's name is no text, print its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -114,6 +114,7 @@ def read_json5(path: Path, asked_by: str = "") -> dict[str, Any]:
     where = f"{asked_by}{path}"
     try:
         text = path.read_text(encoding="utf-8-sig")
+        _refuse_lone_backslashes(text, where)
         values = json5.loads(text, allow_duplicate_keys=False)
     except FileNotFoundError as error:
         beside = [str(file) for file in path.parent.glob("*.json")]
@@ -193,6 +194,28 @@ def _bases(named: Any, path: Path) -> list[Path]:
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise ConfigError(f"{path}: {BASE_KEY}: must be a path or a list of paths, got {named!r}")
     return [Path(os.path.normpath(path.parent / name)) for name in named]
+
+
+_COMMENT_OR_TEXT = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL
+)
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
+
+
+def _refuse_lone_backslashes(text: str, where: str) -> None:
+    """``C:\\data\\train`` is read as ``C:data`` and a tab: no text of a config means that."""
+    for found in _COMMENT_OR_TEXT.finditer(text):
+        if found[0].startswith("/"):
+            continue
+        escapes = {escape[0] for escape in _ESCAPE.findall(found[0]) if len(escape) == 1}
+        wrapped = "n" in escapes and " " in found[0]  # a note of several lines
+        if escapes - {*"\"'\\/\n", *("n" if wrapped else "")}:
+            line = text.count("\n", 0, found.start()) + 1
+            shown = found[0].partition("\n")[0][:80]
+            raise ConfigError(
+                f"{where}:{line}: {shown} has a backslash, which JSON reads as part of another"
+                " character; write / or \\\\ in its place"
+            )
 
 
 def _syntax_error(message: str) -> str:

@@ -16,6 +16,8 @@ from utils.errors import UserError
 def write_atomically(path: str | Path, mode: str = "w") -> Iterator[IO]:
     """Open a temporary file beside ``path`` and move it there once it is whole and on disk.
 
+    Text is UTF-8; what is none (a name in another encoding) is written as ``\\udc..``.
+
     Raises:
         UserError: the folder cannot be made or written, or the disk is full. What stood at
             ``path`` before is untouched.
@@ -24,10 +26,11 @@ def write_atomically(path: str | Path, mode: str = "w") -> Iterator[IO]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        encoding = None if "b" in mode else "utf-8"
+        # The name of a file may be no text, and would otherwise be refused when it is written.
+        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
         newline = None if "b" in mode else ""
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as file:
+        with os.fdopen(descriptor, mode, newline=newline, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

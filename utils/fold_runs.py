@@ -5,6 +5,7 @@ like any other. ``saved/models/<name>/first/folds.json`` joins them.
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def fold_checkpoints(folder: Path) -> list[Path]:
     if not trained:
         raise CheckpointError(
             f"{folder}: none of its folds is trained yet; go on with train.py --folds all"
-            f" --run-id {folder.name} --resume auto"
+            f" --run-id {shlex.quote(folder.name)} --resume auto"
         )
     return [folder.parent / fold_run_id(folder.name, fold) / BEST for fold in trained]
 

@@ -1,3 +1,5 @@
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,18 @@ def test_a_path_corrects_one_photo_of_an_id_with_two_folders(index, table):
 
     assert label(corrected, "age", "003397_female_Asian_20/mask1") == {30}
     assert label(corrected, "age", "003397_female_Asian_19") == {19}
+
+
+def test_a_key_fits_in_any_unicode_form(tmp_path, table):
+    place = tmp_path / "data" / "train" / "images" / normalize("NFD", "가é_female_Asian_50")
+    place.mkdir(parents=True)
+    (place / "normal.jpg").touch()
+    index = scan_train(tmp_path / "data")
+
+    for key in ("가é", "가é/normal", "가é_female_Asian_50/normal.jpg"):
+        for form in ("NFC", "NFD"):
+            _, report = apply_corrections(index, table(f"{normalize(form, key)},age,60,sure,1,\n"))
+            assert report.applied == 1
 
 
 def test_a_drop_takes_the_photos_out(index, table):

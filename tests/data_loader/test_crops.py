@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import signal
+import sys
 import time
 
 import cv2
@@ -79,6 +80,14 @@ class TestBuilding:
         assert (crops.boxes == [0, 0, 18, 24]).all()
         for row, photo in enumerate(photos):
             assert (crops[row] == next(counting()([photo])).crop).all()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+    def test_a_name_that_is_no_text_is_cropped_and_known_again(self, photos, tmp_path):
+        odd = os.fsdecode(os.fsencode(photos[0].parent) + b"/\xbb\xe7\xc1\xf8.png")
+        photos[0] = photos[0].rename(odd)
+        build(photos, tmp_path)
+        _, extractor = build(photos, tmp_path, counting())
+        assert not hasattr(extractor, "asked")
 
     def test_a_second_run_crops_nothing(self, photos, tmp_path):
         first, _ = build(photos, tmp_path)

@@ -1,4 +1,5 @@
 import os
+import shutil
 from functools import partial
 
 import numpy as np
@@ -245,6 +246,24 @@ def test_nothing_is_said_of_corrections_that_are_about_other_people(training, ca
     caplog.set_level("INFO")
     training(label_corrections=LabelCorrections(tiers=["sure", "likely", "disputed"]))
     assert "training on" in caplog.text and "corrections" not in caplog.text
+
+
+def test_an_id_with_two_labels_is_warned_of_counted_twice_and_never_split(
+    training, people, tmp_path, caplog
+):
+    shutil.copytree(people / "train", tmp_path / "data" / "train")
+    first = sorted((tmp_path / "data" / "train" / "images").iterdir())[0]
+    id_, gender, _, age = first.name.split("_")
+    other = "male" if gender == "female" else "female"
+    shutil.copytree(first, first.with_name(f"{id_}_{other}_Twin_33"))
+
+    data = training(data_dir=tmp_path / "data")
+
+    assert "more than one gender or age: " + id_ in caplog.text
+    assert f"{gender} {age}" in caplog.text and f"{other} 33" in caplog.text
+    sides = [set(data.index.person[rows].tolist()) for rows in (data.train_rows, data.val_rows)]
+    assert not sides[0] & sides[1]
+    assert data.class_counts["gender"].sum() == len(np.unique(data.index.folder[data.train_rows]))
 
 
 def test_a_drop_band_leaves_people_out_of_training_and_not_out_of_validation(training):

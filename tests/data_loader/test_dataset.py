@@ -1,11 +1,14 @@
 import os
+import sys
 from dataclasses import replace
+from unicodedata import normalize
 
 import numpy as np
 import pytest
 
 from data_loader.dataset import (
     class_counts,
+    listed_photos,
     read_answers,
     read_table,
     scan_eval,
@@ -189,6 +192,26 @@ class TestWrongTraining:
         with pytest.raises(DataError, match=f"000001_female_Asian_45/{name}"):
             scan_train(tmp_path)
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="other file systems refuse such names")
+    def test_a_name_that_is_no_text_is_refused_before_it_spoils_tables(self, tmp_path):
+        place = add_person(tmp_path, "000001_female_Asian_45")
+        os.rename(place, os.fsencode(place.parent) + b"/000001_female_\xc7\xd1_45")
+
+        with pytest.raises(DataError, match=r"not UTF-8: 000001_female_.*convmv"):
+            scan_train(tmp_path)
+
+    def test_an_id_in_two_unicode_forms_is_one_person(self, tmp_path):
+        for form in ("NFC", "NFD"):
+            add_person(tmp_path, f"{normalize(form, '가é')}_female_{form}_45")
+
+        assert scan_train(tmp_path).person_ids.tolist() == [normalize("NFC", "가é")]
+
+    def test_ids_with_several_genders_or_ages_are_named(self, tmp_path):
+        for folder in ("1_male_A_20", "1_female_A_57", "2_male_A_20", "2_male_B_20", "3_male_A_9"):
+            add_person(tmp_path, folder)
+
+        assert scan_train(tmp_path).conflicting_ids() == ["1 (female 57, male 20)"]
+
     def test_of_many_wrong_names_three_are_shown_and_all_are_counted(self, tmp_path):
         for number in range(5):
             add_person(tmp_path, f"person{number}")
@@ -282,6 +305,22 @@ class TestEvaluation:
         with pytest.raises(DataError, match="UTF-8"):
             read_table(tmp_path / "info.csv", ("ImageID",))
 
+    def test_a_photo_is_found_by_its_name_in_another_unicode_form(self, tmp_path):
+        table, disk = normalize("NFC", "가é.jpg"), normalize("NFD", "가é.jpg")
+        add_eval(tmp_path, f"ImageID\n{table}\nb.jpg\n", (disk, "b.jpg"))
+
+        for listed in (scan_eval(tmp_path), listed_photos(tmp_path)):
+            assert listed.files.tolist() == [table, "b.jpg"]
+            assert listed.paths() == [tmp_path / "images" / disk, tmp_path / "images" / "b.jpg"]
+
+    def test_several_unicode_forms_of_a_listed_name_are_refused_with_the_reason(self, tmp_path):
+        name = "é가.jpg"
+        mixed = normalize("NFC", "é") + normalize("NFD", "가") + ".jpg"
+        add_eval(tmp_path, f"ImageID\n{normalize('NFC', name)}\n", (normalize("NFD", name), mixed))
+
+        with pytest.raises(DataError, match=r"info\.csv: .* 2 names that differ in .*Unicode form"):
+            scan_eval(tmp_path)
+
     def test_any_folder_of_photos_can_be_listed(self, tmp_path):
         for name in ("b.JPG", "a/c.png", "a/._c.png", ".hidden/d.jpg", "notes.txt"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -310,6 +349,12 @@ class TestEvaluation:
 
 class TestAnswers:
     IDS = np.array(["a.jpg", "b.jpg"])
+
+    def test_they_are_found_by_name_in_another_unicode_form(self, tmp_path):
+        table = tmp_path / "answers.csv"
+        table.write_text(f"ImageID,ans\n{normalize('NFC', 'é.jpg')},3\nb.jpg,1\n", encoding="utf-8")
+        ids = np.array(["b.jpg", normalize("NFD", "é.jpg")])
+        assert read_answers(table, ids).tolist() == [1, 3]
 
     def test_answers_come_in_the_order_of_the_ids(self, tmp_path):
         table = tmp_path / "answers.csv"

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -172,6 +174,10 @@ class TestFolderOfPhotos:
         for name, photo in zip(names, photos, strict=True):
             with Image.open(photo) as picture:
                 picture.save(holiday / name)
+        korean = os.fsdecode(os.fsencode(holiday) + b"/\xbb\xe7\xc1\xf8.jpg")  # of a cp949 zip
+        if sys.platform == "linux":  # others refuse names that are no UTF-8
+            shutil.copy(photos[0], korean)
+            names.append("\\udcbb\\udce7\\udcc1\\udcf8.jpg")
         (holiday / "._a.JPG").write_bytes(b"hidden")
         (holiday / "notes.txt").write_text("not a photo")
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,33 @@ def test_a_reader_that_stops_early_causes_no_traceback():
     assert command.stderr.read() == b""
     assert command.wait(timeout=30) == 1
     command.stderr.close()
+
+
+@pytest.mark.parametrize("console", ["ascii", "ascii:strict", "cp1252"])
+def test_what_a_console_cannot_show_is_printed_as_a_code(console):
+    """Of every stream; also a file's name that is no text at all."""
+    code = (
+        "import sys; from utils.cli import run_command; from utils.errors import DataError\n"
+        "def main():\n"
+        "    for stream in (sys.stdout, sys.stderr): print('가 \\udcbb', file=stream)\n"
+        "    raise DataError('나.jpg: broken')\n"
+        "run_command(main)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, encoding="ascii",
+        env={**os.environ, "PYTHONIOENCODING": console},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == "\\uac00 \\udcbb\n"
+    assert done.stderr == "\\uac00 \\udcbb\nerror: \\ub098.jpg: broken\n"
+
+
+def test_every_command_runs_through_it():
+    """Found by reading, since some take minutes; Streamlit runs the page."""
+    places = [ROOT, *(ROOT / room for room in ("benchmarks", "tools"))]
+    rooms = ("base", "data_loader", "logger", "model", "TRACER", "trainer", "utils")
+    places += [ROOT / room for room in rooms]
+    for file in sorted(path for place in places for path in place.glob("*.py")):
+        _, main, ending = file.read_text(encoding="utf-8").partition('if __name__ == "__main__":')
+        if main and file.name not in ("app.py", "__main__.py"):
+            assert "run_command(" in ending, file

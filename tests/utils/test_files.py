@@ -1,3 +1,4 @@
+import json
 import os
 import stat
 
@@ -35,3 +36,9 @@ def test_a_path_that_cannot_be_written_is_a_user_error(tmp_path):
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def test_a_name_that_is_no_text_is_written_with_its_codes(tmp_path):
+    write_json(tmp_path / "a.json", {"photo": "\udcbb가.jpg"})
+    assert "\\udcbb가.jpg" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["photo"] == "\udcbb가.jpg"
