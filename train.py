@@ -115,6 +115,12 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     criterion = build_criterion(
         config["loss"], config["loss_name"], model.heads, data.class_counts
     ).to(device)
+    if settings["accumulate"] > 1 and (heads := criterion.heads_beyond_means()):
+        logger.warning(
+            "warning: trainer.accumulate: the loss of %s weighs photos by their whole batch, so %d"
+            " batches are not one large one; data_loader.args.batch_size, where it fits, is",
+            ", ".join(heads), settings["accumulate"],
+        )  # fmt: skip
     decoding = weights_of(config["decoding"], data.class_counts["class"])
     optimizer = module_optim.make_optimizer(
         build_optimizer,

@@ -99,7 +99,9 @@ wandb."""
     deterministic: bool = False
     """The same bits on every run of a GPU, at some cost of speed; the CPU always gives them."""
     accumulate: Positive = 1
-    """Batches whose gradients make one step."""
+    """Batches whose gradients make one step: as one large batch, but for batch norm and for \
+losses that are no plain mean over photos (unequal class weights, `f1`, those that compare \
+photos)."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; `null` for any."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None

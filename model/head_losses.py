@@ -56,6 +56,11 @@ class SoftLabelLoss(nn.Module):
         self.register_buffer("labels", soft_labels(num_classes, smoothing, spread))
         self.register_buffer("log_prior", log_prior)
 
+    @property
+    def is_mean(self) -> bool:
+        """Whether a batch's loss is the plain mean of its photos'."""
+        return bool((self.class_weights == self.class_weights[0]).all())
+
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, n) logits and (B,) labels or (B, n) label shares → scalar."""
         logits = logits.float() if self.log_prior is None else logits.float() + self.log_prior

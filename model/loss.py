@@ -97,6 +97,11 @@ class AllLoss(nn.Module):
         self.losses = nn.ModuleDict(losses)
         self.head_weights = dict(head_weights)
 
+    def heads_beyond_means(self) -> list[str]:
+        """Heads whose loss of a batch is no plain mean of its photos' losses, so that the mean
+        over batches differs from the loss of all their photos."""
+        return [head for head, loss in self.losses.items() if not getattr(loss, "is_mean", False)]
+
     def forward(
         self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -267,8 +267,10 @@ class TestOptions:
         assert json.loads(printed.stdout)["seed"] == 5
         assert list(tmp_path.iterdir()) == []
 
-    def test_an_option_without_effect_is_said(self, train):
-        said = train("v", "--set", "visualize=true", "--set", "tracer.margin=0.2")
+    def test_an_option_without_effect_or_with_another_is_said(self, train):
+        options = ("visualize=true", "tracer.margin=0.2", "trainer.accumulate=2")
+        said = train("v", *(f"--set={option}" for option in options))
+        assert "warning: trainer.accumulate: the loss of mask, gender, age weighs photos by" in said
         assert "warning: visualize: no effect, since wandb and trainer.tensorboard are off" in said
         assert "warning: tracer.margin: no effect, since tracer.weights is null" in said
 

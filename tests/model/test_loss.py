@@ -298,3 +298,18 @@ def test_a_label_that_is_no_class_is_refused_and_not_taken_for_another(name, lab
     targets[5] = label
     with pytest.raises(DataError, match=rf"label {label} at position 5 is none of 0 to 2"):
         single_loss(name, 3)(logits, targets)
+
+
+@pytest.mark.parametrize("weights", [None, [2.0, 2.0, 2.0], [1.0, 2.0, 3.0]])
+@pytest.mark.parametrize("name", [*LOSSES, "TripletMarginLoss"])
+def test_it_is_known_which_losses_of_a_batch_are_the_mean_over_its_halves(name, weights):
+    criterion = all_loss([[name, weights, 1.0]], {"mask": 3})
+    draw = torch.Generator().manual_seed(1)
+    logits = torch.randn(24, 3, generator=draw)
+    targets = torch.randint(3, (24,), generator=draw)
+    whole, *halves = (
+        criterion({"mask": logits[part]}, {"mask": targets[part]})[0].item()
+        for part in (slice(24), slice(12), slice(12, 24))
+    )
+    beyond = whole != pytest.approx(sum(halves) / 2, rel=1e-5)
+    assert criterion.heads_beyond_means() == (["mask"] if beyond else [])
