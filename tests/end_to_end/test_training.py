@@ -2,12 +2,15 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from utils.config_files import read_json5
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -233,18 +236,47 @@ class TestGoingOn:
         assert_one_line_error(again, "mine", "holds a run already", "--resume")
 
 
-PRESETS = sorted(path.name for path in (ROOT / "configs/debug").glob("*.json"))
+@pytest.fixture
+def preset(call, people, tmp_path):
+    """``preset(name, …)``: the rows of ``metrics.csv`` of a debug preset, over its own base or
+    over other keys."""
+
+    def _preset(name, **keys):
+        file = ROOT / "configs/debug" / name
+        if keys:
+            file = tmp_path / name
+            file.write_text(json.dumps(read_json5(ROOT / "configs/debug" / name) | keys))
+        ran = call(
+            "train.py", "-c", file, "--arch", "test_resnet", "--bs", "16", "--run-id", "d",
+            "--set", f"data_dir={people}", "--set", "tracer.weights=null", "--set", "n_gpu=0",
+            "--set", "data_loader.args.input_size=32", "--set", "arch.args.pretrained=false",
+            "--set", "trainer.report=false", "--set", "explain=false",
+            "--lr", "0.003",  # our recipe's is for a network that knows much already
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        return read_rows(tmp_path / "saved/log/debug/d/metrics.csv")
+
+    return _preset
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_debug_preset_runs(call, people, tmp_path, preset):
-    ran = call(
-        "train.py", "-c", ROOT / "configs/debug" / preset, "--arch", "test_resnet", "--bs", "16",
-        "--set", f"data_dir={people}", "--set", "tracer.weights=null", "--set", "n_gpu=0",
-        "--set", "data_loader.args.input_size=32", "--set", "trainer.epochs=1", "--run-id", "d",
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    assert len(read_rows(tmp_path / "saved/log/debug/d/metrics.csv")) == 1
+# Its own base, and our recipe: averages, mixing, soft labels and so on must not blunt it.
+@pytest.mark.parametrize("keys", [{}, {"_base_": str(ROOT / "config.json")}])
+def test_the_overfit_preset_learns_its_batch_by_heart(preset, keys):
+    rows = preset("overfit_batch.json", **keys)
+    assert float(rows[-1]["val/accuracy"]) == 1.0
+
+
+def test_the_short_presets_run_as_long_as_they_say_and_learn_all_weights(preset, tmp_path):
+    assert len(preset("fast_dev_run.json")) == 1
+    shutil.rmtree(tmp_path / "saved/models")
+    rows = preset("limited_batches.json")
+    assert len(rows) == 3
+    assert float(rows[-1]["train/loss"]) < float(rows[0]["train/loss"])
+
+
+def test_the_profile_preset_leaves_a_trace_of_whole_steps(preset, tmp_path):
+    preset("profile.json")
+    assert (tmp_path / "saved/log/debug/d/profile/trace.json").stat().st_size > 0
 
 
 def test_a_profile_is_a_trace_and_one_screen_that_names_the_parts_of_a_step(train, tmp_path):
