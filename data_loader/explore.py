@@ -113,6 +113,8 @@ def _pictures(index, measured, config: ConfigParser, number: int, device):
 
 
 def _say(index, measured, pairs, out: Path) -> None:
+    from data_loader.explore_duplicates import counted
+
     broken = [error for error in measured.error if error]
     leaks = [pair for pair in pairs if pair.leak]
     for error in broken[:10]:
@@ -124,7 +126,7 @@ def _say(index, measured, pairs, out: Path) -> None:
         print(f"leak between training and validation: {files}", file=sys.stderr)
     print(
         f"{len(index)} photos of {len(set(index.person.tolist()))} people: {len(broken)} broken,"
-        f" {len(pairs)} near-duplicates across people, {len(leaks)} of them leaks"
+        f" {counted(pairs)} near-duplicates across people, {counted(leaks)} of them leaks"
     )
     print(f"page: {out / 'index.html'}\ntable: {out / 'photos.csv'}")
 

@@ -13,8 +13,9 @@ recompressed differs in fewer than 20; of the 60 million pairs among 11,200 port
 people, all with the head in the same place, the most alike differ in 32."""
 FLAT = 4.0
 """Standard deviation of the luma below which a photo shows nothing that a hash could tell."""
-BLOCK = 512
+BLOCK = 128
 MOST_PAIRS = 20_000
+"""Pairs that are kept, the worst ones; copies of one photo make their number squared."""
 
 
 class Pair(NamedTuple):
@@ -37,7 +38,7 @@ class Pair(NamedTuple):
 def near_duplicates(
     measured: Measurements, person: np.ndarray, half: np.ndarray, max_bits: int = MAX_BITS
 ) -> list[Pair]:
-    """Find all pairs across people, leaks first, then the most alike first.
+    """Find pairs across people, leaks first, then the most alike first, ``MOST_PAIRS`` at most.
 
     Compares all with all, as products of matrices: 18,900 photos are 2 · 10^11 additions, which a
     processor does in seconds.
@@ -52,24 +53,45 @@ def near_duplicates(
     # Bits as ±1: a product is then (equal bits - different bits).
     bits = _signs(measured.bits[rows])
     mirrored = _signs(measured.mirrored[rows])
-    width = bits.shape[1]
-    pairs: list[Pair] = []
+    found = np.zeros((0, 5), np.int32)  # the columns of Pair
     for start in tqdm(range(0, len(rows), BLOCK), "comparing photos", unit="block"):
-        block = slice(start, start + BLOCK)
-        later = rows[start:]
-        across = person[rows[block], None] != person[None, later]
-        across &= rows[block, None] < later[None, :]
-        best = bits[block] @ bits[start:].T
-        turned = mirrored[block] @ bits[start:].T
-        near = np.maximum(best, turned) >= width - 2 * max_bits
-        for i, j in np.argwhere(near & across):
-            first, second = int(rows[start + i]), int(later[j])
-            distance = round((width - max(best[i, j], turned[i, j])) / 2)
-            leak = bool(half[first] != half[second])
-            pairs.append(Pair(first, second, distance, bool(turned[i, j] > best[i, j]), leak))
-        if len(pairs) > MOST_PAIRS:
-            break
-    return sorted(pairs, key=lambda pair: (not pair.leak, pair.bits, pair.first, pair.second))
+        block, later = rows[start : start + BLOCK], rows[start:]
+        straight = bits[start : start + BLOCK] @ bits[start:].T  # (block, later)
+        turned = mirrored[start : start + BLOCK] @ bits[start:].T
+        differing = (bits.shape[1] - np.maximum(straight, turned)) / 2
+        across = person[block, None] != person[None, later]
+        across &= block[:, None] < later[None, :]
+        i, j = np.nonzero((differing <= max_bits) & across)
+        new = _columns(block, later, half, differing, turned > straight, i, j)
+        found = np.concatenate([found, new])
+        found = found[_order(found)[:MOST_PAIRS]]
+    return [Pair(*map(int, pair[:3]), *map(bool, pair[3:])) for pair in found]
+
+
+def _columns(block, later, half, differing, turned, i, j) -> np.ndarray:
+    """The best of the pairs ``(block[i], later[j])``, (K, 5) int32.
+
+    Thousands of copies of one photo make millions of pairs: those are chosen before anything is
+    built of them.
+    """
+    rank = differing[i, j].astype(np.int16) + (half[block[i]] == half[later[j]]) * np.int16(1000)
+    chosen = np.argsort(rank, kind="stable")[:MOST_PAIRS]
+    i, j = i[chosen], j[chosen]
+    first, second = block[i], later[j]
+    leak = half[first] != half[second]
+    columns = (first, second, differing[i, j], turned[i, j], leak)
+    return np.stack(columns, axis=1).astype(np.int32)
+
+
+def _order(found: np.ndarray) -> np.ndarray:
+    """Leaks first, then the most alike."""
+    first, second, differing, _, leak = found.T
+    return np.lexsort((second, first, differing, -leak))
+
+
+def counted(pairs: list[Pair]) -> str:
+    """How many there are, such as "12", or "20000 or more" where no more are kept."""
+    return f"{len(pairs)} or more" if len(pairs) == MOST_PAIRS else str(len(pairs))
 
 
 def by_people(pairs: list[Pair], person: np.ndarray) -> list[list[Pair]]:

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from data_loader.dataset import PhotoIndex, class_counts
-from data_loader.explore_duplicates import MAX_BITS, Pair, by_people
+from data_loader.explore_duplicates import MAX_BITS, Pair, by_people, counted
 from data_loader.explore_photos import HASH_SIDE, Measurements
 from data_loader.explore_pictures import Faces, encoded, thumbnails
 from data_loader.labels import (
@@ -137,8 +137,8 @@ def write_page(
         sizes=_sizes(measured),
         brightness=_histogram(measured.brightness[measured.readable], np.arange(0, 257, 8)),
         extremes=_extremes(index, measured),
-        pairs=len(pairs),
-        leaks=sum(pair.leak for pair in pairs),
+        pairs=counted(pairs),
+        leaks=counted([pair for pair in pairs if pair.leak]),
         max_bits=MAX_BITS,
         bits=HASH_SIDE**2,
         couples=[_couple(index, half, group) for group in people[:SHOWN_PAIRS]],

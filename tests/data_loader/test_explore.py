@@ -1,6 +1,7 @@
 import csv
 import re
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 
 from data_loader.dataset import scan_train
-from data_loader.explore_duplicates import by_people, near_duplicates
+from data_loader.explore_duplicates import by_people, counted, near_duplicates
 from data_loader.explore_photos import Measurements, measure, measure_all
 from data_loader.split import holdout
 
 ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SEED, FRACTION = 42, 0.3
 
 
@@ -143,6 +145,21 @@ def test_every_step_of_the_augmentation_is_shown(page):
         assert f"<th>{step}</th>" in page
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
+def test_it_fits_a_phone_also_with_a_long_address_in_a_message(page, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    address = "https://example.org/" + "weights-of-te1" * 20
+    said = f'<p class="bad">No crop: {address}</p><figcaption>{address}</figcaption>'
+    file = tmp_path / "index.html"
+    file.write_text(page.replace("</h1>", f"</h1>{said}"), encoding="utf-8")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        shown = browser.new_page(viewport={"width": 360, "height": 740})
+        shown.goto(file.as_uri())
+        assert shown.evaluate("document.documentElement.scrollWidth") == 360
+        browser.close()
+
+
 class TestMeasuring:
     def test_several_processes_find_what_one_finds_in_the_order_of_the_photos(self, people):
         photos = scan_train(people).paths()
@@ -197,6 +214,21 @@ class TestNearDuplicates:
         pairs = near_duplicates(measured, person, half)
         assert [(pair.first, pair.leak) for pair in pairs] == [(2, True), (4, True), (0, False)]
         assert [len(group) for group in by_people(pairs, person)] == [2, 1]
+
+    def test_thousands_of_copies_of_one_photo_take_bounded_memory_and_leaks_come_first(self):
+        measured = self.measurements(4000)
+        measured.bits[:] = measured.mirrored[:] = measured.bits[0]
+        measured.bits[3000, :10] ^= True  # alike still, but less so
+        half = np.zeros(4000, int)
+        half[[7, 3999]] = 1
+        tracemalloc.start()
+        pairs = near_duplicates(measured, np.arange(4000), half)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 60e6
+        assert len(pairs) == 20_000 and counted(pairs) == "20000 or more"
+        assert [pair.leak for pair in pairs] == [True] * 2 * 3998 + [False] * (20_000 - 2 * 3998)
+        assert pairs[0][:3] == (0, 7, 0) and pairs[2 * 3998][:3] == (0, 1, 0)
 
 
 class TestMistakes:
