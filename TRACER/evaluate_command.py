@@ -6,7 +6,7 @@ from TRACER.dataset import EVALUATION_LAYOUTS, find_pairs
 from TRACER.evaluation import BOX_SETTINGS, evaluate
 from TRACER.extractor import Extractor
 from TRACER.weights import load_tracer
-from utils.devices import keep_freed_memory, resolve_device
+from utils.devices import resolve_device, use_device
 from utils.files import write_json
 
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     """
     pairs = find_pairs(options.data, EVALUATION_LAYOUTS)
     device = resolve_device(options.device)
-    keep_freed_memory(device)
+    use_device(device)
     extractor = Extractor(
         load_tracer(options.weights),
         BOX_SETTINGS,

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from TRACER.crops import CROP_REGIONS, CropSettings, Extraction, cut_out, resize_map
 from TRACER.extractor import Extractor
 from TRACER.weights import load_tracer
-from utils.devices import available_cores, keep_freed_memory, resolve_device
+from utils.devices import available_cores, resolve_device, use_device
 from utils.errors import ConfigError, DataError, PhotoError, nearest
 from utils.files import sha256, write_atomically, write_json
 from utils.images import describe_others, find_images
@@ -221,7 +221,7 @@ def _build_extractor(options: argparse.Namespace) -> Extractor:
     device = resolve_device(options.device)
     if device.type == "cuda" and device.index is None and local_processes > 1:
         device = resolve_device(f"cuda:{local_rank}")
-    keep_freed_memory(device)
+    use_device(device)
     workers = options.num_workers or max(1, available_cores() // local_processes)
     names = ("size", "threshold", "margin", "background", "region", "min_area", "keep_aspect")
     settings = CropSettings(**{name: getattr(options, name) for name in names})

@@ -12,6 +12,7 @@ from TRACER.attention import ChannelAttention
 from TRACER.folding import fold_norms
 from TRACER.network import MEAN, STD, Tracer
 from TRACER.onnx_engine import OnnxPredictor
+from utils.devices import half_dtype
 from utils.errors import ConfigError
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -97,15 +98,15 @@ class Predictor:
 
     def _on_gpu(self, images: np.ndarray) -> np.ndarray:
         # The lock covers the launch alone: the next thread queues its batch while this one's runs.
-        with self._launch:
+        # A pool's thread starts on the first GPU, where pinned memory and events would be made.
+        with self._launch, torch.cuda.device(self.device):
             shape = (self.batch_size, self.side, self.side)
             batch = torch.zeros((*shape, 3), dtype=torch.uint8, pin_memory=True)
             batch[: len(images)] = torch.from_numpy(images)
             result = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
             maps = self._maps(batch.to(self.device, non_blocking=True))
             result.copy_(maps, non_blocking=True)
-            done = torch.cuda.Event()
-            done.record()
+            done = torch.cuda.current_stream(self.device).record_event()
         done.synchronize()
         return result[: len(images)].numpy()
 
@@ -139,7 +140,7 @@ def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
     if precision != "auto":
         raise ConfigError(f"precision {precision!r}: use 'auto', {', '.join(map(repr, known))}")
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
+        return half_dtype(device)
     return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
 
 

@@ -12,7 +12,7 @@ from TRACER.dataset import TRAINING_LAYOUTS, Pair, count_empty_masks, find_pairs
 from TRACER.network import MIN_SIDE, STRIDE, Tracer
 from TRACER.training import AMP, OPTIMIZERS, Training, TrainingSettings, load_imagenet_encoder
 from TRACER.weights import OFFICIAL_NAMES, load_tracer, save_float16
-from utils.devices import fit_workers, keep_freed_memory, resolve_device, set_threads
+from utils.devices import fit_workers, resolve_device, set_threads, use_device
 from utils.errors import ConfigError
 from utils.seeding import seed_everything
 
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         UserError: an option, the photos or the weights are not usable.
     """
     device = resolve_device(options.device)
-    keep_freed_memory(device)
+    use_device(device)
     workers = DEFAULT_WORKERS if options.num_workers is None else options.num_workers
     workers = fit_workers(workers, device)
     set_threads(workers, device)

@@ -30,6 +30,7 @@ from TRACER.losses import tracer_loss
 from TRACER.metrics import mean_scores, score_image
 from TRACER.network import MEAN, STD, Tracer
 from TRACER.weights import network_settings
+from utils.devices import half_dtype
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.files import write_atomically
 from utils.hub import hub_weights_at_hand
@@ -56,7 +57,7 @@ class TrainingSettings:
     edge_weight: float = 1.0
     ema_decay: float = 0.0  # of the averaged network; 0: none
     augment: str = "paper"
-    amp: str = "auto"  # bfloat16 on a GPU; on a CPU it makes training slower, so float32 there
+    amp: str = "auto"  # bfloat16 on a GPU that has it, which is quicker there and nowhere else
     seed: int = 42
     num_workers: int = 0
     limit_steps: int | None = None  # steps an epoch, for a quick look
@@ -322,5 +323,5 @@ def _to_device(images: Tensor, masks: Tensor, device: torch.device) -> tuple[Ten
 
 
 def _autocast(device: torch.device, amp: str) -> torch.autocast:
-    enabled = amp == "bfloat16" or (amp == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+    fast = amp == "auto" and device.type == "cuda" and half_dtype(device) is torch.bfloat16
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=fast or amp == "bfloat16")

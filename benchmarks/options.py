@@ -21,7 +21,7 @@ from model.loss import build_criterion
 from model.model import TimmModelMulti
 from TRACER.inference import choose_dtype
 from utils.cli import run_command
-from utils.devices import amp_dtype, keep_freed_memory, set_arithmetic
+from utils.devices import amp_dtype, set_arithmetic, use_device
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 DEFAULT = "the defaults"
@@ -43,7 +43,7 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
     print(machine(device))
-    keep_freed_memory(device)
+    use_device(device)
     steps = partial(stepper, args, device)
     sides = {
         DEFAULT: steps(),

@@ -43,7 +43,7 @@ from TRACER.network import INPUT_SIDES, MEAN, STD, Tracer
 from TRACER.onnx_engine import OnnxPredictor, to_onnx
 from TRACER.weights import SAMPLE, load_tracer
 from utils.cli import run_command
-from utils.devices import available_cores, keep_freed_memory, resolve_device
+from utils.devices import available_cores, resolve_device, use_device
 from utils.images import read_image
 
 NAIVE, OURS = "naive", "as Extractor runs it"
@@ -54,7 +54,7 @@ class Setting:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.device = resolve_device(args.device)
-        keep_freed_memory(self.device)
+        use_device(self.device)
         self.compile = args.compile
         self.rounds = args.rounds
         self.network = build_network(args.scale).to(self.device)

@@ -53,9 +53,9 @@ from utils.cli import run_command
 from utils.devices import (
     amp_dtype,
     fit_workers,
-    keep_freed_memory,
     set_arithmetic,
     set_threads,
+    use_device,
 )
 from utils.images import read_image
 
@@ -78,7 +78,7 @@ class Setting:
         self.photos = self.index.paths()
         self.rows = np.arange(len(self.photos) // self.batch * self.batch)
         self.targets = self.index.targets(self.rows)
-        keep_freed_memory(self.device)
+        use_device(self.device)
         self.tracer = Tracer(0).to(self.device)
 
     def model(self) -> TimmModelMulti:

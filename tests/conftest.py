@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from data_loader.sample import generate
+from tests.cuda_stand_in import two_gpus  # noqa: F401, a fixture
 
 ROOT = Path(__file__).resolve().parents[1]
 # Sums depend in their last bit on the number of threads; runs in this process and in others are

@@ -34,8 +34,15 @@ def resolve_device(name: str | None = None) -> torch.device:
 
 
 def prepare_device(n_gpu: int, name: str | None = None) -> torch.device:
-    """``choose_device``, for a process that does one thing over and over and then ends."""
-    device = choose_device(n_gpu, name)
+    """``choose_device`` and ``use_device``."""
+    return use_device(choose_device(n_gpu, name))
+
+
+def use_device(device: torch.device) -> torch.device:
+    """Settle a process that does one thing over and over, and then ends, on its device."""
+    if device.type == "cuda" and device.index is not None:
+        # What names no device (pinned memory, an event, a stream) is made for the current one.
+        torch.cuda.set_device(device)
     keep_freed_memory(device)
     return device
 
@@ -99,8 +106,8 @@ def amp_dtype(choice: str, device: torch.device) -> torch.dtype | None:
     """The type to autocast to, or ``None`` for float32.
 
     Args:
-        choice: ``"bf16"``, ``"fp16"``, ``"off"`` or ``"auto"``: bfloat16 on a GPU that has it,
-            else float16; float32 on the CPU.
+        choice: ``"bf16"``, ``"fp16"``, ``"off"`` or ``"auto"``: ``half_dtype`` on a GPU, float32
+            on the CPU.
         device: where the model runs.
 
     Raises:
@@ -110,9 +117,19 @@ def amp_dtype(choice: str, device: torch.device) -> torch.dtype | None:
         return None
     if choice == "fp16" and device.type == "cpu":
         raise ConfigError("trainer.amp: 'fp16' needs a GPU; use 'bf16', 'auto' or 'off'")
-    if choice == "bf16" or (choice == "auto" and torch.cuda.is_bf16_supported()):
-        return torch.bfloat16
-    return torch.float16
+    if choice == "auto":
+        return half_dtype(device)
+    return torch.bfloat16 if choice == "bf16" else torch.float16
+
+
+def half_dtype(gpu: torch.device) -> torch.dtype:
+    """The 16-bit type that a GPU multiplies fast: bfloat16 from Ampere (2020) on, else float16.
+
+    Older ones emulate bfloat16 in float32, which is slower than float32 itself; torch's
+    ``is_bf16_supported`` counts that as support, and asks the current device.
+    """
+    native = torch.version.hip or torch.cuda.get_device_capability(gpu)[0] >= 8
+    return torch.bfloat16 if native else torch.float16
 
 
 def set_arithmetic(deterministic: bool, tf32: bool) -> None:

@@ -15,3 +15,10 @@ def test_parts_add_up_until_they_are_read():
     seconds = watch.read()
     assert 0.02 <= seconds["forward"] < 1 and 0 <= seconds["backward"] < 0.01
     assert watch.read() == {}
+
+
+def test_on_a_gpu_the_seconds_are_those_of_the_watched_one(two_gpus):
+    watch = Stopwatch(torch.device("cuda", 1))
+    with watch.part("forward"):
+        two_gpus.streams[1].seconds += 0.5
+    assert watch.read() == {"forward": 0.5}

@@ -54,6 +54,18 @@ class TestDevice:
         assert prepare_device(1) == CPU
         assert "runs on the CPU" in caplog.text
 
+    @pytest.mark.parametrize(("launched", "name"), [({"LOCAL_RANK": "1"}, None), ({}, "cuda:1")])
+    def test_the_chosen_gpu_is_the_one_that_everything_is_made_on(
+        self, monkeypatch, launched, name
+    ):
+        current = []
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+        monkeypatch.setattr("torch.cuda.set_device", current.append)
+        for variable, value in launched.items():
+            monkeypatch.setenv(variable, value)
+        assert prepare_device(2, name) == torch.device("cuda", 1)
+        assert current == [torch.device("cuda", 1)]
+
     def test_more_gpus_than_there_are_is_an_error(self):
         with pytest.raises(
             ConfigError, match=r"n_gpu: 99 asked for, this machine has .; set n_gpu"
