@@ -93,9 +93,15 @@ class StepCurve:
         }
 
 
+def reset_gpu_memory(device: torch.device) -> None:
+    """Let ``gpu_memory`` count from here on: what came before, TRACER say, took more at times."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def gpu_memory(device: torch.device) -> dict[str, float]:
-    """``gpu_peak_gib``: the most memory that tensors took on the GPU since the last reset, GiB;
-    empty on the CPU."""
+    """``gpu_peak_gib``: the most memory that tensors took on the GPU since ``reset_gpu_memory``,
+    GiB; empty on the CPU."""
     if device.type != "cuda":
         return {}
     return {"gpu_peak_gib": torch.cuda.max_memory_allocated(device) / GIB}

@@ -24,7 +24,7 @@ from trainer.predict import Predictions, gather, predict
 from trainer.profiling import profiled
 from trainer.report_data import Photographed
 from trainer.results import save_for_report, save_validation
-from trainer.step_curve import StepCurve, gpu_memory
+from trainer.step_curve import StepCurve, gpu_memory, reset_gpu_memory
 from trainer.tta import PLAIN, View
 from utils import distributed
 from utils.errors import CheckpointError, UserError
@@ -128,6 +128,7 @@ class Trainer(BaseTrainer):
             folder = self.log_dir / "profile"
             batches = profiled(fetched, self.profile_steps, folder, self.optimisation.device)
         self.optimisation.stopwatch.read()
+        reset_gpu_memory(self.optimisation.device)
         began, done = time.perf_counter(), len(self._steps)
         every = self.log_every_steps
         curve = StepCurve(self.writers, every, self.optimisation, fetched, done)
