@@ -2,7 +2,8 @@
 
 Every measure is taken per image; ``mean_scores`` averages them over a data set. The conventions are
 those of the TRACER authors' evaluation, and where the usual benchmark differs (the maximum of F
-taken after averaging over the images, not before), both numbers are given.
+taken after averaging over the images, not before), both numbers are given. S is that of the usual
+benchmark; ``s_measure`` gives theirs, too.
 """
 
 from collections.abc import Iterable
@@ -69,12 +70,15 @@ def mean_scores(images: Iterable[ImageScores]) -> dict[str, float]:
     }
 
 
-def s_measure(prediction: np.ndarray, mask: np.ndarray) -> float:
+def s_measure(prediction: np.ndarray, mask: np.ndarray, first_pixel: int = 1) -> float:
     """Structural similarity of a map to a mask (Fan et al., ICCV 2017), half object, half region.
+
 
     Args:
         prediction: (H, W) float in [0, 1].
         mask: (H, W) bool.
+        first_pixel: what the mask's centroid is counted from: 1, as in the code that Fan et al.
+            published; TRACER's authors count from 0, so their regions meet one pixel earlier.
     """
     covered = mask.mean()
     if covered == 0:
@@ -84,7 +88,8 @@ def s_measure(prediction: np.ndarray, mask: np.ndarray) -> float:
     inside = _object_score(prediction[mask])
     outside = _object_score(1 - prediction[~mask])
     by_object = covered * inside + (1 - covered) * outside
-    return float(max(0.0, 0.5 * by_object + 0.5 * _region_score(prediction, mask)))
+    by_region = _region_score(prediction, mask, first_pixel)
+    return float(max(0.0, 0.5 * by_object + 0.5 * by_region))
 
 
 def _object_score(values: np.ndarray) -> float:
@@ -94,10 +99,10 @@ def _object_score(values: np.ndarray) -> float:
     return 2 * mean / (mean**2 + 1 + spread)
 
 
-def _region_score(prediction: np.ndarray, mask: np.ndarray) -> float:
+def _region_score(prediction: np.ndarray, mask: np.ndarray, first_pixel: int) -> float:
     """Similarity of the four blocks that meet at the mask's centroid, weighted by their area."""
-    rows, columns = np.nonzero(mask)
-    row, column = round(rows.mean()), round(columns.mean())
+    # Pixels in the upper and the left blocks: the rounded centroid, as MATLAB rounds (halves up).
+    row, column = (int(places.mean() + first_pixel + 0.5) for places in np.nonzero(mask))
     total = 0.0
     for vertical in (slice(None, row), slice(row, None)):
         for horizontal in (slice(None, column), slice(column, None)):

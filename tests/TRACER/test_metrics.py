@@ -13,9 +13,13 @@ MASKS = GOLDEN["mask"][:, 0] > 0
 
 
 def reported(prediction: np.ndarray, mask: np.ndarray) -> list[float]:
-    """Mean absolute error, max-F, mean-F and S-measure, the columns of the stored values."""
+    """Mean absolute error, max-F, mean-F and S-measure, the columns of the stored values.
+
+    The reference counts the centroid of the S-measure from 0.
+    """
     scores = mean_scores([score_image(prediction, mask)])
-    return [scores[name] for name in ("mae", "max_f", "mean_f", "s_measure")]
+    measures = [scores[name] for name in ("mae", "max_f", "mean_f")]
+    return [*measures, s_measure(prediction.astype(np.float64), mask, first_pixel=0)]
 
 
 def test_the_measures_are_those_of_the_reference():
@@ -70,13 +74,40 @@ def test_e_of_an_empty_or_full_mask_is_the_share_of_right_pixels():
 
 
 def test_the_object_half_of_s_is_the_one_worked_out_by_hand():
-    # A 1×2 image: the centroid is (0, 0), so one block of the full size is left.
+    # A 1×2 image: the centroid is pixel 1, so each pixel is a block, alike by definition.
     prediction = np.array([[0.8, 0.4]])
     mask = np.array([[True, False]])
     inside, outside = 2 * 0.8 / (0.64 + 1), 2 * 0.6 / (0.36 + 1)
-    # Block: means 0.6 and 0.5, covariance 0.2, variances 0.08 and 0.5.
-    region = 4 * 0.6 * 0.5 * 0.2 / ((0.36 + 0.25) * (0.08 + 0.5))
-    assert s_measure(prediction, mask) == pytest.approx(0.25 * (inside + outside) + 0.5 * region)
+    assert s_measure(prediction, mask) == pytest.approx(0.25 * (inside + outside) + 0.5)
+
+
+def test_the_region_half_of_s_is_the_one_worked_out_by_hand():
+    # Counted from 1, the mask's pixels 2 and 3 have their centroid at 2.5, which MATLAB rounds to
+    # 3: a block of the pixels 1 to 3 and one of pixel 4, alike by definition.
+    prediction = np.array([[0.2, 0.8, 0.5, 0.1]])
+    mask = np.array([[False, True, True, False]])
+    # Block 1 to 3: means 0.5 and 2/3, deviations (-.3, .3, 0) and (-2/3, 1/3, 1/3).
+    covariance, variances = (0.2 + 0.1) / 2, (0.18 / 2, (4 / 9 + 1 / 9 + 1 / 9) / 2)
+    block = 4 * 0.5 * (2 / 3) * covariance / ((0.25 + 4 / 9) * sum(variances))
+    by_region = 0.75 * block + 0.25 * 1
+    # Inside 0.8 and 0.5, outside 1 - 0.2 and 1 - 0.1; n - 1 under the root.
+    inside = 2 * 0.65 / (0.65**2 + 1 + np.sqrt(2 * 0.15**2))
+    outside = 2 * 0.85 / (0.85**2 + 1 + np.sqrt(2 * 0.05**2))
+    by_object = 0.5 * inside + 0.5 * outside
+    assert s_measure(prediction, mask) == pytest.approx(0.5 * by_object + 0.5 * by_region)
+
+
+def test_the_regions_of_s_meet_at_the_centroid_of_rows_and_columns():
+    # The pixel in row 1, column 2 is the mask: blocks of 1×2, 1×1, 2×2 and 2×1 pixels, in the last
+    # three of which both maps are even, so alike by definition.
+    mask = np.zeros((3, 3), bool)
+    mask[0, 1] = True
+    prediction = np.where(mask, 0.6, 0.2)
+    # Block 1×2: means 0.4 and 0.5, deviations ∓0.2 and ∓0.5.
+    block = 4 * 0.4 * 0.5 * 0.2 / ((0.16 + 0.25) * (0.08 + 0.5))
+    by_region = (2 * block + 7) / 9
+    by_object = (2 * 0.6 / (0.36 + 1) + 8 * 2 * 0.8 / (0.64 + 1)) / 9
+    assert s_measure(prediction, mask) == pytest.approx(0.5 * by_object + 0.5 * by_region)
 
 
 def test_one_threshold_for_all_images_is_never_better_than_each_image_its_own():
