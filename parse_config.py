@@ -18,14 +18,13 @@ from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
 from utils.errors import CheckpointError, ConfigError
 from utils.files import write_json
-from utils.fold_runs import FOLD_RUN, fold_checkpoints, fold_run_id
+from utils.fold_runs import fold_checkpoints
 from utils.objects import check_arguments, find
+from utils.run_folder import CONFIG, ENVIRONMENT, FOLD_RUN, RunFolder, is_run
 from utils.schema_base import legal_file_name
 from utils.schema_text import explain
 
 DEFAULT_CONFIG = "config.json"
-RUN_CONFIG, RUN_ENVIRONMENT, LAST = "config.json", "environment.json", "last_epoch.pth"
-"""What lies in the folder of a run: config, circumstances, and the state to go on from."""
 AUTO = "auto"
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
@@ -141,7 +140,7 @@ class ConfigParser:
             ConfigError: the config doesn't take it.
         """
         changes = {"validation.type": "stratified_group_kfold", "validation.fold": fold}
-        return self.variant(changes, fold_run_id(self.run_id, fold), "--folds")
+        return self.variant(changes, self.folder.fold(fold).run_id, "--folds")
 
     def variant(self, changes: Mapping[str, Any], run_id: str, source: str) -> "ConfigParser":
         """The config with other values, as a run of its own; it goes on where that has stopped.
@@ -157,7 +156,7 @@ class ConfigParser:
         changed = [Assignment(source, path, value) for path, value in changes.items()]
         own = Draft(self._own.layers, [*self._own.assignments, *changed], self._own.defaults)
         config = self._over_checkpoints(own, [], run_id)
-        if last := _last_of(config.save_dir):
+        if last := config.folder.last:
             config = self._over_checkpoints(own, [last], run_id)
         config.args, config.device = self.args, self.device
         return config
@@ -210,14 +209,19 @@ class ConfigParser:
         return {key: labels[key] for key in ("age_edges",) if key in labels}
 
     @property
+    def folder(self) -> RunFolder:
+        """Where the run keeps its files."""
+        return RunFolder(Path(self["trainer"]["save_dir"]), self["name"], self.run_id)
+
+    @property
     def save_dir(self) -> Path:
         """Where the run's checkpoints go."""
-        return self._folder("models")
+        return self.folder.models
 
     @property
     def log_dir(self) -> Path:
         """Where the run's logs go."""
-        return self._folder("log")
+        return self.folder.log
 
     def start_run(self, device: str = "cpu") -> None:
         """Make the run's folders and write the merged config and the environment into them.
@@ -247,8 +251,8 @@ class ConfigParser:
             number += 1
             self.run_id = f"{stamp}-{number}"
         _made(self.log_dir)
-        write_json(self.save_dir / RUN_CONFIG, self.config)
-        write_json(self.save_dir / RUN_ENVIRONMENT, describe_environment(device))
+        write_json(self.save_dir / CONFIG, self.config)
+        write_json(self.save_dir / ENVIRONMENT, describe_environment(device))
 
     def get_logger(self, name: str, verbosity: int = 2) -> logging.Logger:
         """A logger that shows warnings (0), also information (1), or everything (2).
@@ -278,19 +282,16 @@ class ConfigParser:
             config.run_id = stored_id
         return config
 
-    def _folder(self, kind: str) -> Path:
-        return Path(self["trainer"]["save_dir"]) / kind / self["name"] / self.run_id
-
     def _id_of_resumed_run(self) -> str | None:
-        if self.resume is None or not _is_run(self.resume.parent):
+        if self.resume is None or not is_run(self.resume.parent):
             return None
         return self.resume.resolve().parent.name
 
     def _newest_checkpoint(self) -> Path | None:
         if self._chosen_run_id:
-            return _last_of(self.save_dir)
+            return self.folder.last
         runs = [run for run in self.save_dir.parent.glob("*") if not FOLD_RUN.search(run.name)]
-        found = [last for run in runs if (last := _last_of(run))]
+        found = [last for run in runs if (last := RunFolder.of(run).last)]
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     def _where(self, path: str) -> str:
@@ -328,25 +329,13 @@ def _defaults() -> dict[str, Any]:
 def _origin_of(checkpoint: Path) -> tuple[Layer, str | None]:
     """The config of the run that wrote a checkpoint, from the file beside it; of one that lies
     alone, from inside it, and with that the run's id, where it has one."""
-    if _is_run(checkpoint.parent):
-        beside = checkpoint.parent / RUN_CONFIG
+    if is_run(checkpoint.parent):
+        beside = checkpoint.parent / CONFIG
         return Layer(str(beside), read_json5(beside)), None
     from base.checkpoint import load_checkpoint  # imports torch, which --help spares
 
     state = load_checkpoint(checkpoint)
     return Layer(str(checkpoint), state["config"]), state.get("run_id")
-
-
-def _last_of(run: Path) -> Path | None:
-    """The newest checkpoint in the folder of a run; a kill may have come before the first save
-    got its second name."""
-    last = run / LAST
-    return last if last.exists() else max(run.glob("at_*.pth"), default=None)
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether ``folder`` is that of a run; a config.json may lie elsewhere too."""
-    return (folder / RUN_CONFIG).is_file() and (folder / RUN_ENVIRONMENT).is_file()
 
 
 def _checkpoints(path: Path, several: bool) -> list[Path]:

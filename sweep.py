@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from parse_config import ConfigParser
 from utils.cli import run_command
 from utils.errors import ConfigError
+from utils.run_folder import BEST
 
 if TYPE_CHECKING:
     import optuna
@@ -115,7 +116,7 @@ def train_trial(
     finally:
         gc.collect()
         torch.cuda.empty_cache()
-    free_disk(run.save_dir, keep="best_epoch.pth")
+    free_disk(run.save_dir, keep=BEST)
     print(f"trial {trial.number}: {watched} {reached:.4f}", flush=True)
     return reached
 

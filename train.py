@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parse_config import ConfigParser
-from train_folds import FINISHED, train_folds
+from train_folds import train_folds
 from utils.cli import EXIT_STOPPED, run_command
 from utils.errors import ConfigError
+from utils.run_folder import FINISHED, SPLIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,7 +166,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         config.start_run(str(device))
         setup_logging(config.log_dir, verbosity)
         parts = {"train": data.train_rows, "val": data.val_rows}
-        split = config.save_dir / "split.csv"
+        split = config.save_dir / SPLIT
         began_with = config.resume and config.resume.parent / split.name
         known = began_with.read_bytes() if began_with and began_with.exists() else None
         save_split(split, data.index, parts)

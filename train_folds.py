@@ -5,13 +5,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from parse_config import AUTO, RUN_CONFIG, ConfigParser
+from parse_config import AUTO, ConfigParser
 from utils.config_files import read_json5
 from utils.errors import ConfigError
-from utils.fold_runs import FOLDS, newest_folds, record_folds, require_same_config
-
-FINISHED = "finished.json"
-"""What a run that came to its end leaves in its log folder."""
+from utils.fold_runs import newest_folds, record_folds, require_same_config
+from utils.run_folder import OUT_OF_FOLD, VALIDATION
 
 
 def train_folds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> None:
@@ -35,7 +33,7 @@ def train_folds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
     config.run_id = distributed.broadcast(config.run_id)
     runs = {fold: config.for_fold(fold) for fold in range(folds)}
     for fold in chosen:
-        if distributed.broadcast(_is_finished(runs[fold])):
+        if distributed.broadcast(runs[fold].folder.is_finished):
             continue
         try:
             train(runs[fold])
@@ -46,7 +44,7 @@ def train_folds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
             print(f"to go on with all of them: the same command with {again}", file=sys.stderr)
             raise
     if distributed.is_main():
-        join_folds(config, {fold: run for fold, run in runs.items() if _is_finished(run)})
+        join_folds(config, {fold: run for fold, run in runs.items() if run.folder.is_finished})
 
 
 def start_folds(config: ConfigParser) -> None:
@@ -57,11 +55,11 @@ def start_folds(config: ConfigParser) -> None:
     goes_on = config.args.resume == AUTO
     if goes_on and not config.args.run_id:
         config.run_id = newest_folds(config.save_dir.parent) or config.run_id
-    if not (config.save_dir / FOLDS).exists():
+    if not config.folder.folds.exists():
         config.start_run("that of each fold")
-        record_folds(config.save_dir, config["validation"]["folds"], [])
+        record_folds(config.folder, config["validation"]["folds"], [])
     elif goes_on:
-        begun = config.save_dir / RUN_CONFIG
+        begun = config.folder.config
         # Through the parser, since the file may be from before there were some of today's keys.
         require_same_config(begun, ConfigParser(read_json5(begun)).config, config.config)
     else:
@@ -75,21 +73,17 @@ def join_folds(config: ConfigParser, runs: dict[int, ConfigParser]) -> None:
     """Write the out-of-fold answers and the table of scores, and show it."""
     from logger.logger import setup_logging
     from logger.report import attempt, write_report
-    from trainer.folds import OOF, write_results
+    from trainer.folds import write_results
 
     verbosity, folds = config["trainer"]["verbosity"], config["validation"]["folds"]
     setup_logging(config.log_dir, verbosity)
     logger = config.get_logger("folds", verbosity)
-    answers = {fold: run.log_dir / "validation.npz" for fold, run in runs.items()}
+    answers = {fold: run.log_dir / VALIDATION for fold, run in runs.items()}
     table = write_results(config.log_dir, answers)
-    record_folds(config.save_dir, folds, list(runs))
+    record_folds(config.folder, folds, list(runs))
     logger.info("%d of %d folds are trained\n%s", len(runs), folds, table)
-    logger.info("out-of-fold answers: %s", config.log_dir / OOF)
+    logger.info("out-of-fold answers: %s", config.log_dir / OUT_OF_FOLD)
     if config["trainer"]["report"]:
         attempt(lambda: logger.info("report: %s", write_report(config.log_dir)))
     command = shlex.join(["python", "test.py", "--resume", str(config.save_dir)])
     logger.info("predict with all of them: %s", command)
-
-
-def _is_finished(run: ConfigParser) -> bool:
-    return (run.log_dir / FINISHED).exists()

@@ -9,6 +9,7 @@ from parse_config import ConfigParser
 from trainer.photo_model import PhotoModel
 from utils.devices import choose_device
 from utils.errors import ConfigError
+from utils.run_folder import BEST
 
 
 class Arguments(argparse.ArgumentParser):
@@ -63,7 +64,7 @@ def named_checkpoints(resume: Sequence[str]) -> list[Checkpoint]:
 
 def saved_checkpoints(saved: Path) -> list[Checkpoint]:
     """The best epoch of every run under ``saved``, the newest first."""
-    found = [_checkpoint(path) for path in saved.glob("models/*/**/best_epoch.pth")]
+    found = [_checkpoint(path) for path in saved.glob(f"models/*/**/{BEST}")]
     return sorted(found, key=lambda checkpoint: -checkpoint.stamp)
 
 

@@ -16,9 +16,9 @@ from torch import nn
 from utils import distributed
 from utils.errors import CheckpointError, UserError
 from utils.files import write_atomically
+from utils.run_folder import BEST, LAST
 
 FORMAT = 1
-BEST, LAST = "best_epoch.pth", "last_epoch.pth"
 NUMBERED = re.compile(r"at_(\d+)_(\d+)\.pth")
 
 logger = logging.getLogger("checkpoint")

@@ -33,6 +33,7 @@ from utils.cli import run_command
 from utils.config_files import read_json5
 from utils.errors import DataError
 from utils.files import write_atomically
+from utils.run_folder import OUT_OF_FOLD, VALIDATION, RunFolder, answers_in
 
 COLUMNS = (
     "apply", "key", "field", "value", "tier", "sources", "note", "rank", "score", "photo",
@@ -246,16 +247,13 @@ def find_run(run: Path) -> tuple[Path, Path]:
     Raises:
         DataError: it is no run, or has left no answers.
     """
-    folder = run.resolve()
-    if len(folder.parts) < 4 or folder.parent.parent.name not in ("models", "log"):
+    folder = RunFolder.of(run.resolve())
+    if folder is None:
         raise DataError(f"{run}: not a run; name its folder, such as saved/models/<name>/<run_id>")
-    home, below = folder.parents[2], Path(folder.parent.name) / folder.name
-    config = home / "models" / below / "config.json"
-    for name in ("oof.npz", "validation.npz"):
-        if (home / "log" / below / name).is_file():
-            return home / "log" / below / name, config
+    if answers := answers_in(folder.log):
+        return answers, folder.config
     raise DataError(
-        f"{run}: no oof.npz or validation.npz in {home / 'log' / below}; train it, best with"
+        f"{run}: no {OUT_OF_FOLD} or {VALIDATION} in {folder.log}; train it, best with"
         " train.py --folds all"
     )
 
@@ -293,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     photos = (args.data_dir or Path(settings["data_dir"])) / "train" / "images"
     age_edges = settings.get("labels", {}).get("age_edges", AGE_EDGES)
     print(f"{len(answers.photo)} photos of {len(np.unique(answers.person))} people: {path}")
-    if path.name != "oof.npz":
+    if path.name != OUT_OF_FOLD:
         print("only people of the validation are audited; train.py --folds all covers everyone")
     lines, sheets = [], []
     for head in HEADS:

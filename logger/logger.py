@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from logger.writer import MACHINE, Writer
 from utils.files import write_atomically
+from utils.run_folder import MESSAGES, METRICS, TIMINGS
 
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.INFO}
 
@@ -48,7 +49,7 @@ def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
         handlers.append(_Backlog())
     else:
         log_dir.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log_dir / "run.log", encoding="utf-8", errors="backslashreplace")
+        file = logging.FileHandler(log_dir / MESSAGES, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
         handlers.append(file)
         for handler in logging.getLogger().handlers:
@@ -93,8 +94,8 @@ class MetricsTables(Writer):
     """
 
     def __init__(self, log_dir: Path) -> None:
-        self._metrics_file = log_dir / "metrics.csv"
-        self._timings_file = log_dir / "timings.csv"
+        self._metrics_file = log_dir / METRICS
+        self._timings_file = log_dir / TIMINGS
         self._metrics: list[dict[str, float]] = []
         self._timings: list[dict[str, float]] = []
 

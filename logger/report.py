@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, TypeVar
 from utils.cli import run_command
 from utils.errors import UserError
 from utils.files import write_atomically
+from utils.run_folder import REPORT
 
 if TYPE_CHECKING:
     from logger.report_run import Run
 
-REPORT = "report.html"
 T = TypeVar("T")
 
 logger = logging.getLogger("report")
@@ -59,7 +59,7 @@ def write_report(run: Path, out: Path | None = None) -> Path:
     """
     from logger.report_run import find_run, read_run  # scikit-learn and OpenCV: --help does without
 
-    return write_page(read_run(run), out or find_run(run)[0] / REPORT)
+    return write_page(read_run(run), out or find_run(run).log / REPORT)
 
 
 def attempt(write: Callable[[], T], what: str = "report") -> T | None:

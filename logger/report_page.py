@@ -28,6 +28,7 @@ from logger.report_scores import (
     macro_f1_interval,
 )
 from logger.report_verdict import verdict
+from utils.run_folder import EXPLANATIONS
 
 PARTS_OF_TIME = {
     "data wait": "waiting for photos",
@@ -68,7 +69,7 @@ def report_html(run: Run) -> str:
         reliability=_reliability(answers) if judged else [],
         ages=_ages(answers) if judged else [],
         galleries=galleries(answers) if judged else [],
-        explained=explained(run.log_dir / "gradcam") if run.log_dir else [],
+        explained=explained(run.log_dir / EXPLANATIONS) if run.log_dir else [],
         time=_time(run.timings),
         commands=_commands(run),
         dirty=bool((run.environment.get("git") or {}).get("dirty")),

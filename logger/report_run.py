@@ -11,7 +11,7 @@ import numpy as np
 from logger.logger import read_metrics
 from logger.report_answers import Answers
 from utils.errors import UserError
-from utils.fold_runs import FOLDS, fold_run_id
+from utils.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, SHOWN, TIMINGS, RunFolder
 
 logger = logging.getLogger("report")
 
@@ -74,25 +74,20 @@ class Run:
         return any(mixing.get(way) for way in ("mixup", "cutmix", "half_face"))
 
 
-def find_run(path: Path) -> tuple[Path, Path]:
-    """The log folder and the checkpoint folder of a run, from either or from a file in one.
+def find_run(path: Path) -> RunFolder:
+    """The run of a log folder or a checkpoint folder, or of a file in one.
 
     Raises:
         UserError: there is no such run.
     """
-    folder = path.parent if path.is_file() else path
-    folder = folder.absolute()
-    if not folder.is_dir():
+    if not path.exists():
         raise UserError(f"{path}: no such run; name a folder like saved/log/<name>/<run_id>")
-    if len(folder.parts) < 4 or folder.parts[-3] not in ("log", "models"):
+    run = RunFolder.of(path)
+    if run is None:
         raise UserError(f"{path}: not a run's folder; name one like saved/log/<name>/<run_id>")
-    root, of_run = folder.parents[2], Path(*folder.parts[-2:])
-    if root.is_relative_to(Path.cwd()):
-        root = root.relative_to(Path.cwd())
-    log_dir, save_dir = root / "log" / of_run, root / "models" / of_run
-    if not (log_dir / "metrics.csv").is_file() and not (save_dir / "config.json").is_file():
-        raise UserError(f"{path}: holds no run (neither metrics.csv nor a config.json)")
-    return log_dir, save_dir
+    if not (run.log / METRICS).is_file() and not run.config.is_file():
+        raise UserError(f"{path}: holds no run (neither {METRICS} nor a {CONFIG})")
+    return run
 
 
 def read_run(path: Path) -> Run:
@@ -105,16 +100,15 @@ def read_run(path: Path) -> Run:
     Raises:
         UserError: there is no such run.
     """
-    log_dir, save_dir = find_run(path)
-    run = _read_single(log_dir, save_dir)
-    of_folds = _read_json(save_dir / FOLDS).get("folds")
-    return _with_folds(run, of_folds) if isinstance(of_folds, int) else run
+    folder = find_run(path)
+    of_folds = _read_json(folder.folds).get("folds")
+    run = _read_single(folder)
+    return _with_folds(run, folder, of_folds) if isinstance(of_folds, int) else run
 
 
-def _with_folds(run: Run, of_folds: int) -> Run:
+def _with_folds(run: Run, folder: RunFolder, of_folds: int) -> Run:
     """A training of folds: the out-of-fold answers of those that are trained."""
-    names = [fold_run_id(run.run_id, fold) for fold in range(of_folds)]
-    found = [_read_single(run.log_dir.with_name(n), run.save_dir.with_name(n)) for n in names]
+    found = [_read_single(folder.fold(fold)) for fold in range(of_folds)]
     trained = [fold for fold in found if fold.finished]
     answers = [fold.answers for fold in trained if fold.answers is not None]
     seconds = [row for fold in trained for row in fold.timings]
@@ -128,20 +122,20 @@ def _with_folds(run: Run, of_folds: int) -> Run:
     )
 
 
-def _read_single(log_dir: Path, save_dir: Path) -> Run:
-    history = read_metrics(log_dir / "metrics.csv")
-    config = _read_json(save_dir / "config.json")
-    finished = _read_json(log_dir / "finished.json")
+def _read_single(folder: RunFolder) -> Run:
+    history = read_metrics(folder.log / METRICS)
+    config = _read_json(folder.config)
+    finished = _read_json(folder.log / FINISHED)
     return Run(
-        name=log_dir.parent.name,
-        run_id=log_dir.name,
-        log_dir=log_dir,
-        save_dir=save_dir,
+        name=folder.name,
+        run_id=folder.run_id,
+        log_dir=folder.log,
+        save_dir=folder.models,
         history=history,
-        timings=read_metrics(log_dir / "timings.csv"),
-        answers=read_answers(log_dir / "report.npz"),
+        timings=read_metrics(folder.log / TIMINGS),
+        answers=read_answers(folder.log / SHOWN),
         config=config,
-        environment=_read_json(save_dir / "environment.json"),
+        environment=_read_json(folder.models / ENVIRONMENT),
         finished=bool(finished),
         best_epoch=_best_epoch(history, finished, config),
     )

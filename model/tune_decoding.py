@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from utils.cli import run_command
 from utils.errors import DataError
+from utils.run_folder import OUT_OF_FOLD, VALIDATION, RunFolder, answers_in
 
 if TYPE_CHECKING:
     import numpy as np
 
-ANSWERS = ("oof.npz", "validation.npz")
 FEW_PHOTOS = 20
 """Below so many photos of a class, its F1 is mostly chance."""
 
@@ -74,18 +74,12 @@ def find_answers(run: Path) -> Path:
     """
     if run.suffix == ".npz" and run.is_file():
         return run
-    folder = run.parent if run.is_file() else run
-    parts = list(folder.absolute().parts)
-    folders = [folder]
-    if "models" in parts:
-        place = len(parts) - 1 - parts[::-1].index("models")
-        folders.append(Path(*parts[:place], "log", *parts[place + 1 :]))
-    for candidate in (each / name for each in folders for name in ANSWERS):
-        if candidate.is_file():
-            return candidate
+    folder = RunFolder.of(run)
+    if found := answers_in(run) or (folder and answers_in(folder.log)):
+        return found
     raise DataError(
-        f"{run}: no {' or '.join(ANSWERS)} there; name the log folder of a finished training, such"
-        " as saved/log/<name>/<run_id>"
+        f"{run}: no {OUT_OF_FOLD} or {VALIDATION} there; name the log folder of a finished"
+        " training, such as saved/log/<name>/<run_id>"
     )
 
 

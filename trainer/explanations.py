@@ -16,8 +16,8 @@ from logger.pictures import save_picture
 from model.decoding import decode
 from model.gradcam import HeadCam
 from utils.files import write_json
+from utils.run_folder import EXPLANATIONS, VALIDATION
 
-FOLDER = "gradcam"
 SIDE = 224
 """Of a picture, px."""
 
@@ -53,7 +53,7 @@ def explanation_pictures(
     Raises:
         ConfigError: the backbone has no feature map to look at.
     """
-    validation = log_dir / "validation.npz"
+    validation = log_dir / VALIDATION
     if not validation.exists():
         return []
     with np.load(validation) as saved:
@@ -73,7 +73,7 @@ def explanation_pictures(
         for head in HEADS:
             names = NAMES["en"]["age_group" if head == "age" else head]
             file = f"{place + 1}_{head}.png"
-            save_picture(log_dir / FOLDER / file, heat_picture(crop, heat[head][place], SIDE))
+            save_picture(log_dir / EXPLANATIONS / file, heat_picture(crop, heat[head][place], SIDE))
             entries.append(
                 {
                     "photo": str(index.files[row]),
@@ -83,8 +83,8 @@ def explanation_pictures(
                     "true": names[true[head][place]],
                 }
             )
-    write_json(log_dir / FOLDER / "index.json", entries)
-    return [log_dir / FOLDER / entry["file"] for entry in entries]
+    write_json(log_dir / EXPLANATIONS / "index.json", entries)
+    return [log_dir / EXPLANATIONS / entry["file"] for entry in entries]
 
 
 def worth_explaining(probabilities: np.ndarray, answers: np.ndarray, limit: int) -> np.ndarray:

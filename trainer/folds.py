@@ -19,8 +19,8 @@ from data_loader.labels import NUM_CLASSES
 from trainer.results import SCORES, score
 from utils.errors import ConfigError, DataError
 from utils.files import write_atomically
+from utils.run_folder import OUT_OF_FOLD
 
-OOF = "oof.npz"
 SHOWN = ("macro_f1", "accuracy", "mask_accuracy", "gender_accuracy", "age_accuracy")
 """Scores that the table shows; folds.csv has all."""
 
@@ -77,7 +77,7 @@ def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
         DataError: as for ``out_of_fold``.
     """
     joined = out_of_fold(answers)
-    with write_atomically(folder / OOF, "wb") as file:
+    with write_atomically(folder / OUT_OF_FOLD, "wb") as file:
         np.savez(file, **joined)
     rows = []
     for fold in sorted(answers):

@@ -15,6 +15,7 @@ from model.decode import head_probabilities
 from model.metric import confusion_matrices
 from utils.errors import DataError
 from utils.images import read_image
+from utils.run_folder import VALIDATION
 
 ANSWERS = {"mask": MASKS, "gender": GENDERS, "age": AGE_GROUPS}
 SAMPLES = 36
@@ -43,8 +44,8 @@ def record_pictures(
     shown = {path.stem: read_image(path) for path in pictures}
     shown["augmentation"] = augmentation_sheet(data)
     rows: list[dict[str, Cell]] = []
-    if (log_dir / "validation.npz").exists():
-        with np.load(log_dir / "validation.npz") as saved:
+    if (log_dir / VALIDATION).exists():
+        with np.load(log_dir / VALIDATION) as saved:
             probabilities, answers = saved["class_probabilities"], saved["classes"]
         matrices = confusion_matrices(probabilities, answers)
         for head in HEADS:

@@ -23,6 +23,7 @@ from model.metric import compute_metrics, confusion_matrices
 from trainer.predict import Predictions
 from trainer.report_data import Photographed, answers_for_report
 from utils.files import write_atomically
+from utils.run_folder import VALIDATION
 
 SCORES = {
     "macro_f1": ("f1", "macro-F1 (18 classes)"),
@@ -70,7 +71,7 @@ def training_pictures(
     """
     files = [log_dir / "learning_curves.png"]
     save_picture(files[0], learning_curves(history, best_epoch))
-    validation = log_dir / "validation.npz"
+    validation = log_dir / VALIDATION
     if not validation.exists():
         return files
     with np.load(validation) as saved:

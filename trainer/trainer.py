@@ -28,6 +28,7 @@ from trainer.step_curve import StepCurve, gpu_memory, reset_gpu_memory
 from trainer.tta import PLAIN, View
 from utils import distributed
 from utils.errors import CheckpointError, UserError
+from utils.run_folder import SHOWN, VALIDATION
 
 CHECK_EVERY = 50
 """Steps between two looks at whether the losses are still numbers; each look waits for the GPU."""
@@ -235,11 +236,11 @@ class Trainer(BaseTrainer):
         return {f"val/{name}": value for name, value in log.items()}
 
     def _on_best(self, epoch: int) -> None:
-        path = self.log_dir / "validation.npz"
+        path = self.log_dir / VALIDATION
         save_validation(path, self.validation, self.val_photos, self.decoding)
         if self.report_photos is not None:
             answers = self._decoded(self.validation)
-            save_for_report(self.log_dir / "report.npz", answers, self.report_photos)
+            save_for_report(self.log_dir / SHOWN, answers, self.report_photos)
 
     def _decoded(self, predictions: Predictions) -> Predictions:
         if self.decoding is None:

@@ -4,7 +4,6 @@ The folds of the run id ``first`` are the runs ``first-fold0``, ``first-fold1``,
 like any other. ``saved/models/<name>/first/folds.json`` joins them.
 """
 
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,21 +12,12 @@ from typing import Any
 from utils.config_files import differing_paths, read_json5
 from utils.errors import CheckpointError, ConfigError
 from utils.files import write_json
-
-FOLDS = "folds.json"
-BEST = "best_epoch.pth"
-FOLD_RUN = re.compile(r"-fold\d+$")
-"""How the run id of a fold ends."""
+from utils.run_folder import FOLDS, RunFolder
 
 
-def fold_run_id(run_id: str, fold: int) -> str:
-    """The run id of one fold."""
-    return f"{run_id}-fold{fold}"
-
-
-def record_folds(folder: Path, folds: int, trained: Sequence[int]) -> None:
-    """Write into ``folder`` which of how many folds are trained."""
-    write_json(folder / FOLDS, {"folds": folds, "trained": list(trained)})
+def record_folds(run: RunFolder, folds: int, trained: Sequence[int]) -> None:
+    """Write down which of how many folds are trained."""
+    write_json(run.folds, {"folds": folds, "trained": list(trained)})
 
 
 def fold_checkpoints(folder: Path) -> list[Path]:
@@ -45,7 +35,8 @@ def fold_checkpoints(folder: Path) -> list[Path]:
             f"{folder}: none of its folds is trained yet; go on with train.py --folds all"
             f" --run-id {shlex.quote(folder.name)} --resume auto"
         )
-    return [folder.parent / fold_run_id(folder.name, fold) / BEST for fold in trained]
+    run = RunFolder.of(folder)
+    return [run.fold(fold).best for fold in trained]
 
 
 def newest_folds(models: Path) -> str | None:
