@@ -21,6 +21,8 @@ from utils import distributed
 from utils.errors import CheckpointError, ConfigError, nearest
 
 Logits = dict[str, Tensor]
+MOST_SIZES = 64
+"""Sizes of photos that a model is compiled for; for further ones it runs as it is."""
 
 
 class Optimisation:
@@ -300,7 +302,12 @@ class Optimisation:
             part.requires_grad_(False)
 
     def _wrapped(self) -> nn.Module:
-        forward = torch.compile(self.model) if self._compiled else self.model
+        forward = self.model
+        if self._compiled:
+            # For each size of growing photos anew: with shapes left open, the padding of
+            # TensorFlow's networks took minutes at the second size, 20 s when compiled anew.
+            torch._dynamo.config.recompile_limit = MOST_SIZES
+            forward = torch.compile(self.model, dynamic=False)
         if distributed.world_size() == 1:
             return forward
         return DistributedDataParallel(

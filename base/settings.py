@@ -93,7 +93,8 @@ wandb."""
     channels_last: bool | None = None
     """Memory format of photos and weights; `null` switches it on."""
     compile: bool = False
-    """Run the model through torch.compile: slow to start, faster then."""
+    """Run the model through torch.compile: slow to start, and anew for each size of growing \
+photos; faster then."""
     tf32: bool = True
     """Let GPUs multiply float32 matrices in TensorFloat-32."""
     deterministic: bool = False

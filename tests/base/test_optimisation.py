@@ -1,6 +1,7 @@
 import copy
 import shutil
 from collections import OrderedDict
+from functools import partial
 
 import pytest
 import torch
@@ -77,6 +78,23 @@ def test_a_compiled_model_learns_the_same_and_its_weights_keep_their_names():
     assert weights.keys() == expected.keys()
     for name, value in weights.items():
         assert torch.allclose(value, expected[name], atol=1e-5), name
+
+
+def test_growing_photos_are_compiled_size_by_size_and_never_with_open_shapes(monkeypatch):
+    sizes = []
+
+    def noted(graph, inputs):
+        photos = next(value for value in inputs if getattr(value, "ndim", 0) == 4)
+        sizes.append([type(side) is int and side for side in photos.shape[2:]])
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=noted))
+    optimisation = an_optimisation(compiled=True)
+    optimisation.start_epoch(1)
+    sides = range(8, 18)  # more than torch's own limit of 8 sizes
+    for side in sides:
+        optimisation.step(PHOTOS.repeat(1, 1, 3, 3)[..., :side, :side], TARGETS, 0, 1)
+    assert sizes == [[side, side] for side in sides]
 
 
 def test_synchronised_batch_norms_keep_the_activations_that_timm_has_in_its_own():
