@@ -33,6 +33,8 @@ from utils.images import read_image
 PENDING, CROPPED, WHOLE, UNREADABLE = range(4)
 """What a row of the cache is: not done yet, the person's crop, the whole photo because no person
 was found, or black because the file could not be read."""
+COMPLETE = "complete.json"
+"""Written into a cache that has all its crops; says what they were made with."""
 FLUSH_SECONDS = 5.0
 """How much work a kill may cost; a crop counts as done only after its pixels are on disk."""
 
@@ -94,13 +96,7 @@ class Crops:
         Raises:
             DataError: it is damaged.
         """
-        try:
-            arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"{folder}: damaged crop cache ({error}); delete this folder, it is built anew"
-            ) from error
-        return cls(folder, *arrays)
+        return cls(folder, *_load_arrays(folder, "r"))
 
     def __getitem__(self, row: int) -> np.ndarray:
         """The crop of photo ``row``: (S, S, 3) uint8 RGB, a view of the file."""
@@ -127,7 +123,7 @@ def build_crops(
     """Crop ``photos``, or take the crops from the cache as far as they are there.
 
     A build that was killed goes on where it stopped. Several processes may ask for the same cache:
-    one builds, the others wait.
+    one builds, the others wait. Of several machines the first one builds, and all read.
 
     Args:
         photos: files, in the order the rows of the result will have.
@@ -138,18 +134,20 @@ def build_crops(
 
     Raises:
         PhotoError: a photo cannot be read.
+        DataError: crops were lost, or a rank does not see them; then on every rank.
         UserError: the cache cannot be written.
     """
+    main = distributed.is_main()
     try:
         folder, digests = _cache_folder(photos, extractor, cache_dir, progress)
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock") if distributed.is_main() else contextlib.nullcontext():
-            complete = distributed.broadcast(_is_complete(folder))
-            if not complete:
+        if main:
+            folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock") if main else contextlib.nullcontext():
+            if not distributed.broadcast(main and _is_complete(folder)):
                 _fill(folder, photos, digests, extractor, progress)
     except OSError as error:
         raise UserError(f"{cache_dir}: the crop cache cannot be written ({error})") from error
-    crops = Crops.open(folder)
+    crops = _open_on_every_rank(folder)
     _report(crops, photos, skip_unreadable)
     return crops
 
@@ -195,17 +193,18 @@ class _DigestMemory:
         self.stamps = np.array([_stamp(photo) for photo in photos], np.int64).reshape(-1, 3)
         self.digests = np.zeros(len(photos), "V16")
         self.known = np.zeros(len(photos), bool)
-        if self.file.exists():
-            with np.load(self.file) as saved:
-                self.known = (saved["stamps"] == self.stamps).all(axis=1) & (self.stamps[:, 0] > 0)
-                self.digests[self.known] = saved["digests"][self.known]
+        # Not there, or damaged in whatever way: then all photos are read once more.
+        with contextlib.suppress(Exception), np.load(self.file) as saved:
+            known = (saved["stamps"] == self.stamps).all(axis=1) & (self.stamps[:, 0] > 0)
+            self.digests[known] = saved["digests"][known]
+            self.known = known
 
     def unknown(self) -> np.ndarray:
         return np.flatnonzero(~self.known)
 
     def save(self, changed: bool) -> None:
         if changed:
-            with write_atomically(self.file, "wb") as file:
+            with contextlib.suppress(UserError), write_atomically(self.file, "wb") as file:
                 np.savez(file, stamps=self.stamps, digests=self.digests)
 
 
@@ -222,16 +221,28 @@ def _leave_for_the_report(photo: Path, error: DataError) -> None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether every photo has its crop; unreadable ones are tried anew each time."""
-    if not (folder / "complete.json").exists():
+    """Whether every photo has its crop; unreadable ones are tried anew each time.
+
+    Rows that were lost are, too: earlier versions called caches complete that had such.
+    """
+    if not (folder / COMPLETE).exists():
         return False
-    return not (Crops.open(folder).states == UNREADABLE).any()
+    return not _missing(Crops.open(folder).states).size
+
+
+def _missing(states: np.ndarray) -> np.ndarray:
+    return np.flatnonzero((states == PENDING) | (states == UNREADABLE))
 
 
 def _fill(
     folder: Path, photos: Sequence[Path], digests: np.ndarray, extractor: Extractor, progress: bool
 ) -> None:
-    """Crop what is missing; each rank takes its share of it."""
+    """Crop what is missing; each rank of the first machine takes its share of it.
+
+    Over a network file system two machines that write into one page of a memory map lose what one
+    of them wrote. The processes of one machine share their pages.
+    """
+    builders = distributed.first_machine()
     if distributed.is_main():
         arrays = _open_arrays(folder, len(photos), extractor.settings.size)
         _copy_known(folder, digests, *arrays)
@@ -239,10 +250,34 @@ def _fill(
         with write_atomically(folder / "digests.npy", "wb") as file:
             np.save(file, digests)
     distributed.barrier()
-    images, boxes, states = _open_arrays(folder, len(photos), extractor.settings.size)
-    todo = np.flatnonzero((states == PENDING) | (states == UNREADABLE))
+    builds = distributed.rank() < builders
+    if builds:
+        arrays = _load_arrays(folder, "r+")
+        todo = _missing(arrays[-1])[distributed.rank() :: builders]
     distributed.barrier()  # all have looked before the first marks a row as done
-    todo = todo[distributed.rank() :: distributed.world_size()]
+    if builds:
+        _crop(photos, todo, extractor, *arrays, progress)
+    distributed.barrier()
+    if distributed.is_main() and not (Crops.open(folder).states == PENDING).any():
+        found = {
+            "photos": len(photos),
+            "key": extractor.key,
+            "settings": asdict(extractor.settings),
+        }
+        write_json(folder / COMPLETE, found)
+    distributed.barrier()
+
+
+def _crop(
+    photos: Sequence[Path],
+    todo: np.ndarray,
+    extractor: Extractor,
+    images: np.ndarray,
+    boxes: np.ndarray,
+    states: np.ndarray,
+    progress: bool,
+) -> None:
+    """Crop the photos of the rows ``todo``."""
     extractions = extractor([photos[row] for row in todo], on_error=_leave_for_the_report)
     hidden = not progress or not len(todo) or not distributed.is_main()
     bar = tqdm(extractions, "cropping", len(todo), unit="photo", disable=hidden)
@@ -253,30 +288,53 @@ def _fill(
             _flush(images, boxes, states, since_flush)
             last_flush = time.monotonic()
     _flush(images, boxes, states, since_flush)
-    distributed.barrier()
-    if distributed.is_main():
-        found = {
-            "photos": len(photos),
-            "key": extractor.key,
-            "settings": asdict(extractor.settings),
-        }
-        write_json(folder / "complete.json", found)
-    distributed.barrier()
 
 
-def _open_arrays(folder: Path, photos: int, size: int) -> tuple[np.ndarray, ...]:
+def _open_on_every_rank(folder: Path) -> Crops:
+    """The finished cache, or an error that every rank raises if one does not see all of it."""
+    crops, problem = None, None
+    if not distributed.is_main() and not (folder / COMPLETE).exists():
+        problem = (
+            f"{folder}: rank {distributed.rank()} does not find the crops here that rank 0 made;"
+            " let tracer.cache_dir be a folder that all machines share, and the photos be the same"
+        )
+    else:
+        try:
+            crops = Crops.open(folder)
+        except DataError as error:
+            problem = str(error)
+        else:
+            if lost := np.count_nonzero(crops.states == PENDING):
+                problem = (
+                    f"{folder}: {lost} of {len(crops)} crops were lost on their way to the disk;"
+                    " run the same again, which crops those anew"
+                )
+    if problems := list(filter(None, distributed.gather(problem))):
+        raise DataError(problems[0])
+    return crops
+
+
+def _load_arrays(folder: Path, mode: str) -> list[np.ndarray]:
+    try:
+        return [np.load(folder / f"{name}.npy", mmap_mode=mode) for name in _ARRAYS]
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{folder}: damaged crop cache ({error}); delete this folder, it is built anew"
+        ) from error
+
+
+def _open_arrays(folder: Path, photos: int, size: int) -> list[np.ndarray]:
+    """The arrays of a cache to be filled, made where they are not there yet."""
     shapes = {
         "images": ((photos, size, size, 3), np.uint8),
         "boxes": ((photos, 4), np.int32),
         "states": ((photos,), np.uint8),
     }
-    arrays = []
     for name, (shape, dtype) in shapes.items():
         path = folder / f"{name}.npy"
         if not path.exists():
             _create_array(path, dtype, shape)
-        arrays.append(np.load(path, mmap_mode="r+"))
-    return tuple(arrays)
+    return _load_arrays(folder, "r+")
 
 
 def _create_array(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
@@ -291,20 +349,23 @@ def _create_array(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
 
 def _copy_known(folder: Path, digests: np.ndarray, *arrays: np.ndarray) -> None:
     """Take over the crops that other caches of the same settings already hold."""
-    states = arrays[-1]
-    for sibling in sorted(folder.parent.glob("*/complete.json")):
-        other = Crops.open(sibling.parent)
-        theirs = np.load(sibling.parent / "digests.npy")
-        done = {
-            theirs[row].tobytes(): row
-            for row in np.flatnonzero((other.states == CROPPED) | (other.states == WHOLE))
-        }
-        for row in np.flatnonzero(states == PENDING):
-            if (source := done.get(digests[row].tobytes())) is not None:
-                for ours, known in zip(
-                    arrays, (other.images, other.boxes, other.states), strict=True
-                ):
-                    ours[row] = known[source]
+    for sibling in sorted(folder.parent.glob(f"*/{COMPLETE}")):
+        # One that is damaged, or just being deleted, only has nothing to give.
+        with contextlib.suppress(Exception):
+            _copy_from(sibling.parent, digests, *arrays)
+
+
+def _copy_from(sibling: Path, digests: np.ndarray, *arrays: np.ndarray) -> None:
+    other = Crops.open(sibling)
+    theirs = np.load(sibling / "digests.npy")
+    done = {
+        theirs[row].tobytes(): row
+        for row in np.flatnonzero((other.states == CROPPED) | (other.states == WHOLE))
+    }
+    for row in np.flatnonzero(arrays[-1] == PENDING):
+        if (source := done.get(digests[row].tobytes())) is not None:
+            for ours, known in zip(arrays, (other.images, other.boxes, other.states), strict=True):
+                ours[row] = known[source]
 
 
 def _write_row(

@@ -40,6 +40,14 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def first_machine() -> int:
+    """How many processes work on the machine of rank 0, which are the first so many ranks.
+
+    The launcher says so in ``LOCAL_WORLD_SIZE``; where it doesn't, rank 0 counts as alone there.
+    """
+    return broadcast(int(os.environ.get("LOCAL_WORLD_SIZE", 1))) if world_size() > 1 else 1
+
+
 def is_main() -> bool:
     """Whether this is the one process that logs and writes."""
     return rank() == 0

@@ -1,3 +1,4 @@
+import ast
 import json
 import logging
 import multiprocessing
@@ -14,7 +15,15 @@ import pytest
 import torch
 
 import data_loader.crops as crops_module
-from data_loader.crops import CROPPED, UNREADABLE, WHOLE, Crops, build_crops, extractor_from
+from data_loader.crops import (
+    CROPPED,
+    PENDING,
+    UNREADABLE,
+    WHOLE,
+    Crops,
+    build_crops,
+    extractor_from,
+)
 from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor
 from TRACER.network import Tracer
@@ -263,6 +272,117 @@ class TestUnreadablePhotos:
 
         assert extractor.asked == [photos[2]]
         assert (crops.states == CROPPED).all()
+
+
+IN_RANKS = """
+from pathlib import Path
+from tests.data_loader.test_crops import counting, build_crops
+from utils.errors import DataError
+photos = sorted(Path({photos!r}).iterdir())
+def build(cache, ranks_of_a_machine):
+    os.environ["LOCAL_WORLD_SIZE"] = ranks_of_a_machine
+    extractor = counting()
+    try:
+        crops = build_crops(photos, extractor, Path({folder!r}, cache), progress=False)
+    except DataError as error:
+        return str(error)
+    return len(getattr(extractor, "asked", [])), int((crops.states == 1).sum())
+"""
+
+
+def test_of_several_machines_the_first_builds_and_all_must_see_it(photos, tmp_path, in_two_ranks):
+    said = in_two_ranks(
+        IN_RANKS.format(photos=str(photos[0].parent), folder=str(tmp_path)),
+        "[build('one', '2'), build('two', '1'), build('rank' + os.environ['RANK'], '1')]",
+    )
+    one_machine, two_machines, not_shared = zip(*map(ast.literal_eval, said), strict=True)
+    assert sorted(one_machine) == [(6, 12), (6, 12)]
+    assert sorted(two_machines) == [(0, 12), (12, 12)]
+    for error in not_shared:
+        assert "rank1" in error and "rank 1 does not find the crops" in error
+        assert "tracer.cache_dir" in error
+    assert not list((tmp_path / "rank1").rglob("images.npy"))
+
+
+class Losing(Counting):
+    """What was written to the file of states never reaches it: another took its place."""
+
+    def __call__(self, photos, on_error=None):
+        yield from super().__call__(photos, on_error)
+        (file,) = self.cache.glob("*/*/states.npy")
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+
+
+class TestLostRows:
+    def test_they_are_an_error_and_never_complete(self, photos, tmp_path):
+        losing = Losing(None, CropSettings(size=16), num_workers=1)
+        losing.cache = tmp_path / "cache"
+        with pytest.raises(DataError, match=r"12 of 12 crops were lost.*run the same again"):
+            build(photos, tmp_path, losing)
+        assert not list(tmp_path.rglob("complete.json"))
+
+        crops, extractor = build(photos, tmp_path)
+        assert extractor.asked == photos
+        assert (crops.states == CROPPED).all()
+
+    def test_a_cache_that_an_earlier_version_called_complete_is_mended(self, photos, tmp_path):
+        crops, _ = build(photos, tmp_path)
+        images, states = (np.load(crops.folder / f"{n}.npy", mmap_mode="r+") for n in (
+            "images", "states"))  # fmt: skip
+        images[3], states[3] = 0, PENDING
+        images.flush(), states.flush()
+
+        crops, extractor = build(photos, tmp_path)
+
+        assert extractor.asked == [photos[3]]
+        assert (crops[3] == next(counting()([photos[3]])).crop).all()
+
+
+def damage(path, how):
+    content = path.read_bytes()
+    path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "text": b"x" * 300}[how])
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "text", "of other photos"])
+class TestDamagedSideFiles:
+    def test_digests_are_read_anew(self, photos, tmp_path, how):
+        build(photos, tmp_path)
+        (file,) = (tmp_path / "cache" / "digests").iterdir()
+        if how == "of other photos":
+            np.savez(file, stamps=np.zeros((5, 3), np.int64), digests=np.zeros(5, "V16"))
+        else:
+            damage(file, how)
+        before = file.read_bytes()
+
+        crops, extractor = build(photos, tmp_path)
+
+        assert not hasattr(extractor, "asked") and (crops.states == CROPPED).all()
+        assert file.read_bytes() != before
+
+    @pytest.mark.parametrize("name", ["digests", "images", "boxes", "states"])
+    def test_another_cache_is_not_copied_from(self, photos, tmp_path, how, name):
+        other, _ = build(photos[:8], tmp_path)
+        file = other.folder / f"{name}.npy"
+        if how == "of other photos":
+            np.save(file, np.load(file)[:3])
+        else:
+            damage(file, how)
+
+        crops, _ = build(photos, tmp_path)
+
+        assert (crops.states == CROPPED).all()
+        for row, photo in enumerate(photos):
+            assert (crops[row] == next(counting()([photo])).crop).all()
+
+
+def test_an_unfinished_cache_that_is_damaged_is_named(photos, tmp_path):
+    crops, _ = build(photos, tmp_path)
+    (crops.folder / "complete.json").unlink()
+    damage(crops.folder / "states.npy", "empty")
+    with pytest.raises(DataError, match=f"{crops.folder.name}: damaged crop cache.*delete"):
+        build(photos, tmp_path)
 
 
 def test_a_worker_opens_the_files_itself_instead_of_copying_pixels(photos, tmp_path):
