@@ -41,7 +41,6 @@ def main(config: ConfigParser) -> None:
     from data_loader.dataset import listed_photos, read_answers, scan_eval, scan_folder
     from logger.logger import setup_logging
     from logger.report import attempt
-    from model.decoding import decode
     from trainer.ensemble import combine, require_one_scheme
     from trainer.restore import restore_decoding
     from trainer.submission import check_writable, write_answers, write_submission
@@ -65,6 +64,8 @@ def main(config: ConfigParser) -> None:
     require_one_scheme({path: member.label_scheme for path, member in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logging.getLogger("test").info(describe(views, len(photos)))
+    for checkpoint, member in members.items():  # what can't be decoded is said before the work
+        restore_decoding(member["decoding"], checkpoint)
     answers_of_members = {}
     for checkpoint, member in members.items():
         try:
@@ -74,10 +75,7 @@ def main(config: ConfigParser) -> None:
         except PhotoError as error:
             hint = "or leave out what can't be read with --skip-unreadable"
             raise PhotoError(f"{error}; {hint}") from error
-        probabilities = predictions.class_probabilities
-        if (weights := restore_decoding(member["decoding"], checkpoint)) is not None:
-            probabilities = decode(probabilities, weights)
-        answers_of_members[checkpoint] = probabilities
+        answers_of_members[checkpoint] = predictions.class_probabilities
     if distributed.is_main():
         combined = combine(answers_of_members, args.ensemble)
         write = write_answers if args.images else write_submission
@@ -95,17 +93,13 @@ def predict_photos(
     skip_unreadable: bool,
 ) -> tuple["Crops", "Predictions"]:
     """The crops of ``photos`` and what one model says of them."""
-    import model.model as module_arch
     from base.prefetch import Prefetcher
     from data_loader.crops import extractor_from
     from data_loader.data_loaders import prediction_loader
-    from trainer.predict import predict
-    from trainer.restore import restore_model
-    from trainer.tta import views_from
+    from trainer.restore import restore_predictor
     from utils import distributed
 
-    arch = config.init_ftn("arch", module_arch)
-    model = restore_model(partial(arch, pretrained=False, checkpoint_path=None), checkpoint, device)
+    predictor = restore_predictor(config, checkpoint, device)
     loading = config["data_loader"]["args"]
     loader, crops = prediction_loader(
         photos,
@@ -119,7 +113,7 @@ def predict_photos(
     )
     hidden = not distributed.is_main()
     batches = tqdm(Prefetcher(loader, device), "predicting", len(loader), disable=hidden)
-    return crops, predict(model, batches, views_from(config["tta"]))
+    return crops, predictor.predict(batches)
 
 
 def write_results(

@@ -235,7 +235,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
                 explain = partial(explain_best, config, checkpoints.best, data, decoding, device)
                 attempt(explain, "Grad-CAM pictures")
             if config["visualize"]:
-                shown = (trainer.writers, epochs, config.log_dir, pictures or (), data)
+                shown = (trainer.writers, epochs, config.log_dir, pictures or (), data, decoding)
                 attempt(partial(record_pictures, *shown), "pictures for wandb and TensorBoard")
         for writer in trainer.writers if checkpoints.best.exists() else ():
             writer.checkpoint(checkpoints.best, best)
@@ -264,12 +264,10 @@ def explain_best(
     device: "torch.device",
 ) -> None:
     """Leave Grad-CAM pictures of the best epoch's model in the log folder."""
-    import model.model as module_arch
     from trainer.explanations import explanation_pictures
-    from trainer.restore import restore_model
+    from trainer.restore import restore_predictor
 
-    arch = config.init_ftn("arch", module_arch)
-    best = restore_model(partial(arch, pretrained=False, checkpoint_path=None), checkpoint, device)
+    best = restore_predictor(config, checkpoint, device).model
     size = config["data_loader"]["args"]["input_size"]
     files = explanation_pictures(
         config.log_dir, best, size, data.index, data.crops, data.val_rows, decoding

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from base.base_model import BaseModel
 from base.checkpoint import load_weights
+from base.inference import infer
 from base.schedulers import move
 from base.stopwatch import Stopwatch
 from utils import distributed
@@ -177,12 +178,9 @@ class Optimisation:
         sound = torch.stack([weight.isfinite().all() for weight in weights]).tolist()
         return next((name for name, fine in zip(names, sound, strict=True) if not fine), None)
 
-    @torch.inference_mode()
     def predict(self, images: Tensor) -> Logits:
         """Logits of ``best_model`` in the precision of training; ``images`` as for ``step``."""
-        images = images.contiguous(memory_format=self.memory_format)
-        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            return self.best_model(images)
+        return infer(self.best_model, images, self.amp, self.memory_format)
 
     def sync_ranks(self) -> None:
         """Give all ranks the first one's batch norm statistics and moving average.

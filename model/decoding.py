@@ -62,10 +62,21 @@ class Decoding:
         return np.exp(logs - logs.mean())
 
 
-def decode(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(N, 18) class probabilities times the factors (18,), each row scaled to 1 again."""
+def decode(probabilities: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The adjusted answers: class probabilities times the factors, each row scaled to 1 again.
+
+    Whoever scores, shows or writes answers takes them from here.
+
+    Args:
+        probabilities: (N, 18), as a model gives them; a numpy array, or a tensor as ``weights``.
+        weights: (18,), or ``None``, which leaves the probabilities as they are.
+    """
+    if weights is None:
+        return probabilities
     favoured = probabilities * weights
-    return (favoured / favoured.sum(axis=1, keepdims=True)).astype(probabilities.dtype)
+    favoured = favoured / favoured.sum(axis=1, keepdims=True)
+    # Factors are float64, which numpy would hand on.
+    return favoured.astype(probabilities.dtype) if isinstance(favoured, np.ndarray) else favoured
 
 
 def macro_f1(probabilities: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> float:

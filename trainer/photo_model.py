@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,20 +10,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-import model.model as module_arch
 from base.base_model import BaseModel
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import extractor_from
 from data_loader.labels import head_answers
 from data_loader.transform import eval_transform
 from model.decode import head_probabilities
-from model.decoding import decode
 from model.gradcam import HeadCam
 from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
-from trainer.predict import predict
-from trainer.restore import restore_decoding, restore_model
-from trainer.tta import PLAIN, View, views_from
+from trainer.inference import Predictor
+from trainer.restore import restore_predictor
 
 if TYPE_CHECKING:
     from parse_config import ConfigParser
@@ -36,26 +32,15 @@ class PhotoModel:
     Not safe to share between threads.
 
     Args:
-        model: in evaluation mode.
+        predictor: the model, as test.py asks it.
         extractor: makes the crops.
         input_size: side of what the model sees, px.
-        views: test-time augmentation, see ``trainer.tta``.
-        decoding: (18,) factors on the class probabilities, as in test.py; ``None`` for none.
     """
 
-    def __init__(
-        self,
-        model: BaseModel,
-        extractor: Extractor,
-        input_size: int,
-        views: Sequence[View] = PLAIN,
-        decoding: np.ndarray | None = None,
-    ) -> None:
-        self.model = model
+    def __init__(self, predictor: Predictor, extractor: Extractor, input_size: int) -> None:
+        self.predictor = predictor
         self.extractor = extractor
         self.input_size = input_size
-        self.views = views
-        self.decoding = decoding
         self._cam: HeadCam | None = None
 
     @classmethod
@@ -72,26 +57,19 @@ class PhotoModel:
         Raises:
             CheckpointError: not a checkpoint, or its TRACER weights can't be had.
         """
-        arch = config.init_ftn("arch", module_arch)
-        build = partial(arch, pretrained=False, checkpoint_path=None)
-        model = restore_model(build, checkpoint, device)
+        predictor = restore_predictor(config, checkpoint, device)
         input_size = config["data_loader"]["args"]["input_size"]
-        extractor = extractor_from(config["tracer"], input_size, device)
-        views = views_from(config["tta"])
-        decoding = restore_decoding(config["decoding"], checkpoint)
-        return cls(model, extractor, input_size, views, decoding)
+        return cls(predictor, extractor_from(config["tracer"], input_size, device), input_size)
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""
         dataset = CropDataset(crops, np.arange(len(crops)), None, eval_transform(self.input_size))
         samples = default_collate([dataset[place] for place in range(len(dataset))])
-        return samples["image"].to(self.device)
+        return samples["image"].to(self.predictor.device)
 
     def class_probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """(S, S, 3) uint8 crops → (B, 18) float32."""
-        batch = {"image": self.batch(crops), "index": torch.arange(len(crops))}
-        probabilities = predict(self.model, [batch], self.views).class_probabilities
-        return probabilities if self.decoding is None else decode(probabilities, self.decoding)
+        return self.predictor.class_probabilities(self.batch(crops))
 
     def explain(self, crop: np.ndarray, class_probabilities: np.ndarray) -> dict[str, np.ndarray]:
         """Grad-CAM of what the likeliest class says for each head.
@@ -109,9 +87,9 @@ class PhotoModel:
         return {head: heat[0] for head, heat in self._cam(self.batch([crop]), answers).items()}
 
     @property
-    def device(self) -> torch.device:
-        """Where the model runs."""
-        return next(self.model.parameters()).device
+    def model(self) -> BaseModel:
+        """In evaluation mode."""
+        return self.predictor.model
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model.decode import SINGLE_HEAD, class_probabilities
+from model.decoding import decode
 from trainer.tta import PLAIN, View
 from utils import distributed
 
@@ -76,6 +77,12 @@ def joint_logits(views: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         size = logits.logsumexp(dim=2, keepdim=True).mean(dim=0)
         joint[head] = logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(views)) + size
     return joint
+
+
+def adjusted(predictions: Predictions, decoding: np.ndarray | None) -> Predictions:
+    """The same with class probabilities as decoded; see ``model.decoding.decode``."""
+    answers = decode(predictions.class_probabilities, decoding)
+    return replace(predictions, class_probabilities=answers)
 
 
 def probabilities(logits: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,15 +1,57 @@
 """Trained models, rebuilt from their checkpoints."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+import model.model as module_arch
 from base.base_model import BaseModel
 from base.checkpoint import load_checkpoint, load_weights
 from model.decoding import weights_of
+from trainer.inference import Predictor
+from trainer.tta import views_from
+from utils.devices import amp_dtype
+
+if TYPE_CHECKING:
+    from parse_config import ConfigParser
+
+
+def restore_predictor(config: "ConfigParser", checkpoint: Path, device: torch.device) -> Predictor:
+    """The model of a checkpoint, with the settings that its answers depend on.
+
+    Args:
+        config: of the checkpoint.
+        checkpoint: its weights, and how often each class occurred in its training.
+        device: where the model goes.
+
+    Raises:
+        CheckpointError: not a checkpoint, or of another architecture.
+        ConfigError, DataError: a decoding that it can't do.
+    """
+    settings = config["trainer"]
+    # Only a GPU has float16; on a CPU the nearest is float32.
+    amp = "off" if settings["amp"] == "fp16" and device.type == "cpu" else settings["amp"]
+    return Predictor(
+        restore_model(lambda: build_without_weights(config), checkpoint, device),
+        views_from(config["tta"]),
+        restore_decoding(config["decoding"], checkpoint),
+        amp_dtype(amp, device),
+        settings["channels_last"] is not False,
+        {key: settings[key] for key in ("deterministic", "tf32")},
+    )
+
+
+def build_without_weights(config: "ConfigParser") -> BaseModel:
+    """The model that ``config`` names, untrained: it downloads and reads no backbone weights, for
+    those who have a checkpoint that holds them all."""
+    arch = config.init_ftn("arch", module_arch)
+    takes = {*inspect.signature(arch.func).parameters, *arch.keywords}
+    without = {"pretrained": False, "checkpoint_path": None}
+    return arch(**{key: value for key, value in without.items() if key in takes})
 
 
 def restore_decoding(

@@ -3,7 +3,6 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +16,9 @@ from base.image_size import GrowingPhotos, resize
 from base.optimisation import Optimisation
 from base.prefetch import Batch, Prefetcher
 from data_loader.labels import HEADS
-from model.decoding import decode
 from model.metric import compute_metrics
 from trainer.mixing import split_targets
-from trainer.predict import Predictions, gather, predict
+from trainer.predict import Predictions, adjusted, gather, predict
 from trainer.profiling import profiled
 from trainer.report_data import Photographed
 from trainer.results import save_for_report, save_validation
@@ -231,7 +229,7 @@ class Trainer(BaseTrainer):
         with torch.inference_mode():
             total, parts = self.optimisation.criterion(*on_device)
         log = {"loss": total.item()} | {f"{head}_loss": loss.item() for head, loss in parts.items()}
-        log |= self._measure(self._decoded(predictions))
+        log |= self._measure(adjusted(predictions, self.decoding))
         self.timings["time/validation_seconds"] = time.perf_counter() - began
         return {f"val/{name}": value for name, value in log.items()}
 
@@ -239,14 +237,8 @@ class Trainer(BaseTrainer):
         path = self.log_dir / VALIDATION
         save_validation(path, self.validation, self.val_photos, self.decoding)
         if self.report_photos is not None:
-            answers = self._decoded(self.validation)
+            answers = adjusted(self.validation, self.decoding)
             save_for_report(self.log_dir / SHOWN, answers, self.report_photos)
-
-    def _decoded(self, predictions: Predictions) -> Predictions:
-        if self.decoding is None:
-            return predictions
-        decoded = decode(predictions.class_probabilities, self.decoding)
-        return replace(predictions, class_probabilities=decoded)
 
     def _measure(self, predictions: Predictions) -> dict[str, float]:
         return compute_metrics(

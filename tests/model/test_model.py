@@ -85,6 +85,17 @@ def test_the_normalisation_travels_in_the_weights():
     assert {"mean", "std"} <= set(model.state_dict())
 
 
+def test_heads_compute_in_float32_under_autocast_in_training_too():
+    model = TimmModelMulti("test_resnet", pretrained=False)
+    photos = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        features = model.train().features(photos)
+        logits = model.classify(features)
+    assert features.dtype == torch.bfloat16
+    for head, layer in model.classifiers.items():
+        assert torch.equal(logits[head], layer(features.float()))
+
+
 def test_logits_are_float32_under_reduced_precision():
     model = TimmModelMulti(TINY, pretrained=False).eval()
     with torch.autocast("cpu", dtype=torch.bfloat16):

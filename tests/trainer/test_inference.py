@@ -1,0 +1,89 @@
+"""test.py, the page and the rest answer as the run's validation did."""
+
+import argparse
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from model.decoding import decode, weights_of
+from model.model import TimmModelMulti
+from parse_config import ConfigParser
+from trainer.inference import Predictor
+from trainer.restore import restore_predictor
+from utils.devices import set_arithmetic
+
+CPU = torch.device("cpu")
+PHOTOS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+
+
+def restored(checkpoint, *options):
+    config = ConfigParser.from_args(
+        argparse.ArgumentParser(), argv=["--resume", str(checkpoint), *options]
+    )
+    return restore_predictor(config, checkpoint, CPU)
+
+
+@pytest.fixture
+def arithmetic_as_before():
+    yield
+    set_arithmetic(deterministic=False, tf32=True)
+
+
+def test_a_test_of_the_validation_photos_gives_the_probabilities_of_the_validation(
+    call, tiny_config, people, tmp_path
+):
+    result = call(
+        "train.py", "-c", tiny_config, "--run-id", "half", "--set", "trainer.amp=bf16",
+        "trainer.epochs=1", "tta.flip=true", "tta.validation=true", "decoding.prior_strength=1.0",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    best = tmp_path / "saved/models/tiny/half/best_epoch.pth"
+    photos = people / "train" / "images"
+    result = call("test.py", "-r", best, "--images", photos, "--out", "s.csv")
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "s.probabilities.csv", newline="", encoding="utf-8") as file:
+        rows = {
+            row.pop("ImageID"): [float(p) for p in row.values()] for row in csv.DictReader(file)
+        }
+    with np.load(tmp_path / "saved/log/tiny/half/validation.npz") as saved:
+        found = np.array([rows[photo] for photo in saved["photo"]])
+        counts = np.array(torch.load(best, weights_only=True)["class_counts"]["class"])
+        factors = weights_of({"prior_strength": 1.0}, counts)
+        assert np.abs(found - decode(saved["class_probabilities"], factors)).max() < 1e-6
+        assert (found.argmax(axis=1) == saved["answers"]).all()
+
+
+def test_a_run_is_asked_in_its_own_precision_and_memory_format(trained):
+    plain = restored(trained.best)
+    half = restored(trained.best, "--set", "trainer.amp=bf16", "trainer.channels_last=false")
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        expected = half.model(PHOTOS)
+    for head, logits in half.logits(PHOTOS).items():
+        assert torch.equal(logits, expected[head])
+        assert not torch.equal(logits, plain.logits(PHOTOS)[head])
+    weights = [each.model.backbone.conv1[3].weight for each in (plain, half)]
+    channels_last = [w.is_contiguous(memory_format=torch.channels_last) for w in weights]
+    assert channels_last == [True, False]
+
+
+def test_a_run_in_float16_answers_on_a_cpu_which_has_none(trained):
+    assert restored(trained.best, "--set", "trainer.amp=fp16").amp is None
+
+
+def test_models_of_one_process_each_compute_as_their_run_did(arithmetic_as_before):
+    seen = []
+
+    class Watched(TimmModelMulti):
+        def forward(self, images):
+            seen.append(torch.are_deterministic_algorithms_enabled())
+            return super().forward(images)
+
+    model = Watched("test_resnet", pretrained=False).eval()
+    exact, quick = (
+        Predictor(model, arithmetic={"deterministic": way, "tf32": True}) for way in (True, False)
+    )
+    for predictor in (exact, quick, exact):
+        predictor.class_probabilities(PHOTOS)
+    assert seen == [True, False, True]
