@@ -13,10 +13,10 @@ from data_loader.labels import HEADS, NAMES, head_answers
 from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
-from model.decoding import decode
 from model.gradcam import HeadCam
+from trainer.results import read_validation
 from utils.files import write_json
-from utils.run_folder import EXPLANATIONS, VALIDATION
+from utils.run_folder import EXPLANATIONS
 
 SIDE = 224
 """Of a picture, px."""
@@ -53,14 +53,10 @@ def explanation_pictures(
     Raises:
         ConfigError: the backbone has no feature map to look at.
     """
-    validation = log_dir / VALIDATION
-    if not validation.exists():
+    validation = read_validation(log_dir, val_rows, decoding)
+    if validation is None:
         return []
-    with np.load(validation) as saved:
-        probabilities, answers = saved["class_probabilities"], saved["classes"]
-        rows = val_rows[saved["index"]]
-    if decoding is not None:
-        probabilities = decode(probabilities, decoding)
+    rows, probabilities, answers = validation
     chosen = worth_explaining(probabilities, answers, limit)
     rows, probabilities, answers = rows[chosen], probabilities[chosen], answers[chosen]
     dataset = CropDataset(crops, rows, None, eval_transform(input_size))

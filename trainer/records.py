@@ -13,9 +13,9 @@ from logger.pictures import INK, confusion_picture, contact_sheet, fit_picture
 from logger.writer import Cell, Writer
 from model.decode import head_probabilities
 from model.metric import confusion_matrices
+from trainer.results import Validation, read_validation
 from utils.errors import DataError
 from utils.images import read_image
-from utils.run_folder import VALIDATION
 
 ANSWERS = {"mask": MASKS, "gender": GENDERS, "age": AGE_GROUPS}
 SAMPLES = 36
@@ -29,6 +29,7 @@ def record_pictures(
     log_dir: Path,
     pictures: Sequence[Path],
     data: TrainingData,
+    decoding: np.ndarray | None = None,
 ) -> None:
     """Hand over the pictures of the run, confusion matrices of the heads, sample predictions of
     the validation, and what augmentation makes of a few photos.
@@ -40,18 +41,18 @@ def record_pictures(
             this one goes on from.
         pictures: files drawn already.
         data: what was trained and validated on.
+        decoding: (18,) factors on the class probabilities; ``None`` for none.
     """
     shown = {path.stem: read_image(path) for path in pictures}
     shown["augmentation"] = augmentation_sheet(data)
     rows: list[dict[str, Cell]] = []
-    if (log_dir / VALIDATION).exists():
-        with np.load(log_dir / VALIDATION) as saved:
-            probabilities, answers = saved["class_probabilities"], saved["classes"]
-        matrices = confusion_matrices(probabilities, answers)
+    validation = read_validation(log_dir, data.val_rows, decoding)
+    if validation is not None:
+        matrices = confusion_matrices(validation.probabilities, validation.answers)
         for head in HEADS:
             matrix = matrices[head]
             shown[f"validation.confusion.{head}"] = confusion_picture(matrix, ANSWERS[head], head)
-        rows = sample_predictions(data, probabilities, answers)
+        rows = sample_predictions(data, validation)
     for writer in writers:
         for name, image in shown.items():
             writer.picture(epoch, name, image)
@@ -60,7 +61,7 @@ def record_pictures(
 
 
 def sample_predictions(
-    data: TrainingData, probabilities: np.ndarray, answers: np.ndarray, limit: int = SAMPLES
+    data: TrainingData, validation: Validation, limit: int = SAMPLES
 ) -> list[dict[str, Cell]]:
     """Photos of the validation with their crops and every head's probabilities.
 
@@ -68,11 +69,11 @@ def sample_predictions(
     the rest.
 
     Args:
-        data: whose ``val_rows`` these are.
-        probabilities: (V, 18).
-        answers: (V,) true classes.
+        data: whose photos these are.
+        validation: V photos.
         limit: rows at most.
     """
+    photos, probabilities, answers = validation
     wrong = np.flatnonzero(probabilities.argmax(1) != answers)
     wrong = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][: limit // 3]
     rest = np.setdiff1d(np.arange(len(answers)), wrong)
@@ -80,7 +81,7 @@ def sample_predictions(
     heads = head_probabilities(probabilities)
     table = []
     for place in [*wrong, *rest[spread.astype(np.int64)]]:
-        row, predicted = int(data.val_rows[place]), int(probabilities[place].argmax())
+        row, predicted = int(photos[place]), int(probabilities[place].argmax())
         table.append(
             {
                 "file": str(data.index.files[row]),

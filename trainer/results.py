@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,15 +72,10 @@ def training_pictures(
     """
     files = [log_dir / "learning_curves.png"]
     save_picture(files[0], learning_curves(history, best_epoch))
-    validation = log_dir / VALIDATION
-    if not validation.exists():
+    validation = read_validation(log_dir, val_rows, decoding)
+    if validation is None:
         return files
-    with np.load(validation) as saved:
-        probabilities, answers = saved["class_probabilities"], saved["classes"]
-    if decoding is not None:
-        probabilities = decode(probabilities, decoding)
-    stem = log_dir / "validation"
-    return files + prediction_pictures(stem, crops, val_rows, probabilities, answers)
+    return files + prediction_pictures(log_dir / "validation", crops, *validation)
 
 
 def prediction_pictures(
@@ -159,6 +155,39 @@ def _short(cls: int) -> str:
     return f"{MASKS[mask]}, {GENDERS[gender][0]}, {AGE_GROUPS[age]}"
 
 
+class Validation(NamedTuple):
+    """What the best epoch's model says of the validation photos.
+
+    Attributes:
+        rows: (V,) of the photos.
+        probabilities: (V, 18), adjusted.
+        answers: (V,) true classes.
+    """
+
+    rows: np.ndarray
+    probabilities: np.ndarray
+    answers: np.ndarray
+
+
+def read_validation(
+    log_dir: Path, val_rows: np.ndarray, decoding: np.ndarray | None
+) -> Validation | None:
+    """What ``save_validation`` left, for all who show it: as the run's decoding answers.
+
+    Args:
+        log_dir: holds ``validation.npz``; ``None`` is returned where it does not, since the best
+            epoch is one of the run that this one goes on from.
+        val_rows: (V,) which of all photos validated.
+        decoding: (18,) factors on the class probabilities; ``None`` for none.
+    """
+    path = log_dir / VALIDATION
+    if not path.exists():
+        return None
+    with np.load(path) as saved:
+        probabilities = decode(saved["class_probabilities"], decoding)
+        return Validation(val_rows[saved["index"]], probabilities, saved["classes"])
+
+
 def save_validation(
     path: Path,
     predictions: Predictions,
@@ -173,7 +202,6 @@ def save_validation(
     ``target_<head>`` (N,) and ``probabilities_<head>`` (N, n); and of the columns ``photos`` their
     rows ``index``.
     """
-    factors = 1.0 if decoding is None else decoding
     heads = predictions.head_probabilities
     with write_atomically(path, "wb") as file:
         np.savez(
@@ -181,7 +209,7 @@ def save_validation(
             index=predictions.index,
             classes=predictions.targets["class"].numpy(),
             class_probabilities=predictions.class_probabilities,
-            answers=(predictions.class_probabilities * factors).argmax(axis=1),
+            answers=decode(predictions.class_probabilities, decoding).argmax(axis=1),
             **{f"target_{head}": predictions.targets[head].numpy() for head in heads},
             **{f"probabilities_{head}": values for head, values in heads.items()},
             **{name: column[predictions.index] for name, column in (photos or {}).items()},
