@@ -4,9 +4,10 @@
     python export.py --resume CKPT --out model.onnx --half          weights and sums in float16
 
 The file takes uint8 RGB crops (batch, 3, side, side), batch of any size, and gives the logits of
-every head and the probabilities of the 18 classes. Label scheme and preprocessing stand in its
-metadata. What onnxruntime makes of it is compared with torch before the file is written;
-examples/predict_onnx.py predicts with it.
+every head and the probabilities of the 18 classes as test.py writes them: decoding and test-time
+augmentation are in it (leave them out by --set decoding=null --set tta=null). Label scheme and
+preprocessing stand in its metadata. What onnxruntime makes of it is compared with test.py's answers
+before the file is written; examples/predict_onnx.py predicts with it.
 """
 
 import argparse
@@ -20,27 +21,24 @@ from utils.cli import run_command
 def main(config: ConfigParser) -> None:
     """Rebuild the model, export it, compare, write."""
     # Heavy imports wait until the command line is known to be right.
-    from functools import partial
-
     import torch
 
-    import model.model as module_arch
     from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
-    from trainer.restore import restore_model
+    from trainer.restore import restore_predictor
     from trainer.submission import check_writable
     from utils.errors import UserError
     from utils.files import write_atomically
 
     args = config.args
     check_writable(args.out)
-    arch = config.init_ftn("arch", module_arch)
-    build = partial(arch, pretrained=False, checkpoint_path=None)
-    network = restore_model(build, config.resume, torch.device("cpu"))
+    predictor = restore_predictor(config, config.resume, torch.device("cpu"))
+    predictor.amp = None  # what float16 costs is measured against float32
+    network, decoding = predictor.model, predictor.decoding
     precision = "float16" if args.half else "float32"
     side = config["data_loader"]["args"]["input_size"]
-    described = describe(config.config, config.run_id, network.heads, precision)
-    exported = to_onnx(network, side, precision, described)
-    difference = largest_difference(exported, network, side)
+    described = describe(config.config, config.run_id, network.heads, precision, decoding)
+    exported = to_onnx(network, side, precision, described, predictor.views, decoding)
+    difference = largest_difference(exported, predictor.class_probabilities, side)
     verdict = f"largest difference from torch {difference:.2g}, {TOLERANCES[precision]:g} allowed"
     if not difference <= TOLERANCES[precision]:
         advice = "; export without --half" if args.half else ""

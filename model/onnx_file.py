@@ -4,7 +4,7 @@ import copy
 import io
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from data_loader.labels import (
     class_name,
 )
 from model.decode import SINGLE_HEAD, class_probabilities
+from model.decoding import decode
 from utils.errors import UserError
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2}
@@ -34,21 +35,34 @@ OPSET = 17
 CHECKED_BATCHES = (1, 5)
 
 
-def to_onnx(network: BaseModel, side: int, precision: str, described: dict[str, str]) -> bytes:
+def to_onnx(
+    network: BaseModel,
+    side: int,
+    precision: str,
+    described: dict[str, str],
+    views: Sequence[Callable[[Tensor], Tensor]] = (nn.Identity(),),
+    decoding: np.ndarray | None = None,
+) -> bytes:
     """The model as an ONNX file: crops in, logits a head and class probabilities out.
+
+    What turns logits into the answer is in the file, so that its users need not do it again.
 
     Args:
         network: on the CPU, in evaluation mode; left as it is.
         side: of the crops, px.
-        precision: ``"float32"`` or ``"float16"``.
+        precision: ``"float32"``, or ``"float16"`` for all but the heads.
         described: the metadata.
+        views: of a crop, whose answers are averaged.
+        decoding: (18,) factors on the class probabilities; ``None`` for none.
 
     Raises:
         UserError: the backbone has an operation that ONNX lacks.
     """
     names = [*network.heads, PROBABILITIES]
     copied = copy.deepcopy(network)
-    wrapped = _WithAnswers(copied.half() if precision == "float16" else copied).eval()
+    if precision == "float16":
+        copied.half().classifiers.float()
+    wrapped = _WithAnswers(copied, [_as_matrices(view, side) for view in views], decoding).eval()
     crops = torch.zeros(2, 3, side, side, dtype=torch.uint8)
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
@@ -75,19 +89,45 @@ def to_onnx(network: BaseModel, side: int, precision: str, described: dict[str, 
 
 
 class _WithAnswers(nn.Module):
-    """A model that gives its logits one by one, and what they amount to."""
+    """A model that gives its logits one by one, and the adjusted answer of all views."""
 
-    def __init__(self, network: BaseModel) -> None:
+    def __init__(
+        self,
+        network: BaseModel,
+        views: Sequence[tuple[Tensor, Tensor]],
+        decoding: np.ndarray | None,
+    ) -> None:
         super().__init__()
         self.network = network
+        self.rows, self.columns = (torch.stack(matrices) for matrices in zip(*views, strict=True))
+        self.decoding = None if decoding is None else torch.tensor(decoding, dtype=torch.float32)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        logits = self.network(crops)
-        return (*logits.values(), class_probabilities(logits))
+        views = len(self.rows)
+        if views > 1:  # (B, 3, S, S) → (V, B, 3, S, S) → (V·B, 3, S, S)
+            turned = self.rows[:, None, None] @ crops.float() @ self.columns[:, None, None]
+            crops = turned.flatten(0, 1)
+        seen = self.network(crops)
+        logits = [each.unflatten(0, (views, -1)).mean(dim=0) for each in seen.values()]
+        answers = class_probabilities(seen).unflatten(0, (views, -1)).mean(dim=0)
+        return (*logits, decode(answers, self.decoding))
+
+
+def _as_matrices(view: Callable[[Tensor], Tensor], side: int) -> tuple[Tensor, Tensor]:
+    """A view as what it does to the rows of a photo and what to the columns, (side, side) each.
+
+    ONNX has no antialiased resizing; as matrices, all views are the same two products.
+    """
+    row = torch.eye(side)[:, None, :, None].expand(-1, -1, -1, side)  # photo i is its row i
+    return view(row)[:, 0, :, 0].T, view(row.transpose(2, 3))[:, 0, 0]
 
 
 def describe(
-    config: dict[str, Any], run_id: str, heads: Iterable[str], precision: str
+    config: dict[str, Any],
+    run_id: str,
+    heads: Iterable[str],
+    precision: str,
+    decoding: np.ndarray | None = None,
 ) -> dict[str, str]:
     """The metadata of the file: what its user has to know, as JSON texts by key."""
     names = {"mask": MASKS, "gender": GENDERS, "age": AGE_BINS}
@@ -108,16 +148,23 @@ def describe(
         "heads": {head: classes if head == SINGLE_HEAD else names[head] for head in heads},
         "age_groups": {"names": AGE_GROUPS, "of_bin": AGE_FOLD},
         "classes": classes,
+        "answer": {
+            "tta": config.get("tta"),
+            "decoding": None if decoding is None else decoding.tolist(),
+            "applied": "in the model",
+        },
     }
     return {key: json.dumps(value, ensure_ascii=False) for key, value in described.items()}
 
 
-def largest_difference(exported: bytes, network: BaseModel, side: int) -> float:
-    """Compare the file under onnxruntime with ``network`` on batches of random crops.
+def largest_difference(
+    exported: bytes, answers: Callable[[Tensor], np.ndarray], side: int
+) -> float:
+    """Compare the file's answers under onnxruntime with torch's on batches of random crops.
 
     Args:
         exported: the file.
-        network: on the CPU, in evaluation mode and float32.
+        answers: crops (B, 3, side, side) uint8 → (B, 18), what test.py would write of them.
         side: of the crops, px.
 
     Returns:
@@ -133,7 +180,5 @@ def largest_difference(exported: bytes, network: BaseModel, side: int) -> float:
         blotches = np.kron(coarse, np.ones((-(-side // 4),) * 2, np.uint8))[..., :side, :side]
         crops = blotches + draw.integers(0, 56, blotches.shape, dtype=np.uint8)
         (found,) = session.run([PROBABILITIES], {CROPS: crops})
-        with torch.inference_mode():
-            wanted = class_probabilities(network(torch.from_numpy(crops))).numpy()
-        differences.append(np.abs(found - wanted).max())
+        differences.append(np.abs(found - answers(torch.from_numpy(crops))).max())
     return float(np.max(differences))

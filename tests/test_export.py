@@ -14,6 +14,8 @@ import torch
 from data_loader.labels import AGE_BINS, class_name
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
+from trainer.inference import Predictor
+from trainer.tta import views_from
 from utils.images import read_image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +40,8 @@ def spoken(model):
 def test_every_architecture_answers_as_in_torch_whatever_the_batch(name, precision):
     model = spoken(MODELS[name]())
     exported = to_onnx(model, 32, precision, {})
-    assert largest_difference(exported, model, 32) <= TOLERANCES[precision]
+    answers = Predictor(model).class_probabilities
+    assert largest_difference(exported, answers, 32) <= TOLERANCES[precision]
     types = {tensor.data_type for tensor in onnx.load_from_string(exported).graph.initializer}
     assert (onnx.TensorProto.FLOAT16 in types) == (precision == "float16")
     assert next(model.parameters()).dtype == torch.float32
@@ -47,7 +50,28 @@ def test_every_architecture_answers_as_in_torch_whatever_the_batch(name, precisi
 def test_a_file_of_another_model_is_told_by_the_comparison():
     model, other = spoken(MODELS["TimmModelMulti"]()), spoken(MODELS["TimmModelMulti"]())
     torch.nn.init.ones_(other.classifiers["age"].bias[:1])
-    assert largest_difference(to_onnx(other, 32, "float32", {}), model, 32) > 0.01
+    answers = Predictor(model).class_probabilities
+    assert largest_difference(to_onnx(other, 32, "float32", {}), answers, 32) > 0.01
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_views_and_decoding_are_in_the_file(precision):
+    model = spoken(MODELS["TimmModelMulti"]())
+    views = views_from({"flip": True, "shifts": [0.1], "scales": [0.9, 1.1]})
+    decoding = np.geomspace(0.1, 10, 18)
+    exported = to_onnx(model, 32, precision, {}, views, decoding)
+    answers = Predictor(model, views, decoding).class_probabilities
+    assert largest_difference(exported, answers, 32) <= TOLERANCES[precision]
+    for half_of_it in (Predictor(model, views), Predictor(model, decoding=decoding)):
+        assert largest_difference(exported, half_of_it.class_probabilities, 32) > 0.01
+
+
+def test_the_heads_compute_in_float32_also_with_half(tmp_path):
+    model = spoken(MODELS["TimmModelMulti"]())
+    graph = onnx.load_from_string(to_onnx(model, 32, "float16", {})).graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    heads = {name: kind for name, kind in types.items() if "classifiers" in name}
+    assert heads and set(heads.values()) == {onnx.TensorProto.FLOAT}
 
 
 def test_a_single_head_is_described_by_the_18_classes():
@@ -66,14 +90,37 @@ def exported(trained, tmp_path, call):
     return path
 
 
-@pytest.fixture
-def classes_of_test_py(trained, people, tmp_path, call):
+def classes_of_test_py(trained, people, call, out, *options):
     """File name → class, as test.py predicts it."""
-    out, images = tmp_path / "answers.csv", people / "eval" / "images"
-    done = call("test.py", "-r", trained.best, "--images", images, "--out", out)
+    images = people / "eval" / "images"
+    done = call("test.py", "-r", trained.best, "--images", images, "--out", out, *options)
     assert done.returncode == 0, done
     with open(out, newline="") as file:
         return {row["ImageID"]: int(row["ans"]) for row in csv.DictReader(file)}
+
+
+def classes_of_the_example(exported, people):
+    """File name → class, as onnxruntime has it for the crops of all test photos."""
+    session = onnxruntime.InferenceSession(exported)
+    images = sorted((people / "eval" / "images").iterdir())
+    crops = [
+        cv2.resize(read_image(path), (32, 32), interpolation=cv2.INTER_AREA) for path in images
+    ]
+    (said,) = session.run(["probabilities"], {"crops": np.stack(crops).transpose(0, 3, 1, 2)})
+    return {path.name: int(row.argmax()) for path, row in zip(images, said, strict=True)}
+
+
+def test_a_run_with_decoding_and_views_is_answered_as_by_test_py(trained, people, tmp_path, call):
+    options = ("--set", "decoding.prior_strength=2.0", "--set", "tta.flip=true")
+    path = tmp_path / "model.onnx"
+    result = call(ROOT / "export.py", "--resume", trained.best, "--out", path, *options)
+    assert result.returncode == 0, result
+    said = classes_of_the_example(path, people)
+    assert said == classes_of_test_py(trained, people, call, tmp_path / "a.csv", *options)
+    assert said != classes_of_test_py(trained, people, call, tmp_path / "plain.csv")
+    about = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    assert json.loads(about["answer"])["tta"]["flip"] is True
+    assert len(json.loads(about["answer"])["decoding"]) == 18
 
 
 def test_what_a_user_must_know_stands_in_the_metadata(exported):
@@ -89,8 +136,9 @@ def test_what_a_user_must_know_stands_in_the_metadata(exported):
 
 
 def test_the_example_gives_the_classes_of_test_py_without_torch_or_this_project(
-    exported, classes_of_test_py, people, tmp_path
+    exported, trained, people, call, tmp_path
 ):
+    expected = classes_of_test_py(trained, people, call, tmp_path / "answers.csv")
     images = sorted((people / "eval" / "images").iterdir())
     example = tmp_path / "predict_onnx.py"
     example.write_text((ROOT / "examples" / "predict_onnx.py").read_text())
@@ -102,7 +150,7 @@ def test_the_example_gives_the_classes_of_test_py_without_torch_or_this_project(
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & {"torch", "timm", "pandas", "model", "data_loader"}
     rows = [line.split(",", 2) for line in done.stdout.splitlines()]
-    assert {Path(file).name: int(answer) for file, answer, _ in rows} == classes_of_test_py
+    assert {Path(file).name: int(answer) for file, answer, _ in rows} == expected
 
 
 def test_a_batch_of_any_size_is_answered_photo_by_photo(exported, people):
