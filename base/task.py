@@ -331,7 +331,9 @@ class Task:
         """
         first, *others = (self.heads[name].group(probabilities[name]) for name in self.product)
         for other in others:  # (B, m) and (B, n) → (B, m·n)
-            first = (first[:, :, None] * other[:, None, :]).reshape(len(first), -1)
+            both = first[:, :, None] * other[:, None, :]
+            # The batch is what stays open: an ONNX export would write len(first) down.
+            first = both.reshape(-1, int(both.shape[1]) * int(both.shape[2]))
         return first
 
     def marginals(self, joint: Codes) -> dict[str, Codes]:

@@ -103,14 +103,17 @@ class _WithAnswers(nn.Module):
         self.decoding = None if decoding is None else torch.tensor(decoding, dtype=torch.float32)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        views = len(self.rows)
-        if views > 1:  # (B, 3, S, S) → (V, B, 3, S, S) → (V·B, 3, S, S)
+        if len(self.rows) > 1:  # (B, 3, S, S) → (V, B, 3, S, S) → (V·B, 3, S, S)
             turned = self.rows[:, None, None] @ crops.float() @ self.columns[:, None, None]
             crops = turned.flatten(0, 1)
         seen = self.network(crops)
-        logits = [each.unflatten(0, (views, -1)).mean(dim=0) for each in seen.values()]
-        answers = class_probabilities(seen).unflatten(0, (views, -1)).mean(dim=0)
+        answers = self._mean(class_probabilities(seen), NUM_CLASSES)
+        logits = [self._mean(seen[head], n) for head, n in self.network.heads.items()]
         return (*logits, decode(answers, self.decoding))
+
+    def _mean(self, values: Tensor, width: int) -> Tensor:
+        """(V·B, width) → (B, width); every size but the batch's is a constant of the file."""
+        return values.reshape(len(self.rows), -1, width).mean(dim=0)
 
 
 def _as_matrices(view: Callable[[Tensor], Tensor], side: int) -> tuple[Tensor, Tensor]:
