@@ -223,6 +223,22 @@ class ConfigParser:
         """Where the run's logs go."""
         return self.folder.log
 
+    def require_free_folders(self) -> None:
+        """Refuse, before anything is done, folders that ``start_run`` would refuse.
+
+        Raises:
+            ConfigError: the run id is taken, or a file is where a folder should be.
+        """
+        if self._chosen_run_id and not self._goes_on and any(self.save_dir.glob("*.pth")):
+            raise ConfigError(
+                f"--run-id {self.run_id}: {self.save_dir} holds a run already; choose another id,"
+                " or go on with that run by --resume"
+            )
+        for folder in (self.save_dir, self.log_dir):
+            there = next(path for path in (folder, *folder.parents) if path.exists())
+            if not there.is_dir():
+                raise ConfigError(f"trainer.save_dir: {folder} cannot be made ({there} is a file)")
+
     def start_run(self, device: str = "cpu") -> None:
         """Make the run's folders and write the merged config and the environment into them.
 
@@ -238,16 +254,9 @@ class ConfigParser:
         """
         from utils.environment import describe_environment  # imports torch, which --help spares
 
-        goes_on = (
-            self.resume is not None and self.save_dir.resolve() == self.resume.resolve().parent
-        )
-        if self._chosen_run_id and not goes_on and any(self.save_dir.glob("*.pth")):
-            raise ConfigError(
-                f"--run-id {self.run_id}: {self.save_dir} holds a run already; choose another id,"
-                " or go on with that run by --resume"
-            )
+        self.require_free_folders()
         stamp, number = self.run_id, 1
-        while not (_made(self.save_dir) or goes_on or self._chosen_run_id):
+        while not (_made(self.save_dir) or self._goes_on or self._chosen_run_id):
             number += 1
             self.run_id = f"{stamp}-{number}"
         _made(self.log_dir)
@@ -281,6 +290,11 @@ class ConfigParser:
             _check_run_id(stored_id)
             config.run_id = stored_id
         return config
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether the run is resumed in its own folders."""
+        return self.resume is not None and self.save_dir.resolve() == self.resume.resolve().parent
 
     def _id_of_resumed_run(self) -> str | None:
         if self.resume is None or not is_run(self.resume.parent):

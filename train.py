@@ -46,6 +46,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         The log of the best epoch.
     """
     # Heavy imports wait until the command line is known to be right.
+    import numpy as np
+
     import base.optimizers as module_optim
     import base.schedulers as module_schedule
     import data_loader.data_loaders as module_data
@@ -53,15 +55,17 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
     from base.image_size import GrowingPhotos
     from base.monitor import Monitor
-    from base.optimisation import Optimisation
+    from base.optimisation import Optimisation, parts_of
     from data_loader.crops import extractor_from
-    from data_loader.labels import AGE_EDGES
+    from data_loader.dataset import train_folder
+    from data_loader.labels import AGE_EDGES, HEADS, NUM_CLASSES
     from data_loader.split import save_split
     from logger.logger import setup_logging
     from logger.report import attempt, write_report
     from logger.visualization import open_writers
+    from model.decode import SINGLE_HEAD
     from model.decoding import weights_of
-    from model.loss import build_criterion
+    from model.loss import build_criterion, check_losses
     from model.metric import find_metrics
     from trainer.records import record_pictures
     from trainer.report_data import Photographed
@@ -83,18 +87,45 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     device = prepare_device(config["n_gpu"], config.device)
     set_arithmetic(settings["deterministic"], settings["tf32"])
     seed_everything(config["seed"])
-    # Names are looked up before the photos are cropped, which may take long.
+    # What is wrong in the config is said before weights are asked for and photos are cropped.
     find_metrics(config["metrics"])
     build_optimizer = config.init_ftn("optimizer", module_optim)
-    build_schedule = None
+    monitor = Monitor(settings["monitor"], settings["early_stop"])
+    monitor.require(scalar_names(config["metrics"], [*HEADS, SINGLE_HEAD]))
+    build_schedule, every = None, config.options("lr_scheduler").get("every", "epoch")
     if config["lr_scheduler"]:
         build_schedule = config.init_ftn("lr_scheduler", module_schedule)
+        module_schedule.filled_in(build_schedule, every, monitor.mode)
+    weights_of(config["decoding"], np.ones(NUM_CLASSES))
+    config.require_free_folders()
+    saved = None
+    if config.resume:
+        saved = CheckpointFolder(config.resume.parent).load(config.resume)
+        module_schedule.refuse_longer(saved[0]["config"], settings["epochs"])
+    train_folder(config["data_dir"])
 
     model = config.init_obj("arch", module_arch).to(device)
-    monitor = Monitor(settings["monitor"], settings["early_stop"])
     monitor.require(scalar_names(config["metrics"], model.heads))
+    check_losses(config["loss"], config["loss_name"], model.heads)
     if config.args.init_from:
         logger.info(init_from(model, load_checkpoint(config.args.init_from)))
+    optimizer = module_optim.make_optimizer(
+        build_optimizer,
+        model,
+        batches_a_step=settings["accumulate"] * distributed.world_size(),
+        **config.options("optimizer"),
+    )
+    schedule = partial(
+        module_schedule.make_schedule,
+        build_schedule,
+        optimizer,
+        epochs=settings["epochs"],
+        monitor_mode=monitor.mode,
+        epochs_done=len(saved[0]["history"]) if saved else 0,
+        **config.options("lr_scheduler"),
+    )
+    scheduler = schedule(steps_an_epoch=1) if every == "epoch" else None  # counted in the data
+    parts_of(model, settings["freeze"])
     input_size = config["data_loader"]["args"]["input_size"]
     data = config.init_ftn("data_loader", module_data)(
         data_dir=Path(config["data_dir"]),
@@ -123,26 +154,14 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             ", ".join(heads), settings["accumulate"],
         )  # fmt: skip
     decoding = weights_of(config["decoding"], data.class_counts["class"])
-    optimizer = module_optim.make_optimizer(
-        build_optimizer,
-        model,
-        batches_a_step=settings["accumulate"] * distributed.world_size(),
-        **config.options("optimizer"),
-    )
-    scheduler = module_schedule.make_schedule(
-        build_schedule,
-        optimizer,
-        epochs=settings["epochs"],
-        steps_an_epoch=-(-len(data.train) // settings["accumulate"]),
-        monitor_mode=monitor.mode,
-        **config.options("lr_scheduler"),
-    )
+    if every == "step":
+        scheduler = schedule(steps_an_epoch=-(-len(data.train) // settings["accumulate"]))
     optimisation = Optimisation(
         model,
         criterion,
         optimizer,
         scheduler=scheduler,
-        schedule_every=(config["lr_scheduler"] or {}).get("every", "epoch"),
+        schedule_every=every,
         amp=amp_dtype(settings["amp"], device),
         accumulate=settings["accumulate"],
         clip_norm=settings["clip_norm"],
@@ -155,9 +174,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         sync_batchnorm=settings["sync_batchnorm"],
     )
     seed_ranks_apart(config["seed"])
-    saved = None
-    if config.resume:  # before the run's own config is written over with one that does not fit
-        saved = CheckpointFolder(config.resume.parent).load(config.resume)
+    if saved:  # before the run's own config is written over with one that does not fit
         optimisation.restore(*saved)
         for line in overruled(saved[0]["config"], config.config):
             logger.warning("warning: %s", line)

@@ -48,6 +48,7 @@ ALL = "all"
 """As an argument of a schedule: as many epochs (or steps) as the training has after warm-up."""
 RATES = ("max_lr", "base_lr", "min_lr")
 """Arguments of torch's schedules that take a learning rate for each group of weights, too."""
+AFRESH = "--init-from CHECKPOINT starts a new run, with a schedule of its own, from its weights"
 SHARE = "lr_share"
 """Key of a group of weights: its learning rate over that of the fastest group."""
 
@@ -91,7 +92,7 @@ def make_schedule(
     if warmup >= length:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     name = build.func.__name__
-    args = _completed(build, length - warmup, every, monitor_mode)
+    args = _with_length(filled_in(build, every, monitor_mode), length - warmup)
     if warmup and issubclass(build.func, TimmScheduler | ReduceLROnPlateau):
         raise ConfigError(
             f"lr_scheduler.warmup_epochs: {name} can't follow a warm-up; timm's schedules have"
@@ -104,8 +105,8 @@ def make_schedule(
     try:
         rates = _course(build.func, args, optimizer, every, length - warmup, one_by_one)
         scheduler = build.func(optimizer, **args | _rates_of_groups(build.func, args, optimizer))
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {AFRESH}" if epochs_done else str(error)) from error
     except Exception as error:  # whatever the library's code makes of these values
         why = reason_of(error)
         if "cycle_momentum" in why:
@@ -118,10 +119,11 @@ def make_schedule(
             f"lr_scheduler: {name} never changes the learning rate in {length} {every}s; mend its"
             " args, or set lr_scheduler=null"
         )
-    if not any(rates[max(0, epochs_done * unit - warmup) :]):
+    left = rates[max(0, epochs_done * unit - warmup) :]
+    if left and not any(left):
         raise ConfigError(
             f"lr_scheduler: {name} leaves a learning rate of 0 for all after epoch {epochs_done};"
-            " --init-from starts a new run, with a schedule of its own, from the weights of this"
+            f" {AFRESH}"
         )
     _keep_proportions(optimizer)
     if not warmup:
@@ -162,10 +164,14 @@ def move(
     _keep_proportions(scheduler.optimizer)
 
 
-def _completed(build: partial, length: int, every: str, monitor_mode: str) -> dict[str, Any]:
-    """The arguments with what the rest of the config says of them: length, unit, direction."""
-    args, name = dict(build.keywords), build.func.__name__
-    told = {}
+def filled_in(build: partial, every: str, monitor_mode: str) -> dict[str, Any]:
+    """The arguments of ``build`` with those that follow from the rest of the config: the unit of
+    timm's schedules and the direction of ``ReduceLROnPlateau``. Arguments as for ``make_schedule``.
+
+    Raises:
+        ConfigError: the config contradicts itself.
+    """
+    args, name, told = dict(build.keywords), build.func.__name__, {}
     if issubclass(build.func, ReduceLROnPlateau):
         if every == "step" or monitor_mode == "off":
             key = "lr_scheduler.every" if every == "step" else "trainer.monitor"
@@ -181,6 +187,28 @@ def _completed(build: partial, length: int, every: str, monitor_mode: str) -> di
             raise ConfigError(
                 f"lr_scheduler.args.{key}: {args[key]!r} contradicts {source}; leave it out"
             )
+    return args
+
+
+def refuse_longer(saved: dict[str, Any], epochs: int) -> None:
+    """Refuse to resume for more epochs than the schedule was made for.
+
+    Args:
+        saved: config of the run.
+        epochs: asked for now.
+
+    Raises:
+        ConfigError: the schedule has the length of the training among its arguments.
+    """
+    schedule, before = saved.get("lr_scheduler") or {}, saved["trainer"]["epochs"]
+    if epochs > before and ALL in (schedule.get("args") or {}).values():
+        raise ConfigError(
+            f"trainer.epochs: {schedule['type']} was made for {before} epochs and is at its end"
+            f" then; it can't be resumed for {epochs}: {AFRESH}"
+        )
+
+
+def _with_length(args: dict[str, Any], length: int) -> dict[str, Any]:
     if args.get("warmup_prefix"):  # timm counts the rest from the end of its own warm-up
         length -= args.get("warmup_t", 0)
     args = {key: length if value == ALL else value for key, value in args.items()}

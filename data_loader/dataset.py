@@ -149,6 +149,17 @@ class PhotoIndex(Photos):
         return self.folders[photos < len(MASK_OF_PHOTO)]
 
 
+def train_folder(data_dir: str | Path) -> Path:
+    """``<data_dir>/train/images``.
+
+    Raises:
+        DataError: it is missing.
+    """
+    root = Path(data_dir) / "train" / "images"
+    _existing_folder(root, "set data_dir to what holds train/images, or run `make demo`")
+    return root
+
+
 def scan_train(data_dir: str | Path) -> PhotoIndex:
     """Read the labels of all photos under ``<data_dir>/train/images`` from their names.
 
@@ -157,8 +168,7 @@ def scan_train(data_dir: str | Path) -> PhotoIndex:
     Raises:
         DataError: the folder is missing or empty, or something in it does not fit the layout.
     """
-    root = Path(data_dir) / "train" / "images"
-    _existing_folder(root, "set data_dir to what holds train/images, or run `make demo`")
+    root = train_folder(data_dir)
     folders = _visible_names(root)
     _refuse_undecodable(root, folders)
     labels = _read_folder_names(root, folders)

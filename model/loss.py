@@ -60,6 +60,17 @@ def build_criterion(
     return all_loss([HeadLoss(loss, None, 1.0) for _ in heads], heads, counts)
 
 
+def check_losses(loss: str, loss_name: Sequence[Sequence] | None, heads: Mapping[str, int]) -> None:
+    """Raise what ``build_criterion`` would, before there are counts."""
+    said = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # what there is to say is said with the true counts
+    try:
+        with torch.random.fork_rng(devices=()):
+            build_criterion(loss, loss_name, heads, {head: np.ones(n) for head, n in heads.items()})
+    finally:
+        logging.disable(said)
+
+
 def all_loss(
     loss_name: Sequence[Sequence],
     heads: Mapping[str, int],

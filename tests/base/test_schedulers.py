@@ -9,7 +9,7 @@ from torch import nn
 import base.schedulers as module_schedule
 from base.base_model import BaseModel
 from base.optimizers import make_optimizer
-from base.schedulers import SCHEDULERS, make_schedule, move
+from base.schedulers import SCHEDULERS, make_schedule, move, refuse_longer
 from parse_config import ConfigParser
 from utils.errors import ConfigError
 
@@ -245,9 +245,33 @@ def test_a_warm_up_alone_is_a_change():
 
 def test_a_rate_of_zero_for_all_that_is_left_of_a_resumed_run_is_refused():
     args = {"t_initial": 3}
-    with pytest.raises(ConfigError, match="rate of 0 for all after epoch 3; --init-from starts"):
+    with pytest.raises(ConfigError, match="rate of 0 for all after epoch 3; --init-from"):
         course("CosineLRScheduler", args, two_groups(), epochs=5, epochs_done=3)
     assert course("CosineLRScheduler", args, two_groups(), epochs=5, epochs_done=2)
+    assert course("CosineLRScheduler", args, two_groups(), epochs=5, epochs_done=5)  # nothing left
+
+
+@pytest.mark.parametrize("name", ["OneCycleLR", "CosineAnnealingLR", "CosineLRScheduler"])
+def test_a_schedule_made_for_the_length_of_the_training_is_not_resumed_for_more(name):
+    saved = {"lr_scheduler": {"type": name, "args": MOVING[name] | {"x": "all"}}}
+    saved["trainer"] = {"epochs": 3}
+    words = f"trainer.epochs: {name} was made for 3 epochs .* for 5: --init-from CHECKPOINT starts"
+    with pytest.raises(ConfigError, match=words):
+        refuse_longer(saved, 5)
+    refuse_longer(saved, 3)
+
+
+@pytest.mark.parametrize("name", ["StepLR", "ExponentialLR", "ReduceLROnPlateau", "CyclicLR"])
+def test_a_schedule_that_knows_no_end_may_be_resumed_for_more(name):
+    schedule = {"type": name, "args": MOVING[name]}
+    refuse_longer({"lr_scheduler": schedule, "trainer": {"epochs": 3}}, 5)
+    refuse_longer({"lr_scheduler": None, "trainer": {"epochs": 3}}, 5)
+
+
+def test_a_cycle_of_so_many_steps_names_the_way_out_when_it_is_resumed_for_more():
+    args = {"max_lr": 1.0, "total_steps": 3}
+    with pytest.raises(ConfigError, match=r"does not go on after epoch 4: .*; --init-from"):
+        course("OneCycleLR", args, two_groups(), epochs=5, epochs_done=3)
 
 
 @pytest.mark.parametrize(("mode", "falls"), [("min", [False, True]), ("max", [True, False])])

@@ -83,6 +83,61 @@ def test_a_wrong_option(train, tmp_path, assert_one_line_error, option, words):
     assert list(tmp_path.iterdir()) == []
 
 
+BEFORE_PHOTOS = {
+    "loss": ("loss_name.0.0=focl", "loss_name[0]", "'focl'"),
+    "class weights": ("loss_name.0.1=[1, 2]", "loss_name[0]", "3 numbers"),
+    "optimizer": ("optimizer.args.betas=[2, 3]", "optimizer.args: Adam refuses"),
+    "schedule": (
+        'lr_scheduler={"type": "StepLR", "args": {"step_size": 50}}',
+        "StepLR never changes the learning rate in 2 epochs",
+    ),
+    "plateau by step": (
+        'lr_scheduler={"type": "ReduceLROnPlateau", "every": "step"}',
+        "lr_scheduler.every: ReduceLROnPlateau",
+    ),
+    "decoding file": ("decoding=none.json", "none.json", "not a decoding file"),
+    "run id": ("name=tiny", "--run-id r", "holds a run already"),
+    "folder": ("trainer.save_dir=tiny.txt", "trainer.save_dir", "tiny.txt is a file"),
+    "part to freeze": ('trainer.freeze=["layer9"]', "trainer.freeze", "'layer9'"),
+    "resume": ("--resume=none.pth", "none.pth", "no such checkpoint"),
+}
+
+
+@pytest.mark.parametrize("what", BEFORE_PHOTOS)
+def test_what_can_be_known_at_once_is_said_before_a_photo_is_read(
+    train, own_data, tmp_path, assert_one_line_error, what
+):
+    setting, *words = BEFORE_PHOTOS[what]
+    first_photo(own_data).write_bytes(b"broken")
+    (tmp_path / "tiny.txt").touch()
+    if what == "run id":
+        (tmp_path / "saved/models/tiny/r").mkdir(parents=True)
+        (tmp_path / "saved/models/tiny/r/last_epoch.pth").touch()
+    options = ["--set", f"data_dir={own_data}", "--run-id", "r", "--set", "tracer.cache_dir=crops"]
+    options += [setting] if setting.startswith("--") else ["--set", setting]
+    assert_one_line_error(train(*options), *words)
+    assert not (tmp_path / "crops").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("trainer.monitor=max val/f2", ("trainer.monitor", "'val/f2'")),
+        ("data_dir=nowhere", ("nowhere/train/images: no such folder",)),
+    ],
+)
+def test_a_monitor_and_a_missing_data_folder_are_said_before_weights_are_asked_for(
+    train, assert_one_line_error, setting, words
+):
+    unreachable = ("--set", "arch.args.checkpoint_path=none.pth", "--set", "tracer.weights=no.pth")
+    assert_one_line_error(train(*unreachable, "--set", setting), *words)
+
+
+def test_batch_norm_over_one_value_names_both_ways_out(train, assert_one_line_error):
+    result = train("--bs", "1", "--set", "data_loader.args.input_size=32")
+    assert_one_line_error(result, "data_loader.args.batch_size", "input_size", "batch of 1")
+
+
 class TestConfigFile:
     def test_a_missing_one(self, run, tmp_path, assert_one_line_error):
         result = run("train.py", "--config", "none.json", cwd=tmp_path)

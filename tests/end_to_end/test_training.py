@@ -190,12 +190,18 @@ class TestGoingOn:
         rows = read_rows(tmp_path / "saved/log/tiny/kept/metrics.csv")
         assert rows[0]["lr"] == rows[1]["lr"]
 
-    def test_a_scheduler_made_for_fewer_epochs_is_said(self, train, call, tmp_path):
+    def test_a_schedule_made_for_the_length_of_the_training_is_not_resumed_for_more(
+        self, train, call, tmp_path, assert_one_line_error
+    ):
         cosine = {"type": "CosineAnnealingLR", "args": {"T_max": "all"}}
-        train("short", "--set", f"lr_scheduler={json.dumps(cosine)}")
+        train("short", "--set", f"lr_scheduler={json.dumps(cosine)}", "--set", "trainer.epochs=2")
         last = tmp_path / "saved/models/tiny/short/last_epoch.pth"
-        said = call("train.py", "-r", last, "--set", "trainer.epochs=2").stdout
-        assert "warning: lr_scheduler: stays made for 1 epochs, as saved" in said
+        more = call("train.py", "-r", last, "--set", "trainer.epochs=3")
+        words = ("trainer.epochs", "CosineAnnealingLR was made for 2 epochs", "--init-from")
+        assert_one_line_error(more, *words)
+        assert more.stdout == ""
+        less = call("train.py", "-r", last, "--set", "trainer.epochs=1").stdout
+        assert "warning: lr_scheduler: stays made for 2 epochs, as saved" in less
 
     def test_going_on_with_other_people_in_the_two_parts_is_said(self, train, call, tmp_path):
         train("swapped")

@@ -13,6 +13,7 @@ from model.loss import (
     LOSSES,
     all_loss,
     build_criterion,
+    check_losses,
     resolve_class_weights,
     single_loss,
 )
@@ -313,3 +314,21 @@ def test_it_is_known_which_losses_of_a_batch_are_the_mean_over_its_halves(name, 
     )
     beyond = whole != pytest.approx(sum(halves) / 2, rel=1e-5)
     assert criterion.heads_beyond_means() == (["mask"] if beyond else [])
+
+
+def test_an_unknown_loss_is_answered_with_our_own_first():
+    with pytest.raises(ConfigError, match="'zzz'; valid: ce_loss, focal, label_smoothing, soft_"):
+        single_loss("zzz", 3)
+
+
+def test_losses_are_checked_before_there_are_counts_without_a_word_or_a_random_number(caplog):
+    state = torch.get_rng_state()
+    adjusted = {"type": "focal", "args": {"logit_adjustment": 1.0}}
+    check_losses(
+        "all_loss",
+        [["ArcFaceLoss", None, 1.0], [adjusted, "balanced", 1.0]],
+        {"mask": 3, "gender": 2},
+    )
+    assert torch.equal(torch.get_rng_state(), state) and not caplog.records
+    with pytest.raises(ConfigError, match=r"loss_name\[1\]: no loss is called 'focl'"):
+        check_losses("all_loss", [["f1", None, 1.0], ["focl", None, 1.0]], {"mask": 3, "gender": 2})
