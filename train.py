@@ -156,6 +156,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     decoding = weights_of(config["decoding"], data.class_counts["class"])
     if every == "step":
         scheduler = schedule(steps_an_epoch=-(-len(data.train) // settings["accumulate"]))
+        if saved:
+            module_schedule.refuse_more_moves(saved[0], scheduler)
     optimisation = Optimisation(
         model,
         criterion,

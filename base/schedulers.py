@@ -208,6 +208,30 @@ def refuse_longer(saved: dict[str, Any], epochs: int) -> None:
         )
 
 
+def refuse_more_moves(saved: dict[str, Any], scheduler: LRScheduler | TimmScheduler) -> None:
+    """Refuse to resume where the same epochs have more steps than the schedule was made for, as
+    with a smaller batch or fewer processes.
+
+    Args:
+        saved: checkpoint of the run, with ``config`` and ``lr_scheduler``.
+        scheduler: that of the same config today.
+
+    Raises:
+        ConfigError: the schedule would end before the training.
+    """
+    states = (saved["lr_scheduler"] or {}, scheduler.state_dict())
+    args = (saved["config"].get("lr_scheduler") or {}).get("args") or {}
+    for key in [key for key, value in args.items() if value == ALL]:
+        # A warm-up in front of it makes the schedule the second of two.
+        before, now = ((each.get("_schedulers") or [each])[-1].get(key) for each in states)
+        if before is not None and now is not None and now > before:
+            raise ConfigError(
+                f"lr_scheduler.args.{key}: the run's schedule was made for {before} moves, the"
+                f" training has {now} now (batch_size, accumulate, processes or photos are others);"
+                f" resume it as it was, or {AFRESH}"
+            )
+
+
 def _with_length(args: dict[str, Any], length: int) -> dict[str, Any]:
     if args.get("warmup_prefix"):  # timm counts the rest from the end of its own warm-up
         length -= args.get("warmup_t", 0)

@@ -9,7 +9,7 @@ from torch import nn
 import base.schedulers as module_schedule
 from base.base_model import BaseModel
 from base.optimizers import make_optimizer
-from base.schedulers import SCHEDULERS, make_schedule, move, refuse_longer
+from base.schedulers import SCHEDULERS, make_schedule, move, refuse_longer, refuse_more_moves
 from parse_config import ConfigParser
 from utils.errors import ConfigError
 
@@ -266,6 +266,25 @@ def test_a_schedule_that_knows_no_end_may_be_resumed_for_more(name):
     schedule = {"type": name, "args": MOVING[name]}
     refuse_longer({"lr_scheduler": schedule, "trainer": {"epochs": 3}}, 5)
     refuse_longer({"lr_scheduler": None, "trainer": {"epochs": 3}}, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "warmup"), [("OneCycleLR", 0), ("CosineAnnealingLR", 1), ("CosineLRScheduler", 0)]
+)
+def test_more_steps_in_the_same_epochs_than_a_schedule_was_made_for_are_refused(name, warmup):
+    build = partial(getattr(module_schedule, name), **MOVING[name])
+    made = [
+        make_schedule(
+            build, two_groups(), epochs=3, steps_an_epoch=n, every="step", warmup_epochs=warmup
+        )
+        for n in (10, 20)
+    ]
+    config = {"lr_scheduler": {"type": name, "args": MOVING[name]}}
+    saved = [{"config": config, "lr_scheduler": each.state_dict()} for each in made]
+    with pytest.raises(ConfigError, match=r"made for \d0 moves, the training has \d0 now .*--init"):
+        refuse_more_moves(saved[0], made[1])
+    refuse_more_moves(saved[0], made[0])
+    refuse_more_moves(saved[1], made[0])  # it only ends early
 
 
 def test_a_cycle_of_so_many_steps_names_the_way_out_when_it_is_resumed_for_more():
