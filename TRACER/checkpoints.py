@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from TRACER.weights import network_settings
 from utils.errors import CheckpointError
-from utils.files import write_atomically
+from utils.files import refuse_other_content, write_atomically
 
 LAST = "last.pth"
 BEST = "best.pth"
@@ -41,6 +41,7 @@ def read_training(
     Raises:
         CheckpointError: missing, damaged, without training state, or of another network.
     """
+    refuse_other_content(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         model, training = content["model"], content["training"]

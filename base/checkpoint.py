@@ -15,7 +15,7 @@ from torch import nn
 
 from utils import distributed
 from utils.errors import CheckpointError, UserError
-from utils.files import write_atomically
+from utils.files import refuse_other_content, write_atomically
 from utils.run_folder import BEST, LAST
 
 FORMAT = 1
@@ -178,6 +178,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; give the path of a .pth file")
+    refuse_other_content(path)
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

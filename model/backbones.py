@@ -10,6 +10,7 @@ from timm.models import load_state_dict as read_state_dict
 from torch import Tensor, nn
 
 from utils.errors import CheckpointError, ConfigError, nearest
+from utils.files import refuse_other_content
 from utils.hub import hub_weights_at_hand, url_weights_at_hand
 
 
@@ -150,6 +151,7 @@ def _read_weights(path: str, classifiers: tuple[str, ...]) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path}: no such weights file; set arch.args.checkpoint_path to one that exists"
         )
+    refuse_other_content(path)
     try:
         state = dict(read_state_dict(path))
     except Exception as error:  # safetensors, zip and pickle each have errors of their own

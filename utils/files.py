@@ -1,5 +1,6 @@
 """Writing files so that a reader, or a crash, never meets half of one."""
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from utils.errors import UserError
+from utils.errors import CheckpointError, UserError
 
 
 @contextlib.contextmanager
@@ -51,6 +52,28 @@ def write_json(path: str | Path, value: Any) -> None:
     with write_atomically(path) as file:
         json.dump(value, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def refuse_other_content(path: str | Path) -> None:
+    """Call by its name what often lies in the place of a large binary file; to be called first.
+
+    Raises:
+        CheckpointError: it is a Git LFS pointer, or a web page.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    except OSError:  # whoever reads the file will say so
+        return
+    if head.startswith(b"version https://git-lfs.github.com/"):
+        raise CheckpointError(
+            f"{path}: a Git LFS pointer, not the file it stands for; fetch that with 'git lfs pull'"
+        )
+    if head.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--")):
+        raise CheckpointError(
+            f"{path}: a web page, not weights (the link led to a login, or to a page about the"
+            " file); delete it and download the file itself"
+        )
 
 
 def sha256(path: str | Path) -> str:

@@ -149,3 +149,10 @@ def test_a_best_epoch_that_is_nowhere_is_not_claimed(tmp_path):
     old, new = CheckpointFolder(tmp_path / "old"), CheckpointFolder(tmp_path / "new")
     new.bring_best(1, a_save(old, 2))
     assert not new.has_best and not new.best.exists()
+
+
+def test_a_git_lfs_pointer_in_place_of_a_checkpoint_is_called_that(tmp_path):
+    path = tmp_path / "best_epoch.pth"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 9\n")
+    with pytest.raises(CheckpointError, match=r"best_epoch\.pth: a Git LFS pointer"):
+        load_checkpoint(path)

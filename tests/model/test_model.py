@@ -1,6 +1,7 @@
 """Models from the outside: what goes in, what comes out, and where the weights come from."""
 
 import time
+from functools import partial
 
 import huggingface_hub
 import numpy as np
@@ -239,6 +240,15 @@ def test_a_weights_file_that_cannot_be_read_is_one_clear_line(tmp_path, publishe
         with pytest.raises(CheckpointError, match=name) as caught:
             TimmModelMulti(TINY, checkpoint_path=str(tmp_path / name))
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "build", [partial(TimmModelMulti, TINY), partial(TorchVisionModel, "resnet18")]
+)
+def test_a_web_page_in_place_of_weights_is_called_that(tmp_path, build):
+    (tmp_path / "model.pth").write_text("<!doctype html><title>Sign in</title>")
+    with pytest.raises(CheckpointError, match=r"model\.pth: a web page"):
+        build(checkpoint_path=str(tmp_path / "model.pth"))
 
 
 @pytest.mark.parametrize(

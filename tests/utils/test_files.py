@@ -4,8 +4,8 @@ import stat
 
 import pytest
 
-from utils.errors import UserError
-from utils.files import sha256, write_atomically, write_json
+from utils.errors import CheckpointError, UserError
+from utils.files import refuse_other_content, sha256, write_atomically, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
@@ -42,3 +42,28 @@ def test_a_name_that_is_no_text_is_written_with_its_codes(tmp_path):
     write_json(tmp_path / "a.json", {"photo": "\udcbb가.jpg"})
     assert "\\udcbb가.jpg" in (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["photo"] == "\udcbb가.jpg"
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 18802848\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "called"),
+    [
+        (POINTER, "model.pth: a Git LFS pointer.*git lfs pull"),
+        ("<!DOCTYPE html><html><body>Sign in</body></html>", "model.pth: a web page"),
+        ("\ufeff\n  <html lang='en'>", "model.pth: a web page"),
+        ("<?xml version='1.0'?><Error><Code>AccessDenied</Code>", "model.pth: a web page"),
+    ],
+)
+def test_what_lies_in_the_place_of_weights_is_called_that(tmp_path, content, called):
+    path = tmp_path / "model.pth"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=called):
+        refuse_other_content(path)
+
+
+def test_weights_and_missing_files_are_left_to_their_reader(tmp_path):
+    (tmp_path / "model.pth").write_bytes(b"PK\x03\x04 <html>")
+    refuse_other_content(tmp_path / "model.pth")
+    refuse_other_content(tmp_path / "missing.pth")
