@@ -3,9 +3,10 @@
     python -m benchmarks.accuracy --data-dir DATA --backbone LITE0.safetensors
     python -m benchmarks.accuracy … --rungs "the original's recipe" "+ person crop" --seeds 3
 
-Each rung keeps the changes of those above it; the last is ``configs/lite0_128.json``. The
-choice is made on validation people; the people of ``DATA/eval`` (with ``--answers``) are looked at
-once a rung. A rung that is finished is not trained again, so the command goes on where it was
+Each rung keeps the changes of those above it; the last is ``configs/lite0_128.json``, with the
+backbone's weights from a file and TRACER's sample weights, which suit faces before drawn scenes.
+The choice is made on validation people; the people of ``DATA/eval`` (with ``--answers``) are looked
+at once a rung. A rung that is finished is not trained again, so the command goes on where it was
 stopped, and two calls with different ``--rungs`` may share the work. ``--photos 3000`` shortens the
 epochs, for a first look: drawn from all people, because few people mislead about regularisation.
 """

@@ -108,11 +108,18 @@ def test_our_recipe_is_judged_by_f1_on_people_it_does_not_train_on():
 def test_the_small_recipe_is_ours_but_for_its_size():
     ours, small = (dict(leaves(load(name).config)) for name in ("config.json", SMALL))
     assert {key for key in ours | small if ours.get(key) != small.get(key)} == {
-        "name", "arch.args.model_name", "arch.args.pretrained", "arch.args.drop_path",
-        "tracer.weights", "data_loader.args.input_size", "data_loader.args.num_workers",
+        "name", "arch.args.model_name", "arch.args.drop_path",
+        "data_loader.args.input_size", "data_loader.args.num_workers",
         "label_corrections.path", "label_corrections.tiers",
         "optimizer.layer_decay", "trainer.epochs", "trainer.freeze",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", ["config.json", SMALL])
+def test_a_recipe_for_photos_starts_from_released_weights(recipe):
+    config = load(recipe)
+    assert config["tracer"]["weights"] == "te1"
+    assert config["arch"]["args"]["pretrained"] is True
 
 
 def test_the_ladder_of_the_benchmark_leads_from_the_original_to_the_small_recipe():
@@ -124,6 +131,7 @@ def test_the_ladder_of_the_benchmark_leads_from_the_original_to_the_small_recipe
     small = dict(leaves(load(SMALL).config))
     assert {key for key in ladder | small if ladder.get(key) != small.get(key)} == {
         "name", "validation.type", "validation.fraction",
+        "tracer.weights", "arch.args.pretrained",  # the ladder's faces stand before drawn scenes
         "trainer.verbosity", "trainer.report", "explain",
     }  # fmt: skip
 
