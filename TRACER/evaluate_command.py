@@ -5,7 +5,7 @@ import argparse
 from TRACER.dataset import EVALUATION_LAYOUTS, find_pairs
 from TRACER.evaluation import BOX_SETTINGS, evaluate
 from TRACER.extractor import Extractor
-from TRACER.weights import load_tracer
+from TRACER.weights import load_tracer, warn_of_sample_weights
 from utils.devices import resolve_device, use_device
 from utils.files import write_json
 
@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         num_workers=options.num_workers,
     )
+    warn_of_sample_weights(extractor.digest, [pair.image for pair in pairs])
     figures = evaluate(extractor, pairs)
     for name, value in figures.items():
         print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from TRACER.crops import CROP_REGIONS, CropSettings, Extraction, cut_out, resize_map
 from TRACER.extractor import Extractor
-from TRACER.weights import load_tracer
+from TRACER.weights import load_tracer, warn_of_sample_weights
 from utils.devices import available_cores, resolve_device, use_device
 from utils.errors import ConfigError, DataError, PhotoError, nearest
 from utils.files import sha256, write_atomically, write_json
@@ -52,11 +52,14 @@ def run(options: argparse.Namespace) -> None:
     """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     kinds = _parse_kinds(options.save)
+    out = Path(options.out)
+    _refuse_own_results(Path(options.images), out)
     photos, others = find_photos(Path(options.images))
     if others and rank == 0:
         print(f"warning: {describe_others(others, Path(options.images))}", file=sys.stderr)
     extractor = _build_extractor(options)
-    out = Path(options.out)
+    if rank == 0:
+        warn_of_sample_weights(extractor.digest, photos)
     folder = OutputFolder(Path(options.images), out, kinds, extractor.key)
     todo = [photo for photo in photos[rank::world_size] if not folder.has(photo)]
     with tqdm(total=len(todo), desc="extract", unit="photo", disable=rank > 0) as bar:
@@ -212,6 +215,17 @@ def _parse_kinds(text: str) -> list[str]:
         if kind not in KINDS:
             raise ConfigError(f"--save {kind!r}: no such result{nearest(kind, KINDS)}")
     return [kind for kind in KINDS if kind in kinds]
+
+
+def _refuse_own_results(images: Path, out: Path) -> None:
+    """Results among the photos would be photos to the next call, or to another process now."""
+    photos = images.resolve()
+    for results in ((out / kind).resolve() for kind in (*KINDS, "boxes")):
+        if results.is_relative_to(photos) or photos.is_relative_to(results):
+            raise ConfigError(
+                f"--out {out}: results would go to {results}, among the photos of --images"
+                f" {images}; name a folder outside of it"
+            )
 
 
 def _build_extractor(options: argparse.Namespace) -> Extractor:

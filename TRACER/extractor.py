@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from TRACER.crops import CropSettings, Extraction, extract_crop
-from TRACER.inference import Precision, make_predictor
+from TRACER.inference import Precision, Predictor, choose_dtype, choose_engine, make_predictor
 from TRACER.network import Tracer
+from TRACER.onnx_engine import OnnxPredictor
 from TRACER.weights import weights_digest
 from utils.devices import available_cores
 from utils.errors import DataError
@@ -42,7 +43,8 @@ class Extractor:
     one core a worker, which spares all waiting between cores; a GPU is fed by the workers in turns.
 
     Args:
-        network: None does without: every crop is the whole photo.
+        network: None does without: every crop is the whole photo. A function that gives the
+            network is called once the first photo comes, if ``digest`` is given, else at once.
         settings: how to cut.
         device: where the network runs.
         batch_size: photos that a worker takes at a time, on a GPU through the network at once;
@@ -50,11 +52,13 @@ class Extractor:
         num_workers: threads; None takes as many as there are cores, and more than that never run.
         precision: of the network, see ``Predictor``.
         compile: see ``Predictor``.
+        digest: ``weights_digest`` of the network, where it is known.
+        name: of the weights, for whoever wants to know their digest another time.
     """
 
     def __init__(
         self,
-        network: Tracer | None,
+        network: Tracer | Callable[[], Tracer] | None,
         settings: CropSettings | None = None,
         *,
         device: torch.device | str = "cpu",
@@ -62,34 +66,49 @@ class Extractor:
         num_workers: int | None = None,
         precision: Precision = "auto",
         compile: bool = False,
+        digest: str | None = None,
+        name: str | None = None,
     ) -> None:
         self.settings = settings or CropSettings()
+        self.name = name
         asked = MAX_WORKERS if num_workers is None else num_workers
         self.num_workers = max(1, min(asked, available_cores()))
         device = torch.device(device)
-        self.batch_size = batch_size or default_batch_size(device, network)
-        self._predict = (
-            make_predictor(network, device, self.batch_size, precision, compile)
-            if network
-            else None
-        )
-        self.key = self._key(network, compile)
+        self.batch_size = batch_size or default_batch_size(device, None)
+        self._network = network
+        self._predict: Predictor | OnnxPredictor | None = None
+        self._running = (device, batch_size, precision, compile)
+        self.digest = digest
+        if network is not None and digest is None:
+            self.load()
+        self.key = self._key(device, precision, compile)
 
-    def _key(self, network: Tracer | None, compile: bool) -> str:
+    def load(self) -> None:
+        """See to it that the network is there, as the first photo would."""
+        if self._network is None or self._predict is not None:
+            return
+        network = self._network if isinstance(self._network, Tracer) else self._network()
+        self.digest = self.digest or weights_digest(network)
+        device, batch_size, precision, compile = self._running
+        self.batch_size = batch_size or default_batch_size(device, network)
+        self._predict = make_predictor(network, device, self.batch_size, precision, compile)
+
+    def _key(self, device: torch.device, precision: Precision, compile: bool) -> str:
         """Digest of everything but the photo that decides over a crop's pixels."""
+        crops = self._network is not None
         settings = asdict(self.settings)
         if settings["region"] == "person":
             del settings["region"]  # caches from before there was a choice stay good
         description = {
             "version": ALGORITHM_VERSION,
             "settings": settings,
-            "weights": weights_digest(network) if network else None,
-            "precision": str(self._predict.dtype) if self._predict else None,
-            "device": self._predict.device.type if self._predict else None,
-            "compile": compile and network is not None,
+            "weights": self.digest,
+            "precision": str(choose_dtype(device, precision)) if crops else None,
+            "device": device.type if crops else None,
+            "compile": compile and crops,
         }
-        if self._predict is not None and self._predict.engine != "torch":
-            description["engine"] = self._predict.engine
+        if crops and (engine := choose_engine(device, precision, compile)) != "torch":
+            description["engine"] = engine
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
     def __call__(
@@ -120,7 +139,10 @@ class Extractor:
                 its extraction; what it returns is yielded.
             photos, on_error: as in ``__call__``, and so are order and exceptions.
         """
-        batches = _batches(photos, self.batch_size)
+        photos = iter(photos)
+        if first := list(itertools.islice(photos, 1)):
+            self.load()
+        batches = _batches(itertools.chain(first, photos), self.batch_size)
         waiting: deque[Future] = deque()
         with one_thread_per_worker(self.num_workers) as pool:
             # One batch more than there are workers, so that none waits for the caller.

@@ -29,10 +29,16 @@ def make_predictor(
 
     In float32 on a CPU that is ONNX Runtime. Where a CPU multiplies in bfloat16, torch does.
     """
-    float32 = choose_dtype(device, precision) is torch.float32
-    if device.type == "cpu" and float32 and not compile:
+    if choose_engine(device, precision, compile) == OnnxPredictor.engine:
         return OnnxPredictor(network)
     return Predictor(network, device, batch_size, precision, compile)
+
+
+def choose_engine(device: torch.device, precision: Precision, compile: bool) -> str:
+    """The ``engine`` of what ``make_predictor`` makes."""
+    float32 = choose_dtype(device, precision) is torch.float32
+    on_onnx = device.type == "cpu" and float32 and not compile
+    return (OnnxPredictor if on_onnx else Predictor).engine
 
 
 class Predictor:

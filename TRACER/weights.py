@@ -6,6 +6,7 @@ import logging
 import pickle
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from TRACER.download import DownloadError, download
 from TRACER.network import Tracer
 from TRACER.official_keys import BLOCK_COUNTS, UNUSED, looks_official, translate
 from utils.errors import CheckpointError, nearest
+from utils.files import refuse_other_content, write_atomically
 from utils.files import sha256 as file_digest
-from utils.files import write_atomically
 
 RELEASES = "https://github.com/Karel911/TRACER/releases/download/v1.0"
 SAMPLE = Path(__file__).parent / "weights" / "te0_sample.safetensors"
+SAMPLE_DIGEST = "d47b65edca4bb8e34d99c314c89faffe2dd72685b6b06f42633da891b6033df0"
+"""``weights_digest`` of the sample weights, by which they are known under any name."""
+DRAWN = "sample.json"
+"""What ``data_loader.sample`` leaves in a folder of people that it has drawn."""
 OFFICIAL_NAMES = tuple(f"te{scale}" for scale in range(len(BLOCK_COUNTS)))
 
 log = logging.getLogger(__name__)
@@ -71,25 +76,29 @@ def find_weights(weights: str | Path, *, base_url: str = RELEASES) -> Path:
     Raises:
         CheckpointError: there is no such file, or it cannot be downloaded.
     """
+    path = weights_path(weights)
+    if path.is_file():
+        return path
     if str(weights) == "sample":
-        if not SAMPLE.exists():
-            raise CheckpointError(f"{SAMPLE}: the sample weights are missing from this copy")
+        raise CheckpointError(f"{SAMPLE}: the sample weights are missing from this copy")
+    if str(weights) in OFFICIAL_NAMES:
+        return _download(str(weights), path, base_url)
+    hint = nearest(str(weights), (*OFFICIAL_NAMES, "sample"))
+    raise CheckpointError(f"TRACER weights {str(weights)!r}: neither a file nor a name{hint}")
+
+
+def weights_path(weights: str | Path) -> Path:
+    """Where the file behind a name or path is, or would be once it is downloaded."""
+    if str(weights) == "sample":
         return SAMPLE
     if str(weights) in OFFICIAL_NAMES:
-        return _released(str(weights), base_url)
-    path = Path(weights)
-    if not path.is_file():
-        hint = nearest(str(weights), (*OFFICIAL_NAMES, "sample"))
-        raise CheckpointError(f"TRACER weights {str(weights)!r}: neither a file nor a name{hint}")
-    return path
+        file_name = f"TRACER-Efficient-{str(weights)[2:]}.pth"
+        return Path(torch.hub.get_dir()) / "checkpoints" / file_name
+    return Path(weights)
 
 
-def _released(name: str, base_url: str) -> Path:
-    file_name = f"TRACER-Efficient-{name[2:]}.pth"
-    path = Path(torch.hub.get_dir()) / "checkpoints" / file_name
-    if path.exists():
-        return path
-    url = f"{base_url}/{file_name}"
+def _download(name: str, path: Path, base_url: str) -> Path:
+    url = f"{base_url}/{path.name}"
     try:
         download(url, path)
     except (DownloadError, OSError) as error:
@@ -112,6 +121,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is damaged, holds code, or no state dict.
     """
+    refuse_other_content(path)
     if path.suffix == ".safetensors":
         state, settings = _read_safetensors(path)
     else:
@@ -208,6 +218,25 @@ def _differences(state: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
 
 def _shortened(names: list[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
+
+
+def warn_of_sample_weights(digest: str | None, photos: Iterable[Path]) -> None:
+    """Say so where the sample weights, which know drawn people alone, are to crop other photos.
+
+    Args:
+        digest: of the weights.
+        photos: files; drawn ones have ``DRAWN`` in a folder up to four levels above.
+    """
+    if digest != SAMPLE_DIGEST:
+        return
+    for folder in dict.fromkeys(photo.absolute().parent for photo in photos):
+        if not any((above / DRAWN).exists() for above in (folder, *folder.parents[:3])):
+            log.warning(
+                "warning: the sample weights of TRACER are to crop the photos in %s: they know this"
+                " project's drawn people alone and find anything in photographs; take te1"
+                " (tracer.weights=te1, or --weights te1)", folder,
+            )  # fmt: skip
+            return
 
 
 def weights_digest(network: Tracer) -> str:

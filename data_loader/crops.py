@@ -7,12 +7,14 @@ another cache of the same settings holds are copied, not cropped again.
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +25,24 @@ from tqdm import tqdm
 
 from TRACER.crops import CropSettings, Extraction
 from TRACER.extractor import Extractor
-from TRACER.weights import load_tracer
+from TRACER.network import Tracer
+from TRACER.weights import (
+    load_tracer,
+    warn_of_sample_weights,
+    weights_digest,
+    weights_path,
+)
 from utils import distributed
 from utils.devices import available_cores
-from utils.errors import DataError, PhotoError, UserError
+from utils.errors import CheckpointError, DataError, PhotoError, UserError
 from utils.files import write_atomically, write_json
 from utils.images import read_image
 
 PENDING, CROPPED, WHOLE, UNREADABLE = range(4)
 """What a row of the cache is: not done yet, the person's crop, the whole photo because no person
 was found, or black because the file could not be read."""
+KNOWN_WEIGHTS = "weights.json"
+"""In the folder of all caches: which weights were last met under which name."""
 COMPLETE = "complete.json"
 """Written into a cache that has all its crops; says what they were made with."""
 FLUSH_SECONDS = 5.0
@@ -44,10 +54,13 @@ logger = logging.getLogger("crops")
 def extractor_from(tracer: Mapping[str, Any], input_size: int, device: torch.device) -> Extractor:
     """The extractor that the config section ``tracer`` describes.
 
+    Weights that have to be downloaded, or whose file is gone, are asked for when a photo has to be
+    cropped, if the cache knows them from before; otherwise now.
+
     Args:
         tracer: ``weights`` and ``sha256``; ``crop_size``, ``threshold``, ``margin``,
             ``background``, ``region``, ``min_area``, ``keep_aspect``; ``batch_size`` and
-            ``num_workers``.
+            ``num_workers``; ``cache_dir``.
         input_size: side of the crop where ``crop_size`` is ``None``, px.
         device: where the network runs.
 
@@ -58,16 +71,57 @@ def extractor_from(tracer: Mapping[str, Any], input_size: int, device: torch.dev
         size=tracer["crop_size"] or input_size,
         **{name: tracer[name] for name in _SETTINGS if name in tracer},
     )
-    network = None
-    if tracer["weights"] is not None:
-        network = load_tracer(tracer["weights"], sha256=tracer["sha256"], device=device)
+    weights, load, name, digest = tracer["weights"], None, None, None
+    if weights is not None:
+        load = partial(load_tracer, weights, sha256=tracer["sha256"], device=device)
+        name = " ".join(filter(None, (_full_name(weights), tracer["sha256"])))
+        # Where all crops are there, no photo needs weights that would have to be got first.
+        if not weights_path(weights).is_file() and "cache_dir" in tracer:
+            file = Path(tracer["cache_dir"]) / KNOWN_WEIGHTS
+            if digest := _known_weights(file).get(name):
+                load = partial(_load_known, load, digest, file)
     return Extractor(
-        network,
+        load,
         settings,
         device=device,
         batch_size=tracer["batch_size"],
         num_workers=tracer["num_workers"],
+        digest=digest,
+        name=name,
     )
+
+
+def _full_name(weights: str) -> str:
+    """A path from the root, so that it means the same file wherever the program is called."""
+    path = weights_path(weights)
+    return str(path.absolute()) if path == Path(weights) else weights
+
+
+def _known_weights(file: Path) -> dict[str, str]:
+    """Name of weights → their digest, as ``_remember_weights`` left it."""
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(known, dict):
+            return {name: digest for name, digest in known.items() if isinstance(digest, str)}
+    return {}
+
+
+def _remember_weights(extractor: Extractor, file: Path) -> None:
+    known = _known_weights(file)
+    if extractor.name and known.get(extractor.name) != extractor.digest:
+        with contextlib.suppress(UserError):
+            write_json(file, known | {extractor.name: extractor.digest})
+
+
+def _load_known(load: Callable[[], Tracer], digest: str, file: Path) -> Tracer:
+    """The network, which must be the one whose crops are already there."""
+    network = load()
+    if weights_digest(network) != digest:
+        raise CheckpointError(
+            f"{file}: made with other TRACER weights than those that are to crop now; delete this"
+            " file, and all photos are cropped with the present ones"
+        )
+    return network
 
 
 _SETTINGS = ("threshold", "margin", "background", "region", "min_area", "keep_aspect")
@@ -148,6 +202,9 @@ def build_crops(
     except OSError as error:
         raise UserError(f"{cache_dir}: the crop cache cannot be written ({error})") from error
     crops = _open_on_every_rank(folder)
+    if main:
+        _remember_weights(extractor, cache_dir / KNOWN_WEIGHTS)
+        warn_of_sample_weights(extractor.digest, photos)
     _report(crops, photos, skip_unreadable)
     return crops
 

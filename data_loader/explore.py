@@ -88,12 +88,15 @@ def _pictures(index, measured, config: ConfigParser, number: int, device):
     from data_loader.crops import extractor_from
     from data_loader.explore_page import Pictures
     from data_loader.settings import Augmentation
+    from TRACER.weights import warn_of_sample_weights
     from utils.errors import CheckpointError
 
     size = config["data_loader"]["args"]["input_size"]
     no_crop = None if config["tracer"]["weights"] else "tracer.weights is null"
     try:
         extractor = extractor_from(config["tracer"], size, device)
+        extractor.load()
+        warn_of_sample_weights(extractor.digest, index.paths())
     except CheckpointError as error:
         no_crop = str(error)
         extractor = extractor_from(config["tracer"] | {"weights": None}, size, device)

@@ -27,6 +27,7 @@ def main() -> None:
     from data_loader.labels import NAMES
     from logger.heat import heat_picture
     from logger.pictures import save_picture
+    from TRACER.weights import warn_of_sample_weights
     from trainer.photo_model import PhotoModel, answer_photo, crop_to_show
     from utils.devices import prepare_device
     from utils.images import read_image
@@ -34,6 +35,7 @@ def main() -> None:
     photo = read_image(config.args.image)
     device = prepare_device(config["n_gpu"], config.device)
     model = PhotoModel.restore(config, config.resume, device)
+    warn_of_sample_weights(model.extractor.digest, [config.args.image])
     answer = answer_photo([model], photo)
     heat = model.explain(answer.extraction.crop, answer.class_probabilities)
     for head, best in answer.head_answers.items():

@@ -212,3 +212,28 @@ def test_what_train_cannot_use_is_one_line(data, tmp_path, capsys):
     (data / "train/saliency/person0/0.png").unlink()
     assert "no partner" in fails(capsys, *arguments)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("out", ["", "results", "results/deep"])
+def test_results_among_the_photos_are_refused(data, tmp_path, weights, capsys, out):
+    images = data / "train" / "images"
+    (tmp_path / "link").symlink_to(images)
+    arguments = ["extract", "--images", str(images), "--weights", weights, "--out"]
+    for folder in (images / out, tmp_path / "link" / out):
+        said = fails(capsys, *arguments, str(folder))
+        assert "among the photos" in said and "name a folder outside" in said
+    assert not list(images.rglob("crop"))
+
+
+def test_crops_are_not_written_over_the_crops_they_are_made_of(data, tmp_path, weights, capsys):
+    extract(data, tmp_path / "out", weights)
+    before = files_of(tmp_path / "out")
+    crops, out = str(tmp_path / "out" / "crop"), str(tmp_path / "out")
+    said = fails(capsys, "extract", "--images", crops, "--out", out, "--weights", weights)
+    assert "among the photos" in said
+    assert files_of(tmp_path / "out") == before
+
+
+def test_results_may_lie_beside_the_photos(data, weights):
+    extract(data, data / "train", weights)
+    assert len(list((data / "train" / "crop").rglob("*.png"))) == 6

@@ -7,14 +7,17 @@ import threading
 import pytest
 import torch
 
+from data_loader.sample import generate
 from TRACER.network import Tracer
 from TRACER.weights import (
     SAMPLE,
+    SAMPLE_DIGEST,
     detect_scale,
     find_weights,
     load_tracer,
     network_settings,
     save_float16,
+    warn_of_sample_weights,
     weights_digest,
 )
 from utils.errors import CheckpointError
@@ -262,6 +265,23 @@ def test_text_file_is_refused(tmp_path):
         load_tracer(tmp_path / "x.pth")
 
 
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "called"),
+    [
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n",
+            "a Git LFS pointer",
+        ),
+        ("<html><title>Sign in</title></html>", "a web page"),
+    ],
+)
+def test_what_lies_in_the_place_of_weights_is_called_that(tmp_path, name, content, called):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CheckpointError, match=f"{name}: {called}"):
+        load_tracer(tmp_path / name)
+
+
 def test_mistyped_name_gets_a_hint():
     with pytest.raises(CheckpointError, match=r"'sampel': neither a file nor a name.*'sample'"):
         load_tracer("sampel")
@@ -269,8 +289,31 @@ def test_mistyped_name_gets_a_hint():
 
 def test_sample_weights_load_or_are_said_to_be_missing():
     if SAMPLE.exists():
-        assert load_tracer("sample").scale == 0
+        network = load_tracer("sample")
+        assert network.scale == 0 and weights_digest(network) == SAMPLE_DIGEST
         assert SAMPLE.stat().st_size <= 16_000_000
     else:
         with pytest.raises(CheckpointError, match="sample weights are missing"):
             load_tracer("sample")
+
+
+class TestSampleWeights:
+    def warned(self, caplog, digest, photos):
+        caplog.clear()
+        warn_of_sample_weights(digest, photos)
+        return caplog.text
+
+    def test_they_are_warned_of_where_the_project_did_not_draw_the_photos(self, tmp_path, caplog):
+        photos = [tmp_path / "data/train/images/000001_female_Asian_30" / f"{n}.jpg" for n in "ab"]
+        said = self.warned(caplog, SAMPLE_DIGEST, photos)
+        assert said.count("sample weights") == 1
+        assert "000001_female_Asian_30" in said and "take te1" in said
+        assert not self.warned(caplog, "another", photos)
+        assert not self.warned(caplog, None, photos)
+
+    def test_the_projects_own_people_are_what_they_are_for(self, tmp_path, caplog):
+        generate(tmp_path / "data", persons=1, eval_persons=1, seed=1, workers=1)
+        drawn = list((tmp_path / "data").rglob("*.jpg"))
+        assert len(drawn) == 14
+        assert not self.warned(caplog, SAMPLE_DIGEST, drawn)
+        assert self.warned(caplog, SAMPLE_DIGEST, [*drawn, tmp_path / "my" / "photo.jpg"])

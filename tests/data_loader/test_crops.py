@@ -454,6 +454,54 @@ class TestWithTheNetwork:
         assert self.tracer(weights[0]).settings.size == 32
         assert self.tracer(weights[0], crop_size=48).settings.size == 48
 
+    @pytest.fixture
+    def own(self, tmp_path, weights):
+        """A file of weights of one's own, to be deleted, and what crops with it."""
+        file = tmp_path / "own.safetensors"
+        file.write_bytes(weights[1].read_bytes())
+        return file, lambda **more: self.tracer(file, cache_dir=str(tmp_path / "cache"), **more)
+
+    def test_weights_are_asked_for_only_where_a_photo_has_to_be_cropped(
+        self, photos, tmp_path, own
+    ):
+        file, tracer = own
+        before, _ = build(photos[:3], tmp_path, tracer())
+        file.unlink()
+
+        again, _ = build(photos[:3], tmp_path, tracer())
+        assert again.folder == before.folder and (again.images == before.images).all()
+        with pytest.raises(CheckpointError, match=r"own\.safetensors"):
+            build(photos[:4], tmp_path, tracer())
+
+    def test_weights_that_no_cache_knows_are_asked_for_at_once(self, photos, tmp_path, own):
+        file, tracer = own
+        build(photos[:3], tmp_path, tracer())
+        file.unlink()
+        with pytest.raises(CheckpointError, match=r"own\.safetensors"):
+            tracer(sha256="0" * 64)
+        (tmp_path / "cache" / "weights.json").write_text("damaged")
+        with pytest.raises(CheckpointError, match=r"own\.safetensors"):
+            tracer()
+
+    def test_other_weights_that_come_in_the_place_of_known_ones_are_noticed(
+        self, photos, tmp_path, own, weights
+    ):
+        file, tracer = own
+        build(photos[:3], tmp_path, tracer())
+        file.unlink()
+        extractor = tracer()
+        file.write_bytes(weights[0].read_bytes())
+        with pytest.raises(CheckpointError, match=r"weights\.json.*other TRACER weights.*delete"):
+            build(photos[:4], tmp_path, extractor)
+
+    def test_sample_weights_before_photographs_are_warned_of_also_where_all_is_cropped(
+        self, photos, tmp_path, caplog
+    ):
+        for _ in range(2):
+            caplog.clear()
+            build(photos[:1], tmp_path, self.tracer("sample"))
+            assert "sample weights" in caplog.text and str(photos[0].parent) in caplog.text
+
     def test_other_weights_than_the_hash_says_are_refused(self, weights):
         with pytest.raises(CheckpointError, match="SHA-256"):
             self.tracer(weights[0], sha256="0" * 64)

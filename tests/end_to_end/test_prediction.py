@@ -15,6 +15,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from base.checkpoint import save_checkpoint
 from data_loader.labels import class_name
+from TRACER.network import Tracer
+from TRACER.weights import save_float16
 
 
 def read_rows(path):
@@ -214,6 +216,18 @@ class TestFolderOfPhotos:
         exact = [ids.index(name) for name in ids if name != "cmyk.jpg"]
         assert len(exact) == 5 and (said[exact] == said[exact[0]]).all()
         assert np.allclose(said[ids.index("cmyk.jpg")], said[exact[0]], atol=0.02)
+
+
+def test_tracers_weights_are_not_needed_where_all_crops_are_there(predict, tmp_path):
+    weights = tmp_path / "own.safetensors"
+    save_float16(Tracer(0, input_size=128), weights)
+    options = [f"--set=tracer.weights={weights}", "--set=tracer.cache_dir=crops", "--out", "s.csv"]
+    assert predict(*options).returncode == 0
+    before = (tmp_path / "s.csv").read_bytes()
+    weights.unlink()
+    result = predict(*options)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "s.csv").read_bytes() == before
 
 
 class TestUnreadablePhotos:
