@@ -133,6 +133,10 @@ class ConfigParser:
         """
         return self._over_checkpoints(self._own, [_existing(Path(checkpoint))], None)
 
+    def as_trained(self, checkpoint: str | Path) -> "ConfigParser":
+        """The config that a checkpoint was trained with, whatever this command line says."""
+        return self._over_checkpoints(Draft([], []), [_existing(Path(checkpoint))], None)
+
     def for_fold(self, fold: int) -> "ConfigParser":
         """The config of one fold's run, ``<run_id>-fold<n>``; it goes on where that has stopped.
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from data_loader.crops import Crops
     from data_loader.dataset import Photos
     from trainer.predict import Predictions
+    from trainer.submission import Call
 
 
 def main(config: ConfigParser) -> None:
@@ -52,7 +53,7 @@ def main(config: ConfigParser) -> None:
     setup_logging(verbosity=config["trainer"]["verbosity"] if distributed.is_main() else 0)
     for line in config.warnings() if distributed.is_main() else ():
         logging.getLogger("test").warning("warning: %s", line)
-    out = args.out or Path(config["submit_dir"]) / f"{config['name']}_{config.run_id}.csv"
+    call, out = named_output(config)
     check_writable(out)
     info_dir = config["info_dir"] or Path(config["data_dir"]) / "eval"
     scan = listed_photos if args.skip_unreadable else scan_eval
@@ -79,10 +80,32 @@ def main(config: ConfigParser) -> None:
     if distributed.is_main():
         combined = combine(answers_of_members, args.ensemble)
         write = write_answers if args.images else write_submission
-        write_results(out, photos, crops, combined, answers, write)
+        write_results(out, photos, crops, combined, answers, write, None if args.out else call)
         if answers is not None and config["trainer"]["report"]:
             about = (out, photos, crops, combined, answers)
             attempt(lambda: print(f"report: {report_test(config, device, *about)}"))
+
+
+def named_output(config: ConfigParser) -> tuple["Call", Path]:
+    """This call and the CSV that it writes: ``<name>_<run_id>.csv``, with a word for each thing
+    that is not as the run has it, unless ``--out`` names another.
+
+    Raises:
+        UserError: another call's answers are there.
+    """
+    from trainer.submission import Call
+
+    args = config.args
+    call = Call.of(config.config, config.resumes, args.images, args.ensemble)
+    if args.out:
+        return call, args.out
+    folds = config.resumes if len(args.resume) == 1 else config.resumes[:1]
+    own = Call.of(config.as_trained(config.resume).config, folds, None, "mean")
+    tags = call.tags(own, images=args.images is not None)
+    name = "_".join([config["name"], config.run_id, *tags])
+    out = Path(config["submit_dir"]) / f"{name}.csv"
+    call.require_own(out, plain=not tags)
+    return call, out
 
 
 def predict_photos(
@@ -123,9 +146,10 @@ def write_results(
     probabilities: "np.ndarray",
     answers: "np.ndarray | None",
     write: "Callable[[Path, list[str], np.ndarray], None]",
+    call: "Call | None" = None,
 ) -> None:
     """Write the submission with ``write``, the (N, 18) probabilities and, against answers, scores
-    and pictures."""
+    and pictures; and which ``call`` it was."""
     import numpy as np
 
     from data_loader.crops import UNREADABLE
@@ -140,6 +164,8 @@ def write_results(
         raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
     ids, probabilities = photos.files[readable].tolist(), probabilities[readable]
     forget_scores(out)
+    if call:
+        call.note(out)
     write(out, ids, probabilities.argmax(axis=1))
     write_probabilities(out.with_suffix(".probabilities.csv"), ids, probabilities)
     print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")

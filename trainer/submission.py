@@ -1,18 +1,106 @@
 """The files that test.py leaves: the submission, the probabilities, the scores."""
 
 import csv
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from data_loader.labels import FACES
 from utils.errors import UserError
-from utils.files import write_atomically
+from utils.files import write_atomically, write_json
 
 SCORES = (".metrics.json", ".confusion.png", ".mistakes.png", ".examples.png", ".report.html")
 """Endings of what lies beside a submission that was scored."""
+CALL = ".call.json"
+"""Ending of what lies beside a submission that test.py named: the call that wrote it."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What answers depend on: calls that differ in it never replace each other's files.
+
+    Attributes:
+        checkpoints: the last parts of their paths.
+        photos: the folder of ``--images``, or what the config's ``info_dir`` comes to.
+        ensemble: how several models are combined.
+        settings: ``tta``, ``decoding`` and the like, as plain JSON values.
+    """
+
+    checkpoints: tuple[str, ...]
+    photos: str
+    ensemble: str
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        config: Mapping[str, Any],
+        checkpoints: Sequence[Path],
+        images: Path | None,
+        ensemble: str,
+    ) -> "Call":
+        """The call of test.py with these checkpoints and the config of the first."""
+        names = tuple("/".join(path.resolve().parts[-3:]) for path in checkpoints)
+        of_run = config["info_dir"] or Path(config["data_dir"]) / "eval"
+        tracer = {key: value for key, value in config["tracer"].items() if key != "cache_dir"}
+        size = config["data_loader"]["args"]["input_size"]
+        answering = {key: config[key] for key in ("tta", "decoding")}
+        settings = answering | {"tracer": tracer, "input_size": size}
+        return cls(names, str(images.resolve() if images else of_run), ensemble, settings)
+
+    def tags(self, own: "Call", images: bool) -> list[str]:
+        """A short word for each thing that is not as in the run's ``own`` call, for file names."""
+        tags = [Path(self.photos).name] if images else []
+        if not images and self.photos != own.photos:
+            tags.append(f"info-{Path(self.photos).name}")
+        if self.checkpoints != own.checkpoints:
+            tags.append(f"{len(self.checkpoints)}-models")
+        for key in ("tta", "decoding"):
+            value = self.settings[key]
+            if value is None and own.settings[key] is not None:
+                tags.append(f"no-{key}")
+            elif value != own.settings[key]:
+                text = json.dumps(value, sort_keys=True)
+                tags.append(f"{key}-{hashlib.sha256(text.encode()).hexdigest()[:4]}")
+        return tags if self.ensemble == own.ensemble else [*tags, self.ensemble]
+
+    def require_own(self, path: Path, plain: bool) -> None:
+        """Refuse to replace the submission ``path`` of another call.
+
+        Args:
+            path: of the CSV.
+            plain: whether this call is the run's own, whose file may be from before calls were
+                noted.
+
+        Raises:
+            UserError: it is there already, and not of this call.
+        """
+        if not path.exists():
+            return
+        try:
+            wrote = json.loads(path.with_suffix(CALL).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            wrote = self.to_json() if plain else {}
+        differing = [key for key, value in self.to_json().items() if wrote.get(key) != value]
+        if differing:
+            raise UserError(
+                f"{path}: holds the answers of another call ({', '.join(differing)} differ);"
+                " name another file with --out, which may replace it"
+            )
+
+    def note(self, path: Path) -> None:
+        """Leave this call beside the submission ``path``."""
+        write_json(path.with_suffix(CALL), self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return json.loads(json.dumps(asdict(self)))
 
 
 def check_writable(path: Path) -> None:
@@ -28,7 +116,7 @@ def check_writable(path: Path) -> None:
 
 def forget_scores(path: Path) -> None:
     """Remove scores and pictures of an earlier submission ``path``; they tell of other answers."""
-    for ending in SCORES:
+    for ending in (*SCORES, CALL):
         path.with_suffix(ending).unlink(missing_ok=True)
 
 

@@ -107,6 +107,84 @@ class TestSubmission:
         assert read_rows(tmp_path / "small.csv") == read_rows(submission)
 
 
+@pytest.fixture
+def named(call, trained, people, tmp_path):
+    """``named(…)``: the names of the CSVs in ``submit`` that a call without ``--out`` writes anew.
+
+    The submission of the run itself is there, scored; no other call may touch it.
+    """
+
+    def files():
+        return {path.name: path.read_bytes() for path in (tmp_path / "submit").iterdir()}
+
+    answers = people / "eval" / "answers.csv"
+    assert call("test.py", "-r", trained.best, "--answers", answers).returncode == 0
+    before = files()
+    assert {"tiny_first.csv", "tiny_first.metrics.json", "tiny_first.report.html"} <= set(before)
+
+    def _named(*options, resume=(trained.best,)):
+        result = call("test.py", "-r", *resume, *options)
+        assert result.returncode == 0, result.stderr
+        now = files()
+        assert {name: now[name] for name in before} == before
+        known = {name for name in now if name.endswith(".csv")} - {*before}
+        return sorted(name for name in known if "probabilities" not in name)
+
+    return _named
+
+
+class TestNames:
+    def test_each_other_kind_of_call_has_a_name_of_its_own(self, named, people, tmp_path):
+        images = people / "eval" / "images"
+        assert named("--images", images) == ["tiny_first_images.csv"]
+        shutil.copytree(people / "eval", tmp_path / "later")
+        assert named("--set", "info_dir=later") == [
+            "tiny_first_images.csv",
+            "tiny_first_info-later.csv",
+        ]
+        (tmp_path / "d.json").write_text(json.dumps({"weights": [1.0] * 17 + [2.0]}))
+        flags = [
+            ("--set", "tta.flip=true"),
+            ("--set", "tta.flip=true", "--set", "tta.shifts=[0.1]"),
+            ("--decoding", "d.json"),
+            ("--set", "decoding.prior_strength=1.0"),
+            ("--ensemble", "vote"),
+        ]
+        written = [len(named(*options)) for options in flags]
+        assert written == [3, 4, 5, 6, 7]
+        assert "tiny_first_vote.csv" in named("--ensemble", "vote")
+
+    def test_several_models_do_not_replace_the_first_ones_answers(self, named, trained):
+        both = [trained.best, trained.models / "last_epoch.pth"]
+        assert named(resume=both) == ["tiny_first_2-models.csv"]
+
+    def test_the_same_call_again_replaces_its_own_file_and_scores(self, call, trained, tmp_path):
+        out = tmp_path / "submit" / "tiny_first.csv"
+        assert call("test.py", "-r", trained.best).returncode == 0
+        out.write_text("old")
+        out.with_suffix(".metrics.json").write_text("old")
+        assert call("test.py", "-r", trained.best).returncode == 0
+        assert out.read_text().startswith("ImageID,ans\n")
+        assert not out.with_suffix(".metrics.json").exists()
+
+    def test_a_file_of_another_call_is_refused_before_the_work_unless_out_names_it(
+        self, call, trained, people, tmp_path, assert_one_line_error
+    ):
+        for name in ("a", "b"):
+            (tmp_path / name / "holiday").mkdir(parents=True)
+            photo = next((people / "eval" / "images").iterdir())
+            shutil.copy(photo, tmp_path / name / "holiday" / f"{name}.jpg")
+        first = ("test.py", "-r", trained.best, "--images", "a/holiday")
+        other = ("test.py", "-r", trained.best, "--images", "b/holiday")
+        out = tmp_path / "submit" / "tiny_first_holiday.csv"
+        assert call(*first).returncode == 0
+        before = out.read_bytes()
+        assert_one_line_error(call(*other), "tiny_first_holiday.csv", "photos differ", "--out")
+        assert out.read_bytes() == before
+        assert call(*other, "--out", out).returncode == 0
+        assert_one_line_error(call(*first), "tiny_first_holiday.csv", "another call")
+
+
 class TestScores:
     def test_they_are_those_of_scikit_learn_on_the_csv_written(self, submission, people):
         truth = {row["ImageID"]: int(row["ans"]) for row in read_rows(people / "eval/answers.csv")}
