@@ -174,18 +174,26 @@ class ConfigParser:
         section = self[name] or {}
         return {key: value for key, value in section.items() if key not in ("type", "args")}
 
-    def init_obj(self, name: str, module: ModuleType, *args: Any, **kwargs: Any) -> Any:
+    def init_obj(
+        self,
+        name: str,
+        module: ModuleType,
+        *args: Any,
+        instead: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """``init_obj("optimizer", torch.optim, parameters)``: the object that the config names.
 
         ``config[name]["type"]`` is looked up in ``module`` and called with ``args``, the
-        ``config[name]["args"]`` and ``kwargs``.
+        ``config[name]["args"]`` and ``kwargs``; ``instead`` takes the place of arguments that were
+        written or left to their default.
 
         Raises:
             ConfigError: no such name in the module, or arguments it does not take.
         """
         build = self._callable(name, module, args, kwargs, complete=True)
         try:
-            return build()
+            return build(**(instead or {}))
         except (TypeError, ValueError) as error:
             raise ConfigError(
                 f"{self._where(f'{name}.args')}: {self[name]['type']} refuses them: {error}"

@@ -51,7 +51,6 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     import base.optimizers as module_optim
     import base.schedulers as module_schedule
     import data_loader.data_loaders as module_data
-    import model.model as module_arch
     from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
     from base.image_size import GrowingPhotos
     from base.monitor import Monitor
@@ -69,6 +68,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from model.metric import find_metrics
     from trainer.records import record_pictures
     from trainer.report_data import Photographed
+    from trainer.restore import model_to_train
     from trainer.results import training_pictures
     from trainer.trainer import Trainer, scalar_names
     from trainer.tta import PLAIN, describe, views_from
@@ -104,11 +104,12 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         module_schedule.refuse_longer(saved[0]["config"], settings["epochs"])
     train_folder(config["data_dir"])
 
-    model = config.init_obj("arch", module_arch).to(device)
+    origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
+    model = model_to_train(config, saved is not None, origin).to(device)
     monitor.require(scalar_names(config["metrics"], model.heads))
     check_losses(config["loss"], config["loss_name"], model.heads)
-    if config.args.init_from:
-        logger.info(init_from(model, load_checkpoint(config.args.init_from)))
+    if origin:
+        logger.info(init_from(model, origin))
     optimizer = module_optim.make_optimizer(
         build_optimizer,
         model,

@@ -15,6 +15,7 @@ from model.decoding import weights_of
 from trainer.inference import Predictor
 from trainer.tta import views_from
 from utils.devices import amp_dtype
+from utils.seeding import seed_everything
 
 if TYPE_CHECKING:
     from parse_config import ConfigParser
@@ -51,7 +52,33 @@ def build_without_weights(config: "ConfigParser") -> BaseModel:
     arch = config.init_ftn("arch", module_arch)
     takes = {*inspect.signature(arch.func).parameters, *arch.keywords}
     without = {"pretrained": False, "checkpoint_path": None}
-    return arch(**{key: value for key, value in without.items() if key in takes})
+    instead = {key: value for key, value in without.items() if key in takes}
+    return config.init_obj("arch", module_arch, instead=instead)
+
+
+def model_to_train(
+    config: "ConfigParser", resumed: bool, start: Mapping[str, Any] | None = None
+) -> BaseModel:
+    """The model that a training begins with, before any checkpoint is loaded into it.
+
+    Published backbone weights are asked for only where no checkpoint gives them all.
+
+    Args:
+        config: of the training.
+        resumed: whether a checkpoint with all weights will be loaded.
+        start: the checkpoint of ``--init-from``, if any, of which what fits will be loaded.
+    """
+    if resumed or start is not None:
+        model = build_without_weights(config)
+        if resumed or _holds_backbone(start["state_dict"], model):
+            return model
+        seed_everything(config["seed"])  # as if that one had not been drawn
+    return config.init_obj("arch", module_arch)
+
+
+def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bool:
+    ours = {k: v.shape for k, v in model.state_dict().items() if k.startswith("backbone.")}
+    return all(k in weights and weights[k].shape == shape for k, shape in ours.items())
 
 
 def restore_decoding(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -410,3 +411,42 @@ def test_help_comes_without_waiting_for_torch(run, command, tmp_path):
     assert "--set KEY=VALUE" in shown.stdout
     imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
     assert "argparse" in imported and not imported & {"torch", "timm", "cv2", "pandas"}
+
+
+class TestBackboneWeights:
+    """A checkpoint holds them all: no command that loads one asks for their file or the hub."""
+
+    @pytest.fixture
+    def checkpoint(self, train, tmp_path):
+        """Of a training from a weights file that is gone since."""
+        weights = tmp_path / "backbone.pth"
+        torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
+        train("moved", "--set", "arch.args.pretrained=true", f"arch.args.checkpoint_path={weights}")
+        weights.unlink()
+        return tmp_path / "saved/models/tiny/moved/last_epoch.pth"
+
+    def test_every_command_does_without_their_file(self, call, checkpoint, people, tmp_path):
+        photo = next((people / "eval" / "images").iterdir())
+        soup = tmp_path / "soup.pth"
+        for command in (
+            ("train.py", "--resume", checkpoint, "--set", "trainer.epochs=2"),
+            ("train.py", "--init-from", checkpoint, "-c", checkpoint.with_name("config.json"),
+             "--run-id", "next"),
+            ("test.py", "--resume", checkpoint),
+            (ROOT / "export.py", "--resume", checkpoint, "--out", "m.onnx"),
+            (ROOT / "model/explain.py", "--resume", checkpoint, "--image", photo),
+            (ROOT / "base/soup.py", checkpoint, checkpoint.with_name("best_epoch.pth"), "--out",
+             soup),
+            ("test.py", "--resume", soup, "--out", "soup.csv"),
+        ):  # fmt: skip
+            result = call(*command)
+            assert result.returncode == 0, (command, result.stderr)
+
+    def test_a_start_whose_backbone_does_not_fit_still_needs_it(
+        self, call, checkpoint, tiny_config, assert_one_line_error
+    ):
+        result = call(
+            "train.py", "--init-from", checkpoint, "-c", tiny_config, "--set",
+            "arch.args.model_name=test_efficientnet", "arch.args.checkpoint_path=none.pth",
+        )  # fmt: skip
+        assert_one_line_error(result, "none.pth", "no such weights file")
