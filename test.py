@@ -43,7 +43,7 @@ def main(config: ConfigParser) -> None:
     from logger.logger import setup_logging
     from logger.report import attempt
     from trainer.ensemble import combine, require_one_scheme
-    from trainer.restore import restore_decoding
+    from trainer.restore import decoding_of
     from trainer.submission import check_writable, write_answers, write_submission
     from trainer.tta import describe, views_from
     from utils import distributed
@@ -65,8 +65,8 @@ def main(config: ConfigParser) -> None:
     require_one_scheme({path: member.label_scheme for path, member in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logging.getLogger("test").info(describe(views, len(photos)))
-    for checkpoint, member in members.items():  # what can't be decoded is said before the work
-        restore_decoding(member["decoding"], checkpoint)
+    for checkpoint, member in members.items():  # what it can't answer is said before the work
+        decoding_of(member, checkpoint)
     answers_of_members = {}
     for checkpoint, member in members.items():
         try:

@@ -57,18 +57,18 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from base.optimisation import Optimisation, parts_of
     from data_loader.crops import extractor_from
     from data_loader.dataset import train_folder
-    from data_loader.labels import AGE_EDGES, HEADS, NUM_CLASSES
+    from data_loader.labels import AGE_EDGES, HEADS, NUM_CLASSES, faces
     from data_loader.split import save_split
     from logger.logger import setup_logging
     from logger.report import attempt, write_report
     from logger.visualization import open_writers
-    from model.decode import SINGLE_HEAD
+    from model.decode import SINGLE_HEAD, class_names
     from model.decoding import weights_of
     from model.loss import build_criterion, check_losses
     from model.metric import find_metrics
     from trainer.records import record_pictures
     from trainer.report_data import Photographed
-    from trainer.restore import model_to_train
+    from trainer.restore import model_to_train, require_classes
     from trainer.results import training_pictures
     from trainer.trainer import Trainer, scalar_names
     from trainer.tta import PLAIN, describe, views_from
@@ -97,11 +97,13 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         build_schedule = config.init_ftn("lr_scheduler", module_schedule)
         module_schedule.filled_in(build_schedule, every, monitor.mode)
     weights_of(config["decoding"], np.ones(NUM_CLASSES))
+    task = faces(config.settings.labels)
     config.require_free_folders()
     saved = None
     if config.resume:
         saved = CheckpointFolder(config.resume.parent).load(config.resume)
         module_schedule.refuse_longer(saved[0]["config"], settings["epochs"])
+        require_classes(saved[0], task, saved[1])
     train_folder(config["data_dir"])
 
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
@@ -211,7 +213,12 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         save_every_steps=settings["save_every_steps"],
         checkpoints=checkpoints,
         log_dir=config.log_dir,
-        metadata={"config": config.config, "run_id": config.run_id, "class_counts": counts},
+        metadata={
+            "config": config.config,
+            "run_id": config.run_id,
+            "class_counts": counts,
+            "classes": class_names(task, model.heads),
+        },
         description={
             "config": config.config,
             "environment": describe_environment(str(device)),

@@ -204,6 +204,19 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
+TRAINING = (
+    "format", "state_dict", "raw_model", "averaged_epochs", "optimizer", "kinds", "lr_scheduler",
+    "scaler", "updates", "epoch", "monitor", "history", "partial", "random",
+)  # fmt: skip
+"""What a checkpoint holds of the course of a training."""
+
+
+def metadata_of(state: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its model beside the weights: config, class counts and names, …;
+    whoever writes other weights in their place keeps it."""
+    return {key: value for key, value in state.items() if key not in TRAINING}
+
+
 def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> None:
     """Load ``state["state_dict"]`` into ``model``, every key and shape exactly.
 

@@ -30,7 +30,8 @@ def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         states: name of a file → what ``load_checkpoint`` read from it.
 
     Returns:
-        A state for ``save_checkpoint``: the weights, and the config of the first.
+        A state for ``save_checkpoint``: the weights, and what the first says of its model, but the
+        mean of the class counts, if all have them; the run id ends in ``-soup``.
 
     Raises:
         CheckpointError: weights of different architectures, or that are no numbers.
@@ -46,8 +47,21 @@ def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         if value.is_floating_point():
             total = sum(weights[name][key].double() for name in names)
             averaged[key] = (total / len(names)).to(value.dtype)
-    config = states[names[0]]["config"]
-    return {"state_dict": averaged, "config": config, MEMBERS: [str(name) for name in names]}
+    from base.checkpoint import metadata_of  # imports torch
+
+    about = metadata_of(states[names[0]])
+    counts = [state["class_counts"] for state in states.values() if "class_counts" in state]
+    if len(counts) == len(states):  # folds are trained on different people
+        about["class_counts"] = {
+            head: [sum(column) / len(names) for column in zip(*of_members, strict=True)]
+            for head in counts[0]
+            if (of_members := [each[head] for each in counts])
+        }
+    else:
+        about.pop("class_counts", None)
+    if "run_id" in about:
+        about["run_id"] += "-soup"
+    return {**about, "state_dict": averaged, MEMBERS: [str(name) for name in names]}
 
 
 def _refuse_other_shapes(

@@ -1,15 +1,31 @@
 """From logits to answers: the only place where heads combine into the 18 classes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from base.task import Head
+from base.task import Head, Task
 from data_loader.labels import FACES
 
 SINGLE_HEAD = "class"
 """Name of the head of a model that has one for all 18 classes."""
+
+
+def class_names(task: Task, heads: Iterable[str]) -> dict[str, Any]:
+    """What the answers of a model mean, as checkpoints and exported files carry it.
+
+    Args:
+        task: that the model was taught.
+        heads: of the model; one that the task lacks has no classes.
+
+    Returns:
+        ``heads``: head → names of its classes; ``answer``: names of the classes of the whole.
+    """
+    answer = [task.class_name(code) for code in range(task.num_classes)]
+    known = {name: list(head.classes) for name, head in task.heads.items()} | {SINGLE_HEAD: answer}
+    return {"heads": {head: known.get(head, []) for head in heads}, "answer": answer}
 
 
 def class_probabilities(logits: Mapping[str, Tensor]) -> Tensor:

@@ -14,16 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from data_loader.labels import (
-    AGE_BINS,
-    AGE_FOLD,
-    AGE_GROUPS,
-    GENDERS,
-    MASKS,
-    NUM_CLASSES,
-    class_name,
-)
-from model.decode import SINGLE_HEAD, class_probabilities
+from base.task import Task
+from data_loader.labels import AGE_FOLD, AGE_GROUPS, FACES, NUM_CLASSES
+from model.decode import class_names, class_probabilities
 from model.decoding import decode
 from utils.errors import UserError
 
@@ -131,10 +124,10 @@ def describe(
     heads: Iterable[str],
     precision: str,
     decoding: np.ndarray | None = None,
+    task: Task = FACES,
 ) -> dict[str, str]:
     """The metadata of the file: what its user has to know, as JSON texts by key."""
-    names = {"mask": MASKS, "gender": GENDERS, "age": AGE_BINS}
-    classes = [class_name(cls) for cls in range(NUM_CLASSES)]
+    names = class_names(task, heads)
     described = {
         "model": {"name": config["name"], "run_id": run_id, "arch": config["arch"]},
         "precision": precision,
@@ -148,9 +141,9 @@ def describe(
             "normalisation": "in the model",
         },
         "crop": config["tracer"],
-        "heads": {head: classes if head == SINGLE_HEAD else names[head] for head in heads},
+        "heads": names["heads"],
         "age_groups": {"names": AGE_GROUPS, "of_bin": AGE_FOLD},
-        "classes": classes,
+        "classes": names["answer"],
         "answer": {
             "tta": config.get("tta"),
             "decoding": None if decoding is None else decoding.tolist(),

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
+from base.checkpoint import load_checkpoint, save_checkpoint
 from data_loader.labels import AGE_BINS, class_name
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
@@ -78,6 +79,17 @@ def test_a_single_head_is_described_by_the_18_classes():
     config = {"name": "n", "arch": {}, "tracer": {}, "data_loader": {"args": {"input_size": 32}}}
     heads = json.loads(describe(config, "r", ["class"], "float32")["heads"])
     assert heads == {"class": [class_name(cls) for cls in range(18)]}
+
+
+def test_age_bins_whose_edges_were_moved_are_called_what_they_are(trained, tmp_path, call):
+    out = tmp_path / "m.onnx"
+    state = load_checkpoint(trained.best)
+    state["config"]["labels"]["age_edges"] = [18, 30, 40, 50, 58]
+    del state["classes"]
+    save_checkpoint(tmp_path / "moved.pth", state)
+    assert call(ROOT / "export.py", "-r", "moved.pth", "--out", out).returncode == 0
+    about = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
+    assert json.loads(about["heads"])["age"][0] == "<18"
 
 
 @pytest.fixture

@@ -11,10 +11,14 @@ import torch
 import model.model as module_arch
 from base.base_model import BaseModel
 from base.checkpoint import load_checkpoint, load_weights
+from base.task import Task
+from data_loader.labels import faces
+from model.decode import class_names
 from model.decoding import weights_of
 from trainer.inference import Predictor
 from trainer.tta import views_from
 from utils.devices import amp_dtype
+from utils.errors import CheckpointError
 from utils.seeding import seed_everything
 
 if TYPE_CHECKING:
@@ -30,16 +34,17 @@ def restore_predictor(config: "ConfigParser", checkpoint: Path, device: torch.de
         device: where the model goes.
 
     Raises:
-        CheckpointError: not a checkpoint, or of another architecture.
+        CheckpointError: not a checkpoint, or of another architecture or other classes.
         ConfigError, DataError: a decoding that it can't do.
     """
+    decoding = decoding_of(config, checkpoint)
     settings = config["trainer"]
     # Only a GPU has float16; on a CPU the nearest is float32.
     amp = "off" if settings["amp"] == "fp16" and device.type == "cpu" else settings["amp"]
     return Predictor(
         restore_model(lambda: build_without_weights(config), checkpoint, device),
         views_from(config["tta"]),
-        restore_decoding(config["decoding"], checkpoint),
+        decoding,
         amp_dtype(amp, device),
         settings["channels_last"] is not False,
         {key: settings[key] for key in ("deterministic", "tf32")},
@@ -81,22 +86,43 @@ def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bo
     return all(k in weights and weights[k].shape == shape for k, shape in ours.items())
 
 
-def restore_decoding(
-    decoding: str | Mapping[str, Any] | None, checkpoint: Path
-) -> np.ndarray | None:
+def decoding_of(config: "ConfigParser", checkpoint: Path) -> np.ndarray | None:
     """The factors (18,) of the classes that the config key ``decoding`` asks for, if any.
 
+    What a checkpoint can't answer is found out by this, before photos are cropped for it.
+
     Args:
-        decoding: see ``model.decoding.weights_of``.
+        config: of the checkpoint.
         checkpoint: knows how often each class occurred in its training.
 
     Raises:
+        CheckpointError: not a checkpoint, or of other classes.
         ConfigError, DataError: as for ``weights_of``.
     """
-    counts = None
-    if isinstance(decoding, Mapping) and decoding["prior_strength"]:
-        counts = load_checkpoint(checkpoint).get("class_counts", {}).get("class")
-    return weights_of(decoding, counts)
+    state = load_checkpoint(checkpoint)
+    require_classes(state, faces(config.settings.labels), checkpoint)
+    counts = state.get("class_counts", {}).get("class")
+    return weights_of(config["decoding"], None if counts is None else np.array(counts))
+
+
+def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> None:
+    """Refuse a checkpoint whose answers mean something else than the program would say.
+
+    Raises:
+        CheckpointError: its classes have other names; one from before they were kept passes.
+    """
+    theirs = state.get("classes")
+    if theirs is None:
+        return
+    ours = class_names(task, theirs["heads"])
+    asked = {**theirs["heads"], "answer": theirs["answer"]}
+    for head, names in asked.items():
+        own = ours["answer"] if head == "answer" else ours["heads"][head]
+        if names != own:
+            raise CheckpointError(
+                f"{checkpoint}: was trained for the {head} classes {names}, this program has"
+                f" {own}; use it with the program that trained it, or train again"
+            )
 
 
 def restore_model(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from base.checkpoint import load_checkpoint, save_checkpoint
+from base.checkpoint import load_checkpoint, metadata_of, save_checkpoint
 from base.soup import main
 from utils.errors import CheckpointError
 
@@ -23,6 +23,28 @@ def test_a_soup_has_the_mean_weights_and_the_config_of_the_first(member, tmp_pat
     assert soup["state_dict"]["batches"] == 3
     assert soup["config"] == {"name": "a.pth"}
     assert len(soup["soup"]) == 2
+
+
+def test_a_soup_of_a_training_answers_by_its_decoding(call, trained, tmp_path):
+    members = [trained.best, trained.models / "last_epoch.pth"]
+    main([*map(str, members), "--out", str(tmp_path / "soup.pth")])
+    soup, best = (load_checkpoint(path) for path in (tmp_path / "soup.pth", trained.best))
+    assert {key: soup[key] for key in metadata_of(best) if key != "run_id"} == {
+        key: value for key, value in metadata_of(best).items() if key != "run_id"
+    }
+    assert "optimizer" not in soup
+    result = call("test.py", "-r", "soup.pth", "--set", "decoding.prior_strength=0.2")
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "submit").glob("tiny_first-soup_decoding-????.csv"))) == 1
+
+
+def test_the_classes_of_a_soup_are_as_frequent_as_its_members_had_them_on_average(tmp_path):
+    weights = {"weight": torch.ones(2)}
+    for name, counts in {"a": [4, 0], "b": [2, 2]}.items():
+        state = {"state_dict": weights, "config": {}, "class_counts": {"class": counts}}
+        save_checkpoint(tmp_path / name, state)
+    main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "soup")])
+    assert load_checkpoint(tmp_path / "soup")["class_counts"] == {"class": [3, 1]}
 
 
 def test_weights_of_another_architecture_are_refused(member, tmp_path):

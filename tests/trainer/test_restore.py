@@ -1,13 +1,15 @@
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
-from base.checkpoint import save_checkpoint
+from base.checkpoint import load_checkpoint, save_checkpoint
 from model.model import TimmModel, TimmModelMulti
 from trainer.restore import restore_model
 from utils.errors import CheckpointError
 
+ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 build = partial(TimmModelMulti, "test_resnet", pretrained=False)
 CONFIG = {"arch": {"type": "TimmModelMulti", "args": {"model_name": "test_resnet"}}}
@@ -39,6 +41,51 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_what_it_is(saved):
     other = partial(TimmModel, "test_resnet", pretrained=False)
     with pytest.raises(CheckpointError, match=r"another architecture.*TimmModelMulti test_resnet"):
         restore_model(other, path, CPU)
+
+
+class TestClassNames:
+    def renamed(self, trained, tmp_path, change):
+        state = load_checkpoint(trained.best)
+        change(state)
+        save_checkpoint(tmp_path / "other.pth", state)
+        return tmp_path / "other.pth"
+
+    def test_a_checkpoint_carries_the_names_of_its_classes(self, trained):
+        classes = load_checkpoint(trained.best)["classes"]
+        assert classes["heads"]["gender"] == ["male", "female"]
+        assert len(classes["heads"]["age"]) == 6 and len(classes["answer"]) == 18
+
+    def test_a_checkpoint_of_other_classes_is_refused_by_every_command(
+        self, trained, call, people, tmp_path, assert_one_line_error
+    ):
+        def swap(state):
+            state["classes"]["heads"]["gender"].reverse()
+
+        other = self.renamed(trained, tmp_path, swap)
+        photo = next((people / "eval" / "images").iterdir())
+        for command in (
+            ("test.py", "-r", other),
+            (ROOT / "export.py", "-r", other, "--out", "m.onnx"),
+            (ROOT / "model/explain.py", "-r", other, "--image", photo),
+            ("train.py", "-r", other, "--set", "trainer.epochs=3"),
+        ):
+            words = ("['female', 'male']", "['male', 'female']", "other.pth", "gender")
+            assert_one_line_error(call(*command), *words)
+
+    def test_one_from_before_names_were_kept_passes(self, trained, call, tmp_path):
+        old = self.renamed(trained, tmp_path, lambda state: state.pop("classes"))
+        assert call("test.py", "-r", old, "--out", "s.csv").returncode == 0
+
+
+def test_decoding_without_class_counts_is_refused_before_a_photo_is_read(
+    trained, call, tmp_path, assert_one_line_error
+):
+    state = load_checkpoint(trained.best)
+    state.pop("class_counts")
+    save_checkpoint(tmp_path / "old.pth", state)
+    result = call("test.py", "-r", "old.pth", "--set", "decoding.prior_strength=0.2")
+    assert_one_line_error(result, "decoding.prior_strength", "class")
+    assert "predicting" not in result.stderr
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
