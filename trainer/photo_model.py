@@ -59,7 +59,9 @@ class PhotoModel:
         """
         predictor = restore_predictor(config, checkpoint, device)
         input_size = config["data_loader"]["args"]["input_size"]
-        return cls(predictor, extractor_from(config["tracer"], input_size, device), input_size)
+        extractor = extractor_from(config["tracer"], input_size, device)
+        extractor.load()  # whatever photo comes is cropped; better now than in the middle of it
+        return cls(predictor, extractor, input_size)
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""

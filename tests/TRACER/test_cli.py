@@ -237,3 +237,14 @@ def test_crops_are_not_written_over_the_crops_they_are_made_of(data, tmp_path, w
 def test_results_may_lie_beside_the_photos(data, weights):
     extract(data, data / "train", weights)
     assert len(list((data / "train" / "crop").rglob("*.png"))) == 6
+
+
+@pytest.mark.parametrize("command", ["extract", "evaluate"])
+def test_sample_weights_before_photographs_are_warned_of(data, tmp_path, caplog, command):
+    folder = (
+        ["--images", str(data / "eval" / "images")]
+        if command == "extract"
+        else ["--data", str(data)]
+    )
+    main([command, *folder, "--out", str(tmp_path / "out"), "--weights", "sample"])
+    assert caplog.text.count("sample weights of TRACER") == 1
