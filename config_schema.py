@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Discriminator, Field, Tag
 
 from base.settings import Optimizer, OptimizerArguments, Scheduler, Trainer
+from base.task_settings import TASKS, TaskSettings, read_task
 from data_loader.settings import (
     Augmentation,
     DataLoader,
@@ -23,6 +24,7 @@ from logger.settings import Wandb
 from model.settings import BALANCED, Arch, ArchArguments, Decoding, LossTriple
 from trainer.settings import Tta
 from utils.cli import run_command
+from utils.errors import ConfigError
 from utils.schema_base import FileName, Natural, Section
 from utils.schema_text import markdown_table
 
@@ -37,13 +39,21 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
     """Seed of everything that is drawn: split, weights, augmentation, order."""
     data_dir: str = "data"
-    """Folder with train/images and eval/images."""
+    """Folder that the places of `task.data` start from; of the faces with train/images and \
+eval/images."""
+    task: TaskSettings = Field(
+        default_factory=lambda: read_task(TASKS / "faces.json"),
+        json_schema_extra={"default": "faces"},
+    )
+    """What is asked of a photo and where the data lie: the name of a file in configs/tasks, the \
+path of one, or the object itself."""
     arch: Arch = Arch(args=ArchArguments(model_name="efficientnetv2_rw_s", pretrained=True))
     data_loader: DataLoader = DataLoader()
     validation: Validation = Validation()
     label_corrections: LabelCorrections | None = None
     """Known label errors to repair; `null` takes the labels as they are."""
-    labels: Labels = Labels()
+    labels: Labels | None = None
+    """Further names for settings of the head `age`."""
     sampling: Sampling | None = None
     """Show rare classes more often; `null` shows every photo once an epoch."""
     mixing: Mixing | None = None
@@ -87,6 +97,27 @@ TensorBoard."""
     """Where test.py writes submissions."""
     info_dir: str | None = None
     """Folder of the eval half's info.csv and images; `null` takes `<data_dir>/eval`."""
+
+
+def without_aliases(config: Config) -> Config:
+    """The config with what ``labels`` says where it belongs, in the task's head ``age``.
+
+    Raises:
+        ConfigError: the task has no such head.
+    """
+    if config.labels is None:
+        return config
+    fields = {"age_edges": "bins", "drop_ages": "drop", "age_spread": "sigma"}
+    said = {fields[key]: value for key, value in config.labels if value is not None}
+    task = config.task
+    if said and ("age" not in task.heads or task.heads["age"].bins is None):
+        raise ConfigError(
+            f"labels: task {task.name!r} has no head 'age' with bins; set bins, drop and sigma"
+            " of a head in task.heads"
+        )
+    if said:
+        task = task.changed("age", **said)
+    return config.model_copy(update={"task": task, "labels": None})
 
 
 AUGMENTATION_STRENGTHS = {

@@ -23,7 +23,7 @@ def main(config: ConfigParser) -> None:
     # Heavy imports wait until the command line is known to be right.
     import torch
 
-    from data_loader.labels import faces
+    from base.task import Task
     from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
     from trainer.restore import restore_predictor
     from trainer.submission import check_writable
@@ -37,7 +37,7 @@ def main(config: ConfigParser) -> None:
     network, decoding = predictor.model, predictor.decoding
     precision = "float16" if args.half else "float32"
     side = config["data_loader"]["args"]["input_size"]
-    task = faces(config.settings.labels)
+    task = Task(config.settings.task)
     described = describe(config.config, config.run_id, network.heads, precision, decoding, task)
     exported = to_onnx(network, side, precision, described, predictor.views, decoding)
     difference = largest_difference(exported, predictor.class_probabilities, side)

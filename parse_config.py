@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from config_schema import Config, idle_options
+from base.task_settings import task_file
+from config_schema import Config, idle_options, without_aliases
 from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
 from utils.errors import CheckpointError, ConfigError
@@ -217,8 +218,9 @@ class ConfigParser:
     @property
     def label_scheme(self) -> dict[str, Any]:
         """What the answers of a model mean; models of different ones don't go together."""
-        labels = self.config.get("labels") or {}
-        return {key: labels[key] for key in ("age_edges",) if key in labels}
+        heads = self.config["task"]["heads"]
+        told = ("classes", "bins", "groups", "type")
+        return {name: {key: head[key] for key in told} for name, head in heads.items()}
 
     @property
     def folder(self) -> RunFolder:
@@ -338,9 +340,10 @@ class ConfigParser:
 
 
 def _validate(draft: Draft) -> Config:
-    values = draft.merged()
+    values = draft.merged(prepare=_read_task)
     try:
-        return Config.model_validate_json(json.dumps(values, default=str), strict=True)
+        config = Config.model_validate_json(json.dumps(values, default=str), strict=True)
+        return without_aliases(config)
     except ValidationError as error:
         problems = explain(error, Config.model_json_schema(), values)
     lines = [f"{draft.source_of(path)}: {path}: {text}" for path, text in problems.items()]
@@ -348,8 +351,19 @@ def _validate(draft: Draft) -> Config:
     raise ConfigError("\n  ".join(heading + lines))
 
 
+def _read_task(values: dict[str, Any]) -> None:
+    """Put the task itself in the place of its name or path; without either the faces."""
+    task = values.setdefault("task", "faces")
+    if isinstance(task, str):
+        task = values["task"] = read_json5(task_file(task), asked_by="task: ")
+    heads = task.get("heads") if isinstance(task, dict) else None
+    for head in heads.values() if isinstance(heads, dict) else ():
+        if isinstance(head, dict) and "bins" in head:  # a later --set may move them
+            head.setdefault("split_bins", head["bins"])
+
+
 def _defaults() -> dict[str, Any]:
-    return Config(name="unnamed").model_dump(mode="json", exclude={"name"})
+    return Config(name="unnamed").model_dump(mode="json", exclude={"name", "task"})
 
 
 def _origin_of(checkpoint: Path) -> tuple[Layer, str | None]:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 def main(config: ConfigParser) -> None:
     """Predict with every checkpoint, average, write and score."""
     # Heavy imports wait until the command line is known to be right.
-    from data_loader.dataset import listed_photos, read_answers, scan_eval, scan_folder
+    from base.task import Task
+    from data_loader.dataset import eval_photos, read_answers, scan_folder
     from logger.logger import setup_logging
     from logger.report import attempt
     from trainer.ensemble import combine, require_one_scheme
@@ -55,10 +56,13 @@ def main(config: ConfigParser) -> None:
         logging.getLogger("test").warning("warning: %s", line)
     call, out = named_output(config)
     check_writable(out)
-    info_dir = config["info_dir"] or Path(config["data_dir"]) / "eval"
-    scan = listed_photos if args.skip_unreadable else scan_eval
-    photos = scan_folder(args.images) if args.images else scan(info_dir)
-    answers = read_answers(args.answers, photos.files) if args.answers else None
+    task = Task(config.settings.task)
+    if args.images:
+        photos = scan_folder(args.images)
+    else:
+        places = (config["data_dir"], config.settings.task, config["info_dir"])
+        photos = eval_photos(*places, must_exist=not args.skip_unreadable)
+    answers = read_answers(args.answers, photos.files, task)["class"] if args.answers else None
     device = prepare_device(config["n_gpu"], config.device)
 
     members = {path: config.for_checkpoint(path) for path in config.resumes}

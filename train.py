@@ -56,8 +56,6 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from base.monitor import Monitor
     from base.optimisation import Optimisation, parts_of
     from data_loader.crops import extractor_from
-    from data_loader.dataset import train_folder
-    from data_loader.labels import AGE_EDGES, HEADS, NUM_CLASSES, faces
     from data_loader.split import save_split
     from logger.logger import setup_logging
     from logger.report import attempt, write_report
@@ -91,20 +89,24 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     find_metrics(config["metrics"])
     build_optimizer = config.init_ftn("optimizer", module_optim)
     monitor = Monitor(settings["monitor"], settings["early_stop"])
-    monitor.require(scalar_names(config["metrics"], [*HEADS, SINGLE_HEAD]))
+    monitor.require(scalar_names(config["metrics"], [*config.settings.task.heads, SINGLE_HEAD]))
     build_schedule, every = None, config.options("lr_scheduler").get("every", "epoch")
     if config["lr_scheduler"]:
         build_schedule = config.init_ftn("lr_scheduler", module_schedule)
         module_schedule.filled_in(build_schedule, every, monitor.mode)
-    weights_of(config["decoding"], np.ones(NUM_CLASSES))
-    task = faces(config.settings.labels)
     config.require_free_folders()
     saved = None
     if config.resume:
         saved = CheckpointFolder(config.resume.parent).load(config.resume)
         module_schedule.refuse_longer(saved[0]["config"], settings["epochs"])
+    index = module_data.labelled_photos(
+        Path(config["data_dir"]), config.settings.task, config.settings.label_corrections
+    )
+    task = index.task
+    weights_of(config["decoding"], np.ones(task.num_classes))
+    config.config["task"] = task.to_json()  # with the classes that the data told
+    if saved:
         require_classes(saved[0], task, saved[1])
-    train_folder(config["data_dir"])
 
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
     model = model_to_train(config, saved is not None, origin).to(device)
@@ -131,13 +133,11 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     parts_of(model, settings["freeze"])
     input_size = config["data_loader"]["args"]["input_size"]
     data = config.init_ftn("data_loader", module_data)(
-        data_dir=Path(config["data_dir"]),
+        index=index,
         extractor=extractor_from(config["tracer"], input_size, device),
         cache_dir=Path(config["tracer"]["cache_dir"]),
         validation=config.settings.validation,
         augmentation=config.settings.augmentation,
-        label_corrections=config.settings.label_corrections,
-        labels=config.settings.labels,
         sampling=config.settings.sampling,
         mixing=config.settings.mixing,
         seed=config["seed"],
@@ -230,9 +230,9 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             crops=data.crops,
             rows=data.val_rows,
             cropped=config["tracer"]["weights"] is not None,
-            people=data.index.person[data.val_rows],
-            ages=data.index.age[data.val_rows],
-            age_edges=tuple(config.label_scheme.get("age_edges", AGE_EDGES)),
+            people=data.index.group[data.val_rows],
+            ages=data.index.values["age"][data.val_rows].astype(int),
+            age_edges=tuple(map(int, task.heads["age"].settings.bins)),
         ),
         log_every_steps=settings["log_every_steps"],
         decoding=decoding,

@@ -71,6 +71,12 @@ class Head:
             return self.class_names(language)
         return groups.names.get(language, groups.names["en"])
 
+    @property
+    def expected(self) -> str:
+        """What its cells may say, in words."""
+        *others, last = self._code_of
+        return f"{', '.join(others[:20])}{', …' if len(others) > 20 else ''} or {last}"
+
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """What the cells of a table say, compared stripped and without case.
 
@@ -97,6 +103,10 @@ class Head:
     def class_of(self, values: np.ndarray) -> np.ndarray:
         """Values as ``encode`` gives them → (N,) int64 class codes; tags stay as they are."""
         return values
+
+    def stratum_of(self, values: np.ndarray) -> np.ndarray:
+        """Values → (N,) int64, by what a split keeps both sides alike; ``MISSING`` without one."""
+        return self.class_of(values)
 
     def answer_of(self, values: np.ndarray) -> np.ndarray:
         """Values → the true answers: (N,) int64 codes, of a number the number, tags as they are."""
@@ -151,6 +161,11 @@ class BinnedHead(Head):
     the training begin.
     """
 
+    @property
+    def expected(self) -> str:
+        """See ``Head.expected``."""
+        return "a number from {:g} to {:g}".format(*self._range)
+
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """See ``Head.encode``."""
         values, unknown = np.full(len(cells), np.nan), []
@@ -182,6 +197,10 @@ class BinnedHead(Head):
     def class_of(self, values: np.ndarray) -> np.ndarray:
         """See ``Head.class_of``."""
         return _edges_passed(values, self._inner_edges)
+
+    def stratum_of(self, values: np.ndarray) -> np.ndarray:
+        """See ``Head.stratum_of``; bins that are moved for the training move no split."""
+        return _edges_passed(values, self.settings.split_bins or self._inner_edges)
 
     def answer_of(self, values: np.ndarray) -> np.ndarray:
         """See ``Head.answer_of``."""
@@ -370,18 +389,8 @@ class Task:
         return {k: self.heads[k].answer_names(language)[v] for k, v in answers.items()}
 
     def changed(self, head: str, **settings: Any) -> "Task":
-        """The same task with other settings of one head, such as ``sigma=7.0``; bins that move
-        lose their names.
-
-        Raises:
-            pydantic.ValidationError: settings that don't go together.
-        """
-        values = self.to_json()
-        before = self.heads[head].settings
-        if "bins" in settings and before.bins != tuple(settings["bins"]):
-            settings = {"names": {}} | settings
-        values["heads"][head] |= settings
-        return Task(TaskSettings.model_validate(values))
+        """See ``TaskSettings.changed``."""
+        return Task(self.settings.changed(head, **settings))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which ``TaskSettings`` and this class make the same task again."""

@@ -74,8 +74,6 @@ class Source(Section):
     """Folder below `data_dir`; of the test photos, what the key `info_dir` replaces."""
     root: str = "."
     """Folder of the photos, below `dir`."""
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    """How much these photos count beside those of other sources."""
 
 
 class PatternSource(Source):
@@ -178,6 +176,9 @@ that the data hold."""
     bins: Edges | None = None
     """Of `binned` the number at which each bin but the first begins, of `number` also where the \
 first begins and the last ends."""
+    split_bins: Edges | None = None
+    """Bins by which a split keeps both sides alike, wherever `bins` are moved to; `null` takes \
+those of the task's file."""
     groups: Groups | None = None
     """What a binned head answers: bins put together."""
     sigma: NonNegative = 0.0
@@ -288,10 +289,20 @@ class TaskSettings(Section):
     answer: Answer = Answer()
     """How the answers of the heads are put together and written."""
 
-    @property
-    def is_built(self) -> bool:
-        """Whether all classes are known, also those that only the data tell."""
-        return all(head.num_classes is not None for head in self.heads.values())
+    def changed(self, head: str, **settings: Any) -> "TaskSettings":
+        """The same with other settings of one head, such as ``sigma=7.0``; bins that move lose
+        their names.
+
+        Raises:
+            pydantic.ValidationError: settings that don't go together.
+        """
+        before = self.heads[head]
+        if "bins" in settings and before.bins != tuple(settings["bins"]):
+            split_bins = before.split_bins or before.bins
+            settings = {"names": {}, "split_bins": split_bins} | settings
+        values = self.model_dump()
+        values["heads"][head] |= settings
+        return TaskSettings.model_validate(values)
 
     @model_validator(mode="after")
     def _answerable(self) -> "TaskSettings":
@@ -309,6 +320,12 @@ class TaskSettings(Section):
             if name not in self.heads:
                 raise ValueError(f"data.stratify: no head is called {name!r}")
         return self
+
+
+def task_file(name: str) -> Path:
+    """The file of a task, by its name in configs/tasks/ or its path."""
+    known = TASKS / f"{name}.json"
+    return known if known.is_file() else Path(name)
 
 
 def read_task(path: Path) -> TaskSettings:

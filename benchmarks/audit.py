@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.common import PEOPLE, machine, sample_people, table
 from data_loader.audit import find_run, find_suspects, read_answers
-from data_loader.dataset import PhotoIndex, scan_train
-from data_loader.labels import GENDERS, HEADS, MASKS, age_bin
+from data_loader.dataset import PhotoIndex, read_index
+from data_loader.labels import FACES, GENDERS, HEADS, MASKS, age_bin
 from utils.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     data = sample_people(args.persons).resolve()
-    index = scan_train(data)
+    index = read_index(data, FACES.settings)
     home = (PEOPLE / f"audit-{args.persons}-{args.share}-{args.seed}").resolve()
     planted = plant(index, args.share, np.random.default_rng(args.seed))
     write_corrections(home / "planted.csv", planted)
@@ -69,19 +69,21 @@ def main() -> None:
 
 def plant(index: PhotoIndex, share: float, draw: np.random.Generator) -> dict[str, dict[str, str]]:
     """Choose wrong labels: head → key of a table of corrections → the wrong value."""
-    people, first = np.unique(index.person, return_index=True)
-    ids = index.person_ids[people]
+    people, first = np.unique(index.group, return_index=True)
+    ids, ages = index.groups[people], index.values["age"].astype(int)
     number = max(1, round(share * len(people)))
     swapped, aged = draw.permutation(len(people))[: 2 * number].reshape(2, number)
-    gender = {str(ids[p]): GENDERS[1 - index.gender[first[p]]] for p in swapped}
+    gender = {str(ids[p]): GENDERS[1 - int(index.values["gender"][first[p]])] for p in swapped}
     age = {}
     for person in aged:
-        other = draw.choice(index.age[age_bin(index.age) != age_bin(index.age[first[person]])])
+        other = draw.choice(ages[age_bin(ages) != age_bin(ages[first[person]])])
         age[str(ids[person])] = str(other)
     mask = {}
     for row in draw.permutation(len(index))[: max(1, round(share * len(index)))]:
-        key = f"{index.person_ids[index.person[row]]}/{Path(str(index.files[row])).stem}"
-        mask[key] = MASKS[(index.mask[row] + draw.integers(1, len(MASKS))) % len(MASKS)]
+        key = f"{index.groups[index.group[row]]}/{Path(str(index.files[row])).stem}"
+        mask[key] = MASKS[
+            (int(index.values["mask"][row]) + draw.integers(1, len(MASKS))) % len(MASKS)
+        ]
     return {"mask": mask, "gender": gender, "age": age}
 
 

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 from benchmarks.common import in_turns, machine, ratio, sample_people, table, timed
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
-from data_loader.dataset import scan_train
+from data_loader.dataset import read_index
+from data_loader.labels import FACES
 from data_loader.settings import Augmentation
 from data_loader.transform import start_worker, train_transform
 from TRACER.crops import CropSettings
@@ -49,7 +50,7 @@ def main() -> None:
 def crops_of(persons: int, size: int) -> tuple[list[Path], Crops]:
     """The photos of sample people, and their crops without a network."""
     folder = sample_people(persons)
-    photos = scan_train(folder).paths()
+    photos = read_index(folder, FACES.settings).paths()
     extractor = Extractor(None, CropSettings(size=size))
     return photos, build_crops(photos, extractor, folder / "crops")
 

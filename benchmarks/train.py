@@ -40,7 +40,8 @@ from base.optimisation import Optimisation
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import build_crops
-from data_loader.dataset import scan_train
+from data_loader.dataset import read_index
+from data_loader.labels import FACES
 from data_loader.settings import Augmentation
 from data_loader.transform import train_transform
 from model.loss import build_criterion
@@ -74,7 +75,7 @@ class Setting:
         set_arithmetic(deterministic=False, tf32=True)
         set_threads(self.workers, self.device)
         self.folder = sample_people(args.persons)
-        self.index = scan_train(self.folder)
+        self.index = read_index(self.folder, FACES.settings)
         self.photos = self.index.paths()
         self.rows = np.arange(len(self.photos) // self.batch * self.batch)
         self.targets = self.index.targets(self.rows)

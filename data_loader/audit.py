@@ -27,8 +27,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from data_loader.dataset import OLDEST
-from data_loader.labels import AGE_EDGES, GENDERS, HEADS, MASKS, NAMES
+from data_loader.labels import AGE_EDGES, GENDERS, HEADS, MASKS, NAMES, OLDEST
 from utils.cli import run_command
 from utils.config_files import read_json5
 from utils.errors import DataError
@@ -111,7 +110,10 @@ def read_answers(path: Path) -> Answers:
                 " repeat it with a lower optimizer.args.lr"
             )
     return Answers(
-        **{name: columns[name] for name in ("photo", "folder", "person", "years")},
+        photo=columns["photo"],
+        folder=columns["folder"],
+        person=columns["group"],
+        years=columns["value_age"].astype(int),
         labels={head: columns[f"target_{head}"] for head in HEADS},
         probabilities=probabilities,
     )

@@ -1,23 +1,18 @@
 """Mending labels that are known to be wrong, from a table.
 
 The table is a CSV with the columns ``key, field, value, tier`` and, for the reader, ``sources``
-(about how many teams published it) and ``note``. A key is a person id (``001498-1``: all photos of
-that person), an id and a photo (``000020/normal``), or a file's path in the index. Fields and
-values:
+(about how many people published it) and ``note``. A key is a group (of the faces a person's id:
+all photos of that person), a group and a photo (``000020/normal``), or a file's path in the index.
+A field is a head, and the value what its cells may say, or the name of a class; the field ``drop``
+has no value: the photos are left out.
 
-    mask    wear, incorrect or not wear
-    gender  male or female
-    age     years
-    drop    nothing: the photos are left out
+A table may have the column ``was``: what the labels said when the correction was made, a class by
+its first letters, a number by itself, such as ``F50``. Such a line applies to photos of which the
+data say the same, and of others nothing is said: ids are numbers, so that other people's photos
+may well have the id of somebody in the table. A line without it applies to whatever has the key.
 
-A table may have the column ``was``: gender and age as the folder's name has them, such as ``F50``.
-Such a line applies to folders that say the same, and of others nothing is said: ids are numbers,
-so that other people's photos may well have the id of somebody in the table. A line without it
-applies to whoever has the key.
-
-``label_corrections.csv`` beside this module lists what teams of the competition found. Its tiers:
-``sure``, at least seven teams say the same; ``likely``, several do; ``disputed``, they contradict
-each other or one stands alone.
+Tiers: ``sure``, many say the same; ``likely``, several do; ``disputed``, they contradict each
+other or one stands alone.
 
 A table may also have the column ``apply``: then only the lines count that have ``yes`` there. So
 come those of ``python -m data_loader.audit``, for somebody to look at first.
@@ -27,34 +22,35 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from unicodedata import normalize
 
 import numpy as np
 
-from data_loader.dataset import PhotoIndex, read_table
-from data_loader.labels import GENDERS, MASKS, OLDEST
+from base.task import Task
+from data_loader.dataset import PhotoIndex
+from data_loader.readers import read_table
 from utils.errors import ConfigError, DataError, nearest
 
-COMPETITION = Path(__file__).with_name("label_corrections.csv")
-"""The competition's known errors."""
 TIERS = ("sure", "likely", "disputed")
-FIELDS = ("mask", "gender", "age", "drop")
+DROP = "drop"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Correction:
-    """One line of the table: for the photos of ``key``, ``field`` becomes the code ``value``.
+    """One line of the table: for the photos of ``key``, ``field`` becomes ``value``.
 
-    ``was`` is the gender's code and the age that their folder has to say, if it matters.
+    Attributes:
+        value: one of ``Head.encode``; for ``drop`` 1.
+        was: head → the value that the data have to give it, if that matters.
     """
 
     line: int
     key: str
     field: str
-    value: int
+    value: np.ndarray | int
     tier: str
-    was: tuple[int, int] | None = None
+    was: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,20 +101,23 @@ def apply_corrections(
     for tier in tiers:
         if tier not in TIERS:
             raise ConfigError(f"label corrections: no tier {tier!r}{nearest(tier, TIERS)}")
-    chosen = [correction for correction in read_corrections(path) if correction.tier in tiers]
+    every = read_corrections(path, index.task)
+    chosen = [correction for correction in every if correction.tier in tiers]
     _refuse_contradictions(path, chosen)
     rows_of = _rows_by_key(index)
     fitting = [(correction, _fitting(correction, rows_of, index)) for correction in chosen]
     known = [(correction, rows) for correction, rows in fitting if rows]
-    labels = {field: getattr(index, field).copy() for field in ("mask", "gender", "age")}
-    labels["drop"] = np.zeros(len(index), dtype=np.int64)
+    values = {name: cells.copy() for name, cells in index.values.items()}
+    values[DROP] = np.zeros(len(index), dtype=np.int64)
     applied = 0
     for correction, rows in known:
-        codes = labels[correction.field]
-        applied += bool((codes[rows] != correction.value).any())
-        codes[rows] = correction.value
-    keep = labels.pop("drop") == 0
-    changed = np.any([labels[field] != getattr(index, field) for field in labels], axis=0)
+        cells = values[correction.field]
+        applied += bool((cells[rows] != correction.value).any())
+        cells[rows] = correction.value
+    keep = values.pop(DROP) == 0
+    changed = np.any(
+        [_differs(cells, index.values[name]) for name, cells in values.items()], axis=0
+    )
     report = CorrectionReport(
         applied=applied,
         already_right=len(known) - applied,
@@ -128,10 +127,16 @@ def apply_corrections(
         relabelled=int((changed & keep).sum()),
         dropped=int((~keep).sum()),
     )
-    return replace(index, **labels).subset(np.flatnonzero(keep)), report
+    return replace(index, values=values).subset(np.flatnonzero(keep)), report
 
 
-def read_corrections(path: str | Path) -> list[Correction]:
+def _differs(cells: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """(N,) bool; two missing labels are no difference."""
+    different = (cells != before) & ~((cells != cells) & (before != before))
+    return different if different.ndim == 1 else different.any(axis=1)
+
+
+def read_corrections(path: str | Path, task: Task) -> list[Correction]:
     """Read and check a table of corrections; lines that aren't to be applied are left out.
 
     Raises:
@@ -139,7 +144,7 @@ def read_corrections(path: str | Path) -> list[Correction]:
     """
     rows = read_table(path, ("key", "field", "value", "tier"))
     return [
-        _read_correction(row, line, f"{path}: line {line}")
+        _read_correction(row, line, f"{path}: line {line}", task)
         for line, row in rows
         if _is_approved(row.get("apply"), f"{path}: line {line}")
     ]
@@ -152,39 +157,59 @@ def _is_approved(apply: str | None, where: str) -> bool:
     return answer == "yes"
 
 
-def _read_correction(row: dict[str, str], line: int, where: str) -> Correction:
+def _read_correction(row: dict[str, str], line: int, where: str, task: Task) -> Correction:
     key, field, tier = row["key"].strip(), row["field"].strip(), row["tier"].strip()
     if not key:
-        raise DataError(f"{where} has no key; write a person id, such as 000020")
-    if field not in FIELDS:
-        raise DataError(f"{where}: no field {field!r}{nearest(field, FIELDS)}")
+        raise DataError(f"{where} has no key; write a {_noun(task)}, or a file's path")
+    if field not in (*task.heads, DROP):
+        raise DataError(f"{where}: no field {field!r}{nearest(field, (*task.heads, DROP))}")
     if tier not in TIERS:
         raise DataError(f"{where}: no tier {tier!r}{nearest(tier, TIERS)}")
-    value = _read_value(field, row["value"].strip(), where)
-    return Correction(line, key, field, value, tier, _read_was(row.get("was") or "", where))
+    value = _read_value(field, row["value"].strip(), where, task)
+    return Correction(line, key, field, value, tier, _read_was(row.get("was") or "", where, task))
 
 
-def _read_value(field: str, text: str, where: str) -> int:
-    if field == "age":
-        if re.fullmatch(r"[0-9]{1,3}", text) and int(text) <= OLDEST:
-            return int(text)
-        raise DataError(f"{where}: age {text!r}; write years from 0 to {OLDEST}")
-    if field == "drop":
+def _noun(task: Task) -> str:
+    return (task.settings.data and task.settings.data.group) or "folder"
+
+
+def _read_value(field: str, text: str, where: str, task: Task) -> np.ndarray | int:
+    if field == DROP:
         if text:
             raise DataError(f"{where}: drop {text!r}; leave the value of a drop empty")
         return 1
-    names = {"mask": MASKS, "gender": GENDERS}[field]
-    if text not in names:
-        raise DataError(f"{where}: {field} {text!r}{nearest(text, names)}")
-    return names.index(text)
+    head = task.heads[field]
+    if text in head.classes and head.settings.bins is None:
+        return head.classes.index(text)
+    values, unknown = head.encode([text])
+    if len(unknown) or not text:
+        hint = f"; write {head.expected}" if head.settings.bins else nearest(text, head.classes)
+        raise DataError(f"{where}: {field} {text!r}{hint}")
+    return values[0]
 
 
-def _read_was(text: str, where: str) -> tuple[int, int] | None:
+def _read_was(text: str, where: str, task: Task) -> dict[str, float] | None:
     if not text.strip():
         return None
-    if not (found := re.fullmatch(r"([MF])([0-9]{1,3})", text.strip().upper())):
-        raise DataError(f"{where}: was {text!r}; write M or F and the age, such as F50, or nothing")
-    return "MF".index(found[1]), int(found[2])
+    parts = re.fullmatch(r"([^0-9.]*)([0-9.]*)", text.strip())
+    letters, number = parts.groups() if parts else ("", "")
+    was: dict[str, float] = {}
+    for name, head in task.heads.items():
+        if head.settings.bins:
+            values, unknown = head.encode([number])
+            if number and not len(unknown):
+                was[name] = float(values[0])
+            continue
+        meant = [c for c in head.classes if c.casefold().startswith(letters.casefold())]
+        if letters and len(meant) == 1:
+            was[name] = head.classes.index(meant[0])
+    of_each = {name for name, head in task.heads.items() if head.settings.per}
+    if not was or not of_each <= was.keys():
+        raise DataError(
+            f"{where}: was {text!r}; write what the data said, a class by its first letters and a"
+            " number by itself, such as F50, or nothing"
+        )
+    return was
 
 
 def _refuse_contradictions(path: str | Path, corrections: list[Correction]) -> None:
@@ -192,7 +217,7 @@ def _refuse_contradictions(path: str | Path, corrections: list[Correction]) -> N
     for correction in corrections:
         for before in said[correction.key, correction.field]:
             same_folder = before.was == correction.was or None in (before.was, correction.was)
-            if same_folder and before.value != correction.value:
+            if same_folder and np.any(before.value != correction.value):
                 raise DataError(
                     f"{path}: lines {before.line} and {correction.line} contradict each other on"
                     f" the {correction.field} of {correction.key}; delete one"
@@ -205,14 +230,17 @@ def _fitting(correction: Correction, rows_of: dict[str, list[int]], index: Photo
     rows = rows_of.get(normalize("NFC", correction.key), [])
     if correction.was is None:
         return rows
-    # The folder's name and not the index, whose labels another table may have corrected.
-    return [row for row in rows if index.published(row) == correction.was]
+    # What was read and not the index, whose labels another table may have corrected.
+    read = {name: index.published(name)[rows] for name in correction.was}
+    same = np.all([read[name] == value for name, value in correction.was.items()], axis=0)
+    return [row for row, fits in zip(rows, same, strict=True) if fits]
 
 
 def _rows_by_key(index: PhotoIndex) -> dict[str, list[int]]:
     rows: dict[str, list[int]] = defaultdict(list)
-    for row, (file, person) in enumerate(zip(index.files, index.person, strict=True)):
-        person_id = str(index.person_ids[person])
-        for key in (person_id, f"{person_id}/{PurePosixPath(file).stem.lower()}", str(file)):
+    for row, (file, group) in enumerate(zip(index.files, index.group, strict=True)):
+        name = str(index.groups[group])
+        stem = str(index.columns["stem"][row]).lower()
+        for key in dict.fromkeys((name, f"{name}/{stem}", str(file))):
             rows[normalize("NFC", key)].append(row)
     return dict(rows)

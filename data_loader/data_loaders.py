@@ -10,17 +10,16 @@ import torch
 
 from base.base_data_loader import BaseDataLoader
 from base.task import Head
-from data_loader.corrections import COMPETITION, NOTHING_TO_SAY, apply_corrections
+from base.task_settings import TaskSettings
+from data_loader.corrections import NOTHING_TO_SAY, apply_corrections
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
-from data_loader.dataset import PhotoIndex, class_counts, scan_train
-from data_loader.labels import faces
+from data_loader.dataset import PhotoIndex, class_counts, read_index
 from data_loader.mixing import Mixer
 from data_loader.sampling import sampling_weights
 from data_loader.settings import (
     Augmentation,
     LabelCorrections,
-    Labels,
     Mixing,
     Sampling,
     Validation,
@@ -38,6 +37,9 @@ from utils.devices import fit_workers, set_threads
 from utils.errors import ConfigError, DataError
 
 logger = logging.getLogger("data")
+
+PROJECT = Path(__file__).parents[1]
+"""What paths in a task start from."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,11 @@ def setup(
     batch_size: int,
     num_workers: int,
     *,
-    data_dir: Path,
+    index: PhotoIndex,
     extractor: Extractor,
     cache_dir: Path,
     validation: Validation,
     augmentation: Augmentation | None,
-    label_corrections: LabelCorrections | None = None,
-    labels: Labels | None = None,
     sampling: Sampling | None = None,
     mixing: Mixing | None = None,
     seed: int,
@@ -91,13 +91,11 @@ def setup(
         input_size: side of the square the model sees, px.
         batch_size: photos a step.
         num_workers: loader processes asked for; fewer where the machine has too few cores.
-        data_dir: holds ``train/images``.
+        index: the photos and their labels, see ``labelled_photos``.
         extractor: makes the crops.
         cache_dir: keeps them.
         validation: who is validated on.
         augmentation: strengths; ``None`` for none.
-        label_corrections: known label errors to repair; ``None`` for none.
-        labels: how ages become targets; ``None`` as usual.
         sampling: how often photos are visited; ``None`` for once each.
         mixing: how photos are joined with others; ``None`` for not at all.
         seed: of the split, the order and the augmentations.
@@ -115,10 +113,9 @@ def setup(
         raise ConfigError(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
-    index = labelled_photos(data_dir, label_corrections)
     train_rows, val_rows = split(index, validation, seed)
-    task = faces(labels)
-    train_rows = _without_dropped_ages(index, train_rows, task.heads["age"])
+    for head in index.task.heads.values():
+        train_rows = _without_dropped(index, train_rows, head)
     if overfit_batch:
         train_rows = val_rows = _spread(train_rows, batch_size)
         augmentation = mixing = sampling = None
@@ -128,10 +125,11 @@ def setup(
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
     workers = fit_workers(num_workers, device)
     set_threads(workers, device)
-    targets = index.targets(train_rows, task)
+    targets = index.targets(train_rows)
     mixer = Mixer(mixing, targets["mask"]) if mixing else None
     weights = sampling_weights(targets, sampling) if sampling else None
-    targets["age"] = task.heads["age"].training_targets(index.age[train_rows])
+    for name, head in index.task.heads.items():
+        targets[name] = head.training_targets(index.values[name][train_rows])
     train_transforms = _transform_of_training(augmentation, input_size)
     train = BaseDataLoader(
         CropDataset(crops, train_rows, targets, train_transforms, seed, mixer),
@@ -141,9 +139,9 @@ def setup(
         device=device,
         worker_init_fn=start_worker,
     )
-    val_targets = index.targets(val_rows, task)
+    val_targets = index.targets(val_rows)
     val = _in_order(crops, val_rows, val_targets, input_size, batch_size, workers, device)
-    counts = class_counts(index, train_rows, task)
+    counts = class_counts(index, train_rows)
     return TrainingData(train, val, index, crops, train_rows, val_rows, counts)
 
 
@@ -230,19 +228,17 @@ def _training_order(
     )
 
 
-def _without_dropped_ages(index: PhotoIndex, rows: np.ndarray, age: Head) -> np.ndarray:
-    kept = rows[age.trained_on(index.age[rows])]
+def _without_dropped(index: PhotoIndex, rows: np.ndarray, head: Head) -> np.ndarray:
+    kept = rows[head.trained_on(index.values[head.name][rows])]
+    if len(kept) == len(rows):
+        return rows
+    key, (first, last) = f"task.heads.{head.name}.drop", head.settings.drop
     if not len(kept):
         raise DataError(
-            f"labels.drop_ages: everybody in training is {age.settings.drop[0]:g} to"
-            f" {age.settings.drop[1]:g} years old; leave out fewer ages"
+            f"{key}: everybody in training is {first:g} to {last:g}; leave out fewer of them"
         )
-    if len(kept) < len(rows):
-        people = len(np.unique(index.person[np.setdiff1d(rows, kept)]))
-        logger.info(
-            "labels.drop_ages: %d people of %d to %d years are left out of training",
-            people, *age.settings.drop,
-        )  # fmt: skip
+    lost = index.counted(len(np.unique(index.group[np.setdiff1d(rows, kept)])))
+    logger.info("%s: %s of %g to %g left out of training", key, lost, first, last)
     return kept
 
 
@@ -252,18 +248,22 @@ def _transform_of_training(augmentation: Augmentation | None, size: int) -> Tran
     return train_transform(augmentation, size)
 
 
-def labelled_photos(data_dir: Path, corrections: LabelCorrections | None) -> PhotoIndex:
-    """The photos under ``data_dir`` with their labels corrected; a warning names who has several.
+def labelled_photos(
+    data_dir: Path, task: TaskSettings, corrections: LabelCorrections | None
+) -> PhotoIndex:
+    """The photos under ``data_dir`` with their labels corrected; a warning names groups of which
+    the data say several things.
 
     Raises:
-        DataError: the photos or a table of corrections don't fit the layout.
+        DataError: the photos or a table of corrections don't fit the task.
     """
-    index = corrected(scan_train(data_dir), corrections)
-    if several := index.conflicting_ids():
+    index = corrected(read_index(data_dir, task), corrections)
+    if several := index.conflicting_groups():
         more = f", … ({len(several)} in all)" if len(several) > 5 else ""
         logger.warning(
-            "warning: same id, but more than one gender or age: %s%s; each folder counts with its"
-            " own, and all of an id are on one side of a split", ", ".join(several[:5]), more,
+            "warning: same %s, but more than one label: %s%s; each folder counts with its own, and"
+            " all of a %s are on one side of a split",
+            index.noun, ", ".join(several[:5]), more, index.noun,
         )  # fmt: skip
     return index
 
@@ -274,7 +274,8 @@ def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoI
         return index
     paths = [corrections.path] if isinstance(corrections.path, str) else corrections.path
     for path in paths:
-        table = COMPETITION if path == "competition" else path
+        known = index.task.settings.data.corrections
+        table = PROJECT / known[path] if path in known else path
         index, report = apply_corrections(index, table, corrections.tiers)
         if report != NOTHING_TO_SAY:
             logger.info("label corrections: %s", report)
@@ -287,12 +288,14 @@ def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoI
 
 
 def _describe(index: PhotoIndex, train_rows: np.ndarray, val_rows: np.ndarray) -> None:
-    people = [np.unique(index.person[rows]) for rows in (train_rows, val_rows)]
-    known = len(np.intersect1d(*people))
+    groups = [np.unique(index.group[rows]) for rows in (train_rows, val_rows)]
+    known = len(np.intersect1d(*groups))
     logger.info(
-        "training on %d photos of %d people, validating on %d photos of %d %s",
-        len(train_rows), len(people[0]), len(val_rows), len(people[1]),
-        f"people, {known} of them trained on" if known else "others",
+        "training on %d photos of %d %s, validating on %d photos of %d %s",
+        len(train_rows), len(groups[0]), index.plural, len(val_rows), len(groups[1]),
+        f"{index.plural}, {known} of them trained on" if known else "others",
     )  # fmt: skip
-    if len(lacking := index.incomplete_folders()):
-        logger.info("%d people have fewer than seven photos (first: %s)", len(lacking), lacking[0])
+    for column, lacking in index.incomplete().items():
+        logger.info(
+            "%d lack some of the photos of a %s (first: %s)", len(lacking), column, lacking[0]
+        )

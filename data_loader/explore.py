@@ -36,11 +36,11 @@ def main(config: ConfigParser) -> None:
     args = config.args
     data_dir = Path(config["data_dir"])
     out = args.out or Path(config["trainer"]["save_dir"]) / "explore" / data_dir.resolve().name
-    index = labelled_photos(data_dir, config.settings.label_corrections)
+    index = labelled_photos(data_dir, config.settings.task, config.settings.label_corrections)
     _make(out)
     half, no_split = _halves(index, config)
     measured = measure_all(index.paths(), args.workers or available_cores())
-    pairs = near_duplicates(measured, index.person, half)
+    pairs = near_duplicates(measured, index.group, half)
     pictures = _pictures(index, measured, config, args.photos, prepare_device(0, config.device))
     write_table(out / "photos.csv", index, half, measured, pairs)
     write_page(out / "index.html", index, half, measured, pairs, pictures, no_split)
@@ -128,7 +128,8 @@ def _say(index, measured, pairs, out: Path) -> None:
         files = " and ".join(str(index.files[row]) for row in (pair.first, pair.second))
         print(f"leak between training and validation: {files}", file=sys.stderr)
     print(
-        f"{len(index)} photos of {len(set(index.person.tolist()))} people: {len(broken)} broken,"
+        f"{len(index)} photos of {index.counted(len(set(index.group.tolist())))}:"
+        f" {len(broken)} broken,"
         f" {counted(pairs)} near-duplicates across people, {counted(leaks)} of them leaks"
     )
     print(f"page: {out / 'index.html'}\ntable: {out / 'photos.csv'}")

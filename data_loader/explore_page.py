@@ -78,11 +78,11 @@ def write_table(
             table.writerow(
                 [
                     name,
-                    index.person_ids[index.person[row]],
+                    index.groups[index.group[row]],
                     HALVES[half[row]],
-                    MASKS[index.mask[row]],
-                    GENDERS[index.gender[row]],
-                    index.age[row],
+                    MASKS[int(index.values["mask"][row])],
+                    GENDERS[int(index.values["gender"][row])],
+                    int(index.values["age"][row]),
                     targets["class"][row],
                     measured.width[row],
                     measured.height[row],
@@ -122,18 +122,18 @@ def write_page(
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    _, one_of_folder = np.unique(index.folder, return_index=True)
+    one_of_folder = np.unique(index.columns["folder"], return_index=True)[1]
     broken = np.flatnonzero(~measured.readable)
-    people = by_people(pairs, index.person)
+    people = by_people(pairs, index.group)
     text = template.render(
         root=index.root,
         photos=len(index),
-        people=len(np.unique(index.person)),
-        several_labels=index.conflicting_ids(),
+        people=len(np.unique(index.group)),
+        several_labels=index.conflicting_groups(),
         halves=[(name, int((half == code).sum())) for code, name in enumerate(HALVES)],
         no_split=no_split,
         heads=_counts(index, half),
-        ages=_age_histogram(index.age[one_of_folder]),
+        ages=_age_histogram(index.values["age"][one_of_folder].astype(int)),
         sizes=_sizes(measured),
         brightness=_histogram(measured.brightness[measured.readable], np.arange(0, 257, 8)),
         extremes=_extremes(index, measured),
@@ -239,7 +239,7 @@ def _couple(index: PhotoIndex, half: np.ndarray, group: list[Pair]) -> dict[str,
     pair = group[0]
     sides = [
         _thumbnail(index, row)
-        | {"person": index.person_ids[index.person[row]], "half": HALVES[half[row]]}
+        | {"person": index.groups[index.group[row]], "half": HALVES[half[row]]}
         for row in (pair.first, pair.second)
     ]
     return {

@@ -39,7 +39,7 @@ def class_sheet(index: PhotoIndex, rows: np.ndarray) -> np.ndarray | None:
             photos.append(read(index.path(row)))
         except DataError:  # went away since it was measured
             continue
-        captions.append([(f"{index.age[row]} years", INK)])
+        captions.append([(f"{index.values['age'][row]:g} years", INK)])
     return contact_sheet(photos, captions, columns=6, side=110) if photos else None
 
 

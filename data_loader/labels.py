@@ -5,7 +5,6 @@ What it says stands in configs/tasks/faces.json; what can be reckoned with it, i
 
 from base.task import Codes, Task
 from base.task_settings import TASKS, read_task
-from data_loader.settings import Labels
 
 FACES = Task(read_task(TASKS / "faces.json"))
 _MASK, _GENDER, _AGE = (FACES.heads[name] for name in ("mask", "gender", "age"))
@@ -37,14 +36,6 @@ NAMES = {
     for language in ("en", "ko")
 }
 """Language → head (or ``age_group``) → what to show a person for each code."""
-
-
-def faces(labels: Labels | None = None) -> Task:
-    """The faces task with the age head as the config section ``labels`` says."""
-    if labels is None:
-        return FACES
-    bins, drop, sigma = labels.age_edges, labels.drop_ages, labels.age_spread
-    return FACES.changed("age", bins=bins, drop=drop, sigma=sigma)
 
 
 def age_bin(years: Codes, edges: tuple[int, ...] = AGE_EDGES) -> Codes:

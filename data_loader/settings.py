@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from base.task_settings import TASKS, read_task
 from utils.schema_base import Natural, NonNegative, Positive, Section, Share, says
 
-AGE = read_task(TASKS / "faces.json").heads["age"]
+OLDEST = 120
 RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
 
 
@@ -34,7 +33,7 @@ def _in_order(band: tuple[int, int]) -> tuple[int, int]:
     return band
 
 
-Age = Annotated[int, Field(ge=0, le=int(AGE.range[1]))]
+Age = Annotated[int, Field(ge=0, le=OLDEST)]
 AgeEdges = Annotated[
     tuple[Age, Age, Age, Age, Age],
     AfterValidator(_rising),
@@ -85,7 +84,7 @@ class LabelCorrections(Section):
     """``label_corrections``."""
 
     path: str | list[str] = "competition"
-    """CSV of corrections, or `competition` for the list that comes with the project; or several."""
+    """CSV of corrections, or a name in `task.data.corrections`, as `competition`; or several."""
     tiers: list[Literal["sure", "likely", "disputed"]] = Field(["sure", "likely"])
     """Which corrections of the list are applied."""
 
@@ -126,16 +125,18 @@ class Augmentation(Section):
 
 
 class Labels(Section):
-    """``labels``."""
+    """``labels``: the head ``age``, by the names it had before there were tasks."""
 
-    age_edges: AgeEdges = tuple(map(int, AGE.bins))
-    """Age in years at which each age bin but the first begins. The second edge parts the first \
-two of the three age groups in training, the fifth the last two; scores keep 30 and 60."""
+    age_edges: AgeEdges | None = None
+    """Alias of `task.heads.age.bins`: age in years at which each age bin but the first begins. \
+The second edge parts the first two of the three age groups in training, the fifth the last two; \
+scores keep 30 and 60."""
     drop_ages: AgeBand | None = None
-    """First and last age in years of people who are left out of training (never of validation)."""
-    age_spread: NonNegative = 0.0
-    """Soft labels for age: standard deviation in years of the age that a training photo is taken \
-to show; 0 takes labels at their word."""
+    """Alias of `task.heads.age.drop`: first and last age in years of people who are left out of \
+training (never of validation)."""
+    age_spread: NonNegative | None = None
+    """Alias of `task.heads.age.sigma`: soft labels, the standard deviation in years of the age \
+that a training photo is taken to show; 0 takes hard labels."""
 
 
 class Sampling(Section):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from data_loader.dataset import PhotoIndex
-from data_loader.labels import AGE_BINS, GENDERS, NAMES, age_bin, class_name
+from base.task import Task
+from data_loader.dataset import PhotoIndex, class_counts
 from data_loader.settings import Validation
 from utils.errors import ConfigError, DataError
 from utils.files import write_atomically
@@ -59,18 +59,18 @@ def holdout(index: PhotoIndex, fraction: float, seed: int) -> tuple[np.ndarray, 
     Raises:
         DataError: there are fewer than two people.
     """
-    people = len(np.unique(index.person))
+    people = len(np.unique(index.group))
     if people < 2:
         raise DataError(
-            f"{index.root}: {people} person cannot be split into training and validation;"
-            " add photos of more people"
+            f"{index.root}: {index.counted(people)} cannot be split into training and validation;"
+            " add more"
         )
     number = min(max(round(people * fraction), 1), people - 1)
     # Every (people / number)-th person of a line sorted by stratum: each stratum is a stretch of
     # the line, and so gives its share (systematic sampling, Cochran 1977, ch. 8).
     shift = np.random.default_rng((seed, 1)).random()
     picks = np.floor((np.arange(number) + shift) * people / number).astype(np.int64)
-    chosen = np.isin(index.person, _people_by_stratum(index, seed)[picks])
+    chosen = np.isin(index.group, _groups_by_stratum(index, seed)[picks])
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
@@ -97,21 +97,21 @@ def stratified_group_kfold(
         raise ConfigError(
             f"validation.fold: {fold} of {folds} folds; they are numbered 0 to {folds - 1}"
         )
-    people = len(np.unique(index.person))
+    people = len(np.unique(index.group))
     if people < folds:
         raise DataError(
-            f"{index.root}: {people} people cannot be divided into {folds} folds; set"
-            f" validation.folds to {max(people, 2)} at most, or add photos of more people"
+            f"{index.root}: {index.counted(people)} cannot be divided into {folds} folds; set"
+            f" validation.folds to {max(people, 2)} at most, or add more"
         )
     # By folders and not by photos: whoever has more photos left counts no more than the others.
-    _, first = np.unique(index.folder, return_index=True)
-    strata = age_bin(index.age[first]) * len(GENDERS) + index.gender[first]
-    _warn_of_rare_strata(strata, index.person[first], folds)
-    lots = np.random.default_rng((seed, 2)).permutation(len(index.person_ids))
+    first = _one_of_each(index)
+    strata = _strata(index, first)
+    _warn_of_rare_strata(index, strata, first, folds)
+    lots = np.random.default_rng((seed, 2)).permutation(len(index.groups))
     # Repeated, since scikit-learn refuses to divide where every stratum is smaller than the folds.
-    strata, groups = (np.repeat(each, folds) for each in (strata, lots[index.person[first]]))
+    strata, groups = (np.repeat(each, folds) for each in (strata, lots[index.group[first]]))
     parts = list(StratifiedGroupKFold(folds).split(strata, strata, groups))
-    chosen = np.isin(lots[index.person], groups[parts[fold][1]])
+    chosen = np.isin(lots[index.group], groups[parts[fold][1]])
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
@@ -133,7 +133,8 @@ def image_level(index: PhotoIndex, fraction: float, seed: int) -> tuple[np.ndarr
 
 
 def save_split(path: str | Path, index: PhotoIndex, parts: dict[str, np.ndarray]) -> None:
-    """Write who is in which part: a CSV with the columns person, folder, part, a folder a row.
+    """Write who is in which part: a CSV with the group (of the faces ``person``), ``folder`` and
+    ``part``, a row for each group and folder.
 
     Args:
         parts: the name of each part, such as ``"train"``, → its rows of the index.
@@ -141,51 +142,83 @@ def save_split(path: str | Path, index: PhotoIndex, parts: dict[str, np.ndarray]
     Raises:
         UserError: the file cannot be written.
     """
+    folders, names = index.codes("folder")
     with write_atomically(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("person", "folder", "part"))
+        writer.writerow((index.noun, "folder", "part"))
         for part, rows in parts.items():
-            folders, first = np.unique(index.folder[rows], return_index=True)
-            people = index.person[rows][first]
-            for folder, person in zip(folders, people, strict=True):
-                writer.writerow((index.person_ids[person], index.folders[folder], part))
+            pairs = np.unique(np.stack([folders[rows], index.group[rows]]), axis=1)
+            for folder, group in pairs.T:
+                writer.writerow((index.groups[group], names[folder], part))
 
 
-def _people_by_stratum(index: PhotoIndex, seed: int) -> np.ndarray:
-    """Codes of the people in a line: by age band, then gender, at random within."""
-    people, first = np.unique(index.person, return_index=True)
-    strata = age_bin(index.age[first]) * len(GENDERS) + index.gender[first]
-    shuffled = np.random.default_rng((seed, 0)).permutation(len(people))
-    return people[shuffled[np.argsort(strata[shuffled], kind="stable")]]
+def _one_of_each(index: PhotoIndex) -> np.ndarray:
+    """One row for each thing that counts once in a split: what the first stratified head is counted
+    by, else a group."""
+    heads = [index.task.heads[name] for name in index.stratify]
+    if heads and heads[0].settings.per:
+        return index.one_of_each(np.arange(len(index)), heads[0])
+    return np.unique(index.group, return_index=True)[1]
 
 
-def _warn_of_rare_strata(strata: np.ndarray, people: np.ndarray, folds: int) -> None:
-    """Say which strata have fewer people than there are folds, and what to do."""
-    pairs = np.unique(np.stack([strata, people]), axis=1)
+def _strata(index: PhotoIndex, rows: np.ndarray) -> np.ndarray:
+    """(len(rows),) int64 codes of the stratum of each row, the first head the most significant."""
+    strata = np.zeros(len(rows), np.int64)
+    for name in index.stratify:
+        head = index.task.heads[name]
+        codes = head.stratum_of(index.values[name][rows])
+        strata = strata * (codes.max(initial=0) + 2) + codes + 1  # 0 is a missing label
+    return strata
+
+
+def _groups_by_stratum(index: PhotoIndex, seed: int) -> np.ndarray:
+    """Codes of the groups in a line: by stratum, at random within."""
+    groups, first = np.unique(index.group, return_index=True)
+    strata = _strata(index, first)
+    shuffled = np.random.default_rng((seed, 0)).permutation(len(groups))
+    return groups[shuffled[np.argsort(strata[shuffled], kind="stable")]]
+
+
+def _warn_of_rare_strata(
+    index: PhotoIndex, strata: np.ndarray, rows: np.ndarray, folds: int
+) -> None:
+    """Say which strata have fewer groups than there are folds, and what to do."""
+    pairs = np.unique(np.stack([strata, index.group[rows]]), axis=1)
     codes, numbers = np.unique(pairs[0], return_counts=True)
     rare = [
-        f"{GENDERS[code % len(GENDERS)]} {AGE_BINS[code // len(GENDERS)]}: {number}"
+        f"{_stratum_name(index, rows[np.argmax(strata == code)])}: {number}"
         for code, number in zip(codes, numbers, strict=True)
         if number < folds
     ]
     if rare:
         advice = f"set validation.folds to {numbers.min()}" if numbers.min() > 1 else "take fewer"
         logger.warning(
-            "warning: validation.folds: %d folds are more than there are people in the rarest"
-            " groups (%s), so some folds validate without them; %s, or add people",
-            folds, ", ".join(rare), advice,
+            "warning: validation.folds: %d folds are more than there are %s in the rarest strata"
+            " (%s), so some folds validate without them; %s, or add more",
+            folds, index.plural, ", ".join(rare), advice,
         )  # fmt: skip
+
+
+def _stratum_name(index: PhotoIndex, row: int) -> str:
+    """What the stratified heads say of a row, the last first: "male 20s"."""
+    words = []
+    for name in reversed(index.stratify):
+        head = index.task.heads[name]
+        code = int(head.class_of(index.values[name][[row]])[0])
+        words.append(head.class_names()[code] if code >= 0 else f"no {name}")
+    return " ".join(words)
 
 
 def _warn_of_absent_classes(index: PhotoIndex, train: np.ndarray, val: np.ndarray) -> None:
     """Name the classes that training or validation would have to do without."""
-    everything = index.targets(np.arange(len(index)))
+    everything = class_counts(index, np.arange(len(index)))
     meaning = {"training": "cannot be learned", "validation": "are not in its scores"}
     for part, rows in (("training", train), ("validation", val)):
+        counts = class_counts(index, rows)
         absent = [
-            class_name(code) if head == "class" else f"{head} {NAMES['en'][head][code]}"
-            for head, codes in index.targets(rows).items()
-            for code in np.setdiff1d(everything[head], codes)
+            _class_name(index.task, head, code)
+            for head, all_counts in everything.items()
+            for code in np.flatnonzero((all_counts > 0) & (counts[head] == 0))
         ]
         if absent:
             more = f" … ({len(absent)} in all)" if len(absent) > SHOWN else ""
@@ -193,3 +226,9 @@ def _warn_of_absent_classes(index: PhotoIndex, train: np.ndarray, val: np.ndarra
                 "warning: nobody in %s is: %s%s; these classes %s",
                 part, "; ".join(absent[:SHOWN]), more, meaning[part],
             )  # fmt: skip
+
+
+def _class_name(task: Task, head: str, code: int) -> str:
+    if head == "class":
+        return task.class_name(code)
+    return f"{head} {task.heads[head].class_names()[code]}"

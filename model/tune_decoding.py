@@ -93,7 +93,7 @@ def read_answers(path: Path) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
 
     try:
         with np.load(path) as saved:
-            arrays = [saved[name] for name in ("class_probabilities", "classes", "person")]
+            arrays = [saved[name] for name in ("class_probabilities", "classes", "group")]
     except (OSError, ValueError, EOFError, KeyError) as error:
         raise DataError(
             f"{path}: not the answers of a validation ({error}); a training writes them"

@@ -84,7 +84,7 @@ def test_a_single_head_is_described_by_the_18_classes():
 def test_age_bins_whose_edges_were_moved_are_called_what_they_are(trained, tmp_path, call):
     out = tmp_path / "m.onnx"
     state = load_checkpoint(trained.best)
-    state["config"]["labels"]["age_edges"] = [18, 30, 40, 50, 58]
+    state["config"]["labels"] = {"age_edges": [18, 30, 40, 50, 58]}
     del state["classes"]
     save_checkpoint(tmp_path / "moved.pth", state)
     assert call(ROOT / "export.py", "-r", "moved.pth", "--out", out).returncode == 0

@@ -183,10 +183,11 @@ def test_files_based_on_each_other_are_refused():
         ({"mixing": {"mixup": 0.6, "cutmix": 0.6}},
          "mixing: mixup, cutmix and half_face add up to more than 1"),
         ({"labels": {"age_edges": [20, 30, 30, 50, 60]}},
-         "labels.age_edges: must be five rising ages in whole years from 0 to 120,"
+         "labels.age_edges: must be five rising ages in whole years from 0 to 120 or null,"
          " got [20, 30, 30, 50, 60]"),
         ({"labels": {"age_edges": [30, 60]}},
-         "labels.age_edges: must be five rising ages in whole years from 0 to 120, got [30, 60]"),
+         "labels.age_edges: must be five rising ages in whole years from 0 to 120 or null,"
+         " got [30, 60]"),
         ({"labels": {"drop_ages": [59, 57]}},
          "labels.drop_ages: must be two ages in whole years, first and last or null,"
          " got [59, 57]"),

@@ -119,7 +119,7 @@ def _read(path: Path, fold: int) -> dict[str, np.ndarray]:
 def _row(part: str, joined: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, float | str]:
     answered = np.eye(NUM_CLASSES)[joined["answers"][rows]]  # as decoded, like a submission
     scores = score(answered, joined["classes"][rows])
-    people = len(np.unique(joined["person"][rows]))
+    people = len(np.unique(joined["group"][rows]))
     return {"part": part, "people": people, "photos": scores.pop("n"), **scores}
 
 

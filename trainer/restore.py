@@ -12,7 +12,6 @@ import model.model as module_arch
 from base.base_model import BaseModel
 from base.checkpoint import load_checkpoint, load_weights
 from base.task import Task
-from data_loader.labels import faces
 from model.decode import class_names
 from model.decoding import weights_of
 from trainer.inference import Predictor
@@ -100,7 +99,7 @@ def decoding_of(config: "ConfigParser", checkpoint: Path) -> np.ndarray | None:
         ConfigError, DataError: as for ``weights_of``.
     """
     state = load_checkpoint(checkpoint)
-    require_classes(state, faces(config.settings.labels), checkpoint)
+    require_classes(state, Task(config.settings.task), checkpoint)
     counts = state.get("class_counts", {}).get("class")
     return weights_of(config["decoding"], None if counts is None else np.array(counts))
 

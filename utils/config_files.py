@@ -3,7 +3,7 @@
 import copy
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -46,13 +46,17 @@ class Draft:
     assignments: list[Assignment] = field(default_factory=list)
     defaults: dict[str, Any] | None = None
 
-    def merged(self) -> dict[str, Any]:
+    def merged(self, prepare: Callable[[dict[str, Any]], None] = lambda _: None) -> dict[str, Any]:
         """The values of all sources in one fresh dict.
+
+        Args:
+            prepare: changes what the layers say, in place, before the assignments come over it.
 
         Raises:
             ConfigError: an assignment's path leads through a value that has no keys.
         """
         values = reduce(merge, (layer.values for layer in self.layers), self.defaults or {})
+        prepare(values)
         for source, path, value in self.assignments:
             assign(values, path, value, source)
         return values

@@ -161,6 +161,10 @@ def _walk(node: Node, root: Node, prefix: str) -> Iterator[tuple[str, Node]]:
         if not all(groups):
             yield prefix + name, child
         yield from _walk(child, root, f"{prefix}{name}.")
+        for variant in _variants(child, root):  # objects under names that the user chooses
+            inner = variant.get("additionalProperties")
+            if isinstance(inner, dict) and "$ref" in inner:
+                yield from _walk(inner, root, f"{prefix}{name}.<name>.")
 
 
 def _default(node: Node) -> str:

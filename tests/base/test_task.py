@@ -7,8 +7,7 @@ import torch
 
 from base.task import Task, build
 from base.task_settings import TaskSettings, read_task
-from data_loader.labels import FACES, age_bin, faces
-from data_loader.settings import Labels
+from data_loader.labels import FACES, age_bin
 from utils.errors import ConfigError, DataError
 
 SHAPES = {
@@ -195,10 +194,10 @@ def test_a_column_that_the_data_do_not_have_is_named_with_those_they_have():
         build(settings, COLUMNS | {"shape": ["a", "A", "", "a"]})
 
 
-def test_age_labels_of_the_config_move_the_bins_of_training():
+def test_moved_bins_move_the_bins_of_training():
     ages = np.array([29, 57, 58, 60])
     assert FACES.heads["age"].training_targets(ages).tolist() == [1, 4, 4, 5]
-    moved = faces(Labels(age_edges=[20, 29, 40, 50, 58]))
+    moved = FACES.changed("age", bins=[20, 29, 40, 50, 58])
     assert moved.heads["age"].training_targets(ages).tolist() == [2, 4, 5, 5]
     assert moved.heads["age"].answer_of(ages).tolist() == [0, 1, 1, 2]
 

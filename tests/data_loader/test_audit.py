@@ -6,8 +6,8 @@ import pytest
 
 from data_loader.audit import COLUMNS, expected_distance, find_suspects, main, propose, read_answers
 from data_loader.corrections import apply_corrections, read_corrections
-from data_loader.dataset import scan_train
-from data_loader.labels import HEADS, age_bin
+from data_loader.dataset import read_index
+from data_loader.labels import FACES, HEADS, age_bin
 from utils.errors import DataError
 
 STEMS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
@@ -28,7 +28,7 @@ def saved(tmp_path):
         folder.mkdir(parents=True)
         for stem in STEMS:
             cv2.imwrite(str(folder / f"{stem}.png"), np.full((8, 8, 3), person, np.uint8))
-    index = scan_train(tmp_path / "data")
+    index = read_index(tmp_path / "data", FACES.settings)
     columns = index.describe(np.arange(len(index)))
     for head, codes in index.targets(np.arange(len(index))).items():
         if head in HEADS:
@@ -67,7 +67,7 @@ def test_wrong_masks_are_found_photo_by_photo(saved):
 def test_wrong_genders_and_ages_are_found_by_person(saved, head):
     _, columns, write = saved
     wrong = {f"{person:06}" for person in (4, 11, 30)}
-    rows = np.isin(columns["person"], list(wrong))
+    rows = np.isin(columns["group"], list(wrong))
     answers = read_answers(write(**with_errors(columns, head, rows)))
 
     suspects = find_suspects(answers, head)
@@ -86,24 +86,24 @@ def test_a_neighbouring_age_is_no_error_and_less_suspect_than_one_further_off(sa
     _, columns, write = saved
     labels = columns["target_age"].copy()
     for person in (4, 11, 30):
-        rows = columns["person"] == f"{person:06}"
+        rows = columns["group"] == f"{person:06}"
         labels[rows] = np.where(labels[rows] < 5, labels[rows] + 1, 4)
     assert find_suspects(read_answers(write(target_age=labels)), "age").flagged == 0
-    rows = columns["person"] == "000020"
+    rows = columns["group"] == "000020"
     labels[rows] = (labels[rows] + 3) % 6
     suspects = find_suspects(read_answers(write(target_age=labels)), "age")
-    found = [columns["person"][rows[0]] for rows in suspects.rows[:4]]
+    found = [columns["group"][rows[0]] for rows in suspects.rows[:4]]
     assert found[0] == "000020" and sorted(found[1:]) == ["000004", "000011", "000030"]
 
 
 def test_proposals_count_only_once_somebody_has_said_yes(saved, tmp_path):
     models, columns, write = saved
-    write(**with_errors(columns, "gender", columns["person"] == "000004"))
+    write(**with_errors(columns, "gender", columns["group"] == "000004"))
     table = models.parents[2] / "log/tiny/cv/audit.csv"
 
     main(["--run", str(models)])
 
-    assert read_corrections(table) == []
+    assert read_corrections(table, FACES) == []
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
@@ -112,11 +112,11 @@ def test_proposals_count_only_once_somebody_has_said_yes(saved, tmp_path):
     assert "labelled female, looks male" in first["note"]
     assert cv2.imread(str(table.with_suffix(".gender.png"))) is not None
     table.write_text(table.read_text().replace(",000004,gender", "yes,000004,gender"))
-    index = scan_train(tmp_path / "data")
-    index.gender[np.char.startswith(index.files, "000004")] = 1
+    index = read_index(tmp_path / "data", FACES.settings)
+    index.values["gender"][np.char.startswith(index.files, "000004")] = 1
     corrected, report = apply_corrections(index, table)
     assert report.applied == 1
-    assert set(corrected.gender[np.char.startswith(corrected.files, "000004")]) == {0}
+    assert set(corrected.values["gender"][np.char.startswith(corrected.files, "000004")]) == {0}
 
 
 def test_an_age_is_proposed_as_the_nearest_year_of_the_bin(saved):
@@ -129,9 +129,9 @@ def test_an_age_is_proposed_as_the_nearest_year_of_the_bin(saved):
 
 def test_a_person_with_two_folders_is_corrected_photo_by_photo(saved):
     _, columns, write = saved
-    person = columns["person"].copy()
+    person = columns["group"].copy()
     person[person == "000005"] = "000004"
-    answers = read_answers(write(person=person, **with_errors(columns, "gender", person == "x")))
+    answers = read_answers(write(group=person, **with_errors(columns, "gender", person == "x")))
     lines = propose(answers, find_suspects(answers, "gender"), PEOPLE)
     keys = [line["key"] for line in lines if "00000" in line["photo"]]
     assert f"{folder_of(4)}/mask1.png" in keys and "000004" not in keys

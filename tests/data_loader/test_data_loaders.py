@@ -8,11 +8,11 @@ import torch
 
 from base.base_data_loader import BaseDataLoader
 from data_loader.crops import extractor_from
-from data_loader.data_loaders import prediction_loader, setup
+from data_loader.data_loaders import labelled_photos, prediction_loader, setup
+from data_loader.labels import FACES
 from data_loader.settings import (
     Augmentation,
     LabelCorrections,
-    Labels,
     Mixing,
     Sampling,
     Validation,
@@ -48,7 +48,6 @@ def cache(tmp_path_factory):
 def training(people, cache):
     """``training(…)``: the loaders of a training on the sample people, without augmentation."""
     options = {
-        "data_dir": people,
         "extractor": extractor_from(TRACER, 32, CPU),
         "cache_dir": cache,
         "validation": Validation(fraction=0.25),
@@ -57,7 +56,12 @@ def training(people, cache):
         "device": CPU,
         "progress": False,
     }
-    return lambda **changes: setup("train", 32, 16, 0, **{**options, **changes})
+
+    def make(data_dir=people, task=FACES.settings, label_corrections=None, **changes):
+        index = labelled_photos(data_dir, task, label_corrections)
+        return setup("train", 32, 16, 0, index=index, **{**options, **changes})
+
+    return make
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +139,7 @@ def test_targets_are_those_of_the_photo(training):
 
 def test_training_and_validation_share_no_person(training):
     data = training()
-    people = [set(data.index.person[rows]) for rows in (data.train_rows, data.val_rows)]
+    people = [set(data.index.group[rows]) for rows in (data.train_rows, data.val_rows)]
     assert [len(part) for part in people] == [12, 4] and not people[0] & people[1]
 
 
@@ -172,23 +176,23 @@ def test_class_counts_are_those_of_the_training_people_alone(training):
 def test_corrected_labels_are_what_is_trained_on(training, tmp_path):
     before = training()
     row = before.train_rows[0]
-    person = before.index.person_ids[before.index.person[row]]
+    person = before.index.groups[before.index.group[row]]
     table = tmp_path / "corrections.csv"
-    other = 1 - before.index.gender[row]
+    other = 1 - before.index.values["gender"][row]
     gender = ("male", "female")[other]
     table.write_text(f"key,field,value,tier\n{person},gender,{gender},sure\n")
 
     data = training(label_corrections=LabelCorrections(path=str(table), tiers=["sure"]))
 
-    assert (data.index.gender[data.index.person == data.index.person[row]] == other).all()
+    assert (data.index.values["gender"][data.index.group == data.index.group[row]] == other).all()
 
 
 def test_another_stage_than_training_is_refused(people, cache):
     with pytest.raises(ConfigError, match=r"data_loader.args.stage: a training needs 'train'"):
         setup(
-            "eval", 32, 16, 0, data_dir=people, extractor=extractor_from(TRACER, 32, CPU),
-            cache_dir=cache, validation=Validation(fraction=0.25), augmentation=None,
-            seed=1, device=CPU,
+            "eval", 32, 16, 0, index=labelled_photos(people, FACES.settings, None),
+            extractor=extractor_from(TRACER, 32, CPU), cache_dir=cache,
+            validation=Validation(fraction=0.25), augmentation=None, seed=1, device=CPU,
         )  # fmt: skip
 
 
@@ -259,27 +263,29 @@ def test_an_id_with_two_labels_is_warned_of_counted_twice_and_never_split(
 
     data = training(data_dir=tmp_path / "data")
 
-    assert "more than one gender or age: " + id_ in caplog.text
-    assert f"{gender} {age}" in caplog.text and f"{other} 33" in caplog.text
-    sides = [set(data.index.person[rows].tolist()) for rows in (data.train_rows, data.val_rows)]
+    assert "same person, but more than one label: " + id_ in caplog.text
+    assert f"{gender}, {age}" in caplog.text and f"{other}, 33" in caplog.text
+    sides = [set(data.index.group[rows].tolist()) for rows in (data.train_rows, data.val_rows)]
     assert not sides[0] & sides[1]
-    assert data.class_counts["gender"].sum() == len(np.unique(data.index.folder[data.train_rows]))
+    assert data.class_counts["gender"].sum() == len(
+        np.unique(data.index.columns["folder"][data.train_rows])
+    )
 
 
 def test_a_drop_band_leaves_people_out_of_training_and_not_out_of_validation(training):
     usual = training()
-    ages = usual.index.age[usual.train_rows]
+    ages = usual.index.values["age"][usual.train_rows]
     band = [int(ages.min()), int(np.median(ages))]
-    dropped = training(labels=Labels(drop_ages=band))
-    kept = dropped.index.age[dropped.train_rows]
+    dropped = training(task=FACES.settings.changed("age", drop=band))
+    kept = dropped.index.values["age"][dropped.train_rows]
     assert len(kept) < len(ages) and not ((kept >= band[0]) & (kept <= band[1])).any()
     assert (dropped.val_rows == usual.val_rows).all()
-    with pytest.raises(DataError, match=r"labels\.drop_ages: everybody in training is 0 to 120"):
-        training(labels=Labels(drop_ages=[0, 120]))
+    with pytest.raises(DataError, match=r"heads\.age\.drop: everybody in training is 0 to 120"):
+        training(task=FACES.settings.changed("age", drop=[0, 120]))
 
 
 def test_age_edges_move_the_bins_of_both_sides_and_the_counts_but_not_the_classes(training):
-    usual, moved = training(), training(labels=Labels(age_edges=[1, 2, 3, 4, 5]))
+    usual, moved = training(), training(task=FACES.settings.changed("age", bins=[1, 2, 3, 4, 5]))
     for batch in (next(iter(moved.train)), next(iter(moved.val))):
         assert (batch["age"] == 5).all()
     assert moved.class_counts["age"][:5].sum() == 0
@@ -288,7 +294,7 @@ def test_age_edges_move_the_bins_of_both_sides_and_the_counts_but_not_the_classe
 
 
 def test_soft_ages_are_for_training_alone(training):
-    data = training(labels=Labels(age_spread=4.0))
+    data = training(task=FACES.settings.changed("age", sigma=4.0))
     soft, sharp = next(iter(data.train))["age"], next(iter(data.val))["age"]
     assert soft.shape == (16, 6) and soft.dtype == torch.float32
     assert torch.allclose(soft.sum(dim=1), torch.ones(16))

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from data_loader.dataset import scan_train
+from data_loader.dataset import read_index
 from data_loader.explore_duplicates import by_people, counted, near_duplicates
 from data_loader.explore_photos import Measurements, measure, measure_all
+from data_loader.labels import FACES
 from data_loader.split import holdout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +39,7 @@ def planted(people, tmp_path_factory):
         _, gender, _, age = folder.name.split("_")
         if gender == "female" and int(age) >= 60:
             shutil.rmtree(folder)
-    index = scan_train(data)
+    index = read_index(data, FACES.settings)
     train, val = holdout(index, FRACTION, SEED)
     of = {row: index.files[row] for row in range(len(index))}
     normal = [row for row in train if "/normal." in of[row]]
@@ -81,7 +82,7 @@ def rows(explored):
 
 
 def test_every_photo_is_a_row_of_the_table(rows, planted):
-    index = scan_train(planted[0])
+    index = read_index(planted[0], FACES.settings)
     assert list(rows) == index.files.tolist()
     targets = index.targets(np.arange(len(index)))["class"]
     assert [int(row["class"]) for row in rows.values()] == targets.tolist()
@@ -162,7 +163,7 @@ def test_it_fits_a_phone_also_with_a_long_address_in_a_message(page, tmp_path):
 
 class TestMeasuring:
     def test_several_processes_find_what_one_finds_in_the_order_of_the_photos(self, people):
-        photos = scan_train(people).paths()
+        photos = read_index(people, FACES.settings).paths()
         found = measure_all(photos * 4, workers=2)
         for row in range(0, len(photos), 7):
             one = measure(photos[row])
@@ -170,7 +171,7 @@ class TestMeasuring:
             assert found.brightness[row] == one.brightness
 
     def test_a_hash_survives_a_copy_and_tells_people_apart(self, people, tmp_path):
-        paths = scan_train(people).paths()
+        paths = read_index(people, FACES.settings).paths()
         copy_as(paths[0], tmp_path / "copy.jpg")
         original, copied, other = (measure(p) for p in (paths[0], tmp_path / "copy.jpg", paths[70]))
         assert (original.bits != copied.bits).sum() < 20 < 50 < (original.bits != other.bits).sum()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_loader.dataset import PhotoIndex
-from data_loader.labels import age_bin
+from data_loader.labels import FACES, age_bin
 from data_loader.settings import Validation
 from data_loader.split import holdout, image_level, save_split, split, stratified_group_kfold
 from utils.errors import ConfigError, DataError, UserError
@@ -13,20 +13,24 @@ from utils.errors import ConfigError, DataError, UserError
 
 def index_of(people):
     """An index of seven photos for each ``(id, gender, age)``, one folder each."""
-    ids, genders, ages = zip(*people, strict=True)
-    person_ids, person = np.unique(ids, return_inverse=True)
-    folders = [f"{id_}_{['male', 'female'][g]}_Asian_{age}" for id_, g, age in people]
-    folder = np.repeat(np.arange(len(people)), 7)
+    ids, genders, ages = (np.repeat(each, 7) for each in zip(*people, strict=True))
+    groups, group = np.unique(ids, return_inverse=True)
+    words = np.array(["male", "female"])[genders]
+    folders = [f"{i}_{g}_Asian_{a}" for i, g, a in zip(ids, words, ages, strict=True)]
+    files = np.array([f"{folder}/{n % 7}.jpg" for n, folder in enumerate(folders)])
     return PhotoIndex(
         root=Path("photos"),
-        files=np.array([f"{folders[f]}/{n}.jpg" for f in range(len(people)) for n in range(7)]),
-        folder=folder.astype(np.int32),
-        folders=np.array(folders),
-        person=person.astype(np.int32)[folder],
-        person_ids=person_ids,
-        mask=np.tile([1, 0, 0, 0, 0, 0, 2], len(people)),
-        gender=np.array(genders)[folder],
-        age=np.array(ages)[folder],
+        files=files,
+        on_disk={},
+        task=FACES,
+        columns={"path": files, "folder": np.array(folders)},
+        values={
+            "mask": np.tile([1, 0, 0, 0, 0, 0, 2], len(people)),
+            "gender": genders,
+            "age": ages.astype(float),
+        },
+        group=group.astype(np.int32),
+        groups=groups,
     )
 
 
@@ -40,7 +44,7 @@ def crowd():
 
 
 def people_of(index, rows):
-    return set(index.person_ids[index.person[rows]])
+    return set(index.groups[index.group[rows]])
 
 
 def test_validation_people_never_appear_in_training(crowd):
@@ -62,7 +66,9 @@ def test_the_size_is_the_fraction_and_so_is_that_of_every_stratum(crowd, fractio
     assert len(people_of(crowd, validation)) == round(299 * fraction)
     for gender in range(2):
         for band in range(6):
-            alike = np.flatnonzero((crowd.gender == gender) & (age_bin(crowd.age) == band))
+            alike = np.flatnonzero(
+                (crowd.values["gender"] == gender) & (age_bin(crowd.values["age"]) == band)
+            )
             there = people_of(crowd, alike)
             chosen = there & people_of(crowd, validation)
             # The id with two ages belongs to one stratum and shows up in two.
@@ -112,7 +118,7 @@ def test_the_saved_split_says_for_every_folder_where_it_went(tmp_path, crowd):
 
     with open(tmp_path / "split.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["folder"] for row in rows} == set(crowd.folders)
+    assert {row["folder"] for row in rows} == set(np.unique(crowd.columns["folder"]))
     assert len(rows) == 300
     assert {row["person"] for row in rows if row["part"] == "validation"} == people_of(
         crowd, validation
@@ -144,7 +150,7 @@ def test_folds_are_equally_large_and_alike_in_gender_and_age(crowd):
     assert max(sizes) - min(sizes) <= 2
     for gender in range(2):
         for band in range(6):
-            alike = (crowd.gender == gender) & (age_bin(crowd.age) == band)
+            alike = (crowd.values["gender"] == gender) & (age_bin(crowd.values["age"]) == band)
             shares = [alike[rows].sum() / 7 for rows in validated]
             assert max(shares) - min(shares) <= 2
 

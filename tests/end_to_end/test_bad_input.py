@@ -176,12 +176,12 @@ SPOILT_TRAINING = {
     ),
     "folder name": (
         lambda data: first_photo(data).parent.rename(data / "train" / "images" / "family"),
-        "<id>_<gender>_<race>_<age>: family",
+        "unexpected: family",
     ),
     "file name": (
         lambda data: first_photo(data).rename(first_photo(data).with_name("holiday.jpg")),
-        "unexpected file: ",
-        "/holiday.jpg; only mask1",
+        "unknown mask: ",
+        "/holiday.jpg ('holiday'); use mask1",
     ),
     "truncated photo": (
         lambda data: first_photo(data).write_bytes(first_photo(data).read_bytes()[:4000]),

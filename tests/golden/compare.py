@@ -28,7 +28,7 @@ TINY = (
 )  # fmt: skip
 TRAININGS = {
     "sample": ("configs/sample.json",),
-    "seed": ("configs/seed.json",),
+    "seed": ("configs/seed.json", "--set", "lr_scheduler.args.step_size=1"),
     "best": ("config.json",),
     "folds": ("config.json", "--folds", "0,1", "--set", "validation.folds=3"),
 }

@@ -143,7 +143,7 @@ def tuned_by_command(tmp_path, monkeypatch, capsys):
 
 def save_answers(path, people=60, **changes):
     probabilities, classes, persons = people_of_all_ages(people)
-    arrays = {"class_probabilities": probabilities, "classes": classes, "person": persons}
+    arrays = {"class_probabilities": probabilities, "classes": classes, "group": persons}
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays | changes)
     return path
@@ -178,4 +178,4 @@ def test_answers_that_can_not_be_used_are_one_clear_line(tmp_path, tuned_by_comm
     with pytest.raises(DataError, match="not the answers of a validation"):
         tuned_by_command("--run", tmp_path / "odd.npz")
     with pytest.raises(DataError, match="photos of one person only"):
-        tuned_by_command("--run", save_answers(tmp_path / "one.npz", person=np.zeros(180)))
+        tuned_by_command("--run", save_answers(tmp_path / "one.npz", group=np.zeros(180)))

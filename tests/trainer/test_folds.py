@@ -21,8 +21,8 @@ def answers_of(folder, fold, photos, **changes):
         "class_probabilities": np.eye(18, dtype=np.float32)[said],
         "answers": said,
         "photo": np.array(photos),
-        "person": np.array([photo.split("/")[0] for photo in photos]),
-        "years": draw.integers(18, 60, number),
+        "group": np.array([photo.split("/")[0] for photo in photos]),
+        "value_age": draw.integers(18, 60, number),
     }
     columns |= {f"target_{head}": codes for head, codes in target.items()}
     columns |= {f"probabilities_{h}": np.eye(n)[target[h]] for h, n in HEADS.items()}

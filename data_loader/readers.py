@@ -1,0 +1,267 @@
+"""Readers: from a source of a task to a table of its photos, a row each, every cell a text.
+
+``task.data.train`` and ``.test`` name the reader: ``pattern`` reads what paths say, ``csv`` a
+table that lists them, ``folders`` takes the folder's name for the class. Each adds the columns
+``path``, ``folder`` and ``stem``. Rows are in the order of the folders, then of the names; hidden
+files are passed over.
+"""
+
+import csv
+import io
+import logging
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from unicodedata import normalize
+
+import numpy as np
+
+from base.task_settings import CsvSource, FoldersSource, PatternSource
+from utils.errors import DataError, nearest
+from utils.images import KINDS, describe_others, is_hidden, is_image
+
+AnySource = PatternSource | CsvSource | FoldersSource
+DELIMITERS = ",;\t"
+
+logger = logging.getLogger("data")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What a source says of its photos.
+
+    Attributes:
+        root: the folder that ``path`` starts from.
+        columns: name → (N,) str; ``path``, with ``/``, among them.
+        on_disk: path → the same name in another Unicode form, where only that is on the disk.
+    """
+
+    root: Path
+    columns: Mapping[str, np.ndarray]
+    on_disk: Mapping[str, str]
+
+
+def read_source(data_dir: Path, source: AnySource, do: str) -> Table:
+    """The table of a source below ``data_dir``.
+
+    Args:
+        data_dir: of the config; or what ``info_dir`` names, with a source whose ``dir`` is ``.``.
+        source: where to look, and how to read.
+        do: what somebody should do for whom there is nothing there.
+
+    Raises:
+        DataError: nothing is there, or something does not fit.
+    """
+    place = Path(data_dir) / source.dir
+    if isinstance(source, CsvSource):
+        return _read_csv(place, source, do)
+    root = existing_folder(place / source.root, do)
+    files = _visible_files(root)
+    _refuse_undecodable(root, files)
+    if isinstance(source, FoldersSource):
+        return _read_folders(root, files, do)
+    return _read_pattern(root, files, source, do)
+
+
+def _read_pattern(root: Path, files: list[str], source: PatternSource, do: str) -> Table:
+    pattern = re.compile(source.pattern)
+    fits = {file: pattern.fullmatch(file) for file in files}
+    odd = [file for file, match in fits.items() if match is None or not is_image(file)]
+    wanted = f"only {_readable(source.pattern)} as {', '.join(KINDS)} belong here"
+    refuse(_by_folder(odd, files), f"{root}: unexpected", f"{wanted}; rename or move away")
+    if not files:
+        raise DataError(f"{root}: no images; {do}")
+    times = Counter(map(_without_ending, files))
+    twice = [file for file in files if times[_without_ending(file)] > 1]
+    refuse(twice, f"{root}: one photo with two endings", "keep one file of each")
+    columns = {name: [match[name] or "" for match in fits.values()] for name in pattern.groupindex}
+    return Table(root, _columns(files, columns), {})
+
+
+def _read_folders(root: Path, files: list[str], do: str) -> Table:
+    images = [file for file in files if is_image(file)]
+    if len(images) < len(files):
+        others = [root / file for file in files if not is_image(file)]
+        logger.warning("warning: %s", describe_others(others, root))
+    if not images:
+        raise DataError(f"{root}: no images ({', '.join(KINDS)}); {do}")
+    loose = [file for file in images if "/" not in file]
+    refuse(loose, f"{root}: in no folder", "move each photo into the folder of its class")
+    classes = [file.partition("/")[0] for file in images]
+    return Table(root, _columns(images, {"folder": classes}), {})
+
+
+def _read_csv(place: Path, source: CsvSource, do: str) -> Table:
+    table = place / source.table
+    if not table.is_file():
+        raise DataError(f"{table}: no such file; {do}")
+    rows = read_table(table, (source.path,))
+    if not rows:
+        raise DataError(f"{table}: no rows; list one photo a row under {source.path}")
+    files = _listed(table, source.path, rows)
+    root = existing_folder(place / source.root, f"put the photos of {source.table} there")
+    columns = {name: [row[name] for _, row in rows] for name in rows[0][1] if name}
+    lacking = [file for file in files if not os.path.isfile(root / file)]
+    on_disk = {}
+    if lacking:
+        present = {file for file in _visible_files(root)} - set(files)
+        on_disk = alike(lacking, present, table)
+    return Table(root, _columns(files, columns), on_disk)
+
+
+def _listed(table: Path, column: str, rows: Sequence[tuple[int, dict[str, str]]]) -> list[str]:
+    """The paths of a table's rows, each once and inside the folder of the photos."""
+    first_line: dict[str, int] = {}
+    for number, row in rows:
+        name = row[column].strip().replace("\\", "/")
+        if not name:
+            raise DataError(f"{table}: line {number} has no {column}; fill it in or delete it")
+        if name in first_line:
+            raise DataError(
+                f"{table}: lines {first_line[name]} and {number} both list {name}; delete one"
+            )
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DataError(
+                f"{table}: line {number}: {name} leads out of the folder of the photos; write the"
+                " path below it"
+            )
+        first_line[name] = number
+    return list(first_line)
+
+
+def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file as Excel or any other program writes it; every value stays the text it is,
+    also ``001`` and ``NA``.
+
+    Returns:
+        For each row its line number in the file (for messages) and its values by column.
+
+    Raises:
+        DataError: the file cannot be read or lacks one of ``columns``.
+    """
+    try:
+        text = _text_of(Path(path))
+        heading = text.partition("\n")[0]
+        delimiter = max(DELIMITERS, key=heading.count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), restval="", delimiter=delimiter)
+        rows = [(reader.line_num, row) for row in reader]
+        found = [name.strip() for name in reader.fieldnames or []]
+    except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read as a CSV table ({reason})") from error
+    for column in columns:
+        if column not in found:
+            hint = nearest(column, found) if found else "; the file is empty"
+            raise DataError(f"{path}: no column {column!r} in the first line{hint}")
+    return [(line, {(k or "").strip(): v for k, v in row.items()}) for line, row in rows]
+
+
+def _text_of(path: Path) -> str:
+    """Decode a table: UTF-8 or UTF-16 with its mark, else what Excel takes for plain CSV."""
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    for encoding in ("utf-8-sig", "cp949", "cp1252"):
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            break
+        if encoding != "utf-8-sig":
+            logger.warning("warning: %s: not UTF-8; read as %s", path, encoding)
+        return text
+    raise DataError(f"{path}: not a text file in a known encoding; save it as CSV in UTF-8")
+
+
+def alike(wanted: Iterable[str], present: Iterable[str], table: str | Path) -> dict[str, str]:
+    """What of ``present`` is a wanted name in another Unicode form: macOS and some archives write
+    é or 가 as several characters (NFD), tables as one (NFC).
+
+    Raises:
+        DataError: several would do.
+    """
+    forms: dict[str, list[str]] = defaultdict(list)
+    for name in present:
+        forms[normalize("NFC", name)].append(name)
+    found = {}
+    for name in wanted:
+        names = forms.pop(normalize("NFC", name), [])
+        if len(names) > 1:
+            raise DataError(
+                f"{table}: {name} may be any of {len(names)} names that differ in nothing but their"
+                " Unicode form (NFC, NFD); rename all but one"
+            )
+        if names:
+            found[name] = names[0]
+    return found
+
+
+def existing_folder(path: Path, do: str) -> Path:
+    """``path``, if it is a folder.
+
+    Raises:
+        DataError: it is none.
+    """
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; {do}")
+    return path
+
+
+def refuse(names: Sequence[str], what: str, do: str) -> None:
+    """Raise one line on all these names: up to three of them, and how many there are."""
+    if names:
+        shown = ", ".join(sorted(names)[:3])
+        more = f", … ({len(names)} in all)" if len(names) > 3 else ""
+        raise DataError(f"{what}: {shown}{more}; {do}")
+
+
+def _visible_files(root: Path) -> list[str]:
+    """Every file below ``root`` with ``/``, by folder, then by name."""
+    found = []
+
+    def stop(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); move it away")
+
+    for place, folders, names in os.walk(root, onerror=stop, followlinks=True):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        below = Path(place).relative_to(root)
+        found += [(below.as_posix(), name) for name in names if not is_hidden(name)]
+    return [name if folder == "." else f"{folder}/{name}" for folder, name in sorted(found)]
+
+
+def _columns(files: Sequence[str], columns: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+    paths = [PurePosixPath(file) for file in files]
+    added = {
+        "path": list(files),
+        "folder": [path.parent.as_posix() for path in paths],
+        "stem": [path.stem for path in paths],
+    }
+    return {name: np.array(cells, dtype=str) for name, cells in (added | dict(columns)).items()}
+
+
+def _by_folder(odd: list[str], files: list[str]) -> list[str]:
+    """The odd files; of a folder that holds no others, the folder itself."""
+    good = {file.rpartition("/")[0] for file in set(files) - set(odd)}
+    folders = {file: file.rpartition("/")[0] for file in odd}
+    return sorted({folder if folder and folder not in good else f for f, folder in folders.items()})
+
+
+def _without_ending(file: str) -> str:
+    return str(PurePosixPath(file).with_suffix("")).lower()
+
+
+def _readable(pattern: str) -> str:
+    """A pattern for people: ``<person>_<gender>_*_<age>/<mask>.*``."""
+    inner = re.sub(r"\(\?P<(\w+)>[^()]*\)", r"<\1>", pattern)
+    plain = re.sub(r"\(\?P<\w+>([^()]*)\)", r"\1", inner)
+    return re.sub(r"\[\^?[^\]]*\][+*]", "*", plain).replace("\\", "")
+
+
+def _refuse_undecodable(root: Path, names: list[str]) -> None:
+    odd = [name for name in names if any("\ud800" <= each <= "\udfff" for each in name)]
+    do = "rename, such as with convmv -f cp949 -t utf8 -r --notest (names of a Korean zip)"
+    refuse(odd, f"{root}: name that is not UTF-8", do)
