@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from base.task_settings import HeadSettings, TaskSettings
+from base.task_settings import HeadSettings, TaskSettings, read_task, task_file
 from utils.class_codes import require_codes
 from utils.errors import DataError
 
@@ -379,6 +379,12 @@ class Task:
             targets["class"] = self.encode(answers)
         return targets
 
+    def truth(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Head → (N,) values as ``Head.encode`` gives them → head → the true answers, see
+        ``Head.answer_of``, and with a product under ``"class"`` the codes of the whole."""
+        truth = {name: head.answer_of(values[name]) for name, head in self.heads.items()}
+        return truth | ({"class": self.encode(truth)} if self.product else {})
+
     def class_name(self, code: int, language: str = "en") -> str:
         """A class of the whole in words, such as "mask worn, female, 30-59"."""
         return ", ".join(self.class_words(code, language).values())
@@ -395,6 +401,15 @@ class Task:
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which ``TaskSettings`` and this class make the same task again."""
         return json.loads(self.settings.model_dump_json())
+
+
+def load_task(name: str = "faces") -> Task:
+    """A task whose classes all stand in its file, by name or path.
+
+    Raises:
+        ConfigError: no such file, or not a task.
+    """
+    return Task(read_task(task_file(name)))
 
 
 def build(settings: TaskSettings, columns: Mapping[str, Sequence[str]]) -> Task:

@@ -3,10 +3,9 @@
 What it says stands in configs/tasks/faces.json; what can be reckoned with it, in ``base.task``.
 """
 
-from base.task import Codes, Task
-from base.task_settings import TASKS, read_task
+from base.task import Codes, load_task
 
-FACES = Task(read_task(TASKS / "faces.json"))
+FACES = load_task("faces")
 _MASK, _GENDER, _AGE = (FACES.heads[name] for name in ("mask", "gender", "age"))
 
 MASKS, GENDERS = _MASK.classes, _GENDER.classes
