@@ -31,7 +31,7 @@ $(DEMO_CHECKPOINT):
 	$(MAKE) demo
 
 $(DEMO_DATA)/sample.json: | .venv/ready
-	$(BIN)/python -m data_loader.sample --out $(DEMO_DATA) --persons 210 --eval-persons 60 --seed 1
+	$(BIN)/python -m tools.sample --out $(DEMO_DATA) --persons 210 --eval-persons 60 --seed 1
 
 $(DEMO_RUN)/finished.json: $(DEMO_DATA)/sample.json
 	$(BIN)/python train.py --config configs/sample.json --run-id demo --resume auto

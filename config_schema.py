@@ -79,7 +79,7 @@ of the sum. \
         Discriminator(lambda value: "values" if isinstance(value, dict | Decoding) else "file"),
     ] = None
     """How probabilities become answers in validation and test: `null` takes the likeliest class; \
-an object favours rare ones; a file of `python -m model.tune_decoding` does what it found best."""
+an object favours rare ones; a file of `python -m tools.tune_decoding` does what it found best."""
     metrics: list[str] = Field(["accuracy", "f1"])
     """Functions in model/metric.py that judge an epoch."""
     trainer: Trainer = Trainer()

@@ -248,7 +248,7 @@ def parse() -> ConfigParser:
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out photos that can't be read"
     )
-    decoding = Option(("--decoding",), "decoding", "file of python -m model.tune_decoding")
+    decoding = Option(("--decoding",), "decoding", "file of python -m tools.tune_decoding")
     return ConfigParser.from_args(parser, (decoding,))
 
 

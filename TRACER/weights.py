@@ -27,7 +27,7 @@ SAMPLE = Path(__file__).parent / "weights" / "te0_sample.safetensors"
 SAMPLE_DIGEST = "d47b65edca4bb8e34d99c314c89faffe2dd72685b6b06f42633da891b6033df0"
 """``weights_digest`` of the sample weights, by which they are known under any name."""
 DRAWN = "sample.json"
-"""What ``data_loader.sample`` leaves in a folder of people that it has drawn."""
+"""What ``faces.sample`` leaves in a folder of people that it has drawn."""
 OFFICIAL_NAMES = tuple(f"te{scale}" for scale in range(len(BLOCK_COUNTS)))
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from benchmarks.common import PEOPLE, machine, sample_people, table
-from data_loader.audit import find_run, find_suspects, read_answers
 from data_loader.dataset import PhotoIndex, read_index
 from data_loader.labels import FACES, GENDERS, HEADS, MASKS, age_bin
+from tools.audit import find_run, find_suspects, read_answers
 from utils.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from data_loader.sample import generate
+from faces.sample import generate
 from utils.devices import M_MMAP_MAX, M_TRIM_THRESHOLD, available_cores, keep_freed_memory
 from utils.environment import cpu_name
 

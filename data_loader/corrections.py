@@ -15,7 +15,7 @@ Tiers: ``sure``, many say the same; ``likely``, several do; ``disputed``, they c
 other or one stands alone.
 
 A table may also have the column ``apply``: then only the lines count that have ``yes`` there. So
-come those of ``python -m data_loader.audit``, for somebody to look at first.
+come those of ``python -m tools.audit``, for somebody to look at first.
 """
 
 import re

@@ -1,21 +1,17 @@
 """Write the report of a run, or compare runs.
 
-    python -m logger.report --run saved/log/Mask_Base/<run_id>
-    python -m logger.report --compare saved/log/Mask_Base/<run_id> saved/log/Mask_Base/<run_id>
-
 report.html goes into the run's log folder, a comparison beside the first run. Each is one file that
 needs neither a network nor scripts. A run's checkpoint, or its folder under saved/models, names the
 run as well.
 """
 
-import argparse
 import logging
+import runpy
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from utils.cli import run_command
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.run_folder import REPORT
@@ -26,25 +22,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 logger = logging.getLogger("report")
-
-
-def main() -> None:
-    """Parse the command line, write the page, say where it lies."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--run", type=Path, metavar="RUN", help="write this run's report")
-    what.add_argument(
-        "--compare", type=Path, nargs="+", metavar="RUN", help="compare two or more runs"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML file to write")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    args = parser.parse_args()
-    if args.compare and len(args.compare) < 2:
-        parser.error("--compare needs two runs or more")
-    page = write_report(args.run, args.out) if args.run else compare_runs(args.compare, args.out)
-    print(f"report: {page}")
 
 
 def write_report(run: Path, out: Path | None = None) -> Path:
@@ -119,4 +96,5 @@ def _write(out: Path, html: str) -> Path:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    # Moved: python -m tools.report; this spelling goes with the next release.
+    runpy.run_module("tools.report", run_name="__main__")

@@ -158,7 +158,7 @@ def to_json(decoding: Decoding, counts: np.ndarray, measured: Mapping[str, Any])
 
 
 def read_weights(path: Path) -> np.ndarray:
-    """The factors (18,) in a file of ``python -m model.tune_decoding``.
+    """The factors (18,) in a file of ``python -m tools.tune_decoding``.
 
     Raises:
         DataError: no such file, or not one of that command.
@@ -167,7 +167,7 @@ def read_weights(path: Path) -> np.ndarray:
         weights = np.array(json.loads(path.read_text(encoding="utf-8"))["weights"], dtype=float)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: not a decoding file ({error}); write one with python -m model.tune_decoding"
+            f"{path}: not a decoding file ({error}); write one with python -m tools.tune_decoding"
         ) from error
     if weights.shape != (NUM_CLASSES,) or not np.isfinite(weights).all() or weights.min() <= 0:
         raise DataError(f"{path}: weights must be {NUM_CLASSES} numbers above 0")
@@ -180,7 +180,7 @@ def weights_of(
     """The factors (18,) that the config key ``decoding`` asks for; ``None`` for plain decoding.
 
     Args:
-        decoding: a file of ``python -m model.tune_decoding``, or values of ``Decoding``.
+        decoding: a file of ``python -m tools.tune_decoding``, or values of ``Decoding``.
         counts: (18,) how often each class occurs in the model's training, if known.
 
     Raises:
@@ -195,7 +195,7 @@ def weights_of(
     if chosen.prior_strength and counts is None:
         raise ConfigError(
             "decoding.prior_strength: the checkpoint doesn't say how often each class occurred in"
-            " its training; use a file of python -m model.tune_decoding, or train again"
+            " its training; use a file of python -m tools.tune_decoding, or train again"
         )
     return chosen.weights(counts)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from data_loader.sample import generate
+from faces.sample import generate
 from tests.cuda_stand_in import two_gpus  # noqa: F401, a fixture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -205,7 +205,7 @@ def trained(tiny_config, tmp_path_factory):
     return Trained(home, tiny_config, result)
 
 
-LONG = ("test_stopping", "test_distributed", "end_to_end", "test_app", "TRACER")
+LONG = ("test_stopping", "test_distributed", "end_to_end", "test_app", "test_sweep", "TRACER")
 """Begun first, so that at the end no process has a long file while the others have none."""
 
 

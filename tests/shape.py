@@ -12,7 +12,7 @@ import subprocess
 import tokenize
 from pathlib import Path
 
-FACES = ("faces/", "TRACER/", "benchmarks/", "data_loader/portrait/", "data_loader/sample.py")
+FACES = ("faces/", "TRACER/", "benchmarks/")
 """Where masks, genders and ages may be spoken of."""
 APART = (*FACES, "examples/")
 WORDS = re.compile(

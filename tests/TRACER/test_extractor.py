@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch._subclasses import FakeTensorMode
 
-from data_loader.sample import generate
+from faces.sample import generate
 from TRACER import CropSettings, Extractor, Tracer, load_tracer
 from TRACER.crops import resize, resize_map
 from TRACER.folding import fold_norms

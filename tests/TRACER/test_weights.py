@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from data_loader.sample import generate
+from faces.sample import generate
 from TRACER.network import Tracer
 from TRACER.weights import (
     SAMPLE,

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from base.checkpoint import load_checkpoint
-from data_loader.sample import generate
+from faces.sample import generate
 from utils.cli import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]

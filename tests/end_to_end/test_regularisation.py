@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from model import tune_decoding
 from model.decoding import Decoding
 from model.metric import f1
 from parse_config import ConfigParser
+from tools import tune_decoding
 from trainer.photo_model import PhotoModel, answer_photo
 from utils.images import read_image
 
@@ -106,7 +106,7 @@ def test_the_answer_to_one_photo_is_decoded_as_that_of_the_test_set(
 
 def test_a_missing_decoding_file_is_one_line(call, checkpoint, assert_one_line_error):
     result = call("test.py", "-r", checkpoint, "--decoding", "nowhere.json")
-    assert_one_line_error(result, "nowhere.json", "python -m model.tune_decoding")
+    assert_one_line_error(result, "nowhere.json", "python -m tools.tune_decoding")
 
 
 def test_validation_scores_use_the_prior_and_the_kept_probabilities_do_not(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill_and_resume import RECIPE, compare, kill_and_compare, train
-from data_loader.sample import generate
+from faces.sample import generate
 from utils.cli import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]

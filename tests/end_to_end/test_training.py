@@ -433,9 +433,9 @@ class TestBackboneWeights:
             ("train.py", "--init-from", checkpoint, "-c", checkpoint.with_name("config.json"),
              "--run-id", "next"),
             ("test.py", "--resume", checkpoint),
-            (ROOT / "export.py", "--resume", checkpoint, "--out", "m.onnx"),
-            (ROOT / "model/explain.py", "--resume", checkpoint, "--image", photo),
-            (ROOT / "base/soup.py", checkpoint, checkpoint.with_name("best_epoch.pth"), "--out",
+            (ROOT / "tools/export.py", "--resume", checkpoint, "--out", "m.onnx"),
+            (ROOT / "tools/explain.py", "--resume", checkpoint, "--image", photo),
+            (ROOT / "tools/soup.py", checkpoint, checkpoint.with_name("best_epoch.pth"), "--out",
              soup),
             ("test.py", "--resume", soup, "--out", "soup.csv"),
         ):  # fmt: skip

@@ -70,7 +70,7 @@ def report(make_run, mixed_answers):
 
 def command(*arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-m", "logger.report", *map(str, arguments)],
+        [sys.executable, "-m", "tools.report", *map(str, arguments)],
         cwd=cwd, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
@@ -312,7 +312,7 @@ class TestTheCommand:
 
     def test_help_comes_without_waiting_for_heavy_imports(self, tmp_path):
         done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "logger.report", "--help"],
+            [sys.executable, "-X", "importtime", "-m", "tools.report", "--help"],
             cwd=ROOT, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0 and "--compare" in done.stdout

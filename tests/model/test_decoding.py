@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from data_loader.labels import NUM_CLASSES, decode_class, encode_class
-from model import tune_decoding
 from model.decode import head_probabilities
 from model.decoding import (
     Decoding,
@@ -19,6 +18,7 @@ from model.decoding import (
     weights_of,
 )
 from model.metric import f1
+from tools import tune_decoding
 from utils.errors import ConfigError, DataError
 from utils.files import write_json
 

@@ -65,8 +65,8 @@ class TestClassNames:
         photo = next((people / "eval" / "images").iterdir())
         for command in (
             ("test.py", "-r", other),
-            (ROOT / "export.py", "-r", other, "--out", "m.onnx"),
-            (ROOT / "model/explain.py", "-r", other, "--image", photo),
+            (ROOT / "tools/export.py", "-r", other, "--out", "m.onnx"),
+            (ROOT / "tools/explain.py", "-r", other, "--image", photo),
             ("train.py", "-r", other, "--set", "trainer.epochs=3"),
         ):
             words = ("['female', 'male']", "['male', 'female']", "other.pth", "gender")

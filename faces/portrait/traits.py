@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_loader.portrait.canvas import mix
+from faces.portrait.canvas import mix
 
 SKINS = np.array(
     [

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from data_loader.audit import COLUMNS, expected_distance, find_suspects, main, propose, read_answers
 from data_loader.corrections import apply_corrections, read_corrections
 from data_loader.dataset import read_index
 from data_loader.labels import FACES, HEADS, age_bin
+from tools.audit import COLUMNS, expected_distance, find_suspects, main, propose, read_answers
 from utils.errors import DataError
 
 STEMS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from data_loader.portrait.canvas import Frame, Shape, curve, mix, shade, tint
-from data_loader.portrait.features import EYE_Y, Look
-from data_loader.portrait.traits import Person
+from faces.portrait.canvas import Frame, Shape, curve, mix, shade, tint
+from faces.portrait.features import EYE_Y, Look
+from faces.portrait.traits import Person
 
 FOREHEAD_ROWS = (-0.6, -0.5, -0.4, -0.31)
 

@@ -10,19 +10,19 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from data_loader.portrait.backdrop import (
+from faces.portrait.backdrop import (
     BACKDROPS,
     BUSY,
     any_colour,
     clouds,
     draw_backdrop,
 )
-from data_loader.portrait.calm import choose_look
-from data_loader.portrait.canvas import mix
-from data_loader.portrait.masks import Mask
-from data_loader.portrait.photo import HEIGHT, WIDTH, Camera, Scene, draw_photo
-from data_loader.portrait.traits import Person
-from data_loader.portrait.wear import HATS
+from faces.portrait.calm import choose_look
+from faces.portrait.canvas import mix
+from faces.portrait.masks import Mask
+from faces.portrait.photo import HEIGHT, WIDTH, Camera, Scene, draw_photo
+from faces.portrait.traits import Person
+from faces.portrait.wear import HATS
 
 KINDS = [*BACKDROPS, *(3 * list(BUSY))]
 

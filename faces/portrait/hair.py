@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, ellipse, mix, tint
-from data_loader.portrait.traits import Person
+from faces.portrait.canvas import Canvas, Frame, Shape, curve, ellipse, mix, tint
+from faces.portrait.traits import Person
 
 
 @dataclass(frozen=True)

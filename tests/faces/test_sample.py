@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_loader.labels import GENDERS, MASK_OF_PHOTO, age_group, decode_class, encode_class
-from data_loader.sample import cast_people, generate
+from faces.sample import cast_people, generate
 from utils.errors import DataError
 
 PERSONS, EVAL_PERSONS = 12, 6
@@ -211,12 +211,12 @@ def test_numbers_without_sense_are_refused(tmp_path, numbers):
 
 def test_the_command_ends_in_one_line_and_code_2_for_a_full_folder(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"mine")
-    command = [sys.executable, "-m", "data_loader.sample", "--out", str(tmp_path), "--persons", "1"]
+    command = [sys.executable, "-m", "tools.sample", "--out", str(tmp_path), "--persons", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
 def test_importing_the_generator_does_not_import_torch():
-    code = "import sys, data_loader.sample; sys.exit('torch' in sys.modules)"
+    code = "import sys, faces.sample; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from data_loader.portrait.canvas import mix
+from faces.portrait.canvas import mix
 
 WALLS = np.array(
     [

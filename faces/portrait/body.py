@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from data_loader.portrait.canvas import Canvas, Colour, Frame, Shape, curve, mirrored, mix, shade
-from data_loader.portrait.head import draw_neck
-from data_loader.portrait.traits import Person
+from faces.portrait.canvas import Canvas, Colour, Frame, Shape, curve, mirrored, mix, shade
+from faces.portrait.head import draw_neck
+from faces.portrait.traits import Person
 
 SHIRT = np.float32((238, 238, 236))
 BOTTOM = 14.0

@@ -1,4 +1,4 @@
-"""``python sweep.py`` from outside: a study that is made, gone on with, and looked at."""
+"""``python -m tools.sweep`` from outside: a study that is made, gone on with, and looked at."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ def sweep(call, tiny_config, tmp_path):
     def start(space, *options):
         (tmp_path / "space.json").write_text(json.dumps(space))
         return call(
-            str(ROOT / "sweep.py"), "-c", tiny_config, "--space", "space.json",
+            str(ROOT / "tools/sweep.py"), "-c", tiny_config, "--space", "space.json",
             "--set", "trainer.epochs=1", "trainer.report=false", "--study", "s", *options,
         )  # fmt: skip
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_loader.portrait.canvas import Canvas, Frame, Shape, curve, mirrored, mix
-from data_loader.portrait.features import Look
-from data_loader.portrait.traits import Person
+from faces.portrait.canvas import Canvas, Frame, Shape, curve, mirrored, mix
+from faces.portrait.features import Look
+from faces.portrait.traits import Person
 
 WHITE = (255, 255, 255)
 KINDS = ("surgical", "kf94", "kn95", "cloth", "dark")

@@ -6,8 +6,8 @@ is +x.
 
 import numpy as np
 
-from data_loader.portrait.aging import draw_age_lines, shade_age
-from data_loader.portrait.canvas import (
+from faces.portrait.aging import draw_age_lines, shade_age
+from faces.portrait.canvas import (
     Canvas,
     Frame,
     Shape,
@@ -18,7 +18,7 @@ from data_loader.portrait.canvas import (
     shade,
     tint,
 )
-from data_loader.portrait.features import (
+from faces.portrait.features import (
     EYE_Y,
     MOUTH_Y,
     Look,
@@ -28,7 +28,7 @@ from data_loader.portrait.features import (
     draw_nostrils,
     shade_nose,
 )
-from data_loader.portrait.traits import Person
+from faces.portrait.traits import Person
 
 GOLD = (226, 196, 120)
 

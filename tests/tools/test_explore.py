@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from data_loader.dataset import read_index
-from data_loader.explore_duplicates import by_people, counted, near_duplicates
-from data_loader.explore_photos import Measurements, measure, measure_all
 from data_loader.labels import FACES
 from data_loader.split import holdout
+from tools.explore.duplicates import by_people, counted, near_duplicates
+from tools.explore.photos import Measurements, measure, measure_all
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -62,7 +62,7 @@ def explored(planted, tiny_config, tmp_path_factory, run):
     """What the command left of the planted people, and what it said."""
     out = tmp_path_factory.mktemp("explored") / "new" / "out"
     result = run(
-        "-m", "data_loader.explore", "--data-dir", planted[0], "--out", out, "-c", tiny_config,
+        "-m", "tools.explore", "--data-dir", planted[0], "--out", out, "-c", tiny_config,
         "--set", f"seed={SEED}", "--set", f"validation.fraction={FRACTION}", "--photos", "3",
         "--set", "tracer.weights=sample", "--workers", "2", cwd=ROOT,
     )  # fmt: skip
@@ -235,7 +235,7 @@ class TestNearDuplicates:
 class TestMistakes:
     @pytest.fixture
     def explore(self, call, tiny_config):
-        command = ROOT / "data_loader" / "explore.py"
+        command = ROOT / "tools" / "explore" / "__main__.py"
         return lambda data, out: call(command, "--data-dir", data, "--out", out, "-c", tiny_config)
 
     def test_a_folder_without_photos(self, explore, tmp_path, assert_one_line_error):

@@ -6,15 +6,15 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from data_loader.portrait.backdrop import clouds
-from data_loader.portrait.body import draw_body
-from data_loader.portrait.canvas import Canvas, Frame
-from data_loader.portrait.features import Look
-from data_loader.portrait.hair import draw_back_hair, draw_front_hair
-from data_loader.portrait.head import draw_ears, draw_face
-from data_loader.portrait.masks import Mask, draw_mask
-from data_loader.portrait.traits import Person
-from data_loader.portrait.wear import draw_glasses, draw_hat, draw_hat_back
+from faces.portrait.backdrop import clouds
+from faces.portrait.body import draw_body
+from faces.portrait.canvas import Canvas, Frame
+from faces.portrait.features import Look
+from faces.portrait.hair import draw_back_hair, draw_front_hair
+from faces.portrait.head import draw_ears, draw_face
+from faces.portrait.masks import Mask, draw_mask
+from faces.portrait.traits import Person
+from faces.portrait.wear import draw_glasses, draw_hat, draw_hat_back
 
 WIDTH, HEIGHT = 384, 512
 GRAIN_SIZE = 704

@@ -19,7 +19,7 @@ from trainer.inference import Predictor
 from trainer.tta import views_from
 from utils.images import read_image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MODELS = {
     "TimmModelMulti": lambda: TimmModelMulti("test_resnet", pretrained=False),
     "TimmModel": lambda: TimmModel("test_efficientnet", pretrained=False),
@@ -87,7 +87,7 @@ def test_age_bins_whose_edges_were_moved_are_called_what_they_are(trained, tmp_p
     state["config"]["labels"] = {"age_edges": [18, 30, 40, 50, 58]}
     del state["classes"]
     save_checkpoint(tmp_path / "moved.pth", state)
-    assert call(ROOT / "export.py", "-r", "moved.pth", "--out", out).returncode == 0
+    assert call(ROOT / "tools/export.py", "-r", "moved.pth", "--out", out).returncode == 0
     about = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
     assert json.loads(about["heads"])["age"][0] == "<18"
 
@@ -96,7 +96,7 @@ def test_age_bins_whose_edges_were_moved_are_called_what_they_are(trained, tmp_p
 def exported(trained, tmp_path, call):
     """The session-wide trained model as a file, by the command."""
     path = tmp_path / "new" / "model.onnx"
-    result = call(ROOT / "export.py", "--resume", trained.best, "--out", path)
+    result = call(ROOT / "tools/export.py", "--resume", trained.best, "--out", path)
     assert result.returncode == 0, result
     assert "largest difference from torch" in result.stdout and "0.0001 allowed" in result.stdout
     return path
@@ -125,7 +125,7 @@ def classes_of_the_example(exported, people):
 def test_a_run_with_decoding_and_views_is_answered_as_by_test_py(trained, people, tmp_path, call):
     options = ("--set", "decoding.prior_strength=2.0", "--set", "tta.flip=true")
     path = tmp_path / "model.onnx"
-    result = call(ROOT / "export.py", "--resume", trained.best, "--out", path, *options)
+    result = call(ROOT / "tools/export.py", "--resume", trained.best, "--out", path, *options)
     assert result.returncode == 0, result
     said = classes_of_the_example(path, people)
     assert said == classes_of_test_py(trained, people, call, tmp_path / "a.csv", *options)
@@ -182,11 +182,11 @@ class TestMistakes:
     def test_a_file_that_is_no_checkpoint(self, call, tmp_path, assert_one_line_error):
         (tmp_path / "notes.pth").write_text("hello")
         (tmp_path / "config.json").write_text('{"name": "n"}')
-        result = call(ROOT / "export.py", "-r", tmp_path / "notes.pth", "--out", "m.onnx")
+        result = call(ROOT / "tools/export.py", "-r", tmp_path / "notes.pth", "--out", "m.onnx")
         assert_one_line_error(result, "notes.pth", "not a checkpoint")
 
     def test_a_place_that_can_not_be_written(self, call, trained, tmp_path, assert_one_line_error):
         (tmp_path / "file").write_text("")
         out = tmp_path / "file" / "m.onnx"
-        result = call(ROOT / "export.py", "-r", trained.best, "--out", out)
+        result = call(ROOT / "tools/export.py", "-r", trained.best, "--out", out)
         assert_one_line_error(result, out, "cannot be written", "--out")

@@ -12,9 +12,6 @@ import numpy as np
 from markupsafe import Markup
 
 from data_loader.dataset import PhotoIndex, class_counts
-from data_loader.explore_duplicates import MAX_BITS, Pair, by_people, counted
-from data_loader.explore_photos import HASH_SIDE, Measurements
-from data_loader.explore_pictures import Faces, encoded, thumbnails
 from data_loader.labels import (
     AGE_BINS,
     AGE_EDGES,
@@ -24,10 +21,13 @@ from data_loader.labels import (
     NUM_CLASSES,
     class_name,
 )
+from tools.explore.duplicates import MAX_BITS, Pair, by_people, counted
+from tools.explore.photos import HASH_SIDE, Measurements
+from tools.explore.pictures import Faces, encoded, thumbnails
 from utils.files import write_atomically
 
 HALVES = ("training", "validation")
-TEMPLATE = Path(__file__).with_name("explore_page.html")
+TEMPLATE = Path(__file__).with_name("page.html")
 NAMES = {"mask": MASKS, "gender": GENDERS, "age": AGE_BINS}
 SHOWN_PAIRS, SHOWN_BROKEN, SHOWN_EXTREMES = 40, 200, 6
 THUMBNAIL = 96

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from data_loader.portrait.canvas import Canvas, Colour, Frame, curve, mirrored, mix
-from data_loader.portrait.features import EYE_Y, Look
-from data_loader.portrait.traits import Person
+from faces.portrait.canvas import Canvas, Colour, Frame, curve, mirrored, mix
+from faces.portrait.features import EYE_Y, Look
+from faces.portrait.traits import Person
 
 WRAPS = {"hood": 1.36, "scarf": 1.22}
 """What frames the whole face, and how far it stands off the face, in half face widths."""

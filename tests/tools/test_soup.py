@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from base.checkpoint import load_checkpoint, metadata_of, save_checkpoint
-from base.soup import main
+from tools.soup import main
 from utils.errors import CheckpointError
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_loader.portrait.canvas import (
+from faces.portrait.canvas import (
     Canvas,
     Frame,
     Shape,
@@ -14,7 +14,7 @@ from data_loader.portrait.canvas import (
     shade,
     tint,
 )
-from data_loader.portrait.traits import Person
+from faces.portrait.traits import Person
 
 EYE_Y = -0.02
 NOSE_Y = 0.38

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from data_loader.explore_photos import Measurements
+from tools.explore.photos import Measurements
 
 MAX_BITS = 24
 """Bits of 256 in which the hashes of near-duplicates differ at most. A copy that was resized or

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_loader.portrait.backdrop import CALM, draw_backdrop
-from data_loader.portrait.features import Look
-from data_loader.portrait.masks import Mask
-from data_loader.portrait.photo import HEIGHT, WIDTH, Camera, Scene, draw_photo
-from data_loader.portrait.traits import Person
+from faces.portrait.backdrop import CALM, draw_backdrop
+from faces.portrait.features import Look
+from faces.portrait.masks import Mask
+from faces.portrait.photo import HEIGHT, WIDTH, Camera, Scene, draw_photo
+from faces.portrait.traits import Person
 
 MARGIN = 40
 """How much larger than a photo the background is drawn, in pixels on each side, for the photos to

@@ -1,4 +1,4 @@
-"""``python -m model.explain``: the answers as text and why as a picture."""
+"""``python -m tools.explain``: the answers as text and why as a picture."""
 
 import runpy
 import sys
@@ -18,7 +18,7 @@ def explain(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["explain", *map(str, options)])
         code = 0
         try:
-            runpy.run_module("model.explain", run_name="__main__")
+            runpy.run_module("tools.explain", run_name="__main__")
         except SystemExit as leaving:
             code = leaving.code
         return code, capsys.readouterr()

@@ -1,0 +1,271 @@
+"""Sample people: generated portraits in the competition's layout, to try the system without photos.
+
+    DIR/train/images/<id>_<gender>_<race>_<age>/{mask1..mask5,incorrect_mask,normal}.jpg
+    DIR/train/train.csv         id,gender,race,age,path
+    DIR/eval/images/<name>.jpg
+    DIR/eval/info.csv           ImageID,ans (0 everywhere)
+    DIR/eval/answers.csv        ImageID,ans (the truth, in the order of info.csv)
+    DIR/{train,eval}/saliency/  with --saliency: 255 where the person is, 0 elsewhere, as PNG
+    DIR/sample.json             what was asked for; written last
+
+Genders and ages follow the competition's; every photo is decided by the seed, the half (train or
+eval) and the person's number alone, whatever the number of processes.
+"""
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data_loader.labels import GENDERS, MASK_OF_PHOTO, age_group, encode_class
+from faces.portrait.calm import calm_photos
+from faces.portrait.masks import KINDS, Mask, choose_mask, misplace
+from faces.portrait.traits import imagine_person
+from faces.portrait.wild import wild_photos
+from utils.errors import DataError
+from utils.files import write_atomically, write_json
+
+MARKER = "sample.json"
+RACE = "Drawn"
+VERSION = 1
+"""Raised when the same arguments come to draw other pictures, so that an old set is not kept."""
+GENDER_SHARES = (1042, 1658)
+"""How many of the competition's 2,700 people are male and female."""
+AGE_SHARES = {
+    (18, 19): 599,
+    (20, 29): 682,
+    (30, 39): 95,
+    (40, 49): 192,
+    (50, 59): 940,
+    (60, 60): 192,
+}
+"""How many of them are of these ages (first and last year, both included)."""
+WORTH_A_PROCESS = 8
+"""People for whom it pays to start one more process."""
+
+
+class Entry(NamedTuple):
+    """One person to draw: half 0 is train, 1 is eval."""
+
+    half: int
+    number: int
+    gender: int
+    age: int
+
+
+def generate(
+    out: Path,
+    persons: int,
+    eval_persons: int,
+    seed: int,
+    saliency: bool = False,
+    varied: bool = False,
+    workers: int | None = None,
+) -> None:
+    """Write a whole data set; one that is already there, with the same arguments, is kept.
+
+    Args:
+        out: the folder; it must be new, empty, or hold this very set, whole or in part.
+        persons, eval_persons: how many people each half has; everyone is photographed seven times.
+        saliency: write the masks of the people as well.
+        varied: any framing, clothing, background and camera, to train TRACER on.
+        workers: processes; None takes as many as there are cores.
+
+    Raises:
+        DataError: ``out`` holds something else or cannot be written, or a number makes no sense.
+    """
+    _check_numbers(persons, eval_persons, seed, workers)
+    asked = {"persons": persons, "eval_persons": eval_persons, "seed": seed, "saliency": saliency,
+             "varied": varied, "version": VERSION}  # fmt: skip
+    if _already_there(out, asked):
+        print(f"{out}: these sample people are already there")
+        return
+    write_json(out / MARKER, asked | {"complete": False})
+    entries = [*cast_people(persons, 0, seed), *cast_people(eval_persons, 1, seed)]
+    _write_tables(out, entries, seed)
+    draw = partial(_draw_entry, out=out, seed=seed, saliency=saliency, varied=varied)
+    _run(draw, entries, workers)
+    write_json(out / MARKER, asked | {"complete": True})
+
+
+def _check_numbers(persons: int, eval_persons: int, seed: int, workers: int | None) -> None:
+    for option, value in (("persons", persons), ("eval-persons", eval_persons), ("seed", seed)):
+        if value < 0:
+            raise DataError(f"--{option} {value}: give 0 or more")
+    if persons + eval_persons == 0:
+        raise DataError("--persons 0 --eval-persons 0: ask for at least one person")
+    if workers is not None and workers < 1:
+        raise DataError(f"--workers {workers}: give 1 or more")
+
+
+def cast_people(count: int, half: int, seed: int) -> list[Entry]:
+    """Who is photographed: the competition's shares of gender and age, in random order.
+
+    Every group of gender and age group gets one person before the shares are filled up, so that
+    six people already cover them all.
+    """
+    rng = np.random.default_rng([seed, half, 1])
+    quota = _quota(count)
+    entries = []
+    for (gender, ages), people in quota.items():
+        entries += [(gender, int(rng.integers(ages[0], ages[1] + 1))) for _ in range(people)]
+    order = rng.permutation(len(entries))
+    return [Entry(half, number + 1, *entries[place]) for number, place in enumerate(order)]
+
+
+def _quota(count: int) -> dict[tuple[int, tuple[int, int]], int]:
+    """People per gender and age bin: one for each of the six groups, the rest by their shares."""
+    share = {
+        (gender, ages): GENDER_SHARES[gender] * AGE_SHARES[ages] / sum(AGE_SHARES.values())
+        for gender in range(len(GENDERS))
+        for ages in AGE_SHARES
+    }
+    commonest: dict[tuple[int, int], tuple[int, tuple[int, int]]] = {}
+    for gender, ages in sorted(share, key=share.get):
+        commonest[gender, age_group(ages[0])] = (gender, ages)
+    quota = dict.fromkeys(share, 0)
+    for cell in list(commonest.values())[:count]:
+        quota[cell] = 1
+    total = sum(GENDER_SHARES)
+    while sum(quota.values()) < count:
+        quota[max(share, key=lambda cell: share[cell] / total * count - quota[cell])] += 1
+    return quota
+
+
+def _already_there(out: Path, asked: dict) -> bool:
+    """Whether the set is there and whole; a part of it is drawn again."""
+    try:
+        if not out.exists() or not any(out.iterdir()):
+            return False
+    except OSError as error:
+        raise DataError(f"{out}: not a folder that can be read ({error.strerror})") from error
+    try:
+        found = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        complete = found.pop("complete")
+    except (OSError, ValueError, KeyError, AttributeError):
+        raise DataError(f"{out}: not empty; give a new or empty folder with --out") from None
+    if found != asked:
+        shown = ", ".join(
+            f"{key} {found.get(key)}" for key in asked if found.get(key) != asked[key]
+        )
+        raise DataError(
+            f"{out}: holds other sample people ({shown}); give another folder or remove it"
+        )
+    return complete
+
+
+def _run(draw: Callable[[Entry], None], entries: list[Entry], workers: int | None) -> None:
+    """Draw everyone, in this process or in several, with a progress bar."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(workers or cores or 1, max(1, len(entries) // WORTH_A_PROCESS))
+    bar = partial(tqdm, total=len(entries), desc="sample people", unit="person")
+    if workers == 1:
+        for _ in bar(map(draw, entries)):
+            pass
+        return
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, spawn, _prepare_process) as pool:
+            for _ in bar(pool.map(draw, entries, chunksize=2)):
+                pass
+    except BrokenProcessPool:
+        raise DataError(
+            "a process that drew was killed (memory?); run again, --workers 1"
+        ) from None
+
+
+def _prepare_process() -> None:
+    """One thread each, and Ctrl-C is the main process's business."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _draw_entry(entry: Entry, out: Path, seed: int, saliency: bool, varied: bool) -> None:
+    """Draw and write the seven photos of one person."""
+    rng = np.random.default_rng([seed, entry.half, 2, entry.number])
+    person = imagine_person(entry.gender, entry.age, rng)
+    masks = _masks(rng)
+    photos = (wild_photos if varied else calm_photos)(person, list(masks.values()), rng)
+    for name, (image, covered, quality) in zip(masks, photos, strict=True):
+        stem = eval_name(seed, entry, name) if entry.half else name
+        jpeg = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        _write(_image_folder(out, entry) / f"{stem}.jpg", image[..., ::-1], jpeg)
+        if saliency:
+            png = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+            _write(_saliency_folder(out, entry) / f"{stem}.png", covered, png)
+
+
+def _masks(rng: np.random.Generator) -> dict[str, Mask | None]:
+    """Photo name → mask: all five kinds worn, one of them wrongly, and none."""
+    kinds = rng.permutation(KINDS)
+    worn = {f"mask{place + 1}": choose_mask(str(kind), rng) for place, kind in enumerate(kinds)}
+    wrong = misplace(choose_mask(str(rng.choice(KINDS)), rng), rng)
+    return worn | {"incorrect_mask": wrong, "normal": None}
+
+
+def eval_name(seed: int, entry: Entry, photo: str) -> str:
+    """The name of an eval photo, which says nothing of its label: 40 hexadecimal digits."""
+    return hashlib.sha1(f"{seed}/{entry.number}/{photo}".encode()).hexdigest()
+
+
+def _folder(entry: Entry) -> str:
+    return f"{entry.number:06d}_{GENDERS[entry.gender]}_{RACE}_{entry.age}"
+
+
+def _image_folder(out: Path, entry: Entry) -> Path:
+    return out / "eval" / "images" if entry.half else out / "train" / "images" / _folder(entry)
+
+
+def _saliency_folder(out: Path, entry: Entry) -> Path:
+    return out / "eval" / "saliency" if entry.half else out / "train" / "saliency" / _folder(entry)
+
+
+def _write(path: Path, image: np.ndarray, options: list[int]) -> None:
+    data = cv2.imencode(path.suffix, image, options)[1]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _write_tables(out: Path, entries: list[Entry], seed: int) -> None:
+    train = [entry for entry in entries if entry.half == 0]
+    answers = [
+        (
+            f"{eval_name(seed, entry, photo)}.jpg",
+            encode_class(mask, entry.gender, age_group(entry.age)),
+        )
+        for entry in entries
+        if entry.half == 1
+        for photo, mask in MASK_OF_PHOTO.items()
+    ]
+    order = np.random.default_rng([seed, 3]).permutation(len(answers))
+    answers = [answers[place] for place in order]
+    rows = [(f"{e.number:06d}", GENDERS[e.gender], RACE, e.age, _folder(e)) for e in train]
+    _write_csv(out / "train" / "train.csv", ("id", "gender", "race", "age", "path"), rows)
+    _write_csv(
+        out / "eval" / "info.csv",
+        ("ImageID", "ans"),
+        [(name, 0) for name, _ in answers],
+    )
+    _write_csv(out / "eval" / "answers.csv", ("ImageID", "ans"), answers)
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
+    with write_atomically(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

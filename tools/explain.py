@@ -1,0 +1,67 @@
+"""Show what a model looks at in a photo: Grad-CAM of each of its three answers.
+
+    python -m tools.explain --resume saved/models/Mask_Base/<run_id>/best_epoch.pth \\
+        --image photo.jpg --out why.png
+
+Prints the answers with their probabilities and writes one picture: the photo's crop, then the
+same with the heat of the mask, the gender and the age answer, in this order.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from parse_config import ConfigParser
+from utils.cli import run_command
+
+SIDE = 320
+"""Of each part of the picture, px."""
+
+
+def main() -> None:
+    """Answer one photo and draw why."""
+    config = parse()
+    # Heavy imports wait until the command line is known to be right.
+    import numpy as np
+
+    from data_loader.labels import NAMES
+    from logger.heat import heat_picture
+    from logger.pictures import save_picture
+    from TRACER.weights import warn_of_sample_weights
+    from trainer.photo_model import PhotoModel, answer_photo, crop_to_show
+    from utils.devices import prepare_device
+    from utils.images import read_image
+
+    photo = read_image(config.args.image)
+    device = prepare_device(config["n_gpu"], config.device)
+    model = PhotoModel.restore(config, config.resume, device)
+    warn_of_sample_weights(model.extractor.digest, [config.args.image])
+    answer = answer_photo([model], photo)
+    heat = model.explain(answer.extraction.crop, answer.class_probabilities)
+    for head, best in answer.head_answers.items():
+        names = NAMES["en"]["age_group" if head == "age" else head]
+        print(f"{head:7} {names[best]:20} {answer.heads[head][best]:.1%}")
+    if answer.extraction.fallback:
+        print("TRACER found no person, so the whole photo was used")
+    crop = crop_to_show(model, photo, answer.extraction, SIDE)
+    parts = [crop, *(heat_picture(crop, heat[head], SIDE) for head in answer.heads)]
+    out = config.args.out or Path(f"{config.args.image.stem}.gradcam.png")
+    save_picture(out, np.hstack(parts))
+    print(f"picture: {out}")
+
+
+def parse() -> ConfigParser:
+    """The command line, checked and merged with the checkpoint's config."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("-r", "--resume", required=True, metavar="CHECKPOINT", help="trained model")
+    parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="the photo")
+    parser.add_argument(
+        "--out", type=Path, metavar="PNG", help="the picture to write (<photo>.gradcam.png)"
+    )
+    return ConfigParser.from_args(parser)
+
+
+if __name__ == "__main__":
+    run_command(main, debug="--debug" in sys.argv)

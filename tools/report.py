@@ -1,0 +1,39 @@
+"""Write the report of a run, or compare runs.
+
+    python -m tools.report --run saved/log/Mask_Base/<run_id>
+    python -m tools.report --compare saved/log/Mask_Base/<run_id> saved/log/Mask_Base/<run_id>
+
+report.html goes into the run's log folder, a comparison beside the first run. Each is one file that
+needs neither a network nor scripts. A run's checkpoint, or its folder under saved/models, names the
+run as well.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from logger.report import compare_runs, write_report
+from utils.cli import run_command
+
+
+def main() -> None:
+    """Parse the command line, write the page, say where it lies."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", type=Path, metavar="RUN", help="write this run's report")
+    what.add_argument(
+        "--compare", type=Path, nargs="+", metavar="RUN", help="compare two or more runs"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML file to write")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    args = parser.parse_args()
+    if args.compare and len(args.compare) < 2:
+        parser.error("--compare needs two runs or more")
+    page = write_report(args.run, args.out) if args.run else compare_runs(args.compare, args.out)
+    print(f"report: {page}")
+
+
+if __name__ == "__main__":
+    run_command(main, debug="--debug" in sys.argv)

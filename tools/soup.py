@@ -1,0 +1,95 @@
+"""Average the weights of several checkpoints into one.
+
+    python -m tools.soup saved/models/NAME/RUN-fold*/best_epoch.pth --out soup.pth
+
+A "model soup" (Wortsman et al., ICML 2022): as cheap as one model, and often better than its
+members where all of them started from the same pretrained weights. Members that were trained from
+scratch do not fit together. Statistics of batch norms are averaged like the weights. Compare the
+soup with its members on the same photos before you rely on it:
+
+    python test.py --resume soup.pth --answers answers.csv
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.cli import run_command
+from utils.errors import CheckpointError
+
+MEMBERS = "soup"
+"""Key of a soup's checkpoint that lists the files it was made from."""
+
+
+def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The checkpoint whose weights are the mean of those given.
+
+    Args:
+        states: name of a file → what ``load_checkpoint`` read from it.
+
+    Returns:
+        A state for ``save_checkpoint``: the weights, and what the first says of its model, but the
+        mean of the class counts, if all have them; the run id ends in ``-soup``.
+
+    Raises:
+        CheckpointError: weights of different architectures, or that are no numbers.
+    """
+    names = list(states)
+    weights = {name: state["state_dict"] for name, state in states.items()}
+    first = weights[names[0]]
+    for name in names:
+        _refuse_other_shapes(names[0], first, name, weights[name])
+    averaged = {}
+    for key, value in first.items():
+        averaged[key] = value
+        if value.is_floating_point():
+            total = sum(weights[name][key].double() for name in names)
+            averaged[key] = (total / len(names)).to(value.dtype)
+    from base.checkpoint import metadata_of  # imports torch
+
+    about = metadata_of(states[names[0]])
+    counts = [state["class_counts"] for state in states.values() if "class_counts" in state]
+    if len(counts) == len(states):  # folds are trained on different people
+        about["class_counts"] = {
+            head: [sum(column) / len(names) for column in zip(*of_members, strict=True)]
+            for head in counts[0]
+            if (of_members := [each[head] for each in counts])
+        }
+    else:
+        about.pop("class_counts", None)
+    if "run_id" in about:
+        about["run_id"] += "-soup"
+    return {**about, "state_dict": averaged, MEMBERS: [str(name) for name in names]}
+
+
+def _refuse_other_shapes(
+    first_name: str, first: Mapping[str, Any], name: str, weights: Mapping[str, Any]
+) -> None:
+    for key in {**first, **weights}:
+        if key not in first or key not in weights or first[key].shape != weights[key].shape:
+            raise CheckpointError(
+                f"{name}: its weights can't be averaged with those of {first_name}: {key} differs;"
+                " take checkpoints of the same arch"
+            )
+        if not weights[key].isfinite().all():
+            raise CheckpointError(f"{name}: {key} has values that are no numbers; leave it out")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read, average, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .pth to write")
+    args = parser.parse_args(argv)
+    from base.checkpoint import load_checkpoint, save_checkpoint  # imports torch
+
+    save_checkpoint(args.out, soup({name: load_checkpoint(name) for name in args.checkpoints}))
+    print(f"the mean of {len(args.checkpoints)} checkpoints: {args.out}")
+
+
+if __name__ == "__main__":
+    run_command(main, debug="--debug" in sys.argv)
