@@ -54,7 +54,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
     from base.image_size import GrowingPhotos
     from base.monitor import Monitor
-    from base.optimisation import Optimisation, parts_of
+    from base.train_step import Optimisation, parts_of
     from data_loader.crops import extractor_from
     from data_loader.split import save_split
     from logger.logger import setup_logging

@@ -8,8 +8,8 @@ from typing import Any
 
 from base.checkpoint import CheckpointFolder, random_state, restore_random_state
 from base.monitor import Monitor
-from base.optimisation import Optimisation
 from base.stopping import Stopped, StopRequest
+from base.train_step import Optimisation
 from logger.logger import EpochLines, MetricsTables
 from logger.writer import Writer
 from utils import distributed

@@ -25,7 +25,7 @@ import torch
 from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
-from base.optimisation import Optimisation
+from base.train_step import Optimisation
 from benchmarks.common import machine
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age

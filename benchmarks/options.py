@@ -14,8 +14,8 @@ from functools import partial
 
 import torch
 
-from base.optimisation import Optimisation
 from base.optimizers import make_optimizer
+from base.train_step import Optimisation
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, table, timed
 from model.loss import build_criterion
 from model.model import TimmModelMulti

@@ -18,8 +18,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from base.optimisation import Optimisation
 from base.optimizers import make_optimizer
+from base.train_step import Optimisation
 from benchmarks.common import in_turns, machine, ratio, table
 from model.loss import build_criterion
 from model.model import TimmModelMulti

@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
-from base.optimisation import Optimisation
+from base.train_step import Optimisation
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import build_crops

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from base.optimisation import Optimisation
 from base.prefetch import Prefetcher
+from base.train_step import Optimisation
 from logger.writer import Writer
 
 GIB = 2**30

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import BaseTrainer
 from base.image_size import GrowingPhotos, resize
-from base.optimisation import Optimisation
 from base.prefetch import Batch, Prefetcher
+from base.train_step import Optimisation
 from data_loader.labels import HEADS
 from model.metric import compute_metrics
 from trainer.mixing import split_targets

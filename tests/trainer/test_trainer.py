@@ -10,8 +10,8 @@ from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder, load_checkpoint
 from base.image_size import GrowingPhotos
 from base.monitor import Monitor
-from base.optimisation import Optimisation
 from base.stopping import Stopped
+from base.train_step import Optimisation
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
 from data_loader.mixing import Mixer

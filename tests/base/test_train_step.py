@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from base.base_model import BaseModel
-from base.optimisation import Optimisation, synchronised
+from base.train_step import Optimisation, synchronised
 from model.model import TimmModelMulti
 from utils.errors import ConfigError
 
