@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Discriminator, Field, Tag
 
-from base.settings import Optimizer, OptimizerArguments, Scheduler, Trainer
+from base.settings import Optimizer, OptimizerArguments, Scheduler, TrainerSettings
 from base.task_settings import TASKS, TaskSettings, read_task
 from data_loader.settings import (
     Augmentation,
@@ -82,7 +82,7 @@ of the sum. \
 an object favours rare ones; a file of `python -m tools.tune_decoding` does what it found best."""
     metrics: list[str] = Field(["accuracy", "f1"])
     """Functions in model/metric.py that judge an epoch."""
-    trainer: Trainer = Trainer()
+    trainer: TrainerSettings = TrainerSettings()
     wandb: Annotated[
         Annotated[bool, Tag("switch")] | Annotated[Wandb, Tag("options")],
         Discriminator(lambda value: "options" if isinstance(value, dict | Wandb) else "switch"),

@@ -52,9 +52,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     import base.schedulers as module_schedule
     import data_loader.data_loaders as module_data
     from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
-    from base.image_size import GrowingPhotos
     from base.monitor import Monitor
-    from base.train_step import Optimisation, parts_of
+    from base.train_step import TrainStep, backbone_modules
     from data_loader.crops import extractor_from
     from data_loader.split import save_split
     from logger.logger import setup_logging
@@ -71,7 +70,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from trainer.trainer import Trainer, scalar_names
     from trainer.tta import PLAIN, describe, views_from
     from utils import distributed
-    from utils.devices import amp_dtype, prepare_device, set_arithmetic
+    from utils.devices import prepare_device, set_arithmetic
     from utils.environment import describe_environment
     from utils.files import write_json
     from utils.seeding import seed_everything, seed_ranks_apart
@@ -130,7 +129,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         **config.options("lr_scheduler"),
     )
     scheduler = schedule(steps_an_epoch=1) if every == "epoch" else None  # counted in the data
-    parts_of(model, settings["freeze"])
+    backbone_modules(model, settings["freeze"])
     input_size = config["data_loader"]["args"]["input_size"]
     data = config.init_ftn("data_loader", module_data)(
         index=index,
@@ -161,26 +160,17 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         scheduler = schedule(steps_an_epoch=-(-len(data.train) // settings["accumulate"]))
         if saved:
             module_schedule.refuse_more_moves(saved[0], scheduler)
-    optimisation = Optimisation(
+    train_step = TrainStep(
         model,
         criterion,
         optimizer,
+        config.settings.trainer,
         scheduler=scheduler,
         schedule_every=every,
-        amp=amp_dtype(settings["amp"], device),
-        accumulate=settings["accumulate"],
-        clip_norm=settings["clip_norm"],
-        ema_decay=settings["ema_decay"],
-        swa_start=settings["swa_start"],
-        compiled=settings["compile"],
-        channels_last=settings["channels_last"] is not False,
-        freeze_backbone_epochs=settings["freeze_backbone_epochs"],
-        freeze=settings["freeze"],
-        sync_batchnorm=settings["sync_batchnorm"],
     )
     seed_ranks_apart(config["seed"])
     if saved:  # before the run's own config is written over with one that does not fit
-        optimisation.restore(*saved)
+        train_step.restore(*saved)
         for line in overruled(saved[0]["config"], config.config):
             logger.warning("warning: %s", line)
 
@@ -200,17 +190,14 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     if len(views) > 1:
         logger.info("validation, each epoch: %s", describe([len(views)], len(data.val_rows)))
     counts = {head: each.tolist() for head, each in data.class_counts.items()}
-    growing = settings["progressive_resizing"]
     trainer = Trainer(
-        optimisation,
+        train_step,
+        config.settings.trainer,
         train_loader=data.train,
         val_loader=data.val,
         metrics=config["metrics"],
         name_of=lambda position: str(data.index.files[data.train_rows[position]]),
-        epochs=settings["epochs"],
         monitor=monitor,
-        save_period=settings["save_period"],
-        save_every_steps=settings["save_every_steps"],
         checkpoints=checkpoints,
         log_dir=config.log_dir,
         metadata={
@@ -236,11 +223,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         ),
         log_every_steps=settings["log_every_steps"],
         decoding=decoding,
-        progressive_resizing=GrowingPhotos(**growing) if growing else None,
-        profile_steps=settings["profile_steps"],
         views=views,
         val_photos=data.index.describe(data.val_rows),
-        verbosity=verbosity,
     )
     if saved:
         trainer.resume(*saved)

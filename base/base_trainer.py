@@ -8,8 +8,9 @@ from typing import Any
 
 from base.checkpoint import CheckpointFolder, random_state, restore_random_state
 from base.monitor import Monitor
+from base.settings import LoopSettings
 from base.stopping import Stopped, StopRequest
-from base.train_step import Optimisation
+from base.train_step import TrainStep
 from logger.logger import EpochLines, MetricsTables
 from logger.writer import Writer
 from utils import distributed
@@ -20,51 +21,44 @@ class BaseTrainer(ABC):
     """Runs the epochs of a training; a subclass says what one epoch is.
 
     Args:
-        optimisation: model, criterion, optimizer, scheduler.
-        epochs: how many epochs in all, those before a resume counted in.
+        train_step: model, criterion, optimizer, scheduler.
+        settings: epochs, saves, verbosity; see there.
         monitor: judges the epochs and ends the training early.
         checkpoints: where ``best_epoch.pth``, ``last_epoch.pth`` and earlier ones are kept.
         log_dir: where ``metrics.csv`` and ``timings.csv`` go.
-        save_period: also keep ``epoch_<n>.pth`` every so many epochs; 1 keeps only best and last.
-        save_every_steps: also save within the epoch, every so many batches; ``None`` never.
         metadata: plain JSON values that checkpoints carry (``config``, ``run_id``, …).
         description: what the writers record of the run: ``config``, ``environment``, … as plain
             JSON values.
         writers: TensorBoard, wandb, … beside the console and those tables; they get nothing on
             any rank but the first. Who opened them closes them.
-        verbosity: 0 quiet, 1 a line an epoch, 2 progress bars too.
     """
 
     def __init__(
         self,
-        optimisation: Optimisation,
+        train_step: TrainStep,
+        settings: LoopSettings,
         *,
-        epochs: int,
         monitor: Monitor,
         checkpoints: CheckpointFolder,
         log_dir: Path,
-        save_period: int = 1,
-        save_every_steps: int | None = None,
         metadata: dict[str, Any] | None = None,
         description: dict[str, Any] | None = None,
         writers: Sequence[Writer] = (),
-        verbosity: int = 2,
     ) -> None:
-        self.optimisation = optimisation
-        self.epochs = epochs
+        self.train_step = train_step
+        self.settings = settings
+        self.epochs = settings.epochs
         self.monitor = monitor
         self.checkpoints = checkpoints
         self.log_dir = Path(log_dir)
-        self.save_period = save_period
-        self.save_every_steps = save_every_steps
         self.metadata = metadata or {}
         self.description = description or {}
-        self.verbosity = verbosity if distributed.is_main() else 0
+        self.verbosity = settings.verbosity if distributed.is_main() else 0
         self.writers: list[Writer] = []
         if distributed.is_main():
             self.writers = [MetricsTables(self.log_dir), *writers]
         if self.verbosity >= 1:
-            self.writers.append(EpochLines(epochs, None if monitor.off else monitor.name))
+            self.writers.append(EpochLines(settings.epochs, None if monitor.off else monitor.name))
         self.logger = logging.getLogger("trainer")
         self.history: list[dict[str, float]] = []
         self.timings: dict[str, float] = {}
@@ -101,7 +95,7 @@ class BaseTrainer(ABC):
             Stopped: the process was asked to stop; everything is saved.
         """
         for writer in self.writers:
-            writer.start(self.history, self.optimisation.updates)
+            writer.start(self.history, self.train_step.updates)
             for name, value in self.description.items():
                 writer.describe(name, value)
         with self.stop.listening():
@@ -121,7 +115,7 @@ class BaseTrainer(ABC):
         Raises:
             CheckpointError: the state belongs to another architecture or optimizer.
         """
-        self.optimisation.restore(state, path)
+        self.train_step.restore(state, path)
         self.monitor.load_state_dict(state["monitor"])
         self.history = state["history"]
         self.partial = state["partial"]
@@ -133,14 +127,14 @@ class BaseTrainer(ABC):
 
     def _run_epoch(self, epoch: int) -> None:
         # Those the epoch began with, also where it goes on from within.
-        self.rates = (self.partial or {}).get("rates") or self.optimisation.learning_rates
+        self.rates = (self.partial or {}).get("rates") or self.train_step.learning_rates
         log = {"epoch": epoch, **self.rates}
         log |= self._train_epoch(epoch)
         self.partial = None
-        self.optimisation.sync_ranks()
+        self.train_step.sync_ranks()
         # One log for all ranks: a last bit that differs would let one stop early and others wait.
         log |= distributed.broadcast(self._validate_epoch(epoch))
-        self.optimisation.end_epoch(epoch, log.get(self.monitor.name))
+        self.train_step.end_epoch(epoch, log.get(self.monitor.name))
         improved = self.monitor.update(epoch, log)
         self._record(log, improved)
         self._save(epoch, improved)
@@ -151,12 +145,12 @@ class BaseTrainer(ABC):
         Args:
             step: batches of this epoch that are done.
         """
-        accumulate = self.optimisation.accumulate
+        accumulate = self.train_step.settings.accumulate
         stop = self.stop.agreed(step // accumulate)
-        every = self.save_every_steps
+        every = self.settings.save_every_steps
         if stop or (every and step // every > (step - accumulate) // every):
             self.partial = {"step": step, "rates": self.rates, **self._partial_state()}
-            self._refuse_broken_weights(len(self.history) + 1)
+            self._refuse_non_finite_parameter(len(self.history) + 1)
             path = self.checkpoints.save(self._state(), len(self.history), step)
             self.checkpoints.make_last(path)
         if stop:
@@ -169,25 +163,26 @@ class BaseTrainer(ABC):
 
     def _save(self, epoch: int, improved: bool) -> None:
         """``last_epoch.pth`` comes last: whatever a kill leaves undone, a resume does again."""
-        self._refuse_broken_weights(epoch)
+        self._refuse_non_finite_parameter(epoch)
         path = self.checkpoints.save(self._state(), epoch)
         if improved:
             self.checkpoints.make_best(path)
             if distributed.is_main():
                 self._on_best(epoch)
-        if self.save_period > 1 and epoch % self.save_period == 0:
+        period = self.settings.save_period
+        if period > 1 and epoch % period == 0:
             self.checkpoints.keep_for_good(path, epoch)
         self.checkpoints.make_last(path)
 
-    def _refuse_broken_weights(self, epoch: int) -> None:
+    def _refuse_non_finite_parameter(self, epoch: int) -> None:
         """A loss may still be a number where the step after it broke the weights.
 
         Raises:
             UserError: a weight is no finite number; nothing is saved over what was sound.
         """
-        if broken := self.optimisation.broken_weights():
+        if name := self.train_step.non_finite_parameter():
             raise UserError(
-                f"epoch {epoch}: {broken} is no longer made of finite numbers;"
+                f"epoch {epoch}: {name} is no longer made of finite numbers;"
                 " lower optimizer.args.lr or set trainer.clip_norm (the last good checkpoint is"
                 f" in {self.checkpoints.folder})"
             )
@@ -195,7 +190,7 @@ class BaseTrainer(ABC):
     def _state(self) -> dict[str, Any]:
         return {
             **self.metadata,
-            **self.optimisation.state_dict(),
+            **self.train_step.state_dict(),
             "epoch": len(self.history),
             "monitor": self.monitor.state_dict(),
             "history": self.history,

@@ -1,5 +1,6 @@
 """The sections of the config about training: optimizer, schedule, trainer."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -59,35 +60,18 @@ class GrowingPhotos(Section):
     multiple: Positive = 32
     """Sides in between are multiples of so many pixels."""
 
+    def side(self, epoch: int, epochs: int, full: int) -> int:
+        """The side in pixels in an epoch, from 1, of so many."""
+        growing = math.ceil(self.full_from * epochs)
+        if epoch > growing:
+            return full
+        scale = self.first_scale + (1 - self.first_scale) * (epoch - 1) / growing
+        return min(full, math.ceil(scale * full / self.multiple) * self.multiple)
 
-class Trainer(Section):
-    """``trainer``."""
 
-    epochs: Positive = 50
-    """Training epochs, those before a resume counted in."""
-    save_dir: str = "saved/"
-    """Runs go to `<save_dir>/models/<name>/<run_id>` and `<save_dir>/log/<name>/<run_id>`."""
-    save_period: Positive = 1
-    """Also keep a checkpoint every so many epochs; 1 keeps only the best and the last."""
-    verbosity: Annotated[int, Field(ge=0, le=2)] = 2
-    """0 quiet, 1 a line an epoch, 2 progress bars too."""
-    monitor: MonitorRule = "max val/f1"
-    """What makes an epoch the best one, such as `max val/f1` or `min val/loss`."""
-    early_stop: Natural | None = None
-    """Epochs without improvement after which training ends; 0 or `null` never."""
-    report: bool = True
-    """Write report.html at the end: how good, where wrong, why."""
-    tensorboard: bool = False
-    """Write TensorBoard event files."""
-    log_every_steps: Positive = 10
-    """Updates of the weights between two points of the curves over steps, in TensorBoard and \
-wandb."""
-    save_every_steps: Positive | None = None
-    """Also save within the epoch, every so many batches; `null` never."""
-    keep_last: Positive = 2
-    """Newest checkpoints to keep; the one before steps in for a damaged one."""
-    keep_best: Positive = 1
-    """Best epochs to keep."""
+class StepSettings(Section):
+    """How ``base.train_step`` does a step."""
+
     amp: Literal["auto", "bf16", "fp16", "off"] = "auto"
     """Precision: `auto` takes bfloat16 on a GPU that has it, else float16; float32 on the CPU."""
     channels_last: bool | None = None
@@ -95,10 +79,6 @@ wandb."""
     compile: bool = False
     """Run the model through torch.compile: slow to start, and anew for each size of growing \
 photos; faster then."""
-    tf32: bool = True
-    """Let GPUs multiply float32 matrices in TensorFloat-32."""
-    deterministic: bool = False
-    """The same bits on every run of a GPU, at some cost of speed; the CPU always gives them."""
     accumulate: Positive = 1
     """Batches whose gradients make one step: as one large batch, but for batch norm and for \
 losses that are no plain mean over photos (unequal class weights, `f1`, those that compare \
@@ -113,12 +93,41 @@ photos)."""
     freeze_backbone_epochs: Natural = 0
     """First epochs in which only the heads learn."""
     freeze: list[str] = []
-    """Parts of the backbone that never learn, such as `["conv_stem", "bn1", "blocks.0"]`: \
-quicker, and less is learned by heart."""
-    progressive_resizing: GrowingPhotos | None = None
-    """Train on small photos first; the size grows with the epochs. `null` for full size always."""
+    """Parts of the backbone that never learn, nor count statistics for their batch norms, such as \
+`["conv_stem", "bn1", "blocks.0"]`: quicker, and less is memorised."""
     sync_batchnorm: bool = False
     """With several GPUs: batch norm over all of them."""
+
+
+class CheckpointSettings(Section):
+    """Which checkpoints ``base.base_trainer`` writes and ``base.checkpoint`` keeps."""
+
+    save_period: Positive = 1
+    """Also keep a checkpoint every so many epochs; 1 keeps only the best and the last."""
+    save_every_steps: Positive | None = None
+    """Also save within the epoch, every so many batches; `null` never."""
+    keep_last: Positive = 2
+    """Newest checkpoints to keep; the one before steps in for a damaged one."""
+    keep_best: Positive = 1
+    """Best epochs to keep."""
+
+
+class LoopSettings(CheckpointSettings):
+    """How the trainer goes through the epochs."""
+
+    epochs: Positive = 50
+    """Training epochs, those before a resume counted in."""
+    verbosity: Annotated[int, Field(ge=0, le=2)] = 2
+    """0 quiet, 1 a line an epoch, 2 progress bars too."""
+    progressive_resizing: GrowingPhotos | None = None
+    """Train on small photos first; the size grows with the epochs. `null` for full size always."""
+    profile_steps: Natural = 0
+    """Profile so many steps of the first epoch: a trace, and where the time goes."""
+
+
+class LimitSettings(Section):
+    """How little ``data_loader.data_loaders`` gives, for a look."""
+
     limit_train_batches: Positive | None = None
     """Train on so many batches an epoch; `null` on all."""
     limit_val_batches: Positive | None = None
@@ -126,5 +135,25 @@ quicker, and less is learned by heart."""
     overfit_batch: bool = False
     """Train and validate on the first training batch alone, unaugmented: a model that works \
 learns it by heart."""
-    profile_steps: Natural = 0
-    """Profile so many steps of the first epoch: a trace, and where the time goes."""
+
+
+class TrainerSettings(LoopSettings, StepSettings, LimitSettings):
+    """``trainer``: each owner takes the whole and reads its part."""
+
+    save_dir: str = "saved/"
+    """Runs go to `<save_dir>/models/<name>/<run_id>` and `<save_dir>/log/<name>/<run_id>`."""
+    monitor: MonitorRule = "max val/f1"
+    """What makes an epoch the best one, such as `max val/f1` or `min val/loss`."""
+    early_stop: Natural | None = None
+    """Epochs without improvement after which training ends; 0 or `null` never."""
+    report: bool = True
+    """Write report.html at the end: how good, where wrong, why."""
+    tensorboard: bool = False
+    """Write TensorBoard event files."""
+    log_every_steps: Positive = 10
+    """Updates of the weights between two points of the curves over steps, in TensorBoard and \
+wandb."""
+    tf32: bool = True
+    """Let GPUs multiply float32 matrices in TensorFloat-32."""
+    deterministic: bool = False
+    """The same bits on every run of a GPU, at some cost of speed; the CPU always gives them."""

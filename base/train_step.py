@@ -1,7 +1,7 @@
 """One training step: precision, the loss over all ranks, accumulation, clipping, schedule, EMA."""
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +17,32 @@ from base.base_model import BaseModel
 from base.checkpoint import load_weights
 from base.inference import infer
 from base.schedulers import move
+from base.settings import StepSettings
 from base.stopwatch import Stopwatch
 from utils import distributed
+from utils.devices import amp_dtype
 from utils.errors import CheckpointError, ConfigError, nearest
 
 Logits = dict[str, Tensor]
+DEFAULTS = StepSettings()
 MOST_SIZES = 64
 """Sizes of photos that a model is compiled for; for further ones it runs as it is."""
 
 
-class Optimisation:
-    """A model, what judges it and what moves its weights: all that a checkpoint must carry.
+class TrainStep:
+    """A model, its loss and its optimizer: what a step of training does, and all of its state.
 
     Args:
         model: on its device.
         criterion: (logits, targets) → (total, dict head → loss), on the same device.
         optimizer: over the model's parameters.
+        settings: precision, accumulation, averages, frozen parts; see there.
         scheduler: of the learning rate, from torch or timm; ``None`` keeps it.
         schedule_every: ``"epoch"`` or ``"step"``: when the scheduler moves.
-        amp: autocast to this type; ``None`` computes in float32. float16 brings a loss scaler.
-        accumulate: batches whose gradients make one step.
-        clip_norm: largest norm of the gradient of all weights together; ``None`` for any.
-        ema_decay: keep a moving average of the weights, which then is what is validated;
-            ``None`` for none.
-        swa_start: from this epoch on, keep the mean of the weights at the ends of the epochs, which
-            then is what is validated; ``None`` for none.
-        compiled: run the model through ``torch.compile``.
-        channels_last: memory format of photos and weights.
-        freeze_backbone_epochs: first epochs in which only the heads learn.
-        freeze: parts of the backbone that never learn, such as ``"blocks.0"``; the statistics of
-            their batch norms stay, too. Neither gradients nor batch statistics of them are
-            computed, which makes training quicker.
-        sync_batchnorm: with several ranks, batch norm over all their batches.
 
     Raises:
-        ConfigError: both averages at once, synchronised batch norms on the CPU, or a part to
-            freeze that the backbone does not have.
+        ConfigError: both averages at once, float16 or synchronized batch norms on the CPU, or a
+            part to freeze that the backbone does not have.
     """
 
     def __init__(
@@ -60,51 +50,38 @@ class Optimisation:
         model: BaseModel,
         criterion: nn.Module,
         optimizer: torch.optim.Optimizer,
+        settings: StepSettings = DEFAULTS,
         *,
         scheduler: torch.optim.lr_scheduler.LRScheduler | TimmScheduler | None = None,
         schedule_every: str = "epoch",
-        amp: torch.dtype | None = None,
-        accumulate: int = 1,
-        clip_norm: float | None = None,
-        ema_decay: float | None = None,
-        swa_start: int | None = None,
-        compiled: bool = False,
-        channels_last: bool = False,
-        freeze_backbone_epochs: int = 0,
-        freeze: Sequence[str] = (),
-        sync_batchnorm: bool = False,
     ) -> None:
+        if settings.ema_decay is not None and settings.swa_start is not None:
+            raise ConfigError(
+                "trainer.ema_decay and trainer.swa_start exclude each other; null one"
+            )
+        self.settings = settings
         self.device = next(model.parameters()).device
+        channels_last = settings.channels_last is not False
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        if sync_batchnorm and distributed.world_size() > 1:
-            model = synchronised(model, self.device)
+        if settings.sync_batchnorm and distributed.world_size() > 1:
+            model = synchronized(model, self.device)
         self.model = model.to(memory_format=self.memory_format)
         self.criterion = criterion
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.schedule_every = schedule_every
-        self.amp = amp
-        self.accumulate = accumulate
-        self.clip_norm = clip_norm
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=amp is torch.float16)
+        self.amp = amp_dtype(settings.amp, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.ema = None
-        if ema_decay is not None:
-            self.ema = ModelEmaV3(model, decay=ema_decay, use_warmup=True)
-        if ema_decay is not None and swa_start is not None:
-            raise ConfigError(
-                "trainer.ema_decay and trainer.swa_start exclude each other; null one"
-            )
-        self.swa_start = swa_start
+        if settings.ema_decay is not None:
+            self.ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
         self.swa: AveragedModel | None = None
         self.updates = 0
         self.stopwatch = Stopwatch(self.device)
-        self.freeze_backbone_epochs = freeze_backbone_epochs
-        self._freeze = tuple(freeze)
-        self._never_learning = parts_of(self.model, freeze)
-        self._compiled = compiled
-        self._frozen = False
-        for part in self._never_learning:
-            part.requires_grad_(False)
+        self._frozen = backbone_modules(self.model, settings.freeze)
+        self._backbone_frozen = False
+        for module in self._frozen:
+            module.requires_grad_(False)
         self._forward = self._wrapped()
 
     @property
@@ -127,16 +104,18 @@ class Optimisation:
 
     def start_epoch(self, epoch: int) -> None:
         """Prepare for the training batches of an epoch, from 1."""
-        frozen = epoch <= self.freeze_backbone_epochs
-        if frozen != self._frozen:
-            self._frozen = frozen
-            self._let_backbone_learn(not frozen)
+        frozen = epoch <= self.settings.freeze_backbone_epochs
+        if frozen != self._backbone_frozen:
+            self._backbone_frozen = frozen
+            self.model.backbone.requires_grad_(not frozen)
+            for module in self._frozen:
+                module.requires_grad_(False)
             self._forward = self._wrapped()
         self._forward.train()
         if frozen:
             self.model.backbone.eval()  # the statistics of its batch norms stay, too
-        for part in self._never_learning:
-            part.eval()
+        for module in self._frozen:
+            module.eval()
         self.optimizer.zero_grad(set_to_none=True)
 
     def step(
@@ -156,10 +135,11 @@ class Optimisation:
         Returns:
             This rank's logits, detached; the total loss and each head's.
         """
-        last = (number + 1) % self.accumulate == 0 or number + 1 == of
-        summed = self.accumulate if number < of - of % self.accumulate else of % self.accumulate
+        accumulate = self.settings.accumulate
+        last = (number + 1) % accumulate == 0 or number + 1 == of
+        summed = accumulate if number < of - of % accumulate else of % accumulate
         images = images.contiguous(memory_format=self.memory_format)
-        with self._gradients_meet(last):
+        with self._no_sync_before(last):
             with self.stopwatch.part("forward"):
                 with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
                     logits = self._logits(images)
@@ -172,8 +152,8 @@ class Optimisation:
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: part.detach() for head, part in parts.items()}
 
-    def broken_weights(self) -> str | None:
-        """The name of the first weight that holds NaN or Inf; waits for the device."""
+    def non_finite_parameter(self) -> str | None:
+        """The name of the first parameter that holds NaN or Inf; waits for the device."""
         names, weights = zip(*self.model.named_parameters(), strict=True)
         sound = torch.stack([weight.isfinite().all() for weight in weights]).tolist()
         return next((name for name, fine in zip(names, sound, strict=True) if not fine), None)
@@ -201,7 +181,7 @@ class Optimisation:
             epoch: the one that ended, from 1.
             batches: of training photos, ``image`` (B, 3, S, S).
         """
-        if self.swa_start is None or epoch < self.swa_start:
+        if self.settings.swa_start is None or epoch < self.settings.swa_start:
             return
         if self.swa is None:
             self.swa = AveragedModel(self.model)
@@ -209,10 +189,9 @@ class Optimisation:
         images = (batch["image"].to(memory_format=self.memory_format) for batch in batches)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             update_bn(images, self.swa, self.device)
-        for average, part in zip(
-            parts_of(self.swa.module, self._freeze), self._never_learning, strict=True
-        ):
-            average.load_state_dict(part.state_dict())
+        averages = backbone_modules(self.swa.module, self.settings.freeze)
+        for average, module in zip(averages, self._frozen, strict=True):
+            average.load_state_dict(module.state_dict())
         for buffer in self.swa.module.buffers():  # each rank has seen its own share of the photos
             if buffer.is_floating_point() and distributed.world_size() > 1:
                 torch.distributed.all_reduce(buffer)
@@ -266,18 +245,17 @@ class Optimisation:
         if state["kinds"] != self._kinds():
             raise ValueError(f"{state['kinds']} saved, {self._kinds()} configured")
         moving = state["raw_model"] is not None and not state.get("averaged_epochs")
-        if moving != (self.ema is not None) or (
-            state.get("averaged_epochs") and self.swa_start is None
-        ):
+        averaged = state.get("averaged_epochs")
+        if moving != (self.ema is not None) or (averaged and self.settings.swa_start is None):
             raise ValueError("trainer.ema_decay or trainer.swa_start is another")
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["lr_scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         self.updates = state["updates"]
-        if self.swa_start is not None and state.get("averaged_epochs"):
+        if averaged:
             self.swa = AveragedModel(self.model)
-            self.swa.n_averaged.fill_(state["averaged_epochs"])
+            self.swa.n_averaged.fill_(averaged)
         self.best_model.load_state_dict(state["state_dict"])
         if self.best_model is not self.model:
             self.model.load_state_dict(state["raw_model"])
@@ -293,21 +271,16 @@ class Optimisation:
                     " data_loader.args.input_size"
                 ) from error
             compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-            if not (self._compiled and compiler):
+            if not (self.settings.compile and compiler):
                 raise
             why = str(error).strip().partition("\n")[0]
             raise ConfigError(
                 f"trainer.compile: failed ({why}); set trainer.compile=false"
             ) from error
 
-    def _let_backbone_learn(self, learns: bool) -> None:
-        self.model.backbone.requires_grad_(learns)
-        for part in self._never_learning:
-            part.requires_grad_(False)
-
     def _wrapped(self) -> nn.Module:
         forward = self.model
-        if self._compiled:
+        if self.settings.compile:
             # For each size of growing photos anew: with shapes left open, the padding of
             # TensorFlow's networks took minutes at the second size, 20 s when compiled anew.
             torch._dynamo.config.recompile_limit = MOST_SIZES
@@ -321,16 +294,16 @@ class Optimisation:
     def _kinds(self) -> str:
         return f"{type(self.optimizer).__name__} and {type(self.scheduler).__name__}"
 
-    def _gradients_meet(self, last: bool) -> contextlib.AbstractContextManager:
+    def _no_sync_before(self, last: bool) -> contextlib.AbstractContextManager:
         """Let ranks exchange gradients with the last batch of a sum only."""
         if last or not isinstance(self._forward, DistributedDataParallel):
             return contextlib.nullcontext()
         return self._forward.no_sync()
 
     def _update(self) -> None:
-        if self.clip_norm is not None:
+        if self.settings.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -344,22 +317,22 @@ class Optimisation:
             move(self.scheduler, "step", self.updates)
 
 
-def parts_of(model: BaseModel, names: Iterable[str]) -> list[nn.Module]:
-    """The parts of a model's backbone that have these names.
+def backbone_modules(model: BaseModel, names: Iterable[str]) -> list[nn.Module]:
+    """The submodules of a model's backbone that have these names.
 
     Raises:
-        ConfigError: it has no such part.
+        ConfigError: it has no such submodule.
     """
-    parts = dict(model.backbone.named_modules())
+    modules = dict(model.backbone.named_modules())
     for name in names:
-        if name not in parts or not name:
-            shallow = [part for part in parts if part and part.count(".") < 2]
+        if name not in modules or not name:
+            shallow = [module for module in modules if module and module.count(".") < 2]
             hint = nearest(name, shallow)
             raise ConfigError(f"trainer.freeze: the backbone has no part {name!r}{hint}")
-    return [parts[name] for name in names]
+    return [modules[name] for name in names]
 
 
-def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
+def synchronized(model: nn.Module, device: torch.device) -> nn.Module:
     """The model with batch norms that count over all ranks.
 
     Raises:

@@ -25,7 +25,8 @@ import torch
 from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
-from base.train_step import Optimisation
+from base.settings import LoopSettings
+from base.train_step import TrainStep
 from benchmarks.common import machine
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
@@ -37,7 +38,7 @@ from model.loss import build_criterion
 from model.model import TimmModelMulti
 from trainer.trainer import Trainer
 from utils.cli import run_command
-from utils.devices import amp_dtype, available_cores, set_arithmetic, set_threads
+from utils.devices import available_cores, set_arithmetic, set_threads
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 
@@ -105,20 +106,16 @@ def trainer(folder: Path, args: argparse.Namespace, writers: Sequence[Writer]) -
     model = TimmModelMulti(args.model, pretrained=False).to(device)
     criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    optimisation = Optimisation(
-        model, criterion, optimizer, amp=amp_dtype("auto", device), channels_last=True
-    )
     return Trainer(
-        optimisation,
+        TrainStep(model, criterion, optimizer),
+        LoopSettings(epochs=args.rounds + 1, verbosity=0),
         train_loader=loader(args, args.steps * args.batch, shuffle=True),
         val_loader=loader(args, args.steps * args.batch // 8, shuffle=False),
         metrics=["accuracy", "f1"],
-        epochs=args.rounds + 1,
         monitor=Monitor("max val/f1"),
         checkpoints=CheckpointFolder(folder / "models"),
         log_dir=folder / "log",
         writers=writers,
-        verbosity=0,
     )
 
 
@@ -159,7 +156,7 @@ def measured(sides: dict[str, Trainer], rounds: int) -> dict[str, list[float]]:
 
 def epoch(side: Trainer, number: int) -> None:
     """What ``Trainer.train`` does in an epoch, but for the checkpoint."""
-    log = {"epoch": number, **side.optimisation.learning_rates}
+    log = {"epoch": number, **side.train_step.learning_rates}
     log |= side._train_epoch(number)
     log |= side._validate_epoch(number)
     side._record(log, improved=False)

@@ -15,13 +15,14 @@ from functools import partial
 import torch
 
 from base.optimizers import make_optimizer
-from base.train_step import Optimisation
+from base.settings import StepSettings
+from base.train_step import TrainStep
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, table, timed
 from model.loss import build_criterion
 from model.model import TimmModelMulti
 from TRACER.inference import choose_dtype
 from utils.cli import run_command
-from utils.devices import amp_dtype, set_arithmetic, use_device
+from utils.devices import set_arithmetic, use_device
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 DEFAULT = "the defaults"
@@ -56,14 +57,14 @@ def main() -> None:
         f"freeze: {' '.join(args.freeze)}": steps(freeze=args.freeze),
     }
     if device.type == "cuda" or choose_dtype(device, "auto") is torch.bfloat16:
-        sides["amp: bf16"] = steps(amp=torch.bfloat16)
+        sides["amp: bf16"] = steps(amp="bf16")
     if device.type == "cpu":
         sides["freed memory given back (not an option)"] = as_scripts_do(steps())
     else:
-        sides["amp: off"] = steps(amp=None)
-        sides["tf32: false, amp: off"] = without_tf32(steps(amp=None))
+        sides["amp: off"] = steps(amp="off")
+        sides["tf32: false, amp: off"] = without_tf32(steps(amp="off"))
     if args.compile:
-        sides["compile: true"] = steps(compiled=True)
+        sides["compile: true"] = steps(compile=True)
     for run in sides.values():
         run()  # warms up, and is not counted
     rates = in_turns(sides, args.rounds)
@@ -78,14 +79,13 @@ def main() -> None:
 def stepper(
     args: argparse.Namespace, device: torch.device, fused: bool | None = None, **options
 ) -> Callable[[], float]:
-    """Runs ``--steps`` steps with these options of ``Optimisation``; returns images a second."""
+    """Runs ``--steps`` steps with these options of ``StepSettings``; returns images a second."""
     torch.manual_seed(0)
     model = TimmModelMulti(args.model, pretrained=False).to(device)
     criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(device)
     arguments = {"lr": 1e-4} if fused is None else {"lr": 1e-4, "fused": fused}
     optimizer = make_optimizer(partial(torch.optim.AdamW, **arguments), model)
-    options = {"channels_last": True, "amp": amp_dtype("auto", device)} | options
-    optimisation = Optimisation(model, criterion, optimizer, **options)
+    train_step = TrainStep(model, criterion, optimizer, StepSettings(**options))
     shape = (args.batch, 3, args.size, args.size)
     images = torch.randint(0, 255, shape, dtype=torch.uint8, device=device)
     targets = {
@@ -95,11 +95,11 @@ def stepper(
 
     def work() -> int:
         for number in range(args.steps):
-            optimisation.step(images, targets, number, args.steps)
+            train_step.step(images, targets, number, args.steps)
         return args.steps * args.batch
 
     def run() -> float:
-        optimisation.start_epoch(1)
+        train_step.start_epoch(1)
         return timed(work)
 
     return run

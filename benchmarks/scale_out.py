@@ -19,7 +19,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from base.optimizers import make_optimizer
-from base.train_step import Optimisation
+from base.train_step import TrainStep
 from benchmarks.common import in_turns, machine, ratio, table
 from model.loss import build_criterion
 from model.model import TimmModelMulti
@@ -81,28 +81,28 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
     if port is not None:
         address = f"tcp://127.0.0.1:{port}"
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=processes)
-    optimisation = build(args)
-    optimisation.start_epoch(1)
+    train_step = build(args)
+    train_step.start_epoch(1)
     shape = (args.batch, 3, args.size, args.size)
     images = torch.randint(0, 255, shape, dtype=torch.uint8)
-    heads = optimisation.model.heads.items()
+    heads = train_step.model.heads.items()
     targets = {head: torch.randint(0, classes, (args.batch,)) for head, classes in heads}
     for number in range(WARM_UP + args.steps):
         if number == WARM_UP:
             began = time.perf_counter()
-        optimisation.step(images, targets, number, WARM_UP + args.steps)
+        train_step.step(images, targets, number, WARM_UP + args.steps)
     results.put(args.steps * args.batch / (time.perf_counter() - began))
     if port is not None:
         dist.destroy_process_group()
 
 
-def build(args: argparse.Namespace) -> Optimisation:
+def build(args: argparse.Namespace) -> TrainStep:
     """The model under its optimizer, the same in every process."""
     torch.manual_seed(0)
     model = TimmModelMulti(args.model, pretrained=False)
     criterion = build_criterion("all_loss", LOSSES, model.heads, {})
     optimizer = make_optimizer(partial(torch.optim.AdamW, lr=1e-4), model)
-    return Optimisation(model, criterion, optimizer, channels_last=True)
+    return TrainStep(model, criterion, optimizer)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
-from base.train_step import Optimisation
+from base.settings import LoopSettings, StepSettings
+from base.train_step import TrainStep
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import build_crops
@@ -70,6 +71,7 @@ class Setting:
     def __init__(self, args: argparse.Namespace) -> None:
         self.device = torch.device(args.device)
         self.model_name, self.size, self.batch = args.model, args.size, args.batch
+        self.precision = args.amp
         self.amp = amp_dtype(args.amp, self.device)
         self.workers = fit_workers(args.workers, self.device)
         set_arithmetic(deterministic=False, tf32=True)
@@ -87,11 +89,11 @@ class Setting:
         model = TimmModelMulti(self.model_name, pretrained=False).to(self.device)
         return model.to(memory_format=torch.channels_last)
 
-    def optimisation(self) -> Optimisation:
+    def train_step(self) -> TrainStep:
         model = self.model()
         criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(self.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-        return Optimisation(model, criterion, optimizer, amp=self.amp, channels_last=True)
+        return TrainStep(model, criterion, optimizer, StepSettings(amp=self.precision))
 
 
 def main() -> None:
@@ -177,7 +179,7 @@ def step_by_step(setting: Setting, crops, rounds: int) -> None:
 
 def bare(setting: Setting, steps: int | None = None):
     """Steps over one batch on the device, nothing else; as many as an epoch has, if not said."""
-    optimisation = setting.optimisation()
+    train_step = setting.train_step()
     images = torch.randint(
         0, 255, (setting.batch, 3, setting.size, setting.size), dtype=torch.uint8
     ).to(setting.device)
@@ -188,8 +190,8 @@ def bare(setting: Setting, steps: int | None = None):
     steps = steps or len(setting.rows) // setting.batch
 
     def run() -> float:
-        model, criterion = optimisation.model.train(), optimisation.criterion
-        optimizer = optimisation.optimizer
+        model, criterion = train_step.model.train(), train_step.criterion
+        optimizer = train_step.optimizer
 
         def work() -> int:
             for _ in range(steps):
@@ -221,15 +223,14 @@ def ours(setting: Setting, crops, between=lambda batches: batches):
     )
     folder = Path(tempfile.mkdtemp())
     trainer = Trainer(
-        setting.optimisation(),
+        setting.train_step(),
+        LoopSettings(epochs=1, verbosity=0),
         train_loader=loader,
         val_loader=loader,
         metrics=["f1"],
-        epochs=1,
         monitor=Monitor("off"),
         checkpoints=CheckpointFolder(folder),
         log_dir=folder,
-        verbosity=0,
     )
 
     def run() -> float:
@@ -316,7 +317,7 @@ def timm_way(setting: Setting):
 def original_way(setting: Setting, photos: int):
     """TRACER on every batch of every epoch, cropping photo by photo in the main process."""
     photos = min(photos, len(setting.rows)) // setting.batch * setting.batch
-    optimisation = setting.optimisation()
+    train_step = setting.train_step()
     side = setting.tracer.input_size
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
     augment = train_transform(Augmentation(), setting.size)
@@ -334,7 +335,7 @@ def original_way(setting: Setting, photos: int):
         return torch.from_numpy(np.stack(cropped)).permute(0, 3, 1, 2)
 
     def run() -> float:
-        model, criterion = optimisation.model.train(), optimisation.criterion
+        model, criterion = train_step.model.train(), train_step.criterion
 
         def work() -> int:
             for first in range(0, photos, setting.batch):
@@ -345,9 +346,9 @@ def original_way(setting: Setting, photos: int):
                     for head, codes in setting.targets.items()
                 }
                 loss, _ = criterion(model(images.to(setting.device)), targets)
-                optimisation.optimizer.zero_grad()
+                train_step.optimizer.zero_grad()
                 loss.backward()
-                optimisation.optimizer.step()
+                train_step.optimizer.step()
                 loss.item()
             return photos
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from base.prefetch import Prefetcher
-from base.train_step import Optimisation
+from base.train_step import TrainStep
 from logger.writer import Writer
 
 GIB = 2**30
@@ -22,7 +22,7 @@ class StepCurve:
     Args:
         writers: none of them, and nothing is done.
         every: updates of the weights from point to point.
-        optimisation: whose steps these are.
+        train_step: whose steps these are.
         fetched: the batches, which know how long they were waited for.
         done: batches of the epoch that were trained on before.
     """
@@ -31,17 +31,17 @@ class StepCurve:
         self,
         writers: Sequence[Writer],
         every: int,
-        optimisation: Optimisation,
+        train_step: TrainStep,
         fetched: Prefetcher,
         done: int = 0,
     ) -> None:
         self.writers = writers
         self.every = every
-        self.optimisation = optimisation
+        self.train_step = train_step
         self.fetched = fetched
         self._points: list[tuple[int, int, dict[str, float]]] = []
         self._drawn = done
-        self._last_update = optimisation.updates
+        self._last_update = train_step.updates
         self._photos = 0
         self._began, self._waited = time.perf_counter(), 0.0
 
@@ -53,9 +53,9 @@ class StepCurve:
             photos: in the last of them, over all ranks.
         """
         self._photos += photos
-        update = self.optimisation.updates
+        update = self.train_step.updates
         if self.writers and update != self._last_update and update % self.every == 0:
-            self._points.append((batches, update, self.optimisation.learning_rates))
+            self._points.append((batches, update, self.train_step.learning_rates))
         self._last_update = update
 
     def send(self, losses: Sequence[Tensor], names: Sequence[str]) -> None:
@@ -89,7 +89,7 @@ class StepCurve:
         return {
             "images_per_second": photos / seconds,
             "data_wait_share": waiting / seconds,
-            **gpu_memory(self.optimisation.device),
+            **gpu_memory(self.train_step.device),
         }
 
 

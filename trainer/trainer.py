@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import BaseTrainer
-from base.image_size import GrowingPhotos, resize
+from base.image_size import resize
 from base.prefetch import Batch, Prefetcher
-from base.train_step import Optimisation
+from base.settings import LoopSettings
+from base.train_step import TrainStep
 from data_loader.labels import HEADS
 from model.metric import compute_metrics
 from trainer.mixing import split_targets
@@ -65,7 +66,8 @@ class Trainer(BaseTrainer):
     Photos may be mixed and labels soft (see ``trainer.mixing``); the losses take them as they are.
 
     Args:
-        optimisation: of a ``BaseModel``.
+        train_step: of a ``BaseModel``.
+        settings: of the epochs.
         train_loader: shuffled and augmented.
         val_loader: photos of people that the training never sees.
         metrics: names from ``model.metric``; accuracy and F1 over the 18 classes and of each head
@@ -75,8 +77,6 @@ class Trainer(BaseTrainer):
         log_every_steps: updates of the weights between two points of the writers' step curves.
         decoding: (18,) factors on the class probabilities before validation scores are taken;
             ``None`` for none. What is kept of the validation are the probabilities without them.
-        progressive_resizing: how training photos grow with the epochs; ``None`` for full size.
-        profile_steps: profile so many steps of the first epoch; 0 for none.
         views: of a validation photo, whose answers are averaged.
         val_photos: columns (N,) that say which photos those of the validation set are; kept with
             their answers.
@@ -85,7 +85,8 @@ class Trainer(BaseTrainer):
 
     def __init__(
         self,
-        optimisation: Optimisation,
+        train_step: TrainStep,
+        settings: LoopSettings,
         *,
         train_loader: BaseDataLoader,
         val_loader: BaseDataLoader,
@@ -94,13 +95,11 @@ class Trainer(BaseTrainer):
         report_photos: Photographed | None = None,
         log_every_steps: int = 10,
         decoding: np.ndarray | None = None,
-        progressive_resizing: GrowingPhotos | None = None,
-        profile_steps: int = 0,
         views: Sequence[View] = PLAIN,
         val_photos: Mapping[str, np.ndarray] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(optimisation, **options)
+        super().__init__(train_step, settings, **options)
         self.train_loader = train_loader
         self.val_loader = val_loader
         self.metrics = list(dict.fromkeys([*metrics, *ALWAYS]))
@@ -108,8 +107,6 @@ class Trainer(BaseTrainer):
         self.report_photos = report_photos
         self.log_every_steps = log_every_steps
         self.decoding = decoding
-        self.progressive_resizing = progressive_resizing
-        self.profile_steps = profile_steps
         self.views = views
         self.val_photos = val_photos or {}
         self.validation: Predictions | None = None
@@ -119,18 +116,18 @@ class Trainer(BaseTrainer):
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self._steps, photos_done = self._before_the_stop()
         self.train_loader.set_epoch(epoch, done=photos_done)
-        self.optimisation.start_epoch(epoch)
+        self.train_step.start_epoch(epoch)
         total = len(self._steps) + len(self.train_loader)
-        fetched = Prefetcher(self.train_loader, self.optimisation.device)
+        fetched = Prefetcher(self.train_loader, self.train_step.device)
         batches: Iterable[Batch] = fetched
-        if self.profile_steps and epoch == 1 and distributed.is_main():
+        if self.settings.profile_steps and epoch == 1 and distributed.is_main():
             folder = self.log_dir / "profile"
-            batches = profiled(fetched, self.profile_steps, folder, self.optimisation.device)
-        self.optimisation.stopwatch.read()
-        reset_gpu_memory(self.optimisation.device)
+            batches = profiled(fetched, self.settings.profile_steps, folder, self.train_step.device)
+        self.train_step.stopwatch.read()
+        reset_gpu_memory(self.train_step.device)
         began, done = time.perf_counter(), len(self._steps)
         every = self.log_every_steps
-        curve = StepCurve(self.writers, every, self.optimisation, fetched, done)
+        curve = StepCurve(self.writers, every, self.train_step, fetched, done)
         title = f"epoch {epoch}/{self.epochs}"
         batches = self._progress(batches, title, done, total)
         for number, batch in enumerate(batches, len(self._steps)):
@@ -139,7 +136,7 @@ class Trainer(BaseTrainer):
             if (number + 1) % CHECK_EVERY == 0:
                 self._refuse_nan(epoch, number + 1 - CHECK_EVERY)
                 curve.send([step.losses for step in self._steps], self._loss_names)
-            if (number + 1) % self.optimisation.accumulate == 0 and number + 1 < total:
+            if (number + 1) % self.train_step.settings.accumulate == 0 and number + 1 < total:
                 self._after_step(number + 1)
         self._refuse_nan(epoch, total - total % CHECK_EVERY)
         curve.send([step.losses for step in self._steps], self._loss_names)
@@ -150,20 +147,18 @@ class Trainer(BaseTrainer):
             "time/train_seconds": seconds,
             "time/images_per_second": photos / seconds,
             "time/data_wait_share": fetched.waited_seconds / seconds,
-        } | {
-            f"memory/{name}": value for name, value in gpu_memory(self.optimisation.device).items()
-        }
-        parts = self.optimisation.stopwatch.read()
+        } | {f"memory/{name}": value for name, value in gpu_memory(self.train_step.device).items()}
+        parts = self.train_step.stopwatch.read()
         self.timings |= {f"time/{part}_seconds": spent for part, spent in parts.items()}
         return log
 
     def _step(self, batch: Batch, epoch: int, number: int, of: int) -> Step:
-        targets, learnt = split_targets(batch, self.optimisation.model.heads)
+        targets, learnt = split_targets(batch, self.train_step.model.heads)
         images = batch["image"]
-        if self.progressive_resizing is not None:
-            side = self.progressive_resizing.side(epoch, self.epochs, images.shape[-1])
+        if self.settings.progressive_resizing is not None:
+            side = self.settings.progressive_resizing.side(epoch, self.epochs, images.shape[-1])
             images = resize(images, side)
-        logits, total, parts = self.optimisation.step(images, learnt, number, of)
+        logits, total, parts = self.train_step.step(images, learnt, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
         return Step(batch["index"], logits, targets, torch.stack([total, *parts.values()]))
 
@@ -200,7 +195,7 @@ class Trainer(BaseTrainer):
                 f" with as many only, not with {distributed.world_size()}"
             )
         self._loss_names = self.partial["loss_names"]
-        device = self.optimisation.device
+        device = self.train_step.device
         own = [
             Step(
                 step["index"],
@@ -215,19 +210,19 @@ class Trainer(BaseTrainer):
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         began = time.perf_counter()
         self.train_loader.set_epoch(epoch)
-        self.optimisation.average_epoch(epoch, self.train_loader)
+        self.train_step.average_epoch(epoch, self.train_loader)
         self.val_loader.set_epoch(0)
-        fetched = Prefetcher(self.val_loader, self.optimisation.device)
+        fetched = Prefetcher(self.val_loader, self.train_step.device)
         batches = self._progress(fetched, "validation", 0, len(self.val_loader))
-        self.optimisation.best_model.eval()
-        predictions = self.validation = predict(self.optimisation.predict, batches, self.views)
+        self.train_step.best_model.eval()
+        predictions = self.validation = predict(self.train_step.predict, batches, self.views)
         # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
         on_device = [
-            {head: values.to(self.optimisation.device) for head, values in group.items()}
+            {head: values.to(self.train_step.device) for head, values in group.items()}
             for group in (predictions.logits, predictions.targets)
         ]
         with torch.inference_mode():
-            total, parts = self.optimisation.criterion(*on_device)
+            total, parts = self.train_step.criterion(*on_device)
         log = {"loss": total.item()} | {f"{head}_loss": loss.item() for head, loss in parts.items()}
         log |= self._measure(adjusted(predictions, self.decoding))
         self.timings["time/validation_seconds"] = time.perf_counter() - began

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from base.image_size import GrowingPhotos, resize
+from base.image_size import resize
+from base.settings import GrowingPhotos
 
 
 def sides(epochs, full=128, **settings):

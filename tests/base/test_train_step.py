@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from base.base_model import BaseModel
-from base.train_step import Optimisation, synchronised
+from base.settings import StepSettings
+from base.train_step import TrainStep, synchronized
 from model.model import TimmModelMulti
 from utils.errors import ConfigError
 
@@ -25,54 +26,55 @@ class Criterion(nn.Module):
 CONVOLUTION = (nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def an_optimisation(*layers, **options):
+def a_train_step(*layers, schedule_every="epoch", **settings):
     torch.manual_seed(0)
     backbone = copy.deepcopy(nn.Sequential(*layers or CONVOLUTION))
     model = BaseModel(backbone, 4, {"mask": 3}, mean=(0.5,) * 3, std=(0.5,) * 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
-    return Optimisation(model, Criterion(), optimizer, **options)
+    settings = StepSettings(amp="off", channels_last=False, **settings)
+    return TrainStep(model, Criterion(), optimizer, settings, schedule_every=schedule_every)
 
 
-def changed_by_an_epoch(optimisation, epoch):
+def changed_by_an_epoch(train_step, epoch):
     """Which parts of the state an epoch of one step changes."""
-    before = {name: value.clone() for name, value in optimisation.model.state_dict().items()}
-    optimisation.start_epoch(epoch)
-    optimisation.step(PHOTOS, TARGETS, 0, 1)
-    after = optimisation.model.state_dict()
+    before = {name: value.clone() for name, value in train_step.model.state_dict().items()}
+    train_step.start_epoch(epoch)
+    train_step.step(PHOTOS, TARGETS, 0, 1)
+    after = train_step.model.state_dict()
     return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
 
 
 def test_only_the_heads_learn_in_the_frozen_epochs_and_all_does_after_them():
-    optimisation = an_optimisation(freeze_backbone_epochs=2)
-    assert changed_by_an_epoch(optimisation, 1) == {"classifiers"}
-    assert changed_by_an_epoch(optimisation, 2) == {"classifiers"}
-    assert changed_by_an_epoch(optimisation, 3) == {"classifiers", "backbone"}
+    train_step = a_train_step(freeze_backbone_epochs=2)
+    assert changed_by_an_epoch(train_step, 1) == {"classifiers"}
+    assert changed_by_an_epoch(train_step, 2) == {"classifiers"}
+    assert changed_by_an_epoch(train_step, 3) == {"classifiers", "backbone"}
 
 
 def test_frozen_parts_and_their_batch_norms_stay_while_the_rest_learns():
-    optimisation = an_optimisation(freeze=["0", "1"], swa_start=1, freeze_backbone_epochs=1)
-    before = copy.deepcopy(optimisation.model.backbone.state_dict())
+    train_step = a_train_step(freeze=["0", "1"], swa_start=1, freeze_backbone_epochs=1)
+    before = copy.deepcopy(train_step.model.backbone.state_dict())
     for epoch in (1, 2):
-        assert changed_by_an_epoch(optimisation, epoch) == {"classifiers"}
-    optimisation.average_epoch(2, [{"image": PHOTOS}])
-    for model in (optimisation.model, optimisation.best_model):
+        assert changed_by_an_epoch(train_step, epoch) == {"classifiers"}
+    train_step.average_epoch(2, [{"image": PHOTOS}])
+    for model in (train_step.model, train_step.best_model):
         assert all(torch.equal(model.backbone.state_dict()[key], before[key]) for key in before)
-    assert changed_by_an_epoch(an_optimisation(freeze=["0"]), 1) == {"classifiers", "backbone"}
+    assert changed_by_an_epoch(a_train_step(freeze=["0"]), 1) == {"classifiers", "backbone"}
 
 
 def test_a_part_to_freeze_that_is_not_there_is_refused_with_the_nearest():
     words = r"trainer\.freeze: the backbone has no part 'block'; did you mean '0\.blocks'\?"
     with pytest.raises(ConfigError, match=words):
-        an_optimisation(nn.Sequential(OrderedDict(blocks=nn.Flatten())), freeze=["block"])
+        a_train_step(nn.Sequential(OrderedDict(blocks=nn.Flatten())), freeze=["block"])
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_model_learns_the_same_and_its_weights_keep_their_names():
     layers = nn.Flatten(), nn.Linear(3 * 8 * 8, 4)  # compiled within seconds
-    plain, compiled = an_optimisation(*layers), an_optimisation(*layers, compiled=True)
-    for optimisation in (plain, compiled):
-        optimisation.start_epoch(1)
-        optimisation.step(PHOTOS, TARGETS, 0, 1)
+    plain, compiled = a_train_step(*layers), a_train_step(*layers, compile=True)
+    for train_step in (plain, compiled):
+        train_step.start_epoch(1)
+        train_step.step(PHOTOS, TARGETS, 0, 1)
     expected = plain.state_dict()["state_dict"]
     weights = compiled.state_dict()["state_dict"]
     assert weights.keys() == expected.keys()
@@ -89,44 +91,45 @@ def test_growing_photos_are_compiled_size_by_size_and_never_with_open_shapes(mon
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=noted))
-    optimisation = an_optimisation(compiled=True)
-    optimisation.start_epoch(1)
+    train_step = a_train_step(compile=True)
+    train_step.start_epoch(1)
     sides = range(8, 18)  # more than torch's own limit of 8 sizes
     for side in sides:
-        optimisation.step(PHOTOS.repeat(1, 1, 3, 3)[..., :side, :side], TARGETS, 0, 1)
+        train_step.step(PHOTOS.repeat(1, 1, 3, 3)[..., :side, :side], TARGETS, 0, 1)
     assert sizes == [[side, side] for side in sides]
 
 
-def test_synchronised_batch_norms_keep_the_activations_that_timm_has_in_its_own():
+def test_synchronized_batch_norms_keep_the_activations_that_timm_has_in_its_own():
     photos = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     model = TimmModelMulti("test_efficientnet", pretrained=False).eval()
     before = model(photos)["mask"]
-    converted = synchronised(model, torch.device("cuda"))
+    converted = synchronized(model, torch.device("cuda"))
     assert any(isinstance(part, nn.SyncBatchNorm) for part in converted.modules())
     assert torch.equal(converted(photos)["mask"], before)
 
 
-def test_synchronised_batch_norms_are_refused_where_torch_has_none():
+def test_synchronized_batch_norms_are_refused_where_torch_has_none():
     with pytest.raises(ConfigError, match=r"trainer\.sync_batchnorm: .* GPUs only"):
-        synchronised(nn.BatchNorm2d(2), torch.device("cpu"))
+        synchronized(nn.BatchNorm2d(2), torch.device("cpu"))
 
 
 def test_a_weight_that_is_no_number_is_found_by_name():
-    optimisation = an_optimisation()
-    assert optimisation.broken_weights() is None
-    nn.init.constant_(optimisation.model.classifiers["mask"].bias, float("inf"))
-    assert optimisation.broken_weights() == "classifiers.mask.bias"
+    train_step = a_train_step()
+    assert train_step.non_finite_parameter() is None
+    nn.init.constant_(train_step.model.classifiers["mask"].bias, float("inf"))
+    assert train_step.non_finite_parameter() == "classifiers.mask.bias"
 
 
 def test_a_step_that_overflows_float16_counts_neither_for_the_schedule_nor_for_the_average():
     layers = nn.Flatten(), nn.Linear(3 * 8 * 8, 4)
-    optimisation = an_optimisation(*layers, amp=torch.float16, ema_decay=0.9, schedule_every="step")
-    optimisation.scheduler = torch.optim.lr_scheduler.StepLR(optimisation.optimizer, 1, gamma=0.5)
-    optimisation.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-30)
-    average = optimisation.best_model.classifiers["mask"].weight
+    train_step = a_train_step(*layers, ema_decay=0.9, schedule_every="step")
+    train_step.scheduler = torch.optim.lr_scheduler.StepLR(train_step.optimizer, 1, gamma=0.5)
+    train_step.amp = torch.float16  # which the settings give to a GPU alone
+    train_step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-30)
+    average = train_step.best_model.classifiers["mask"].weight
     before = average.clone()
-    optimisation.start_epoch(1)
+    train_step.start_epoch(1)
     for updates, rate in ((0, 0.1), (1, 0.05)):  # the first overflows, the second does not
-        optimisation.step(PHOTOS, TARGETS, 0, 1)
-        assert (optimisation.updates, optimisation.lr) == (updates, rate)
+        train_step.step(PHOTOS, TARGETS, 0, 1)
+        assert (train_step.updates, train_step.lr) == (updates, rate)
         assert torch.equal(average, before) == (updates == 0)

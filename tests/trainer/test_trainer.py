@@ -8,10 +8,10 @@ from torch import nn
 
 from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder, load_checkpoint
-from base.image_size import GrowingPhotos
 from base.monitor import Monitor
+from base.settings import GrowingPhotos, LoopSettings, StepSettings
 from base.stopping import Stopped
-from base.train_step import Optimisation
+from base.train_step import TrainStep
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
 from data_loader.mixing import Mixer
@@ -67,23 +67,24 @@ def a_trainer(
     model = model_class("test_resnet", pretrained=False, dropout=0.1)
     optimizer = optimizer_class(model.parameters(), lr=lr)
     counts = {head: np.ones(size) for head, size in model.heads.items()}
-    optimisation = Optimisation(
+    train_step = TrainStep(
         model,
         build_criterion("all_loss", loss_name, model.heads, counts),
         optimizer,
+        StepSettings(**{"amp": "off", "channels_last": False} | (optimizing or {})),
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6),
-        **(optimizing or {}),
     )
-    settings = {
+    looping = {key: options.pop(key) for key in LoopSettings.model_fields if key in options}
+    settings = LoopSettings(epochs=epochs, **{"verbosity": 0} | looping)
+    parts = {
         "train_loader": loader(64, 1, True, Augmentation()),
         "val_loader": loader(40, 2, False),
         "metrics": ["accuracy", "f1"],
         "monitor": Monitor("max val/f1"),
         "metadata": {"config": {"arch": {"type": "TimmModelMulti"}}},
         "checkpoints": CheckpointFolder(folder / "models"),
-        "verbosity": 0,
     }
-    return Trainer(optimisation, epochs=epochs, log_dir=folder / "log", **settings | options)
+    return Trainer(train_step, settings, log_dir=folder / "log", **parts | options)
 
 
 def resumed(trainer, path):
@@ -250,9 +251,13 @@ def test_mixed_photos_still_teach_what_they_show(tmp_path):
 
 
 def test_the_first_epochs_see_smaller_photos(tmp_path):
-    trainer = a_trainer(tmp_path, epochs=2, progressive_resizing=GrowingPhotos(0.5, 0.5, 8))
+    trainer = a_trainer(
+        tmp_path,
+        epochs=2,
+        progressive_resizing=GrowingPhotos(first_scale=0.5, full_from=0.5, multiple=8),
+    )
     sides = []
-    trainer.optimisation.model.register_forward_pre_hook(
+    trainer.train_step.model.register_forward_pre_hook(
         lambda _, inputs: sides.append(inputs[0].shape[-1])
     )
     trainer.train()
@@ -291,7 +296,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, capl
 def test_gradients_summed_over_two_batches_move_the_weights_half_as_often(tmp_path):
     trainer = a_trainer(tmp_path, epochs=1, optimizing={"accumulate": 2})
     trainer.train()
-    assert trainer.optimisation.updates == 2
+    assert trainer.train_step.updates == 2
 
 
 def test_a_checkpoint_of_another_optimizer_is_refused(tmp_path):
@@ -310,7 +315,7 @@ def test_a_model_with_one_head_of_18_classes_trains_by_the_same_trainer(tmp_path
 
 def test_a_loss_that_is_no_number_stops_the_run_with_step_head_and_photos(tmp_path):
     trainer = a_trainer(tmp_path, name_of=lambda position: f"photo-{position}")
-    nn.init.constant_(trainer.optimisation.model.classifiers["gender"].weight, float("nan"))
+    nn.init.constant_(trainer.train_step.model.classifiers["gender"].weight, float("nan"))
     with pytest.raises(UserError, match=r"epoch 1, step 1: loss, gender_loss is not .* photo-\d+"):
         trainer.train()
     assert not (tmp_path / "models").exists()
@@ -386,7 +391,7 @@ class TestWriters:
     def test_rates_of_backbone_and_heads_are_told_apart(self, tmp_path):
         recorder = Recorder()
         trainer = a_trainer(tmp_path, epochs=1, writers=[recorder])
-        groups = trainer.optimisation.optimizer.param_groups
+        groups = trainer.train_step.optimizer.param_groups
         groups[0]["part"] = "heads"
         groups.append({**groups[0], "params": [], "part": "backbone", "lr": 1e-4})
         trainer.train()
@@ -440,6 +445,6 @@ def test_two_processes_validate_the_model_that_is_kept(in_two_ranks, tmp_path):
     for name in averages:
         validated = metrics_of(tmp_path / name)[-1]
         kept = load_checkpoint(tmp_path / name / "models" / "last_epoch.pth")["state_dict"]
-        alone.optimisation.model.load_state_dict(kept)
+        alone.train_step.model.load_state_dict(kept)
         for score, value in alone._validate_epoch(1).items():
             assert float(validated[score]) == pytest.approx(value, rel=1e-4), (name, score)
