@@ -100,11 +100,17 @@ TensorBoard."""
 
 
 def without_aliases(config: Config) -> Config:
-    """The config with what ``labels`` says where it belongs, in the task's head ``age``.
+    """The config with what the older names say where it belongs: ``labels`` in the task's head
+    ``age``, ``arch.args.age_head`` in ``heads``.
 
     Raises:
         ConfigError: the task has no such head.
     """
+    args = config.arch.args.model_dump()
+    if layer := args.pop("age_head", None):
+        args["heads"] = {"age": layer} | args.get("heads", {})
+    arch = config.arch.model_copy(update={"args": ArchArguments(**args)})
+    config = config.model_copy(update={"arch": arch})
     if config.labels is None:
         return config
     fields = {"age_edges": "bins", "drop_ages": "drop", "age_spread": "sigma"}

@@ -108,7 +108,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         require_classes(saved[0], task, saved[1])
 
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
-    model = model_to_train(config, saved is not None, origin).to(device)
+    model = model_to_train(config, task, saved is not None, origin).to(device)
     monitor.require(scalar_names(config["metrics"], model.heads))
     check_losses(config["loss"], config["loss_name"], model.heads)
     if origin:

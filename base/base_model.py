@@ -51,7 +51,10 @@ class BaseModel(nn.Module):
         self.dropout = nn.Dropout(dropout)
         layers = head_layers or {}
         self.classifiers = nn.ModuleDict(
-            {head: layers.get(head, nn.Linear)(num_features, n) for head, n in heads.items()}
+            {
+                module_name(head): layers.get(head, nn.Linear)(num_features, n)
+                for head, n in heads.items()
+            }
         )
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
@@ -75,7 +78,8 @@ class BaseModel(nn.Module):
         """
         features = self.dropout(features.to(next(self.classifiers.parameters()).dtype))
         with torch.autocast(features.device.type, enabled=False):
-            return {head: layer(features).float() for head, layer in self.classifiers.items()}
+            layers = zip(self.heads, self.classifiers.values(), strict=True)
+            return {head: layer(features).float() for head, layer in layers}
 
     def features(self, images: Tensor) -> Tensor:
         """Photos, as for ``forward`` → (B, ``num_features``), what the heads see.
@@ -107,3 +111,8 @@ class BaseModel(nn.Module):
     def __str__(self) -> str:
         trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
         return f"{super().__str__()}\nTrainable parameters: {trainable:,}"
+
+
+def module_name(head: str) -> str:
+    """What a head's module is called in a ``ModuleDict``, which owns names such as ``type``."""
+    return f"head_{head}" if hasattr(nn.ModuleDict(), head) else head

@@ -56,6 +56,11 @@ class Head:
         return len(self.classes)
 
     @property
+    def is_ordered(self) -> bool:
+        """Whether its classes have an order."""
+        return self.settings.ordered or self.settings.bins is not None
+
+    @property
     def column(self) -> str:
         """The column of the table that holds its labels."""
         return self.settings.column or self.name

@@ -26,6 +26,7 @@ from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
 from base.settings import LoopSettings
+from base.task import load_task
 from base.train_step import TrainStep
 from benchmarks.common import machine
 from data_loader.crop_dataset import CropDataset, EpochSampler
@@ -39,6 +40,8 @@ from model.model import TimmModelMulti
 from trainer.trainer import Trainer
 from utils.cli import run_command
 from utils.devices import available_cores, set_arithmetic, set_threads
+
+FACES = load_task("faces")
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 
@@ -103,7 +106,7 @@ def trainer(folder: Path, args: argparse.Namespace, writers: Sequence[Writer]) -
     """A training of many epochs on random photos, logging to ``writers``."""
     device = torch.device(args.device)
     torch.manual_seed(0)
-    model = TimmModelMulti(args.model, pretrained=False).to(device)
+    model = TimmModelMulti(FACES, args.model, pretrained=False).to(device)
     criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     return Trainer(

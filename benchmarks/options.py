@@ -16,6 +16,7 @@ import torch
 
 from base.optimizers import make_optimizer
 from base.settings import StepSettings
+from base.task import load_task
 from base.train_step import TrainStep
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, table, timed
 from model.loss import build_criterion
@@ -23,6 +24,8 @@ from model.model import TimmModelMulti
 from TRACER.inference import choose_dtype
 from utils.cli import run_command
 from utils.devices import set_arithmetic, use_device
+
+FACES = load_task("faces")
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 DEFAULT = "the defaults"
@@ -81,7 +84,7 @@ def stepper(
 ) -> Callable[[], float]:
     """Runs ``--steps`` steps with these options of ``StepSettings``; returns images a second."""
     torch.manual_seed(0)
-    model = TimmModelMulti(args.model, pretrained=False).to(device)
+    model = TimmModelMulti(FACES, args.model, pretrained=False).to(device)
     criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(device)
     arguments = {"lr": 1e-4} if fused is None else {"lr": 1e-4, "fused": fused}
     optimizer = make_optimizer(partial(torch.optim.AdamW, **arguments), model)

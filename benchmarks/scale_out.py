@@ -19,12 +19,15 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from base.optimizers import make_optimizer
+from base.task import load_task
 from base.train_step import TrainStep
 from benchmarks.common import in_turns, machine, ratio, table
 from model.loss import build_criterion
 from model.model import TimmModelMulti
 from utils.cli import run_command
 from utils.devices import keep_freed_memory, set_arithmetic
+
+FACES = load_task("faces")
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 WARM_UP = 2
@@ -99,7 +102,7 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
 def build(args: argparse.Namespace) -> TrainStep:
     """The model under its optimizer, the same in every process."""
     torch.manual_seed(0)
-    model = TimmModelMulti(args.model, pretrained=False)
+    model = TimmModelMulti(FACES, args.model, pretrained=False)
     criterion = build_criterion("all_loss", LOSSES, model.heads, {})
     optimizer = make_optimizer(partial(torch.optim.AdamW, lr=1e-4), model)
     return TrainStep(model, criterion, optimizer)

@@ -37,12 +37,12 @@ from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
 from base.settings import LoopSettings, StepSettings
+from base.task import load_task
 from base.train_step import TrainStep
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import build_crops
 from data_loader.dataset import read_index
-from data_loader.labels import FACES
 from data_loader.settings import Augmentation
 from data_loader.transform import train_transform
 from model.loss import build_criterion
@@ -60,6 +60,8 @@ from utils.devices import (
     use_device,
 )
 from utils.images import read_image
+
+FACES = load_task("faces")
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 EPOCHS = 10
@@ -86,7 +88,7 @@ class Setting:
 
     def model(self) -> TimmModelMulti:
         torch.manual_seed(0)
-        model = TimmModelMulti(self.model_name, pretrained=False).to(self.device)
+        model = TimmModelMulti(FACES, self.model_name, pretrained=False).to(self.device)
         return model.to(memory_format=torch.channels_last)
 
     def train_step(self) -> TrainStep:

@@ -8,9 +8,31 @@ from torch import Tensor
 
 from base.task import Head, Task
 from data_loader.labels import FACES
+from utils.errors import ConfigError
 
 SINGLE_HEAD = "class"
-"""Name of the head of a model that has one for all 18 classes."""
+"""The classes of the whole, and the head of a model that has one for all of them."""
+
+
+def heads_of(task: Task) -> dict[str, int]:
+    """Head → how many logits it has."""
+    return {name: head.num_classes for name, head in task.heads.items()}
+
+
+def single_head(task: Task) -> dict[str, int]:
+    """The one head that answers the whole task → how many logits it has.
+
+    Raises:
+        ConfigError: several heads, and no product of them all.
+    """
+    if set(task.product) == set(task.heads) and len(task.heads) > 1:
+        return {SINGLE_HEAD: task.num_classes}
+    if len(task.heads) == 1:
+        return heads_of(task)
+    raise ConfigError(
+        f"arch.type: TimmModel has a single head, and task {task.name!r} asks for"
+        f" {', '.join(task.heads)}; name them all in task.answer.product, or use TimmModelMulti"
+    )
 
 
 def class_names(task: Task, heads: Iterable[str]) -> dict[str, Any]:

@@ -1,20 +1,25 @@
 """The models that ``arch.type`` names; they differ only in where the backbone comes from."""
 
-from base.base_model import BaseModel
-from data_loader.labels import HEADS, NUM_CLASSES
-from model.backbones import timm_backbone, torchvision_backbone
-from model.decode import SINGLE_HEAD
-from model.ordinal import CornHead
-from utils.errors import ConfigError
+from collections.abc import Callable, Mapping
 
-AGE_HEADS = {"linear": {}, "corn": {"age": CornHead}}
-"""What ``age_head`` may be → the layers that differ from a linear one."""
+from torch import nn
+
+from base.base_model import BaseModel
+from base.task import Task
+from model.backbones import timm_backbone, torchvision_backbone
+from model.decode import heads_of, single_head
+from model.ordinal import CornHead
+from utils.errors import ConfigError, nearest
+
+LAYERS = {"linear": nn.Linear, "corn": CornHead}
+"""What ``heads`` may say of a head → what makes its layer."""
 
 
 class TimmModelMulti(BaseModel):
-    """Any timm backbone with one head each for mask, gender and age.
+    """Any timm backbone with a layer for each head of the task.
 
     Args:
+        task: what is asked of a photo.
         model_name: a name of ``timm.list_models()``, with or without a weights tag.
         pretrained: download the backbone's published weights, or take them from the cache.
         checkpoint_path: a local weights file of this backbone (.safetensors, .pth); it takes the
@@ -23,36 +28,44 @@ class TimmModelMulti(BaseModel):
         drop_path: stochastic depth, where the backbone has it.
         img_size: for backbones made for one input size: the height and width in pixels to build
             it for, if not its usual one.
-        age_head: ``"linear"``, or ``"corn"``, which knows that age bins have an order.
+        heads: head → ``"linear"``, as all are that it leaves out, or ``"corn"``, which knows
+            that classes have an order.
 
     Raises:
-        ConfigError: unknown backbone, an option it lacks, or no way to its published weights.
+        ConfigError: unknown backbone, an option it lacks, or no way to its published weights; a
+            head that the task lacks, or corn for one without an order.
         CheckpointError: a weights file that is missing, unreadable or of another network.
     """
 
     def __init__(
         self,
+        task: Task,
         model_name: str,
         pretrained: bool = True,
         checkpoint_path: str | None = None,
         dropout: float = 0.0,
         drop_path: float = 0.0,
         img_size: int | None = None,
-        age_head: str = "linear",
+        heads: Mapping[str, str] | None = None,
     ) -> None:
         backbone = timm_backbone(model_name, pretrained, checkpoint_path, drop_path, img_size)
+        layers = _layers(task, heads or {})
         super().__init__(
-            **backbone._asdict(), heads=HEADS, dropout=dropout, head_layers=_age_layers(age_head)
+            **backbone._asdict(), heads=heads_of(task), dropout=dropout, head_layers=layers
         )
 
 
 class TimmModel(BaseModel):
-    """Any timm backbone with a single head for the 18 classes; arguments of `TimmModelMulti`,
-    but for ``age_head``.
+    """Any timm backbone with a single head, for the classes of the whole or those of the one head
+    that the task has; arguments of `TimmModelMulti`, but for ``heads``.
+
+    Raises:
+        ConfigError: also for a task of several heads without a product.
     """
 
     def __init__(
         self,
+        task: Task,
         model_name: str,
         pretrained: bool = True,
         checkpoint_path: str | None = None,
@@ -61,19 +74,20 @@ class TimmModel(BaseModel):
         img_size: int | None = None,
     ) -> None:
         backbone = timm_backbone(model_name, pretrained, checkpoint_path, drop_path, img_size)
-        super().__init__(**backbone._asdict(), heads={SINGLE_HEAD: NUM_CLASSES}, dropout=dropout)
+        super().__init__(**backbone._asdict(), heads=single_head(task), dropout=dropout)
 
 
 class TorchVisionModel(BaseModel):
-    """Any torchvision classification network that ends in a linear layer, with the three heads.
+    """Any torchvision classification network that ends in a linear layer, with one for each head.
 
     Args:
+        task: what is asked of a photo.
         model_name: a name of ``torchvision.models.list_models(module=torchvision.models)``.
         pretrained: download the network's default weights, or take them from the cache.
         checkpoint_path: a local weights file of this network; it takes the place of a download.
         dropout: share of the features dropped in front of the heads while training; dropout
             that the network has itself stays.
-        age_head: as for `TimmModelMulti`.
+        heads: as for `TimmModelMulti`.
 
     Raises:
         ConfigError: unknown network, one without a last linear layer, or no way to its weights.
@@ -82,19 +96,30 @@ class TorchVisionModel(BaseModel):
 
     def __init__(
         self,
+        task: Task,
         model_name: str,
         pretrained: bool = True,
         checkpoint_path: str | None = None,
         dropout: float = 0.0,
-        age_head: str = "linear",
+        heads: Mapping[str, str] | None = None,
     ) -> None:
         backbone = torchvision_backbone(model_name, pretrained, checkpoint_path)
+        layers = _layers(task, heads or {})
         super().__init__(
-            **backbone._asdict(), heads=HEADS, dropout=dropout, head_layers=_age_layers(age_head)
+            **backbone._asdict(), heads=heads_of(task), dropout=dropout, head_layers=layers
         )
 
 
-def _age_layers(age_head: str) -> dict[str, type[CornHead]]:
-    if age_head not in AGE_HEADS:
-        raise ConfigError(f"arch.args.age_head is {age_head!r}; it must be 'linear' or 'corn'")
-    return AGE_HEADS[age_head]
+def _layers(task: Task, chosen: Mapping[str, str]) -> dict[str, Callable[[int, int], nn.Module]]:
+    where = "arch.args.heads"
+    for head, layer in chosen.items():
+        if head not in task.heads:
+            raise ConfigError(f"{where}: no head is called {head!r}{nearest(head, task.heads)}")
+        if layer not in LAYERS:
+            raise ConfigError(f"{where}.{head} is {layer!r}; it must be 'linear' or 'corn'")
+        if layer == "corn" and not task.heads[head].is_ordered:
+            raise ConfigError(
+                f"{where}.{head}: corn is for classes in an order; say task.heads.{head}.ordered"
+                " if they have one, or take 'linear'"
+            )
+    return {head: LAYERS[layer] for head, layer in chosen.items()}

@@ -43,9 +43,11 @@ class ArchArguments(Arguments):
     """Stochastic depth, for timm backbones that have it."""
     img_size: Positive | None = None
     """Side in pixels to build for, for timm backbones made for one size."""
-    age_head: Literal["linear", "corn"] = "linear"
-    """`corn` gives the age head an order of its classes: is the person beyond this bin, given \
+    heads: dict[str, Literal["linear", "corn"]] = {}
+    """Head → its layer; `corn` knows the order of classes: is the photo beyond this one, given \
 not before it?"""
+    age_head: Literal["linear", "corn"] | None = None
+    """Alias of `heads` for the head `age`."""
 
 
 class Arch(Section):

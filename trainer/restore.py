@@ -37,11 +37,12 @@ def restore_predictor(config: "ConfigParser", checkpoint: Path, device: torch.de
         ConfigError, DataError: a decoding that it can't do.
     """
     decoding = decoding_of(config, checkpoint)
+    task = Task(config.settings.task)
     settings = config["trainer"]
     # Only a GPU has float16; on a CPU the nearest is float32.
     amp = "off" if settings["amp"] == "fp16" and device.type == "cpu" else settings["amp"]
     return Predictor(
-        restore_model(lambda: build_without_weights(config), checkpoint, device),
+        restore_model(lambda: build_without_weights(config, task), checkpoint, device),
         views_from(config["tta"]),
         decoding,
         amp_dtype(amp, device),
@@ -50,18 +51,18 @@ def restore_predictor(config: "ConfigParser", checkpoint: Path, device: torch.de
     )
 
 
-def build_without_weights(config: "ConfigParser") -> BaseModel:
+def build_without_weights(config: "ConfigParser", task: Task) -> BaseModel:
     """The model that ``config`` names, untrained: it downloads and reads no backbone weights, for
     those who have a checkpoint that holds them all."""
-    arch = config.init_ftn("arch", module_arch)
+    arch = config.init_ftn("arch", module_arch, task=task)
     takes = {*inspect.signature(arch.func).parameters, *arch.keywords}
     without = {"pretrained": False, "checkpoint_path": None}
     instead = {key: value for key, value in without.items() if key in takes}
-    return config.init_obj("arch", module_arch, instead=instead)
+    return config.init_obj("arch", module_arch, instead=instead, task=task)
 
 
 def model_to_train(
-    config: "ConfigParser", resumed: bool, start: Mapping[str, Any] | None = None
+    config: "ConfigParser", task: Task, resumed: bool, start: Mapping[str, Any] | None = None
 ) -> BaseModel:
     """The model that a training begins with, before any checkpoint is loaded into it.
 
@@ -69,15 +70,16 @@ def model_to_train(
 
     Args:
         config: of the training.
+        task: with all its classes.
         resumed: whether a checkpoint with all weights will be loaded.
         start: the checkpoint of ``--init-from``, if any, of which what fits will be loaded.
     """
     if resumed or start is not None:
-        model = build_without_weights(config)
+        model = build_without_weights(config, task)
         if resumed or _holds_backbone(start["state_dict"], model):
             return model
         seed_everything(config["seed"])  # as if that one had not been drawn
-    return config.init_obj("arch", module_arch)
+    return config.init_obj("arch", module_arch, task=task)
 
 
 def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bool:

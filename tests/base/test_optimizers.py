@@ -8,9 +8,12 @@ from torch import nn
 import base.optimizers as module_optim
 from base.base_model import BaseModel
 from base.optimizers import OPTIMIZERS, make_optimizer
+from base.task import load_task
 from model.model import TimmModelMulti, TorchVisionModel
 from parse_config import ConfigParser
 from utils.errors import ConfigError
+
+FACES = load_task("faces")
 
 
 @pytest.fixture
@@ -31,9 +34,17 @@ def test_norms_and_biases_get_no_weight_decay(model):
 @pytest.mark.parametrize(
     "build, names, options",
     [
-        (partial(TimmModelMulti, "test_vit"), ["cls_token", "pos_embed"], {}),
-        (partial(TimmModelMulti, "test_vit"), ["cls_token", "pos_embed"], {"layer_decay": 0.9}),
-        (partial(TorchVisionModel, "vit_b_32"), ["class_token", "encoder.pos_embedding"], {}),
+        (partial(TimmModelMulti, FACES, "test_vit"), ["cls_token", "pos_embed"], {}),
+        (
+            partial(TimmModelMulti, FACES, "test_vit"),
+            ["cls_token", "pos_embed"],
+            {"layer_decay": 0.9},
+        ),
+        (
+            partial(TorchVisionModel, FACES, "vit_b_32"),
+            ["class_token", "encoder.pos_embedding"],
+            {},
+        ),
     ],
 )
 def test_embeddings_that_a_backbone_exempts_get_no_weight_decay(build, names, options):
@@ -67,7 +78,7 @@ def test_the_backbone_may_learn_more_slowly_than_the_heads(model):
 
 
 def test_each_layer_learns_more_slowly_than_the_one_above():
-    model = TimmModelMulti("test_resnet", pretrained=False)
+    model = TimmModelMulti(FACES, "test_resnet", pretrained=False)
     build = partial(torch.optim.AdamW, lr=0.2, weight_decay=0.05)
     optimizer = make_optimizer(build, model, layer_decay=0.5, backbone_lr_ratio=0.5)
     rate = {id(w): group["lr"] for group in optimizer.param_groups for w in group["params"]}
@@ -107,7 +118,7 @@ def test_an_unknown_optimizer_is_answered_with_the_nearest(model):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_that_is_offered_moves_the_weights_of_a_model(name):
-    model = TimmModelMulti("test_resnet", pretrained=False)
+    model = TimmModelMulti(FACES, "test_resnet", pretrained=False)
     optimizer = make_optimizer(partial(OPTIMIZERS[name], lr=0.1), model)
     before = [weight.detach().clone() for weight in model.classifiers.parameters()]
     for _ in range(2):

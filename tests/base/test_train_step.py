@@ -9,9 +9,12 @@ from torch import nn
 
 from base.base_model import BaseModel
 from base.settings import StepSettings
+from base.task import load_task
 from base.train_step import TrainStep, synchronized
 from model.model import TimmModelMulti
 from utils.errors import ConfigError
+
+FACES = load_task("faces")
 
 PHOTOS = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
 TARGETS = {"mask": torch.tensor([0, 1, 2, 0])}
@@ -101,7 +104,7 @@ def test_growing_photos_are_compiled_size_by_size_and_never_with_open_shapes(mon
 
 def test_synchronized_batch_norms_keep_the_activations_that_timm_has_in_its_own():
     photos = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    model = TimmModelMulti("test_efficientnet", pretrained=False).eval()
+    model = TimmModelMulti(FACES, "test_efficientnet", pretrained=False).eval()
     before = model(photos)["mask"]
     converted = synchronized(model, torch.device("cuda"))
     assert any(isinstance(part, nn.SyncBatchNorm) for part in converted.modules())

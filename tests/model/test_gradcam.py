@@ -6,10 +6,13 @@ import torch
 from torch import nn
 
 from base.base_model import BaseModel
+from base.task import load_task
 from data_loader.labels import AGE_FOLD, HEADS
 from model.decode import class_probabilities, head_logits, head_probabilities
 from model.gradcam import HeadCam, as_map, target_layer
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
+
+FACES = load_task("faces")
 
 ANSWERS = {"mask": np.array([0]), "gender": np.array([1]), "age": np.array([2])}
 
@@ -33,13 +36,13 @@ class Brightest(nn.Module):
 @pytest.mark.parametrize(
     ("model", "size"),
     [
-        (lambda: TimmModelMulti("test_resnet", pretrained=False), 64),
-        (lambda: TimmModelMulti("test_efficientnet", pretrained=False), 96),
-        (lambda: TimmModelMulti("test_vit", pretrained=False), 160),
-        (lambda: TimmModel("test_convnext", pretrained=False), 64),
-        (lambda: TimmModelMulti("swin_tiny_patch4_window7_224", False, img_size=64), 64),
-        (lambda: TorchVisionModel("mobilenet_v3_small", pretrained=False), 64),
-        (lambda: TorchVisionModel("shufflenet_v2_x0_5", pretrained=False), 64),
+        (lambda: TimmModelMulti(FACES, "test_resnet", pretrained=False), 64),
+        (lambda: TimmModelMulti(FACES, "test_efficientnet", pretrained=False), 96),
+        (lambda: TimmModelMulti(FACES, "test_vit", pretrained=False), 160),
+        (lambda: TimmModel(FACES, "test_convnext", pretrained=False), 64),
+        (lambda: TimmModelMulti(FACES, "swin_tiny_patch4_window7_224", False, img_size=64), 64),
+        (lambda: TorchVisionModel(FACES, "mobilenet_v3_small", pretrained=False), 64),
+        (lambda: TorchVisionModel(FACES, "shufflenet_v2_x0_5", pretrained=False), 64),
     ],
     ids=[
         "resnet",
@@ -76,7 +79,7 @@ def test_heat_lies_where_the_answer_comes_from():
 
 
 def test_a_small_photo_is_explained_by_a_stage_whose_map_still_says_where():
-    model = TimmModelMulti("resnet10t", pretrained=False)
+    model = TimmModelMulti(FACES, "resnet10t", pretrained=False)
     layer = target_layer(model, 96)
     shapes = []
     layer.register_forward_hook(lambda _, __, output: shapes.append(output.shape[-2:]))
@@ -85,7 +88,7 @@ def test_a_small_photo_is_explained_by_a_stage_whose_map_still_says_where():
 
 
 def test_a_transformer_is_explained_by_its_last_block_but_one():
-    model = TimmModelMulti("test_vit", pretrained=False)
+    model = TimmModelMulti(FACES, "test_vit", pretrained=False)
     assert target_layer(model, 160) is model.backbone.blocks[-2]
 
 
@@ -95,7 +98,7 @@ def test_tokens_before_the_cells_are_left_out():
 
 
 def test_the_models_answers_and_gradients_stay_the_same():
-    model = TimmModelMulti("test_resnet", pretrained=False).eval()
+    model = TimmModelMulti(FACES, "test_resnet", pretrained=False).eval()
     before = model(photos(1, 64))["age"]
     HeadCam(model, 64)(photos(1, 64), ANSWERS)
     assert torch.equal(model(photos(1, 64))["age"], before)

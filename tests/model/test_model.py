@@ -11,10 +11,14 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
 from data_loader.labels import AGE_FOLD, HEADS, encode_class
 from model.decode import class_probabilities, head_probabilities
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 from utils.errors import CheckpointError, ConfigError
+
+FACES = load_task("faces")
 
 TINY = "test_resnet"
 FAMILIES = ["test_resnet", "test_efficientnet", "test_vit", "test_convnext", "test_mambaout"]
@@ -44,7 +48,7 @@ def no_network(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_any_timm_backbone_gets_the_three_heads(name):
-    model = TimmModelMulti(name, pretrained=False)
+    model = TimmModelMulti(FACES, name, pretrained=False)
     logits = model(photos(model.input_size or 64))
     assert shapes(logits) == {head: (2, n) for head, n in HEADS.items()}
     assert model.features(photos(model.input_size or 64)).shape == (2, model.num_features)
@@ -53,7 +57,7 @@ def test_any_timm_backbone_gets_the_three_heads(name):
 @pytest.mark.filterwarnings("ignore:The default weight initialization")
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "vit_b_32", "googlenet", "swin_t"])
 def test_any_torchvision_network_gets_the_three_heads(name):
-    model = TorchVisionModel(name, pretrained=False)
+    model = TorchVisionModel(FACES, name, pretrained=False)
     assert shapes(model(photos(model.input_size or 64))) == {
         "mask": (2, 3),
         "gender": (2, 2),
@@ -62,32 +66,63 @@ def test_any_torchvision_network_gets_the_three_heads(name):
 
 
 def test_the_single_head_has_the_eighteen_classes():
-    model = TimmModel(TINY, pretrained=False)
+    model = TimmModel(FACES, TINY, pretrained=False)
     assert shapes(model(photos())) == {"class": (2, 18)}
     assert model.heads == {"class": 18}
 
 
+ANIMALS = Task(
+    TaskSettings(
+        heads={"type": {"classes": ["cat", "dog", "cow"]}, "half": {"classes": ["left", "right"]}}
+    )
+)
+MANY = Task(TaskSettings(heads={"kind": {"classes": [f"kind {n}" for n in range(1000)]}}))
+
+
+def test_heads_are_those_of_the_task_also_where_torch_owns_their_names():
+    model = TimmModelMulti(ANIMALS, TINY, pretrained=False)
+    assert shapes(model(photos())) == {"type": (2, 3), "half": (2, 2)}
+    assert {"classifiers.head_type.weight", "classifiers.head_half.bias"} <= set(model.state_dict())
+
+
+def test_a_task_of_one_head_has_it_in_every_model_also_with_a_thousand_classes():
+    for build in (TimmModelMulti, TimmModel):
+        assert shapes(build(MANY, TINY, pretrained=False)(photos())) == {"kind": (2, 1000)}
+
+
+def test_a_single_head_for_several_without_a_product_is_refused():
+    with pytest.raises(ConfigError, match=r"asks for type, half; .*answer\.product"):
+        TimmModel(ANIMALS, TINY, pretrained=False)
+
+
+def test_a_layer_for_another_head_or_of_classes_without_an_order_is_refused():
+    with pytest.raises(ConfigError, match=r"heads: no head is called 'typ'; did you mean 'type'"):
+        TimmModelMulti(ANIMALS, TINY, False, heads={"typ": "corn"})
+    with pytest.raises(ConfigError, match=r"heads\.type: corn is for classes in an order"):
+        TimmModelMulti(ANIMALS, TINY, False, heads={"type": "corn"})
+
+
 def test_bytes_and_floats_of_one_photo_give_the_same_logits():
-    model = TimmModelMulti(TINY, pretrained=False).eval()
+    model = TimmModelMulti(FACES, TINY, pretrained=False).eval()
     as_bytes, as_floats = model(photos()), model(photos().float())
     assert all(torch.equal(as_bytes[head], as_floats[head]) for head in HEADS)
 
 
 def test_photos_are_normalised_as_the_backbone_was_trained():
-    model = TimmModelMulti("tf_efficientnet_lite0", pretrained=False)
+    model = TimmModelMulti(FACES, "tf_efficientnet_lite0", pretrained=False)
     black_and_white = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
     assert model.normalise(black_and_white).flatten().tolist() == [-1, -1, -1, 1, 1, 1]
-    torchvision_model = TorchVisionModel("resnet18", pretrained=False)
+    torchvision_model = TorchVisionModel(FACES, "resnet18", pretrained=False)
     assert torchvision_model.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 
 def test_the_normalisation_travels_in_the_weights():
-    model = TimmModelMulti(TINY, pretrained=False)
+    model = TimmModelMulti(FACES, TINY, pretrained=False)
     assert {"mean", "std"} <= set(model.state_dict())
 
 
 def test_heads_compute_in_float32_under_autocast_in_training_too():
-    model = TimmModelMulti("test_resnet", pretrained=False)
+    model = TimmModelMulti(FACES, "test_resnet", pretrained=False)
     photos = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     with torch.autocast("cpu", torch.bfloat16):
         features = model.train().features(photos)
@@ -98,7 +133,7 @@ def test_heads_compute_in_float32_under_autocast_in_training_too():
 
 
 def test_logits_are_float32_under_reduced_precision():
-    model = TimmModelMulti(TINY, pretrained=False).eval()
+    model = TimmModelMulti(FACES, TINY, pretrained=False).eval()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(photos())
     halved = model.bfloat16()(photos())
@@ -106,15 +141,15 @@ def test_logits_are_float32_under_reduced_precision():
 
 
 def test_photos_of_a_size_the_backbone_cannot_take_are_refused():
-    model = TimmModelMulti("vit_tiny_patch16_224", pretrained=False)
+    model = TimmModelMulti(FACES, "vit_tiny_patch16_224", pretrained=False)
     with pytest.raises(ConfigError, match=r"224×224 pixels.*64×64.*input_size=224.*img_size=64"):
         model(photos(64))
-    resized = TimmModelMulti("vit_tiny_patch16_224", pretrained=False, img_size=64)
+    resized = TimmModelMulti(FACES, "vit_tiny_patch16_224", pretrained=False, img_size=64)
     assert resized(photos(64))["age"].shape == (2, 6)
 
 
 def test_dropout_and_drop_path_act_in_training_only():
-    model = TimmModelMulti("test_convnext", pretrained=False, dropout=0.5, drop_path=0.5)
+    model = TimmModelMulti(FACES, "test_convnext", pretrained=False, dropout=0.5, drop_path=0.5)
     first, second = model(photos()), model(photos())
     assert not torch.equal(first["age"], second["age"])
     model.eval()
@@ -122,7 +157,7 @@ def test_dropout_and_drop_path_act_in_training_only():
 
 
 def test_the_summary_counts_the_trainable_parameters():
-    model = TimmModelMulti(TINY, pretrained=False)
+    model = TimmModelMulti(FACES, TINY, pretrained=False)
     model.backbone.requires_grad_(False)
     trainable = (model.num_features + 1) * sum(HEADS.values())
     assert f"Trainable parameters: {trainable:,}" in str(model)
@@ -130,7 +165,7 @@ def test_the_summary_counts_the_trainable_parameters():
 
 
 def test_parameter_groups_hold_every_parameter_once():
-    model = TimmModelMulti(TINY, pretrained=False)
+    model = TimmModelMulti(FACES, TINY, pretrained=False)
     grouped = [p for group in model.parameter_groups() for p in group["params"]]
     assert {id(p) for p in grouped} == {id(p) for p in model.parameters()}
     assert len(grouped) == len(list(model.parameters()))
@@ -200,7 +235,7 @@ def published(tmp_path_factory):
 def test_a_local_weights_file_fills_the_whole_backbone(published, file_name, no_network):
     folder, network = published
     for pretrained in (True, False):
-        model = TimmModelMulti(TINY, pretrained, checkpoint_path=str(folder / file_name))
+        model = TimmModelMulti(FACES, TINY, pretrained, checkpoint_path=str(folder / file_name))
         for key, value in model.backbone.state_dict().items():
             assert torch.equal(value, network.state_dict()[key])
 
@@ -208,10 +243,10 @@ def test_a_local_weights_file_fills_the_whole_backbone(published, file_name, no_
 def test_a_local_weights_file_fills_a_torchvision_backbone(tmp_path):
     network = torchvision.models.resnet18()
     torch.save(network.state_dict(), tmp_path / "resnet18.pth")
-    model = TorchVisionModel("resnet18", checkpoint_path=str(tmp_path / "resnet18.pth"))
+    model = TorchVisionModel(FACES, "resnet18", checkpoint_path=str(tmp_path / "resnet18.pth"))
     assert torch.equal(model.backbone.conv1.weight, network.conv1.weight)
     with pytest.raises(CheckpointError, match="not the weights of mobilenet_v2"):
-        TorchVisionModel("mobilenet_v2", checkpoint_path=str(tmp_path / "resnet18.pth"))
+        TorchVisionModel(FACES, "mobilenet_v2", checkpoint_path=str(tmp_path / "resnet18.pth"))
 
 
 def test_weights_of_another_network_are_refused_with_a_few_keys(published):
@@ -219,7 +254,7 @@ def test_weights_of_another_network_are_refused_with_a_few_keys(published):
     with pytest.raises(
         CheckpointError, match=r"not the weights of test_convnext: \d\d+ keys.*stem"
     ):
-        TimmModelMulti("test_convnext", checkpoint_path=str(folder / "model.pth"))
+        TimmModelMulti(FACES, "test_convnext", checkpoint_path=str(folder / "model.pth"))
 
 
 def test_weights_that_lack_one_layer_are_refused(published, tmp_path):
@@ -227,7 +262,7 @@ def test_weights_that_lack_one_layer_are_refused(published, tmp_path):
     del state["layer1.0.conv1.weight"]
     torch.save(state, tmp_path / "part.pth")
     with pytest.raises(CheckpointError, match=r"1 keys.*layer1\.0\.conv1\.weight"):
-        TimmModelMulti(TINY, checkpoint_path=str(tmp_path / "part.pth"))
+        TimmModelMulti(FACES, TINY, checkpoint_path=str(tmp_path / "part.pth"))
 
 
 def test_a_weights_file_that_cannot_be_read_is_one_clear_line(tmp_path, published):
@@ -238,12 +273,12 @@ def test_a_weights_file_that_cannot_be_read_is_one_clear_line(tmp_path, publishe
     torch.save({"run": ConfigError("code")}, tmp_path / "pickle.pth")
     for name in ("cut.pth", "text.safetensors", "numbers.pth", "pickle.pth", "missing.pth"):
         with pytest.raises(CheckpointError, match=name) as caught:
-            TimmModelMulti(TINY, checkpoint_path=str(tmp_path / name))
+            TimmModelMulti(FACES, TINY, checkpoint_path=str(tmp_path / name))
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "build", [partial(TimmModelMulti, TINY), partial(TorchVisionModel, "resnet18")]
+    "build", [partial(TimmModelMulti, FACES, TINY), partial(TorchVisionModel, FACES, "resnet18")]
 )
 def test_a_web_page_in_place_of_weights_is_called_that(tmp_path, build):
     (tmp_path / "model.pth").write_text("<!doctype html><title>Sign in</title>")
@@ -254,12 +289,12 @@ def test_a_web_page_in_place_of_weights_is_called_that(tmp_path, build):
 @pytest.mark.parametrize(
     "build, message",
     [
-        (lambda: TimmModelMulti("efficientnetv2_rw"), "did you mean 'efficientnetv2_rw_"),
-        (lambda: TimmModelMulti("resnet18.a9_in1k"), r"tagged 'a9_in1k'.*resnet18\.a"),
-        (lambda: TimmModelMulti(TINY, False, img_size=64), "img_size"),
-        (lambda: TimmModelMulti(TINY, False, dropout=1.5), "dropout is 1.5"),
-        (lambda: TorchVisionModel("resnet19", False), "did you mean 'resnet1"),
-        (lambda: TorchVisionModel("squeezenet1_0", False), "no linear layer"),
+        (lambda: TimmModelMulti(FACES, "efficientnetv2_rw"), "did you mean 'efficientnetv2_rw_"),
+        (lambda: TimmModelMulti(FACES, "resnet18.a9_in1k"), r"tagged 'a9_in1k'.*resnet18\.a"),
+        (lambda: TimmModelMulti(FACES, TINY, False, img_size=64), "img_size"),
+        (lambda: TimmModelMulti(FACES, TINY, False, dropout=1.5), "dropout is 1.5"),
+        (lambda: TorchVisionModel(FACES, "resnet19", False), "did you mean 'resnet1"),
+        (lambda: TorchVisionModel(FACES, "squeezenet1_0", False), "no linear layer"),
     ],
 )
 def test_a_wrong_backbone_or_option_is_one_clear_line(build, message):
@@ -271,7 +306,7 @@ def test_a_wrong_backbone_or_option_is_one_clear_line(build, message):
 def test_without_network_the_ways_out_are_named_quickly(build, no_network):
     start = time.monotonic()
     with pytest.raises(ConfigError, match=r"pretrained=false.*checkpoint_path=FILE.*network"):
-        build("resnet18")
+        build(FACES, "resnet18")
     assert time.monotonic() - start < 15
 
 
@@ -283,6 +318,6 @@ def test_weights_in_the_cache_are_enough_without_network(no_network, published, 
     (repository / "refs" / "main").write_text("0123")
     save_file(published[1].state_dict(), snapshot / "model.safetensors")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    model = TimmModelMulti(TINY, pretrained=True)
+    model = TimmModelMulti(FACES, TINY, pretrained=True)
     for key, value in model.backbone.state_dict().items():
         assert torch.equal(value, published[1].state_dict()[key])

@@ -6,10 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from base.task import load_task
 from model.decode import class_probabilities
 from model.model import TimmModelMulti, TorchVisionModel
 from model.ordinal import CornHead, log_probabilities
 from utils.errors import ConfigError
+
+FACES = load_task("faces")
 
 # "Older than bin 0": 0.8. "Older than bin 1, given that": 0.5.
 ANSWERS = torch.tensor([[0.8, 0.5]]).logit()
@@ -51,11 +54,11 @@ def test_the_head_has_one_question_less_than_classes():
 
 
 def test_the_age_head_is_chosen_by_a_word_and_a_linear_one_by_default():
-    linear = TimmModelMulti("test_resnet", pretrained=False)
-    corn = TimmModelMulti("test_resnet", pretrained=False, age_head="corn").eval()
+    linear = TimmModelMulti(FACES, "test_resnet", pretrained=False)
+    corn = TimmModelMulti(FACES, "test_resnet", pretrained=False, heads={"age": "corn"}).eval()
     assert isinstance(linear.classifiers["age"], torch.nn.Linear)
     assert isinstance(corn.classifiers["age"], CornHead)
     ages = corn(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))["age"]
     assert ages.exp().sum().item() == pytest.approx(1.0, rel=1e-5)
-    with pytest.raises(ConfigError, match="age_head is 'coral'; it must be 'linear' or 'corn'"):
-        TorchVisionModel("resnet18", pretrained=False, age_head="coral")
+    with pytest.raises(ConfigError, match="age is 'coral'; it must be 'linear' or 'corn'"):
+        TorchVisionModel(FACES, "resnet18", pretrained=False, heads={"age": "coral"})

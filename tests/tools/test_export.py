@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from base.checkpoint import load_checkpoint, save_checkpoint
+from base.task import load_task
 from data_loader.labels import AGE_BINS, class_name
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
@@ -19,12 +20,13 @@ from trainer.inference import Predictor
 from trainer.tta import views_from
 from utils.images import read_image
 
+FACES = load_task("faces")
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = {
-    "TimmModelMulti": lambda: TimmModelMulti("test_resnet", pretrained=False),
-    "TimmModel": lambda: TimmModel("test_efficientnet", pretrained=False),
-    "a transformer": lambda: TimmModelMulti("test_vit", pretrained=False, img_size=32),
-    "TorchVisionModel": lambda: TorchVisionModel("shufflenet_v2_x0_5", pretrained=False),
+    "TimmModelMulti": lambda: TimmModelMulti(FACES, "test_resnet", pretrained=False),
+    "TimmModel": lambda: TimmModel(FACES, "test_efficientnet", pretrained=False),
+    "a transformer": lambda: TimmModelMulti(FACES, "test_vit", pretrained=False, img_size=32),
+    "TorchVisionModel": lambda: TorchVisionModel(FACES, "shufflenet_v2_x0_5", pretrained=False),
 }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from base.task import load_task
 from model.decoding import decode, weights_of
 from model.model import TimmModelMulti
 from parse_config import ConfigParser
@@ -80,7 +81,7 @@ def test_models_of_one_process_each_compute_as_their_run_did(arithmetic_as_befor
             seen.append(torch.are_deterministic_algorithms_enabled())
             return super().forward(images)
 
-    model = Watched("test_resnet", pretrained=False).eval()
+    model = Watched(load_task("faces"), "test_resnet", pretrained=False).eval()
     exact, quick = (
         Predictor(model, arithmetic={"deterministic": way, "tf32": True}) for way in (True, False)
     )

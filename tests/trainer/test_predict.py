@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from base.task import load_task
 from model.model import TimmModelMulti
 from trainer.predict import gather, joint_logits, predict
 from trainer.tta import views_from
+
+FACES = load_task("faces")
 
 HEADS = {"mask": 3, "gender": 2, "age": 6}
 
@@ -74,7 +77,7 @@ def test_fewer_photos_than_ranks_leave_a_rank_with_none_and_count_once(in_two_ra
 
 
 def test_several_views_give_the_mean_of_a_pass_with_each():
-    network = TimmModelMulti("test_resnet", pretrained=False).eval()
+    network = TimmModelMulti(FACES, "test_resnet", pretrained=False).eval()
     photos = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
     views = views_from({"flip": True, "shifts": [0.1], "scales": [0.9, 1.1]})
     batch = [{"image": photos, "index": torch.arange(5), "mask": torch.zeros(5)}]

@@ -5,13 +5,16 @@ import pytest
 import torch
 
 from base.checkpoint import load_checkpoint, save_checkpoint
+from base.task import load_task
 from model.model import TimmModel, TimmModelMulti
 from trainer.restore import restore_model
 from utils.errors import CheckpointError
 
+FACES = load_task("faces")
+
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
-build = partial(TimmModelMulti, "test_resnet", pretrained=False)
+build = partial(TimmModelMulti, FACES, "test_resnet", pretrained=False)
 CONFIG = {"arch": {"type": "TimmModelMulti", "args": {"model_name": "test_resnet"}}}
 
 
@@ -38,7 +41,7 @@ def test_a_restored_model_answers_as_the_one_that_was_saved(saved):
 
 def test_a_checkpoint_of_another_architecture_is_refused_with_what_it_is(saved):
     _, path = saved
-    other = partial(TimmModel, "test_resnet", pretrained=False)
+    other = partial(TimmModel, FACES, "test_resnet", pretrained=False)
     with pytest.raises(CheckpointError, match=r"another architecture.*TimmModelMulti test_resnet"):
         restore_model(other, path, CPU)
 

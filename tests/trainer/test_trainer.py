@@ -11,6 +11,7 @@ from base.checkpoint import CheckpointFolder, load_checkpoint
 from base.monitor import Monitor
 from base.settings import GrowingPhotos, LoopSettings, StepSettings
 from base.stopping import Stopped
+from base.task import load_task
 from base.train_step import TrainStep
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
@@ -25,6 +26,8 @@ from trainer.trainer import Trainer
 from utils import distributed
 from utils.errors import CheckpointError, UserError
 from utils.seeding import seed_everything, seed_ranks_apart
+
+FACES = load_task("faces")
 
 CPU = torch.device("cpu")
 PLAIN = [["ce_loss", None, 1.0]] * 3
@@ -64,7 +67,7 @@ def a_trainer(
     **options,
 ):
     seed_everything(1)
-    model = model_class("test_resnet", pretrained=False, dropout=0.1)
+    model = model_class(FACES, "test_resnet", pretrained=False, dropout=0.1)
     optimizer = optimizer_class(model.parameters(), lr=lr)
     counts = {head: np.ones(size) for head, size in model.heads.items()}
     train_step = TrainStep(
