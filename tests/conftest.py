@@ -16,6 +16,7 @@ import pytest
 
 from faces.sample import generate
 from tests.cuda_stand_in import two_gpus  # noqa: F401, a fixture
+from tools import shapes as drawn
 
 ROOT = Path(__file__).resolve().parents[1]
 # Sums depend in their last bit on the number of threads; runs in this process and in others are
@@ -153,6 +154,14 @@ def people(tmp_path_factory):
     """A data set of 16 people to train on and 8 to test on, seven photos each."""
     folder = tmp_path_factory.mktemp("people") / "data"
     generate(folder, persons=16, eval_persons=8, seed=3, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory):
+    """A data set of drawn shapes, see ``tools.shapes``: 90 to train on and 30 to test on."""
+    folder = tmp_path_factory.mktemp("shapes") / "data"
+    drawn.generate(folder)
     return folder
 
 

@@ -1,4 +1,5 @@
 import csv
+import json
 import re
 import shutil
 import tracemalloc
@@ -8,13 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
+from base.task import load_task
 from data_loader.dataset import read_index
-from data_loader.labels import FACES
 from data_loader.split import holdout
-from tools.explore.duplicates import by_people, counted, near_duplicates
+from tests.other_tasks import TASKS
+from tools.explore.duplicates import by_groups, counted, near_duplicates
 from tools.explore.photos import Measurements, measure, measure_all
 
 ROOT = Path(__file__).resolve().parents[2]
+COMMAND = ROOT / "tools" / "explore" / "__main__.py"
+FACES = load_task("faces")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SEED, FRACTION = 42, 0.3
 
@@ -214,7 +218,7 @@ class TestNearDuplicates:
         person, half = np.array([0, 1, 2, 3, 2, 3]), np.array([0, 0, 0, 1, 0, 1])
         pairs = near_duplicates(measured, person, half)
         assert [(pair.first, pair.leak) for pair in pairs] == [(2, True), (4, True), (0, False)]
-        assert [len(group) for group in by_people(pairs, person)] == [2, 1]
+        assert [len(group) for group in by_groups(pairs, person)] == [2, 1]
 
     def test_thousands_of_copies_of_one_photo_take_bounded_memory_and_leaks_come_first(self):
         measured = self.measurements(4000)
@@ -235,8 +239,7 @@ class TestNearDuplicates:
 class TestMistakes:
     @pytest.fixture
     def explore(self, call, tiny_config):
-        command = ROOT / "tools" / "explore" / "__main__.py"
-        return lambda data, out: call(command, "--data-dir", data, "--out", out, "-c", tiny_config)
+        return lambda data, out: call(COMMAND, "--data-dir", data, "--out", out, "-c", tiny_config)
 
     def test_a_folder_without_photos(self, explore, tmp_path, assert_one_line_error):
         result = explore(tmp_path, tmp_path / "out")
@@ -245,3 +248,59 @@ class TestMistakes:
     def test_an_out_that_is_a_file(self, explore, people, tmp_path, assert_one_line_error):
         (tmp_path / "file").write_text("")
         assert_one_line_error(explore(people, tmp_path / "file"), "--out", tmp_path / "file")
+
+
+class TestOtherTasks:
+    @pytest.fixture
+    def explore(self, call, shapes, tmp_path):
+        def _explore(task, data=shapes):
+            config = {
+                "name": "other", "n_gpu": 0, "data_dir": str(data), "task": task,
+                "data_loader": {"args": {"input_size": 32}}, "tracer": {"weights": None},
+            }  # fmt: skip
+            (tmp_path / "c.json").write_text(json.dumps(config))
+            result = call(COMMAND, "-c", "c.json", "--out", "out", "--photos", "2")
+            assert result.returncode == 0, result.stderr
+            with open(tmp_path / "out" / "photos.csv", newline="") as file:
+                rows = list(csv.DictReader(file))
+            return rows, (tmp_path / "out" / "index.html").read_text(), result.stdout
+
+        return _explore
+
+    def test_heads_of_a_table_and_its_groups_by_their_names(self, explore):
+        rows, page, said = explore(TASKS["table"])
+        assert [rows[1][name] for name in ("board", "kind", "colour")] == ["b000", "square", "blue"]
+        assert "90 photos of 30 boards" in said and "near-duplicates across boards" in page
+        assert "kind head" in page and "colour 0: blue" in page and "people" not in page
+
+    def test_folders_of_classes(self, explore):
+        rows, page, said = explore(TASKS["folders"])
+        assert {row["kind"] for row in rows} == {"circle", "square", "triangle"}
+        assert "90 photos: 0 broken" in said and "2: triangle" in page
+
+    def test_tags(self, explore):
+        rows, page, _ = explore(TASKS["tags"])
+        assert {row["tags"] for row in rows} == {"", "filled", "large", "filled large"}
+        assert "0: filled" in page and "1: large" in page
+
+    def test_a_histogram_of_a_number_with_the_edges_of_its_bins(self, explore):
+        rows, page, _ = explore(TASKS["number"])
+        assert [row["size"] for row in rows[:2]] == ["15", "8"]
+        assert 'aria-label="histogram of size"' in page
+        assert page.count("<line ") == len(range(7, 22))
+        number = sum(row["size"] == "15" for row in rows)
+        assert f"<title>from 15: {number}</title>" in page
+
+    def test_a_thousand_classes_take_bounded_memory_and_room(self, explore, tmp_path):
+        photo = np.zeros((8, 8, 3), np.uint8)
+        for number in range(1000):
+            (tmp_path / f"data/train/k{number:03}").mkdir(parents=True)
+            cv2.imwrite(str(tmp_path / f"data/train/k{number:03}/a.png"), photo)
+        cv2.imwrite(str(tmp_path / "data/train/k500/b.png"), photo)
+        tracemalloc.start()
+        _, page, _ = explore(TASKS["folders"], tmp_path / "data")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 100e6 and len(page) < 1e6
+        assert "960 others lie between them" in page and "40 of 1000" in page
+        assert "<td>k500</td>" in page

@@ -1,4 +1,4 @@
-"""Photos that look alike but belong to different people: copies, mix-ups, and leaks of a split."""
+"""Photos that look alike but are of different groups: copies, mix-ups, and leaks of a split."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ MOST_PAIRS = 20_000
 
 
 class Pair(NamedTuple):
-    """Two photos of different people that look the same.
+    """Two photos of different groups, such as people, that look the same.
 
     Attributes:
         first, second: their rows.
@@ -36,16 +36,16 @@ class Pair(NamedTuple):
 
 
 def near_duplicates(
-    measured: Measurements, person: np.ndarray, half: np.ndarray, max_bits: int = MAX_BITS
+    measured: Measurements, group: np.ndarray, half: np.ndarray, max_bits: int = MAX_BITS
 ) -> list[Pair]:
-    """Find pairs across people, leaks first, then the most alike first, ``MOST_PAIRS`` at most.
+    """Find pairs across groups, leaks first, then the most alike first, ``MOST_PAIRS`` at most.
 
     Compares all with all, as products of matrices: 18,900 photos are 2 · 10^11 additions, which a
     processor does in seconds.
 
     Args:
         measured: of N photos.
-        person: (N,) who is on them.
+        group: (N,) such as who is on them.
         half: (N,) code of the part of the split that they lie in.
         max_bits: of 256 that may differ.
     """
@@ -59,7 +59,7 @@ def near_duplicates(
         straight = bits[start : start + BLOCK] @ bits[start:].T  # (block, later)
         turned = mirrored[start : start + BLOCK] @ bits[start:].T
         differing = (bits.shape[1] - np.maximum(straight, turned)) / 2
-        across = person[block, None] != person[None, later]
+        across = group[block, None] != group[None, later]
         across &= block[:, None] < later[None, :]
         i, j = np.nonzero((differing <= max_bits) & across)
         new = _columns(block, later, half, differing, turned > straight, i, j)
@@ -94,13 +94,13 @@ def counted(pairs: list[Pair]) -> str:
     return f"{len(pairs)} or more" if len(pairs) == MOST_PAIRS else str(len(pairs))
 
 
-def by_people(pairs: list[Pair], person: np.ndarray) -> list[list[Pair]]:
-    """The pairs of the same two people together, in the order of their first ones."""
-    groups: dict[tuple[int, ...], list[Pair]] = {}
+def by_groups(pairs: list[Pair], group: np.ndarray) -> list[list[Pair]]:
+    """The pairs of the same two groups together, in the order of their first ones."""
+    found: dict[tuple[int, ...], list[Pair]] = {}
     for pair in pairs:
-        people = tuple(sorted((int(person[pair.first]), int(person[pair.second]))))
-        groups.setdefault(people, []).append(pair)
-    return list(groups.values())
+        both = tuple(sorted((int(group[pair.first]), int(group[pair.second]))))
+        found.setdefault(both, []).append(pair)
+    return list(found.values())
 
 
 def _signs(bits: np.ndarray) -> np.ndarray:

@@ -11,26 +11,20 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from base.task import MISSING, Head
 from data_loader.dataset import PhotoIndex, class_counts
-from data_loader.labels import (
-    AGE_BINS,
-    AGE_EDGES,
-    AGE_GROUP_EDGES,
-    GENDERS,
-    MASKS,
-    NUM_CLASSES,
-    class_name,
-)
-from tools.explore.duplicates import MAX_BITS, Pair, by_people, counted
+from logger.pictures import SHOWN_CLASSES
+from tools.explore.duplicates import MAX_BITS, Pair, by_groups, counted
 from tools.explore.photos import HASH_SIDE, Measurements
-from tools.explore.pictures import Faces, encoded, thumbnails
+from tools.explore.pictures import Category, Means, encoded, thumbnails
 from utils.files import write_atomically
 
 HALVES = ("training", "validation")
 TEMPLATE = Path(__file__).with_name("page.html")
-NAMES = {"mask": MASKS, "gender": GENDERS, "age": AGE_BINS}
 SHOWN_PAIRS, SHOWN_BROKEN, SHOWN_EXTREMES = 40, 200, 6
 THUMBNAIL = 96
+MOST_BARS, MOST_EDGES = 120, 20
+"""Of a histogram of numbers: bars at most, and the edges of bins above which none is drawn."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +32,19 @@ class Pictures:
     """What was drawn of a data set.
 
     Attributes:
-        faces: mean photos and crops of the classes.
-        sheets: (H, W, 3) uint8 for each of the 18 classes, or ``None`` for an empty one.
+        shown: the categories, such as classes, that have been drawn.
+        in_all: how many categories there are.
+        means: mean photos and crops of those shown.
+        sheets: (H, W, 3) uint8 for each of those shown, or ``None`` for an empty one.
         columns: what the pictures of ``rows`` show.
         rows: for each of a few crops, what the augmentations make of it.
         no_crop: why photos stand in for crops, or ``None``.
         augmented: whether training augments at all.
     """
 
-    faces: Faces
+    shown: list[Category]
+    in_all: int
+    means: Means
     sheets: list[np.ndarray | None]
     columns: list[str]
     rows: list[list[np.ndarray]]
@@ -66,12 +64,14 @@ def write_table(
     for pair in pairs:
         for row, other in ((pair.first, pair.second), (pair.second, pair.first)):
             nearest[row] = min(nearest.get(row, (MAX_BITS + 1, -1)), (pair.bits, other))
-    targets = index.targets(np.arange(len(index)))
+    labels = {name: cells(head, index.values[name]) for name, head in index.task.heads.items()}
+    if index.task.product:
+        labels["class"] = index.targets(np.arange(len(index)))["class"].tolist()
     with write_atomically(path) as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(
-            ["file", "person", "half", "mask", "gender", "age", "class", "width", "height", "bytes",
-             "brightness", "contrast", "hash", "near_duplicate", "differing_bits", "error"]
+            ["file", index.noun, "half", *labels, "width", "height", "bytes", "brightness",
+             "contrast", "hash", "near_duplicate", "differing_bits", "error"]
         )  # fmt: skip
         for row, name in enumerate(index.files.tolist()):
             bits, other = nearest.get(row, ("", None))
@@ -80,10 +80,7 @@ def write_table(
                     name,
                     index.groups[index.group[row]],
                     HALVES[half[row]],
-                    MASKS[int(index.values["mask"][row])],
-                    GENDERS[int(index.values["gender"][row])],
-                    int(index.values["age"][row]),
-                    targets["class"][row],
+                    *(of_head[row] for of_head in labels.values()),
                     measured.width[row],
                     measured.height[row],
                     measured.size_bytes[row],
@@ -95,6 +92,16 @@ def write_table(
                     measured.error[row],
                 ]
             )
+
+
+def cells(head: Head, values: np.ndarray) -> list[str]:
+    """What a table says of values of a head, see ``Head.encode``; nothing of a missing one."""
+    if head.settings.bins:
+        return ["" if np.isnan(value) else f"{value:g}" for value in values]
+    if values.ndim == 2:
+        tags = np.array(head.classes)
+        return [head.settings.separator.join(tags[row == 1]) for row in values]
+    return ["" if code == MISSING else head.classes[code] for code in values]
 
 
 def write_page(
@@ -113,7 +120,7 @@ def write_page(
         index: the photos and their labels.
         half: (N,) codes of ``HALVES``.
         measured: of the photos.
-        pairs: near-duplicates across people, leaks first.
+        pairs: near-duplicates across groups, leaks first.
         pictures: drawn of them.
         no_split: why nobody validates, or ``None``.
 
@@ -122,18 +129,19 @@ def write_page(
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    one_of_folder = np.unique(index.columns["folder"], return_index=True)[1]
     broken = np.flatnonzero(~measured.readable)
-    people = by_people(pairs, index.group)
+    couples = by_groups(pairs, index.group)
     text = template.render(
         root=index.root,
         photos=len(index),
-        people=len(np.unique(index.group)),
+        noun=index.noun,
+        plural=index.plural,
+        groups=len(np.unique(index.group)),
         several_labels=index.conflicting_groups(),
         halves=[(name, int((half == code).sum())) for code, name in enumerate(HALVES)],
         no_split=no_split,
         heads=_counts(index, half),
-        ages=_age_histogram(index.values["age"][one_of_folder].astype(int)),
+        numbers=_numbers(index),
         sizes=_sizes(measured),
         brightness=_histogram(measured.brightness[measured.readable], np.arange(0, 257, 8)),
         extremes=_extremes(index, measured),
@@ -141,11 +149,12 @@ def write_page(
         leaks=counted([pair for pair in pairs if pair.leak]),
         max_bits=MAX_BITS,
         bits=HASH_SIDE**2,
-        couples=[_couple(index, half, group) for group in people[:SHOWN_PAIRS]],
-        more_couples=max(0, len(people) - SHOWN_PAIRS),
+        couples=[_couple(index, half, group) for group in couples[:SHOWN_PAIRS]],
+        more_couples=max(0, len(couples) - SHOWN_PAIRS),
         broken=[(index.files[row], measured.error[row]) for row in broken[:SHOWN_BROKEN]],
         all_broken=len(broken),
-        classes=[_class(pictures, cls) for cls in range(NUM_CLASSES)],
+        categories=[_category(pictures, place) for place in range(len(pictures.shown))],
+        all_categories=pictures.in_all,
         no_crop=pictures.no_crop,
         augmented=pictures.augmented,
         columns=pictures.columns,
@@ -156,42 +165,76 @@ def write_page(
 
 
 def _counts(index: PhotoIndex, half: np.ndarray) -> list[dict[str, Any]]:
-    """For each head and the 18 classes: the bars of a chart, and how uneven they are."""
+    """For the classes of the product and of each head: the bars of a chart, and how uneven they
+    are; of more than ``SHOWN_CLASSES`` classes the commonest and the rarest."""
     every = np.arange(len(index))
     counts = class_counts(index, every)
     validating = class_counts(index, every[half == 1]) if (half == 1).any() else {}
-    titles = {"class": "18 classes"} | {name: f"{name} head" for name in NAMES}
-    charts = []
-    for head in ("class", *NAMES):
-        names = NAMES.get(head) or [class_name(cls) for cls in range(NUM_CLASSES)]
-        numbers = counts[head].tolist()
-        there = [number for number in numbers if number]
-        known = validating.get(head, np.zeros(len(names), np.int64)).tolist()
+    task, charts = index.task, []
+    for name in sorted(counts, key=lambda name: name != "class"):
+        numbers = counts[name]
+        known = validating.get(name, np.zeros_like(numbers))
+        codes = np.arange(len(numbers))
+        if len(codes) > SHOWN_CLASSES:
+            order = np.argsort(-numbers, kind="stable")
+            codes = np.concatenate([order[: SHOWN_CLASSES // 2], order[-SHOWN_CLASSES // 2 :]])
+        head = task.heads.get(name)
+        words = head.class_names().__getitem__ if head else task.class_name
+        there = numbers[numbers > 0].tolist()
         charts.append(
             {
-                "title": titles[head],
-                "unit": "people" if head in ("gender", "age") else "photos",
-                "bars": list(zip(names, numbers, known, strict=True)),
-                "most": max(numbers),
-                "imbalance": max(there) / min(there),
-                "empty": [n for n, number in zip(names, numbers, strict=True) if not number],
+                "title": f"{name} head" if head else f"{len(numbers)} classes",
+                "unit": _counted_in(index, head),
+                "bars": [(words(c), int(numbers[c]), int(known[c])) for c in codes.tolist()],
+                "left_out": len(numbers) - len(codes),
+                "most": max(there, default=1),
+                "imbalance": max(there, default=1) / min(there, default=1),
+                "empty": int((numbers == 0).sum()),
             }
         )
     return charts
 
 
-def _age_histogram(ages: np.ndarray) -> dict[str, Any]:
-    """A bar a year, and where the bins of the age head and the age groups begin."""
-    first, last = min(ages.min(), AGE_EDGES[0] - 3), max(ages.max() + 2, AGE_EDGES[-1] + 5)
-    chart = _histogram(ages, np.arange(first, last))
-    width = last - 1 - first
+def _counted_in(index: PhotoIndex, head: Head | None) -> str:
+    """What the counts of a head are of: photos, or what its ``per`` names."""
+    per = head and head.settings.per
+    if not per:
+        return "photos"
+    # A folder holds the photos of one group, where there are groups.
+    return index.plural if per in ("folder", index.noun) else f"{per}s"
+
+
+def _numbers(index: PhotoIndex) -> list[dict[str, Any]]:
+    """A histogram for each head of numbers, and where its bins and its answers begin."""
+    charts = []
+    for name, head in index.task.heads.items():
+        values = index.values[name][index.one_of_each(np.arange(len(index)), head)]
+        if head.settings.bins and not np.isnan(values).all():
+            unit = _counted_in(index, head)
+            charts.append({"name": name, "unit": unit, **_numbers_of(head, values)})
+    return charts
+
+
+def _numbers_of(head: Head, values: np.ndarray) -> dict[str, Any]:
+    values = values[~np.isnan(values)]
+    edges = np.array(head.settings.bins)
+    edges = edges if len(edges) <= MOST_EDGES else edges[:0]
+    ends = [values.min(), values.max(), *edges]
+    whole = not (values % 1).any()
+    step = 1.0 if whole and max(ends) - min(ends) < MOST_BARS else (max(ends) - min(ends)) / 60
+    step = step or 1.0
+    first, last = min(ends) - 2 * step, max(ends) + 3 * step
+    chart = _histogram(values, np.arange(first, last, step))
+    strong = head.settings.groups.edges if head.settings.groups else ()
+    width = chart["bars"][-1]["to"] - first
     chart["edges"] = [
-        {"at": (edge - first) / width * 100, "name": edge, "strong": edge in AGE_GROUP_EDGES}
-        for edge in AGE_EDGES
+        {"at": (edge - first) / width * 100, "name": f"{edge:g}", "strong": edge in strong}
+        for edge in edges.tolist()
     ]
-    chart["at_edges"] = [
-        (f"{edge - 1} | {edge}", int((ages == edge - 1).sum()), int((ages == edge).sum()))
-        for edge in AGE_EDGES
+    close = head.settings.kind == "binned" and whole and not (edges % 1).any()
+    chart["beside"] = [
+        (f"{edge - 1:g} | {edge:g}", int((values == edge - 1).sum()), int((values == edge).sum()))
+        for edge in (edges.tolist() if close else ())
     ]
     return chart
 
@@ -202,10 +245,10 @@ def _histogram(values: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
     step, most = 100 / len(counts), max(int(counts.max(initial=0)), 1)
     bars = [
         {"x": n * step, "width": step * 0.9, "height": count / most * 100, "count": int(count),
-         "from": int(edges[n]), "to": int(edges[n + 1]) - 1}
+         "from": float(edges[n]), "to": float(edges[n + 1])}
         for n, count in enumerate(counts)
     ]  # fmt: skip
-    return {"bars": bars, "last": int(edges[-1]) - 1}
+    return {"bars": bars}
 
 
 def _sizes(measured: Measurements) -> dict[str, Any]:
@@ -238,9 +281,7 @@ def _extremes(index: PhotoIndex, measured: Measurements) -> list[dict[str, Any]]
 def _couple(index: PhotoIndex, half: np.ndarray, group: list[Pair]) -> dict[str, Any]:
     pair = group[0]
     sides = [
-        _thumbnail(index, row)
-        | {"person": index.groups[index.group[row]], "half": HALVES[half[row]]}
-        for row in (pair.first, pair.second)
+        _thumbnail(index, row) | {"half": HALVES[half[row]]} for row in (pair.first, pair.second)
     ]
     return {
         "sides": sides,
@@ -256,12 +297,11 @@ def _thumbnail(index: PhotoIndex, row: int) -> dict[str, Any]:
     return {"file": index.files[row], "picture": _inlined(small)}
 
 
-def _class(pictures: Pictures, cls: int) -> dict[str, Any]:
+def _category(pictures: Pictures, place: int) -> dict[str, Any]:
     return {
-        "name": class_name(cls),
-        "number": cls,
-        "sheet": _inlined(pictures.sheets[cls]),
-        "faces": [_inlined(pictures.faces.mean(part, cls)) for part in ("photo", "crop")],
+        "name": pictures.shown[place].name,
+        "sheet": _inlined(pictures.sheets[place]),
+        "means": [_inlined(pictures.means.mean(part, place)) for part in ("photo", "crop")],
     }
 
 

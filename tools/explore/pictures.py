@@ -1,23 +1,82 @@
-"""Pictures of a data set: contact sheets, mean faces, augmentations."""
+"""Pictures of a data set: contact sheets, mean pictures, augmentations."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from base.task import MISSING, Head
 from data_loader.dataset import PhotoIndex
-from data_loader.labels import NUM_CLASSES
 from data_loader.settings import Augmentation
 from data_loader.transform import Transform, single_steps, train_transform
-from logger.pictures import INK, contact_sheet
+from logger.pictures import INK, SHOWN_CLASSES, contact_sheet
 from TRACER.crops import resize
 from TRACER.extractor import Extractor, one_thread_per_worker, read
 from utils.errors import DataError
 
-SHEET_PHOTOS = 12
-FACE_SIDE = 128
+SHEET_PHOTOS, CAPTION = 12, 14
+MEAN_SIDE = 128
+
+
+@dataclass(frozen=True)
+class Category:
+    """Photos that are shown together.
+
+    Attributes:
+        name: what they have in common, such as "5: mask worn, female, >=60".
+        rows: of the photos, ascending.
+    """
+
+    name: str
+    rows: np.ndarray
+
+
+def categories(index: PhotoIndex, limit: int = SHOWN_CLASSES) -> tuple[list[Category], int]:
+    """The classes of the product, or without one those of each head.
+
+    Returns:
+        At most ``limit`` of them, evenly from the rarest to the commonest, in the order of their
+        codes; and how many there are in all.
+    """
+    task = index.task
+    if task.product:
+        codes = task.encode({name: _answers(index, name) for name in task.product})
+        known = np.all([_answers(index, name) != MISSING for name in task.product], axis=0)
+        found = _by_code("", np.where(known, codes, MISSING), task.num_classes, task.class_name)
+    else:
+        found = [each for head in task.heads.values() for each in _of_head(index, head)]
+    order = np.argsort([len(each.rows) for each in found], kind="stable")
+    return [found[place] for place in sorted(spread(order, limit))], len(found)
+
+
+def _answers(index: PhotoIndex, head: str) -> np.ndarray:
+    return index.task.heads[head].answer_of(index.values[head])
+
+
+def _of_head(index: PhotoIndex, head: Head) -> list[Category]:
+    values = index.values[head.name]
+    prefix = f"{head.name} " if len(index.task.heads) > 1 else ""
+    names = head.class_names()
+    if values.ndim == 2:  # tags: a photo may have several
+        return [
+            Category(f"{prefix}{code}: {name}", np.flatnonzero(values[:, code] == 1))
+            for code, name in enumerate(names)
+        ]
+    return _by_code(prefix, head.class_of(values), head.num_classes, names.__getitem__)
+
+
+def _by_code(prefix: str, codes: np.ndarray, number: int, name) -> list[Category]:
+    # Sorted once: a thousand classes are not a thousand passes over the photos.
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(number + 1))
+    return [
+        Category(f"{prefix}{code}: {name(code)}", order[starts[code] : starts[code + 1]])
+        for code in range(number)
+    ]
 
 
 def spread(rows: np.ndarray, number: int) -> np.ndarray:
@@ -26,71 +85,78 @@ def spread(rows: np.ndarray, number: int) -> np.ndarray:
     return rows[places.astype(np.int64)]
 
 
-def of_each_class(classes: np.ndarray, usable: np.ndarray, number: int) -> list[np.ndarray]:
-    """Rows of at most ``number`` usable photos of each of the 18 classes."""
-    return [spread(np.flatnonzero(usable & (classes == c)), number) for c in range(NUM_CLASSES)]
-
-
-def class_sheet(index: PhotoIndex, rows: np.ndarray) -> np.ndarray | None:
-    """Photos with the age in years below each, (H, W, 3) uint8; ``None`` for no photo."""
+def category_sheet(index: PhotoIndex, rows: np.ndarray) -> np.ndarray | None:
+    """Photos with their numbers, or else their names, below them, (H, W, 3) uint8; ``None`` for
+    no photo."""
+    numbers = [name for name, head in index.task.heads.items() if head.settings.bins]
     photos, captions = [], []
     for row in rows:
         try:
             photos.append(read(index.path(row)))
         except DataError:  # went away since it was measured
             continue
-        captions.append([(f"{index.values['age'][row]:g} years", INK)])
+        said = [f"{name} {index.values[name][row]:g}" for name in numbers]
+        stem = str(index.columns["stem"][row])[-CAPTION:]
+        captions.append([(text, INK) for text in said or [stem]])
     return contact_sheet(photos, captions, columns=6, side=110) if photos else None
 
 
-class Faces:
-    """Sums of photos and of their crops, for the mean of each class."""
+class Means:
+    """Sums of photos and of their crops, for the mean of each category."""
 
-    def __init__(self) -> None:
-        shape = (NUM_CLASSES, FACE_SIDE, FACE_SIDE, 3)
+    def __init__(self, number: int) -> None:
+        shape = (number, MEAN_SIDE, MEAN_SIDE, 3)
         self._sums = {part: np.zeros(shape) for part in ("photo", "crop")}
-        self._counts = np.zeros(NUM_CLASSES, np.int64)
+        self._counts = np.zeros(number, np.int64)
 
-    def add(self, cls: int, photo: np.ndarray, crop: np.ndarray) -> None:
-        """Take in a photo of class ``cls``; both pictures (FACE_SIDE, FACE_SIDE, 3) uint8."""
-        self._sums["photo"][cls] += photo
-        self._sums["crop"][cls] += crop
-        self._counts[cls] += 1
+    def add(self, place: int, photo: np.ndarray, crop: np.ndarray) -> None:
+        """Take in a photo of a category; both pictures (MEAN_SIDE, MEAN_SIDE, 3) uint8."""
+        self._sums["photo"][place] += photo
+        self._sums["crop"][place] += crop
+        self._counts[place] += 1
 
-    def mean(self, part: str, cls: int) -> np.ndarray | None:
-        """(FACE_SIDE, FACE_SIDE, 3) uint8, of ``"photo"`` or ``"crop"``; ``None`` without any."""
-        if not self._counts[cls]:
+    def mean(self, part: str, place: int) -> np.ndarray | None:
+        """(MEAN_SIDE, MEAN_SIDE, 3) uint8, of ``"photo"`` or ``"crop"``; ``None`` without any."""
+        if not self._counts[place]:
             return None
-        return np.round(self._sums[part][cls] / self._counts[cls]).astype(np.uint8)
+        return np.round(self._sums[part][place] / self._counts[place]).astype(np.uint8)
 
 
-def mean_faces(
-    index: PhotoIndex, classes: Sequence[np.ndarray], extractor: Extractor
-) -> tuple[Faces, dict[int, np.ndarray]]:
-    """Crop photos of each class and average them.
+def mean_pictures(
+    index: PhotoIndex, chosen: Sequence[np.ndarray], extractor: Extractor, kept: int
+) -> tuple[Means, list[np.ndarray]]:
+    """Crop photos of each category and average them.
 
     Args:
         index: the photos.
-        classes: rows for each of the 18 classes.
+        chosen: rows of each category; a photo may be of several.
         extractor: makes the crops.
+        kept: how many crops to hand back.
 
     Returns:
-        The means, and the crop of every row.
+        The means, and crops of photos that lie evenly over all of them.
     """
-    rows = [(cls, int(row)) for cls, chosen in enumerate(classes) for row in chosen]
-    faces, crops = Faces(), {}
+    places = defaultdict(list)
+    for place, rows in enumerate(chosen):
+        for row in rows.tolist():
+            places[row].append(place)
+    wanted = set(spread(np.array(sorted(places), np.int64), kept).tolist())
+    means, crops = Means(len(chosen)), []
     found = extractor.map(
-        lambda photo, extraction: (resize(photo, FACE_SIDE, FACE_SIDE), extraction.crop),
-        [index.path(row) for _, row in rows],
+        lambda photo, extraction: (resize(photo, MEAN_SIDE, MEAN_SIDE), extraction.crop),
+        [index.path(row) for row in places],
         on_error=lambda photo, error: None,
     )
-    bar = tqdm(found, "cropping", len(rows), unit="photo")
-    for (cls, row), pictures in zip(rows, bar, strict=True):
-        if pictures is not None:
-            photo, crop = pictures
-            faces.add(cls, photo, resize(crop, FACE_SIDE, FACE_SIDE))
-            crops[row] = crop
-    return faces, crops
+    bar = tqdm(found, "cropping", len(places), unit="photo")
+    for (row, of_row), pictures in zip(places.items(), bar, strict=True):
+        if pictures is None:
+            continue
+        photo, crop = pictures
+        for place in of_row:
+            means.add(place, photo, resize(crop, MEAN_SIDE, MEAN_SIDE))
+        if row in wanted:
+            crops.append(crop)
+    return means, crops
 
 
 def augmentation_rows(

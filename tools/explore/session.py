@@ -1,0 +1,116 @@
+"""The exploration: measure, compare, draw, write."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from data_loader.crops import extractor_from
+from data_loader.data_loaders import labelled_photos
+from data_loader.dataset import PhotoIndex
+from data_loader.settings import Augmentation
+from data_loader.split import split
+from logger.logger import setup_logging
+from parse_config import ConfigParser
+from tools.explore import pictures as draw
+from tools.explore.duplicates import Pair, counted, near_duplicates
+from tools.explore.page import Pictures, write_page, write_table
+from tools.explore.photos import Measurements, measure_all
+from TRACER.weights import warn_of_sample_weights
+from utils.devices import available_cores, prepare_device
+from utils.errors import CheckpointError, DataError, UserError
+
+
+def explore(config: ConfigParser) -> None:
+    """Measure the photos, compare them, draw them, write page and table."""
+    setup_logging()
+    args = config.args
+    data_dir = Path(config["data_dir"])
+    out = args.out or Path(config["trainer"]["save_dir"]) / "explore" / data_dir.resolve().name
+    index = labelled_photos(data_dir, config.settings.task, config.settings.label_corrections)
+    _make(out)
+    half, no_split = _halves(index, config)
+    measured = measure_all(index.paths(), args.workers or available_cores())
+    pairs = near_duplicates(measured, index.group, half)
+    pictures = _pictures(index, measured, config, args.photos, prepare_device(0, config.device))
+    write_table(out / "photos.csv", index, half, measured, pairs)
+    write_page(out / "index.html", index, half, measured, pairs, pictures, no_split)
+    _say(index, measured, pairs, out)
+
+
+def _make(out: Path) -> None:
+    """Find out before the work whether there is a place for its results.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be made ({error.strerror or error})") from error
+    if not os.access(out, os.W_OK):
+        raise UserError(f"--out {out}: cannot be written; name another folder")
+
+
+def _halves(index: PhotoIndex, config: ConfigParser) -> tuple[np.ndarray, str | None]:
+    """Which photos validate, as codes of ``page.HALVES``; and why none do, if so."""
+    half = np.zeros(len(index), np.int64)
+    try:
+        _, val_rows = split(index, config.settings.validation, config["seed"])
+    except DataError as error:  # too few of them; all else can be looked at
+        return half, str(error)
+    half[val_rows] = 1
+    return half, None
+
+
+def _pictures(
+    index: PhotoIndex,
+    measured: Measurements,
+    config: ConfigParser,
+    number: int,
+    device: torch.device,
+) -> Pictures:
+    """Contact sheets, mean pictures and augmentations; without a TRACER, of whole photos."""
+    size = config["data_loader"]["args"]["input_size"]
+    no_crop = None if config["tracer"]["weights"] else "tracer.weights is null"
+    try:
+        extractor = extractor_from(config["tracer"], size, device)
+        extractor.load()
+        warn_of_sample_weights(extractor.digest, index.paths())
+    except CheckpointError as error:
+        no_crop = str(error)
+        extractor = extractor_from(config["tracer"] | {"weights": None}, size, device)
+    shown, in_all = draw.categories(index)
+    chosen = [draw.spread(each.rows[measured.readable[each.rows]], number) for each in shown]
+    means, crops = draw.mean_pictures(index, chosen, extractor, kept=4)
+    sheets = [
+        draw.category_sheet(index, draw.spread(rows, draw.SHEET_PHOTOS))
+        for rows in tqdm(chosen, "contact sheets", unit="class")
+    ]
+    augmentation = config.settings.augmentation or Augmentation()
+    columns, rows = draw.augmentation_rows(crops, augmentation, size)
+    return Pictures(
+        shown, in_all, means, sheets, columns, rows, no_crop,
+        augmented=config["augmentation"] is not None,
+    )  # fmt: skip
+
+
+def _say(index: PhotoIndex, measured: Measurements, pairs: list[Pair], out: Path) -> None:
+    broken = [error for error in measured.error if error]
+    leaks = [pair for pair in pairs if pair.leak]
+    for error in broken[:10]:
+        print(f"broken: {error}", file=sys.stderr)
+    if len(broken) > 10:
+        print(f"… and {len(broken) - 10} more broken files, see the page", file=sys.stderr)
+    for pair in leaks[:10]:
+        files = " and ".join(str(index.files[row]) for row in (pair.first, pair.second))
+        print(f"leak between training and validation: {files}", file=sys.stderr)
+    of_groups = f" of {index.counted(len(set(index.group.tolist())))}"
+    print(
+        f"{len(index)} photos{of_groups if index.noun != 'photo' else ''}: {len(broken)} broken,"
+        f" {counted(pairs)} near-duplicates across {index.plural}, {counted(leaks)} of them leaks"
+    )
+    print(f"page: {out / 'index.html'}\ntable: {out / 'photos.csv'}")
