@@ -7,7 +7,7 @@ DEMO_CHECKPOINT := saved/models/sample/demo/best_epoch.pth
 DEMO_CSV := submit/sample_demo.csv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test lint format golden shape train clean
+.PHONY: help setup demo app test test-fast coverage lint format hooks golden shape train clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,12 @@ $(DEMO_RUN)/finished.json: $(DEMO_DATA)/sample.json
 test: .venv/ready  ## run the test suite
 	$(BIN)/python -m pytest
 
+test-fast: .venv/ready  ## the tests that take a minute together
+	$(BIN)/python -m pytest -m "not slow and not browser"
+
+coverage: .venv/ready  ## the test suite, and which lines it runs (htmlcov/)
+	$(BIN)/python -m pytest --cov --cov-report=html --cov-report=term:skip-covered
+
 lint: .venv/ready  ## check formatting, imports and code with ruff
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,6 +52,9 @@ lint: .venv/ready  ## check formatting, imports and code with ruff
 format: .venv/ready  ## let ruff put formatting and imports right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+hooks: .venv/ready  ## let git run `make lint` before each commit
+	$(BIN)/pre-commit install
 
 golden: .venv/ready  ## check that no number moved since the commit in tests/golden/BASE
 	$(BIN)/python tests/golden/compare.py
