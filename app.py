@@ -53,6 +53,8 @@ def main() -> None:
         return
     if not uploads:
         st.html(first_steps(language))
+    if any(member.model.drawn for _, member in members):
+        st.warning(text["drawn"])
     shown, problems = answers_to(uploads, members, language)
     if problems:
         st.html(problem_lines(problems, language))
@@ -187,10 +189,14 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
     """All answers as a table, to be downloaded or put away."""
     text = TEXT[language]
     table = answers_table([(name, each.answer) for name, each in shown], language)
+    notes = any(table["note"])
     thumbnails = [data_uri(each.thumbnail) for _, each in shown]
     st.dataframe(
-        table[["ImageID", "answer"]].assign(photo=thumbnails, sureness=100 * table["sureness"]),
-        hide_index=True, row_height=52, column_order=["photo", "answer", "sureness", "ImageID"],
+        table[["ImageID", "answer", "note"]].assign(
+            photo=thumbnails, sureness=100 * table["sureness"]
+        ),
+        hide_index=True, row_height=52,
+        column_order=["photo", "answer", "sureness", "ImageID", *(["note"] if notes else [])],
         column_config={
             "photo": st.column_config.ImageColumn(text["photo"], width=70),
             "answer": st.column_config.TextColumn(text["answer"], width="medium"),
@@ -198,6 +204,7 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
                 text["sureness"], min_value=0, max_value=100, format="%.0f%%", width="small"
             ),
             "ImageID": st.column_config.TextColumn(text["file"], width="small"),
+            "note": st.column_config.TextColumn(text["note"]),
         },
     )  # fmt: skip
     with st.container(horizontal=True):

@@ -63,6 +63,9 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from model.decoding import weights_of
     from model.loss import build_criterion, check_losses
     from model.metric import find_metrics
+    from TRACER.weights import DRAWN as MARKER
+    from trainer.inference import DRAWN
+    from trainer.plausibility import note_familiarity
     from trainer.records import record_pictures
     from trainer.report_data import Photographed
     from trainer.restore import model_to_train, require_classes
@@ -205,6 +208,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             "run_id": config.run_id,
             "class_counts": counts,
             "classes": class_names(task, model.heads),
+            DRAWN: (Path(config["data_dir"]) / MARKER).exists(),
         },
         description={
             "config": config.config,
@@ -242,6 +246,9 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             pictures = attempt(partial(draw, best_epoch, data.crops, rows, decoding), "pictures")
             for picture in pictures or ():
                 logger.info("picture: %s", picture)
+            if checkpoints.best.exists():
+                note = partial(note_familiarity, config, checkpoints.best, data, device)
+                attempt(note, "what strange photos are known by")
             if config["explain"] and checkpoints.best.exists():
                 explain = partial(explain_best, config, checkpoints.best, data, decoding, device)
                 attempt(explain, "Grad-CAM pictures")

@@ -21,8 +21,12 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
     """
     text = TEXT[language]
     said = shown.answer
-    level = sureness_level(said.sureness)
-    note = f'<p class="mt-note">{text["fallback"]}</p>' if said.extraction.fallback else ""
+    level = sureness_level(said.sureness) if said.person else len(text["sure"]) - 1
+    sure = text["sure"][level] if said.person else text["doubtful"]
+    notes = [text["fallback"]] if said.extraction.fallback else []
+    if not said.person:
+        notes = [f"<b>{text['no_person']}</b> {text['no_person_more']}", *notes]
+    note = "".join(f'<p class="mt-note">{line}</p>' for line in notes)
     whole = said.extraction.saliency is None or said.extraction.fallback
     bars = [
         _bars(head, said.heads[head], best, language) for head, best in said.head_answers.items()
@@ -30,7 +34,7 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
     return f"""<article class="mt-card" lang="{language}">
 <header><p class="mt-file">{escape(name)}</p>
 <h2 class="mt-answer">{sentence(said.answer, language)}</h2>
-<p class="mt-sure mt-sure-{level}" title="{text["sure_more"]}"><i></i><b>{text["sure"][level]}</b>
+<p class="mt-sure mt-sure-{level}" title="{text["sure_more"]}"><i></i><b>{sure}</b>
 <span>{percent(said.sureness)}</span></p>{note}</header>
 <div class="mt-grid mt-pictures">
 {_figure(_framed_photo(shown, whole, text["photo"]), text["photo"])}

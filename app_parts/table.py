@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from app_parts.words import answer_names, sentence
+from app_parts.words import TEXT, answer_names, sentence
 from trainer.photo_model import PhotoAnswer
 
 
@@ -17,7 +17,8 @@ def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd
 
     Returns:
         ``ImageID`` and ``ans`` as in a submission of test.py; ``answer``, ``mask``, ``gender``
-        and ``age`` in words; ``sureness``; and the probabilities ``p0`` … ``p17``.
+        and ``age`` in words; ``sureness``; ``note``, empty where the answer is one to trust; and
+        the probabilities ``p0`` … ``p17``.
     """
     rows = []
     for name, said in named:
@@ -28,6 +29,7 @@ def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd
             {"ImageID": name, "ans": said.answer, "answer": sentence(said.answer, language)}
             | words
             | {"sureness": round(said.sureness, 6)}
+            | {"note": "" if said.person else TEXT[language]["no_person"]}
             | {f"p{cls}": round(float(p), 6) for cls, p in enumerate(said.class_probabilities)}
         )
     return pd.DataFrame(rows)

@@ -37,6 +37,13 @@ TEXT = {
         "crop": "Cut out by TRACER: what the model sees",
         "whole": "The whole photo",
         "fallback": "No person was found in this photo, so the whole of it was used.",
+        "no_person": "No person found, answer not to be trusted.",
+        "no_person_more": "TRACER found nobody, or this is unlike the photos the model was trained"
+        " on.",
+        "doubtful": "Not to be trusted",
+        "note": "Note",
+        "drawn": "This model knows drawn people only. It is a demonstration, and what it says of"
+        " real photos means nothing.",
         "why": "Where the model looked",
         "why_more": "Bright areas spoke most for the answer (Grad-CAM).",
         "sure": ("Very sure", "Fairly sure", "Not sure", "Little more than a guess"),
@@ -94,6 +101,12 @@ TEXT = {
         "crop": "TRACER가 잘라낸 부분: 모델이 보는 것",
         "whole": "사진 전체",
         "fallback": "사진에서 사람을 찾지 못해 사진 전체를 사용했습니다.",
+        "no_person": "사람을 찾지 못했습니다. 이 답은 믿을 수 없습니다.",
+        "no_person_more": "TRACER가 사람을 찾지 못했거나, 모델이 학습한 사진과 전혀 다릅니다.",
+        "doubtful": "믿을 수 없음",
+        "note": "참고",
+        "drawn": "이 모델은 그림으로 그린 가상 인물만 학습한 데모입니다. 실제 사진에 대한 답은"
+        " 의미가 없습니다.",
         "why": "모델이 본 곳",
         "why_more": "밝을수록 답에 크게 기여한 부분입니다 (Grad-CAM).",
         "sure": ("매우 확실함", "대체로 확실함", "확실하지 않음", "추측에 가까움"),

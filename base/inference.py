@@ -1,23 +1,30 @@
 """The forward pass of every answer: validation, test, app and export ask a model by this one."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @torch.inference_mode()
 def infer(
-    model: nn.Module, images: Tensor, amp: torch.dtype | None, memory_format: torch.memory_format
-) -> dict[str, Tensor]:
+    model: Callable[[Tensor], Any],
+    images: Tensor,
+    amp: torch.dtype | None,
+    memory_format: torch.memory_format,
+) -> Any:
     """The logits of a model in evaluation mode.
 
     Args:
-        model: a ``BaseModel``, on the device of ``images``, its weights in ``memory_format``.
+        model: a ``BaseModel``, or a method of one that takes photos; on the device of
+            ``images``, its weights in ``memory_format``.
         images: (B, 3, S, S) RGB in 0..255, uint8 or float.
         amp: autocast to this type; ``None`` computes in float32.
         memory_format: of the photos; channels last takes a third less time on the CPU.
 
     Returns:
-        head → (B, n) float32.
+        What the model gives: of a ``BaseModel`` head → (B, n) float32.
     """
     images = images.contiguous(memory_format=memory_format)
     with torch.autocast(images.device.type, amp, enabled=amp is not None):

@@ -117,10 +117,10 @@ def setup(
     for head in index.task.heads.values():
         train_rows = _without_dropped(index, train_rows, head)
     if overfit_batch:
-        train_rows = val_rows = _spread(train_rows, batch_size)
+        train_rows = val_rows = spread(train_rows, batch_size)
         augmentation = mixing = sampling = None
     if limit_val_batches is not None:
-        val_rows = _spread(val_rows, limit_val_batches * batch_size)
+        val_rows = spread(val_rows, limit_val_batches * batch_size)
     _describe(index, train_rows, val_rows)
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
     workers = fit_workers(num_workers, device)
@@ -196,7 +196,7 @@ def _in_order(
     )
 
 
-def _spread(rows: np.ndarray, number: int) -> np.ndarray:
+def spread(rows: np.ndarray, number: int) -> np.ndarray:
     """At most ``number`` of the rows, evenly over all of them."""
     places = np.linspace(0, len(rows), min(number, len(rows)), endpoint=False)
     return rows[places.astype(np.int64)]

@@ -5,6 +5,8 @@ import sys
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from base.checkpoint import load_checkpoint, save_checkpoint
+
 
 @pytest.fixture
 def page(tmp_path, monkeypatch, request):
@@ -63,6 +65,16 @@ def test_models_under_saved_are_offered_and_the_named_one_is_chosen(page, traine
     (models,) = at.multiselect
     assert models.options == ["tiny / first"] and len(models.value) == 1
     assert "test_resnet, 32 px" in at.sidebar.caption[0].value
+
+
+@pytest.mark.parametrize(("drawn", "notices"), [(True, 1), (False, 0)])
+def test_a_model_of_drawn_people_says_so(page, trained, tmp_path, drawn, notices):
+    state = load_checkpoint(trained.best)
+    save_checkpoint(tmp_path / "model.pth", state | {"drawn": drawn})
+    at = page("--resume", "model.pth")
+    assert not at.exception
+    assert len(at.warning) == notices
+    assert all("drawn people only" in warning.value for warning in at.warning)
 
 
 def test_with_no_model_chosen_it_asks_for_one(page, trained):

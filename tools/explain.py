@@ -41,6 +41,8 @@ def main() -> None:
     for head, best in answer.head_answers.items():
         names = NAMES["en"]["age_group" if head == "age" else head]
         print(f"{head:7} {names[best]:20} {answer.heads[head][best]:.1%}")
+    if not answer.person:
+        print("no person found, answer not to be trusted")
     if answer.extraction.fallback:
         print("TRACER found no person, so the whole photo was used")
     crop = crop_to_show(model, photo, answer.extraction, SIDE)

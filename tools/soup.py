@@ -59,6 +59,7 @@ def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         }
     else:
         about.pop("class_counts", None)
+    about.pop("familiarity", None)  # of the first one's weights; the soup has others
     if "run_id" in about:
         about["run_id"] += "-soup"
     return {**about, "state_dict": averaged, MEMBERS: [str(name) for name in names]}

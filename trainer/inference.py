@@ -1,6 +1,8 @@
 """A trained model that answers as its run's validation did: for test.py, the page and the rest."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,9 +10,14 @@ from torch import Tensor
 
 from base.base_model import BaseModel
 from base.inference import infer
+from model.familiarity import Familiarity
 from trainer.predict import Predictions, adjusted, predict
 from trainer.tta import PLAIN, View
 from utils.devices import set_arithmetic
+
+FAMILIARITY, DRAWN = "familiarity", "drawn"
+"""Keys of a checkpoint: what it knows strange photos by, and whether it has seen drawn people
+alone."""
 
 
 class Predictor:
@@ -23,6 +30,7 @@ class Predictor:
         amp: autocast to this type; ``None`` computes in float32.
         channels_last: memory format of photos and weights.
         arithmetic: what ``set_arithmetic`` takes; ``None`` leaves torch as it is.
+        about: what the checkpoint says of the model beside its weights.
     """
 
     def __init__(
@@ -33,6 +41,7 @@ class Predictor:
         amp: torch.dtype | None = None,
         channels_last: bool = True,
         arithmetic: Mapping[str, bool] | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(memory_format=self.memory_format)
@@ -40,6 +49,7 @@ class Predictor:
         self.decoding = decoding
         self.amp = amp
         self.arithmetic = arithmetic
+        self.about = about or {}
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, S, S) RGB in 0..255 → head → (B, n) float32, of the photos as they are."""
@@ -55,6 +65,23 @@ class Predictor:
         """(B, 3, S, S) RGB in 0..255 on the model's device → (B, 18) float32, adjusted."""
         batch = {"image": images, "index": torch.arange(len(images))}
         return self.predict([batch]).class_probabilities
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) RGB in 0..255, on any device → (B, D) float32: what the heads see."""
+        images = images.to(self.device)
+        return infer(self.model.features, images, self.amp, self.memory_format).float()
+
+    def strange(self, images: Tensor) -> np.ndarray:
+        """(B, 3, S, S) → (B,) bool: not of the kind that the model was trained on. A checkpoint
+        from before this was kept, or of a training that was stopped, finds nothing strange."""
+        if self._familiarity is None:
+            return np.zeros(len(images), bool)
+        return self._familiarity.strange(self.features(images).cpu()).numpy()
+
+    @cached_property
+    def _familiarity(self) -> Familiarity | None:
+        state = self.about.get(FAMILIARITY)
+        return None if state is None else Familiarity(**state)
 
     @property
     def device(self) -> torch.device:

@@ -19,7 +19,7 @@ from model.decode import head_probabilities
 from model.gradcam import HeadCam
 from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
-from trainer.inference import Predictor
+from trainer.inference import DRAWN, Predictor
 from trainer.restore import restore_predictor
 
 if TYPE_CHECKING:
@@ -73,6 +73,15 @@ class PhotoModel:
         """(S, S, 3) uint8 crops → (B, 18) float32."""
         return self.predictor.class_probabilities(self.batch(crops))
 
+    def strange(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """(S, S, 3) uint8 crops → (B,) bool: unlike what the model was trained on."""
+        return self.predictor.strange(self.batch(crops))
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the model was trained on this project's drawn people alone."""
+        return self.predictor.about.get(DRAWN, False)
+
     def explain(self, crop: np.ndarray, class_probabilities: np.ndarray) -> dict[str, np.ndarray]:
         """Grad-CAM of what the likeliest class says for each head.
 
@@ -101,10 +110,13 @@ class PhotoAnswer:
     Attributes:
         class_probabilities: (18,) float32, the mean over the models.
         extraction: what the first model saw.
+        person: False where TRACER found none, or where the crop is unlike what most of the models
+            were trained on: then the answer is not to be trusted.
     """
 
     class_probabilities: np.ndarray
     extraction: Extraction
+    person: bool = True
 
     @property
     def answer(self) -> int:
@@ -137,13 +149,16 @@ def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswe
     Models that crop alike share the crop.
     """
     cut: dict[str, Extraction] = {}
-    said = []
+    said, strange = [], []
     for member in members:
         key = member.extractor.key
         if key not in cut:
             cut[key] = next(iter(member.extractor([photo])))
         said.append(member.class_probabilities([cut[key].crop])[0])
-    return PhotoAnswer(np.mean(said, axis=0), cut[members[0].extractor.key])
+        strange.append(member.strange([cut[key].crop])[0])
+    shown = cut[members[0].extractor.key]
+    person = not shown.fallback and np.mean(strange) <= 0.5
+    return PhotoAnswer(np.mean(said, axis=0), shown, bool(person))
 
 
 def crop_to_show(member: PhotoModel, photo: np.ndarray, cut: Extraction, side: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Trained models, rebuilt from their checkpoints."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import torch
 
 import model.model as module_arch
 from base.base_model import BaseModel
-from base.checkpoint import load_checkpoint, load_weights
+from base.checkpoint import load_checkpoint, load_weights, metadata_of
 from base.task import Task
 from model.decode import class_names
 from model.decoding import weights_of
@@ -36,18 +36,22 @@ def restore_predictor(config: "ConfigParser", checkpoint: Path, device: torch.de
         CheckpointError: not a checkpoint, or of another architecture or other classes.
         ConfigError, DataError: a decoding that it can't do.
     """
-    decoding = decoding_of(config, checkpoint)
+    state = load_checkpoint(checkpoint)
+    decoding = _decoding(config, state, checkpoint)
     task = Task(config.settings.task)
+    model = build_without_weights(config, task)
+    load_weights(model, state, checkpoint)
     settings = config["trainer"]
     # Only a GPU has float16; on a CPU the nearest is float32.
     amp = "off" if settings["amp"] == "fp16" and device.type == "cpu" else settings["amp"]
     return Predictor(
-        restore_model(lambda: build_without_weights(config, task), checkpoint, device),
+        model.to(device).eval(),
         views_from(config["tta"]),
         decoding,
         amp_dtype(amp, device),
         settings["channels_last"] is not False,
         {key: settings[key] for key in ("deterministic", "tf32")},
+        metadata_of(state),
     )
 
 
@@ -100,7 +104,12 @@ def decoding_of(config: "ConfigParser", checkpoint: Path) -> np.ndarray | None:
         CheckpointError: not a checkpoint, or of other classes.
         ConfigError, DataError: as for ``weights_of``.
     """
-    state = load_checkpoint(checkpoint)
+    return _decoding(config, load_checkpoint(checkpoint), checkpoint)
+
+
+def _decoding(
+    config: "ConfigParser", state: Mapping[str, Any], checkpoint: Path
+) -> np.ndarray | None:
     require_classes(state, Task(config.settings.task), checkpoint)
     counts = state.get("class_counts", {}).get("class")
     return weights_of(config["decoding"], None if counts is None else np.array(counts))
@@ -124,23 +133,3 @@ def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> N
                 f"{checkpoint}: was trained for the {head} classes {names}, this program has"
                 f" {own}; use it with the program that trained it, or train again"
             )
-
-
-def restore_model(
-    build: Callable[..., BaseModel], checkpoint: Path, device: torch.device
-) -> BaseModel:
-    """The model that ``build`` makes, with the weights of ``checkpoint``, in evaluation mode.
-
-    Args:
-        build: makes the architecture; called so that it downloads and reads no weights, since
-            the checkpoint holds them all.
-        checkpoint: of the same architecture.
-        device: where the model goes.
-
-    Raises:
-        CheckpointError: not a checkpoint, or of another architecture.
-    """
-    state = load_checkpoint(checkpoint)
-    model = build()
-    load_weights(model, state, checkpoint)
-    return model.to(device).eval()

@@ -58,6 +58,23 @@ def test_a_photo_without_a_person_says_so():
     assert "No person was found" not in photo_card("a.jpg", shown(), "en")
 
 
+@pytest.mark.parametrize(
+    ("language", "words", "sure"),
+    [
+        ("en", "No person found, answer not to be trusted", "Very sure"),
+        ("ko", "사람을 찾지 못했습니다. 이 답은 믿을 수 없습니다", "매우 확실함"),
+    ],
+)
+def test_where_no_person_was_found_the_answer_is_not_to_be_trusted(language, words, sure):
+    strange = replace(answer(sureness=0.97), person=False)
+    card = photo_card("wall.jpg", replace(shown(), answer=strange), language)
+    assert words in card and sure not in card and "mt-sure-3" in card
+    assert words not in photo_card("a.jpg", shown(sureness=0.97), language)
+    table = answers_table([("wall.jpg", strange), ("a.jpg", answer())], language)
+    assert words in table["note"][0] and table["note"][1] == ""
+    assert words in csv_bytes(table, language).decode("utf-8-sig")
+
+
 def test_the_csv_has_the_columns_of_a_submission_and_then_words_and_probabilities():
     table = answers_table([("a.jpg", answer(10)), ("b,c.jpg", answer(0))], "en")
     rows = list(csv.DictReader(io.StringIO(csv_bytes(table, "en").decode())))

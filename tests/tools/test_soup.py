@@ -29,10 +29,11 @@ def test_a_soup_of_a_training_answers_by_its_decoding(call, trained, tmp_path):
     members = [trained.best, trained.models / "last_epoch.pth"]
     main([*map(str, members), "--out", str(tmp_path / "soup.pth")])
     soup, best = (load_checkpoint(path) for path in (tmp_path / "soup.pth", trained.best))
-    assert {key: soup[key] for key in metadata_of(best) if key != "run_id"} == {
-        key: value for key, value in metadata_of(best).items() if key != "run_id"
-    }
-    assert "optimizer" not in soup
+    own = ("run_id", "familiarity")  # that of the first one's weights is not the soup's
+    kept = {key: value for key, value in metadata_of(best).items() if key not in own}
+    assert {"config", "class_counts", "classes"} <= set(kept)
+    assert {key: soup[key] for key in kept} == kept
+    assert "optimizer" not in soup and "familiarity" not in soup
     result = call("test.py", "-r", "soup.pth", "--set", "decoding.prior_strength=0.2")
     assert result.returncode == 0, result.stderr
     assert len(list((tmp_path / "submit").glob("tiny_first-soup_decoding-????.csv"))) == 1

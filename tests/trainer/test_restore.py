@@ -6,16 +6,15 @@ import torch
 
 from base.checkpoint import load_checkpoint, save_checkpoint
 from base.task import load_task
-from model.model import TimmModel, TimmModelMulti
-from trainer.restore import restore_model
+from model.model import TimmModelMulti
+from parse_config import ConfigParser
+from trainer.restore import restore_predictor
 from utils.errors import CheckpointError
-
-FACES = load_task("faces")
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
-build = partial(TimmModelMulti, FACES, "test_resnet", pretrained=False)
-CONFIG = {"arch": {"type": "TimmModelMulti", "args": {"model_name": "test_resnet"}}}
+build = partial(TimmModelMulti, load_task("faces"), "test_resnet", pretrained=False)
+CONFIG = {"name": "n", "arch": {"type": "TimmModelMulti", "args": {"model_name": "test_resnet"}}}
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def test_a_restored_model_answers_as_the_one_that_was_saved(saved):
     model, path = saved
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
 
-    restored = restore_model(build, path, CPU)
+    restored = restore_predictor(ConfigParser(CONFIG), path, CPU).model
 
     assert not restored.training
     for head, logits in model(images).items():
@@ -41,9 +40,9 @@ def test_a_restored_model_answers_as_the_one_that_was_saved(saved):
 
 def test_a_checkpoint_of_another_architecture_is_refused_with_what_it_is(saved):
     _, path = saved
-    other = partial(TimmModel, FACES, "test_resnet", pretrained=False)
+    other = ConfigParser({"name": "n", "arch": {**CONFIG["arch"], "type": "TimmModel"}})
     with pytest.raises(CheckpointError, match=r"another architecture.*TimmModelMulti test_resnet"):
-        restore_model(other, path, CPU)
+        restore_predictor(other, path, CPU)
 
 
 class TestClassNames:
@@ -93,4 +92,4 @@ def test_decoding_without_class_counts_is_refused_before_a_photo_is_read(
 
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"none\.pth: no such checkpoint"):
-        restore_model(build, tmp_path / "none.pth", CPU)
+        restore_predictor(ConfigParser(CONFIG), tmp_path / "none.pth", CPU)
