@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from base.task import Task
     from data_loader.crops import Crops
     from data_loader.dataset import Photos
     from trainer.predict import Predictions
@@ -62,7 +63,7 @@ def main(config: ConfigParser) -> None:
     else:
         places = (config["data_dir"], config.settings.task, config["info_dir"])
         photos = eval_photos(*places, must_exist=not args.skip_unreadable)
-    answers = read_answers(args.answers, photos.files, task)["class"] if args.answers else None
+    answers = read_answers(args.answers, photos.files, task) if args.answers else None
     device = prepare_device(config["n_gpu"], config.device)
 
     members = {path: config.for_checkpoint(path) for path in config.resumes}
@@ -84,9 +85,11 @@ def main(config: ConfigParser) -> None:
     if distributed.is_main():
         combined = combine(answers_of_members, args.ensemble)
         write = write_answers if args.images else write_submission
-        write_results(out, photos, crops, combined, answers, write, None if args.out else call)
+        write_results(
+            out, task, photos, crops, combined, answers, write, None if args.out else call
+        )
         if answers is not None and config["trainer"]["report"]:
-            about = (out, photos, crops, combined, answers)
+            about = (out, task, photos, crops, combined, answers)
             attempt(lambda: print(f"report: {report_test(config, device, *about)}"))
 
 
@@ -145,10 +148,11 @@ def predict_photos(
 
 def write_results(
     out: Path,
+    task: "Task",
     photos: "Photos",
     crops: "Crops",
     probabilities: "np.ndarray",
-    answers: "np.ndarray | None",
+    answers: "dict[str, np.ndarray] | None",
     write: "Callable[[Path, list[str], np.ndarray], None]",
     call: "Call | None" = None,
 ) -> None:
@@ -158,6 +162,7 @@ def write_results(
 
     from data_loader.crops import UNREADABLE
     from logger.report import attempt
+    from trainer.report_data import answers_of
     from trainer.results import prediction_pictures, score, score_table
     from trainer.submission import forget_scores, write_probabilities
     from utils.errors import DataError
@@ -174,10 +179,12 @@ def write_results(
     write_probabilities(out.with_suffix(".probabilities.csv"), ids, probabilities)
     print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
     if answers is not None:
-        scores = score(probabilities, answers[readable])
+        truth = {name: each[readable] for name, each in answers.items()}
+        scores = score(probabilities, truth["class"])
         write_json(out.with_suffix(".metrics.json"), scores)
         print(f"{score_table(scores)}\nscores: {out.with_suffix('.metrics.json')}")
-        shown = (out.with_suffix(""), crops, readable, probabilities, answers[readable])
+        said = {"class": probabilities, **task.marginals(probabilities)}
+        shown = (out.with_suffix(""), crops, readable, answers_of(task, said, truth))
         for picture in attempt(partial(prediction_pictures, *shown), "pictures") or ():
             print(f"picture: {picture}")
     skipped = np.flatnonzero(crops.states == UNREADABLE)
@@ -190,10 +197,11 @@ def report_test(
     config: ConfigParser,
     device: "torch.device",
     out: Path,
+    task: "Task",
     photos: "Photos",
     crops: "Crops",
     probabilities: "np.ndarray",
-    answers: "np.ndarray",
+    answers: "dict[str, np.ndarray]",
 ) -> Path:
     """Write ``<stem of out>.report.html`` about predictions whose answers are known."""
     import numpy as np
@@ -201,16 +209,18 @@ def report_test(
     from data_loader.crops import UNREADABLE
     from logger.report import write_page
     from logger.report_run import Run
-    from trainer.report_data import Photographed, answers_for_report
+    from trainer.report_data import SampleMetadata, answers_for_report
     from utils.environment import describe_environment
 
     readable = np.flatnonzero(crops.states != UNREADABLE)
     cropped = config["tracer"]["weights"] is not None
-    shown = Photographed(photos.files[readable], crops, readable, cropped)
+    truth = {name: each[readable] for name, each in answers.items()}
+    shown = SampleMetadata(task, photos.files[readable], crops, readable, cropped, truth)
+    said = {"class": probabilities[readable], **task.marginals(probabilities[readable])}
     run = Run(
         name=config["name"],
         run_id=config.run_id,
-        answers=answers_for_report(shown, probabilities[readable], answers[readable]),
+        answers=answers_for_report(shown, said),
         config=config.config,
         environment=describe_environment(str(device)),
         tested=f"scored against {config.args.answers}",

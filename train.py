@@ -67,7 +67,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from trainer.inference import DRAWN
     from trainer.plausibility import note_familiarity
     from trainer.records import record_pictures
-    from trainer.report_data import Photographed
+    from trainer.report_data import SampleMetadata
     from trainer.restore import model_to_train, require_classes
     from trainer.results import training_pictures
     from trainer.trainer import Trainer, scalar_names
@@ -216,14 +216,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             "augmentation_pipeline": data.train.dataset.transform.describe(),
         },
         writers=[*open_writers(config.config, config.log_dir, config.run_id), *watchers],
-        report_photos=Photographed(
-            files=data.index.files[data.val_rows],
-            crops=data.crops,
-            rows=data.val_rows,
-            cropped=config["tracer"]["weights"] is not None,
-            people=data.index.group[data.val_rows],
-            ages=data.index.values["age"][data.val_rows].astype(int),
-            age_edges=tuple(map(int, task.heads["age"].settings.bins)),
+        report_photos=SampleMetadata.of(
+            data.index, data.crops, data.val_rows, config["tracer"]["weights"] is not None
         ),
         log_every_steps=settings["log_every_steps"],
         decoding=decoding,
@@ -243,7 +237,9 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             write_json(config.log_dir / FINISHED, {"epochs": epochs, "best": best})
             draw = partial(training_pictures, config.log_dir, trainer.history)
             best_epoch, rows = trainer.monitor.best_epoch, data.val_rows
-            pictures = attempt(partial(draw, best_epoch, data.crops, rows, decoding), "pictures")
+            pictures = attempt(
+                partial(draw, best_epoch, task, data.crops, rows, decoding), "pictures"
+            )
             for picture in pictures or ():
                 logger.info("picture: %s", picture)
             if checkpoints.best.exists():

@@ -141,6 +141,14 @@ class Head:
             grouped[:, answer] = probabilities[:, members].sum(axis=1)
         return grouped
 
+    def said(self, probabilities: np.ndarray) -> np.ndarray:
+        """(N, answers) probabilities → the answers, as ``answer_of`` has the true ones."""
+        return probabilities.argmax(axis=1)
+
+    def in_words(self, answer: Any, language: str = "en") -> str:
+        """One answer, as ``said`` gives it, for people."""
+        return self.answer_names(language)[int(answer)]
+
     def _names_of_classes(self) -> tuple[str, ...]:
         return tuple(self.settings.classes or ())
 
@@ -269,6 +277,14 @@ class NumberHead(BinnedHead):
         """See ``Head.answer_of``; whole numbers stand for their middles."""
         return values + 0.5 if self.settings.whole else values
 
+    def said(self, probabilities: np.ndarray) -> np.ndarray:
+        """See ``Head.said``."""
+        return probabilities @ self.middles
+
+    def in_words(self, answer: Any, language: str = "en") -> str:
+        """See ``Head.in_words``."""
+        return f"{float(answer):.4g}"
+
     @property
     def _inner_edges(self) -> tuple[float, ...]:
         return self.settings.bins[1:-1]
@@ -300,6 +316,15 @@ class TagHead(Head):
 
     def require(self, values: np.ndarray) -> None:
         """Tags have no wrong values: ``encode`` made them."""
+
+    def said(self, probabilities: np.ndarray) -> np.ndarray:
+        """See ``Head.said``."""
+        return (probabilities >= self.settings.threshold).astype(np.float32)
+
+    def in_words(self, answer: Any, language: str = "en") -> str:
+        """See ``Head.in_words``."""
+        names = self.answer_names(language)
+        return ", ".join(names[tag] for tag in np.flatnonzero(answer)) or "–"
 
     def count(self, values: np.ndarray) -> np.ndarray:
         """See ``Head.count``."""
@@ -390,6 +415,32 @@ class Task:
         truth = {name: head.answer_of(values[name]) for name, head in self.heads.items()}
         return truth | ({"class": self.encode(truth)} if self.product else {})
 
+    def said(self, probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The answers, as ``truth`` has the true ones; those of the product are what its likeliest
+        class says.
+
+        Args:
+            probabilities: head → (N, its answers), and with a product ``"class"`` → (N, C).
+        """
+        said = {name: head.said(probabilities[name]) for name, head in self.heads.items()}
+        if not self.product:
+            return said
+        classes = probabilities["class"].argmax(axis=1)
+        return said | self.decode(classes) | {"class": classes}
+
+    def sentence(self, answers: Mapping[str, Any], language: str = "en") -> str:
+        """Answers to one photo, head → as ``Head.said`` gives them, as one would say them: by
+        ``task.answer.sentence``, else each by the name of its head.
+        """
+        words = {k: head.in_words(answers[k], language) for k, head in self.heads.items()}
+        form = self.settings.answer.sentence.get(language)
+        if form is not None:
+            own = {k: names[int(answers[k])] for k, names in form.words.items()}
+            return form.text.format(**words | own)
+        if len(words) == 1:
+            return next(iter(words.values()))
+        return ", ".join(f"{name.replace('_', ' ')}: {word}" for name, word in words.items())
+
     def class_name(self, code: int, language: str = "en") -> str:
         """A class of the whole in words, such as "mask worn, female, 30-59"."""
         return ", ".join(self.class_words(code, language).values())
@@ -402,6 +453,11 @@ class Task:
     def changed(self, head: str, **settings: Any) -> "Task":
         """See ``TaskSettings.changed``."""
         return Task(self.settings.changed(head, **settings))
+
+    @property
+    def meaning(self) -> dict[str, tuple[str, ...]]:
+        """Head → names of its answers, and the product: what models must share to be averaged."""
+        return {k: h.answers for k, h in self.heads.items()} | {"class": self.product}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which ``TaskSettings`` and this class make the same task again."""

@@ -322,6 +322,11 @@ class TaskSettings(Section):
         return self
 
 
+def plural_of(noun: str) -> str:
+    """What to call several groups or photos."""
+    return {"person": "people"}.get(noun, f"{noun}s")
+
+
 def task_file(name: str) -> Path:
     """The file of a task, by its name in configs/tasks/ or its path."""
     known = TASKS / f"{name}.json"

@@ -11,7 +11,7 @@ from unicodedata import normalize
 import numpy as np
 
 from base.task import Head, Task, build
-from base.task_settings import TaskSettings
+from base.task_settings import TaskSettings, plural_of
 from data_loader.readers import (
     Table,
     alike,
@@ -86,7 +86,7 @@ class PhotoIndex(Photos):
     @property
     def plural(self) -> str:
         """``noun``, of several."""
-        return {"person": "people"}.get(self.noun, f"{self.noun}s")
+        return plural_of(self.noun)
 
     def counted(self, number: int) -> str:
         """Such as "1 person" or "20 people"."""

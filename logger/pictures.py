@@ -17,21 +17,37 @@ GREEN, RED, INK, PAPER = (46, 125, 50), (198, 40, 40), (33, 33, 33), (255, 255, 
 
 def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None) -> np.ndarray:
     """Loss and scores over the epochs, training beside validation; (H, W, 3) uint8 RGB."""
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    panels = {"loss": ("loss",), "accuracy": ("accuracy",), "macro-F1 (18 classes)": ("f1",)}
-    for axes, (title, names) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+    panels = {"loss": "loss", "accuracy": "accuracy", "macro-F1": "f1"}
+    names = dict.fromkeys(name.partition("/")[2] for log in history for name in log)
+    panels |= {f"mean error, {n.removesuffix('_mae')}": n for n in names if n.endswith("_mae")}
+    panels = {title: name for title, name in panels.items() if name in names or name == "loss"}
+    figure = Figure(figsize=(3.7 * len(panels), 3.6), layout="constrained")
+    every = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, name) in zip(every, panels.items(), strict=True):
         for part, colour in (("train", "tab:blue"), ("val", "tab:orange")):
-            for name in names:
-                points = [(log["epoch"], log.get(f"{part}/{name}")) for log in history]
-                points = [point for point in points if point[1] is not None]
-                if points:
-                    axes.plot(*zip(*points, strict=True), color=colour, label=part, marker=".")
+            points = [(log["epoch"], log.get(f"{part}/{name}")) for log in history]
+            points = [point for point in points if point[1] is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, label=part, marker=".")
         if best_epoch:
             axes.axvline(best_epoch, color="grey", linestyle=":", label="best epoch")
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False)
+    return _render(figure)
+
+
+def scatter_picture(true: np.ndarray, said: np.ndarray, title: str) -> np.ndarray:
+    """Numbers said over true ones, each (N,), with the mean error; (H, W, 3) uint8 RGB."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    ends = [min(true.min(), said.min()), max(true.max(), said.max())]
+    axes.plot(ends, ends, color="grey", linestyle=":")
+    axes.plot(true, said, ".", color="tab:blue", alpha=0.4, markeredgewidth=0)
+    error = np.abs(true - said).mean()
+    axes.set(title=f"{title}: mean error {error:.3g}", xlabel="true", ylabel="predicted")
+    axes.grid(alpha=0.3)
     return _render(figure)
 
 

@@ -6,12 +6,17 @@ and colours follow the reader's light or dark mode.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from logger.report_scores import AgeRow, Calibration
+from logger.report_answers import NumberQuestion
+from logger.report_scores import Calibration, NumberRow
 
 Points = Sequence[tuple[float, float]]
+DOTS = 1000
+"""Of a scatter chart at most."""
 
 
 @dataclass(frozen=True)
@@ -165,34 +170,66 @@ def reliability_chart(title: str, found: Calibration) -> Chart:
     )
 
 
-def age_chart(title: str, rows: Sequence[AgeRow], edges: Sequence[int]) -> Chart:
-    """The share of wrong answers by true age, fainter where there are few photos."""
-    first, last = rows[0].years, rows[-1].years + 1
-    width = 100 / (last - first)
+def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], what: str) -> Chart:
+    """The share of wrong answers by the true number, fainter where there are few photos.
+
+    Args:
+        rows: at least one, ascending.
+        edges: to mark.
+        what: to call the number.
+    """
+    values = [row.value for row in rows]
+    step = min([after - before for before, after in pairwise(values)] or [1])
+    first, last = values[0], values[-1] + step
+    scale = 100 / (last - first)
     highest = max([row.wrong / row.photos for row in rows] + [0.05])
     ticks = _ticks([0, min(1.0, highest)])
     most = max(row.photos for row in rows)
     bars = [
         Bar(
-            width * (row.years - first),
-            width,
+            scale * (row.value - first),
+            scale * step,
             100 * row.wrong / row.photos / ticks[-1],
             0.25 + 0.75 * min(1.0, 2 * row.photos / most),
-            f"age {row.years}: {row.wrong:,} of {row.photos:,} wrong",
+            f"{what} {row.value:g}: {row.wrong:,} of {row.photos:,} wrong",
         )
         for row in rows
     ]
-    years = [year for year in range(first, last) if year % 10 == 0] or [first]
+    marked = [x for x in MaxNLocator(8).tick_values(first, last) if first <= x < last] or [first]
     return Chart(
         title,
-        "true age",
-        [(width * (year - first + 0.5), str(year)) for year in years],
+        f"true {what}",
+        [(scale * (x - first + step / 2), f"{x:g}") for x in marked],
         [
             (100 - 100 * share / ticks[-1], label)
             for share, label in zip(ticks, _labels(ticks, percent=True), strict=True)
         ],
         bars=bars,
-        marks=[(width * (edge - first), "") for edge in edges if first < edge < last],
+        marks=[(scale * (edge - first), "") for edge in edges if first < edge < last],
+    )
+
+
+def scatter_chart(title: str, question: NumberQuestion) -> Chart:
+    """Answers over true numbers, a dot a photo; of more than ``DOTS`` photos evenly chosen ones."""
+    rows = np.flatnonzero(question.known)
+    chosen = np.linspace(0, len(rows), min(len(rows), DOTS), endpoint=False).astype(int)
+    true, said = question.truth[rows[chosen]], question.predicted[rows[chosen]]
+    ticks = _ticks([*true, *said])
+    low, scale = ticks[0], 100 / (ticks[-1] - ticks[0])
+    dots = [
+        Dot(scale * (x - low), 100 - scale * (y - low), 5, f"true {x:.4g}, said {y:.4g}")
+        for x, y in zip(true.tolist(), said.tolist(), strict=True)
+    ]
+    places = [scale * (tick - low) for tick in ticks]
+    labels = _labels(ticks)
+    return Chart(
+        title,
+        "true, and said upwards",
+        list(zip(places, labels, strict=True)),
+        [(100 - place, label) for place, label in zip(places, labels, strict=True)],
+        [Line("", 1, "", dots)],
+        diagonal=True,
+        note=f"mean error {question.errors[rows].mean():.3g}",
     )
 
 

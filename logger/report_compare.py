@@ -1,23 +1,23 @@
 """Several runs on one page: what differs in what they were told, and what came of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from logger.pictures import SHOWN_CLASSES
-from logger.report_answers import Answers, Question
+from logger.report_answers import Answers, NumberQuestion, Question, Together
 from logger.report_charts import Chart, line_chart
 from logger.report_page import duration, epochs_of, flat, render
 from logger.report_run import Run
 from logger.report_scores import (
-    FEWEST_PEOPLE,
+    FEWEST_GROUPS,
     accuracy,
     calibration,
     class_scores,
-    macro_f1,
-    macro_f1_gain,
+    main_score,
+    main_score_gain,
 )
 
 CURVES = {
@@ -35,25 +35,32 @@ class Gain:
     """How a run does against another on the photos that both judged.
 
     Attributes:
-        photos, people: how many; people 0 where it is not known who is on a photo.
-        only_before, only_after: photos that one of them alone gets right.
-        before, after: macro-F1 of each.
-        interval: 95 % of the difference, people drawn; ``None`` where that can't be said.
+        photos: how many.
+        groups: of how many, in words, such as "20 people"; empty where that is not known.
+        plural: what to call several.
+        only_before, only_after: photos that one of them alone gets right; of a number, those where
+            it is nearer.
+        before, after: the main score of each.
+        interval: 95 % of the difference, groups drawn; ``None`` where that can't be said.
+        measure: what the main score is called.
     """
 
     photos: int
-    people: int
+    groups: str
+    plural: str
     only_before: int
     only_after: int
     before: float
     after: float
     interval: tuple[float, float] | None
+    measure: str
 
     @property
     def sign(self) -> int:
         """1 where the later run is better by more than chance would make it, -1 worse, else 0."""
         low, high = self.interval or (0.0, 0.0)
-        return int(low > 0) - int(high < 0)
+        sign = int(low > 0) - int(high < 0)
+        return -sign if self.measure == NumberQuestion.measure else sign
 
 
 def comparison_html(runs: Sequence[Run]) -> str:
@@ -90,20 +97,24 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 
 def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
-    scores = [_macro_f1(run) for run in runs]
+    measure = _measure(runs)
+    scores = [_main_score(run) for run in runs]
     known = [number for number, score in enumerate(scores) if score is not None]
     if len(known) < 2:
         return "There is too little validation to say which run is better."
-    best, second = sorted(known, key=lambda number: -scores[number])[:2]
+    of_number = measure == NumberQuestion.measure
+    best, second = sorted(known, key=lambda each: scores[each] * (1 if of_number else -1))[:2]
     winner, loser = f"“{labels[best]}”", f"“{labels[second]}”"
     gain = _gain(runs[second].answers, runs[best].answers)
     if gain is None or gain.sign < 1:
         return (
-            f"No clear winner: macro-F1 {scores[best]:.3f} for {winner}, {scores[second]:.3f} for"
+            f"No clear winner: {measure} {scores[best]:.3f} for {winner}, {scores[second]:.3f} for"
             f" {loser}."
         )
     gap = gain.after - gain.before
-    against = f"macro-F1 {gain.after:.3f} against {gain.before:.3f}."
+    if of_number:
+        gap = -gap / max(gain.before, 1e-9)
+    against = f"{measure} {gain.after:.3f} against {gain.before:.3f}."
     if len(runs) > 2:
         return f"{winner} is the best, {loser} comes second: {against}"
     word = "a little better" if gap < 0.01 else "better" if gap < 0.05 else "much better"
@@ -123,11 +134,13 @@ def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
                 " can't be said."
             )
             continue
-        both = f"Of {gain.photos:,} photos"
+        both, right = f"Of {gain.photos:,} photos", "right"
+        if gain.measure == NumberQuestion.measure:
+            right = "nearer"
         if gain.photos < max(len(runs[0].answers), len(run.answers)):
             both = f"Of the {gain.photos:,} photos that both judged"
         said.append(
-            f"{both}, {gain.only_after:,} are right with “{label}” only and"
+            f"{both}, {gain.only_after:,} are {right} with “{label}” only and"
             f" {gain.only_before:,} with “{labels[0]}” only. {_chance(gain)}"
         )
     return said
@@ -136,14 +149,16 @@ def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
 def _chance(gain: Gain) -> str:
     if gain.interval is None:
         reason = (
-            f"fewer than {FEWEST_PEOPLE} people" if gain.people else "it isn't known who they show"
+            f"fewer than {FEWEST_GROUPS} {gain.plural}"
+            if gain.groups
+            else "it isn't known who they show"
         )
         return f"Whether that is chance can't be said: {reason}."
     low, high = gain.interval
     outcome = "more than chance would give" if gain.sign else "which may be chance"
     return (
-        f"The macro-F1 changes by {gain.after - gain.before:+.3f}, {outcome} (95% interval"
-        f" {low:+.3f} to {high:+.3f}: with others of these {gain.people:,} people's kind)."
+        f"The {gain.measure} changes by {gain.after - gain.before:+.3f}, {outcome} (95% interval"
+        f" {low:+.3f} to {high:+.3f}: with others of the kind of these {gain.groups})."
     )
 
 
@@ -152,44 +167,72 @@ def _gain(before: Answers | None, after: Answers | None) -> Gain | None:
     if before is None or after is None or before.whole.names != after.whole.names:
         return None
     _, *rows = np.intersect1d(before.files, after.files, return_indices=True)
-    same = before.whole.truth[rows[0]] == after.whole.truth[rows[1]]
-    rows = [each[same] for each in rows]
-    if not len(rows[0]):
+    first, other = before.whole.at(rows[0]), after.whole.at(rows[1])
+    same = _same_truth(first, other)
+    if not same.any():
         return None
-    first, other = (_at(a.whole, r) for a, r in zip((before, after), rows, strict=True))
-    people = None if before.people is None else before.people[rows[0]]
+    rows, first, other = [each[same] for each in rows], first.at(same), other.at(same)
+    groups = None if before.groups is None else before.groups[rows[0]]
+    off = [q.errors if isinstance(q, NumberQuestion) else q.wrong * 1 for q in (first, other)]
     return Gain(
         photos=len(rows[0]),
-        people=0 if people is None else len(np.unique(people)),
-        only_before=int((~first.wrong & other.wrong).sum()),
-        only_after=int((first.wrong & ~other.wrong).sum()),
-        before=macro_f1(first),
-        after=macro_f1(other),
-        interval=None if people is None else macro_f1_gain(first, other, people),
+        groups="" if groups is None else before.count(len(np.unique(groups))),
+        plural=before.plural,
+        only_before=int((off[0] < off[1]).sum()),
+        only_after=int((off[1] < off[0]).sum()),
+        before=main_score(first),
+        after=main_score(other),
+        interval=None if groups is None else main_score_gain(first, other, groups),
+        measure=first.measure,
     )
 
 
-def _at(question: Question, rows: np.ndarray) -> Question:
-    return replace(question, probabilities=question.probabilities[rows], truth=question.truth[rows])
+def _same_truth(before: Question, after: Question) -> np.ndarray:
+    """(N,) bool, of the photos whose labels are known and alike."""
+    if isinstance(before, Together):
+        parts = zip(before.parts, after.parts, strict=True)
+        return np.all([_same_truth(*pair) for pair in parts], axis=0)
+    same = before.truth == after.truth
+    return same.all(axis=1) if same.ndim > 1 else same
 
 
-def _macro_f1(run: Run) -> float | None:
-    if run.answers is not None and len(run.answers):
-        return macro_f1(run.answers.whole)
+def _measure(runs: Sequence[Run]) -> str:
+    wholes = [run.answers.whole for run in runs if run.answers is not None and run.answers.judged]
+    return wholes[0].measure if wholes else Question.measure
+
+
+def _main_score(run: Run) -> float | None:
+    if run.answers is not None and run.answers.judged:
+        return main_score(run.answers.whole)
     return run.best.get("val/f1")
 
 
 def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row a measure: its values, as text, how they compare with the first, the best of them."""
-    rows = [_row("macro-F1", [_macro_f1(run) for run in runs])]
-    answered = [run.answers for run in runs if run.answers is not None]
-    keys = {q.key: q.title for answers in answered for q in answers.questions}
-    for key, title in keys.items():
+    measure = _measure(runs)
+    lower = "low" if measure == NumberQuestion.measure else "high"
+    rows = [_row(measure, [_main_score(run) for run in runs], better=lower)]
+    answered = [run.answers for run in runs if run.answers is not None and run.answers.judged]
+    together = [each.whole for each in answered if isinstance(each.whole, Together)]
+    if together:
+        values = [None if q is None else accuracy(q) for q in map(_whole, runs)]
+        rows.append(_row("accuracy, all right at once", values, style="percent"))
+    keys = {q.key: q for answers in answered for q in answers.questions}
+    for key, question in keys.items():
         questions = [_question(run, key) for run in runs]
-        of = "accuracy, all right at once" if key == answered[0].whole.key else f"{title}, accuracy"
-        values = [None if q is None else accuracy(q) for q in questions]
-        rows.append(_row(of, values, style="percent"))
-    errors = [run.answers and calibration(run.answers.whole).error for run in runs]
+        scored, style, better = accuracy, "percent", "high"
+        of = f"{question.title}, accuracy"
+        if question.kind == "number":
+            scored, style, better = main_score, "number", "low"
+            of = f"{question.title}, mean error"
+        elif key == answered[0].whole.key:
+            of = "accuracy, all right at once"
+        values = [None if q is None else scored(q) for q in questions]
+        rows.append(_row(of, values, style, better))
+    errors = [
+        None if q is None or q.kind not in ("classes", "tags") else calibration(q).error
+        for q in map(_whole, runs)
+    ]
     rows.append(_row("calibration error (ECE)", errors, style="percent", better="low"))
     rows.append(_row("validation loss", [run.best.get("val/loss") for run in runs], better="low"))
     epochs = [run.best_epoch for run in runs]
@@ -241,6 +284,10 @@ def _curves(runs: Sequence[Run], labels: Sequence[str]) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
+def _whole(run: Run) -> Question | None:
+    return run.answers.whole if run.answers is not None and run.answers.judged else None
+
+
 def _question(run: Run, key: str) -> Any:
     questions = run.answers.questions if run.answers is not None else ()
     return next((question for question in questions if question.key == key), None)
@@ -252,6 +299,8 @@ def _classes(runs: Sequence[Run]) -> list[dict[str, Any]]:
     for question in runs[0].answers.questions if runs[0].answers is not None else ():
         others = [_question(run, question.key) for run in runs]
         if any(other is None or other.names != question.names for other in others):
+            continue
+        if question.kind == "number":
             continue
         columns = [class_scores(other) for other in others]
         rows = [

@@ -12,7 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from logger.pictures import SHOWN_CLASSES, most_confused
 from logger.report_answers import Answers, Question
-from logger.report_charts import Chart, age_chart, line_chart, reliability_chart
+from logger.report_charts import (
+    Chart,
+    line_chart,
+    number_chart,
+    reliability_chart,
+    scatter_chart,
+)
 from logger.report_photos import explained, galleries
 from logger.report_run import Run
 from logger.report_scores import (
@@ -22,10 +28,10 @@ from logger.report_scores import (
     calibration,
     class_scores,
     confusion,
-    errors_by_age,
+    errors_by_number,
     guessing,
-    macro_f1,
-    macro_f1_interval,
+    main_score,
+    main_score_interval,
 )
 from logger.report_verdict import verdict
 from utils.run_folder import EXPLANATIONS
@@ -36,6 +42,14 @@ PARTS_OF_TIME = {
     "backward": "backward",
     "optimizer": "optimizer",
 }
+
+CURVES_OF_HEADS = (
+    ("Loss", "_loss", False),
+    ("Accuracy", "_accuracy", True),
+    ("Mean average precision", "_map", True),
+    ("Mean error", "_mae", False),
+)
+"""Title, ending of the scalar's name, and whether to show percentages."""
 
 
 def render(template: str, **content: Any) -> str:
@@ -54,7 +68,9 @@ def render(template: str, **content: Any) -> str:
 def report_html(run: Run) -> str:
     """The whole report of a run or a test, as one self-contained HTML page."""
     answers = run.answers
-    judged = answers is not None and len(answers) > 0
+    judged = answers is not None and answers.judged
+    classes = [q for q in answers.questions if q.kind != "number"] if judged else []
+    matrices = [q for q in classes if q.kind == "classes"]
     return render(
         "report.html",
         run=run,
@@ -64,10 +80,11 @@ def report_html(run: Run) -> str:
         scores=_scores(answers) if judged else [],
         right_of_100=_right_of_100(answers) if judged else None,
         curves=_learning_curves(run),
-        matrices=[_matrix(q) for q in answers.questions] if judged else [],
-        classes=[_classes(q) for q in answers.questions] if judged else [],
-        reliability=_reliability(answers) if judged else [],
-        ages=_ages(answers) if judged else [],
+        matrices=[_matrix(q) for q in matrices],
+        classes=[_classes(q) for q in classes],
+        reliability=[reliability_chart(q.title, calibration(q)) for q in classes],
+        numbers=_numbers(answers) if judged else [],
+        borders=_borders(answers) if judged else [],
         galleries=galleries(answers) if judged else [],
         explained=explained(run.log_dir / EXPLANATIONS) if run.log_dir else [],
         time=_time(run.timings),
@@ -109,15 +126,13 @@ def duration(seconds: float) -> str:
 def _facts(run: Run) -> list[tuple[str, str, str]]:
     """Label, value and a remark, for the strip under the verdict."""
     facts = []
-    if run.answers is not None and len(run.answers):
-        interval = macro_f1_interval(run.answers)
+    if run.answers is not None and run.answers.judged:
+        whole, interval = run.answers.whole, main_score_interval(run.answers)
         remark = f"95% interval {interval[0]:.2f}–{interval[1]:.2f}" if interval else ""
-        guess = guessing(run.answers.whole).macro_f1
-        remark = remark or f"the commonest class alone: {guess:.3f}"
-        facts.append(("macro-F1", f"{macro_f1(run.answers.whole):.3f}", remark))
-        people = run.answers.people
-        of = f"of {len(np.unique(people)):,} people" if people is not None else ""
-        facts.append(("judged on", f"{len(run.answers):,} photos", of))
+        remark = remark or f"the commonest answer alone: {guessing(whole).score:.3f}"
+        facts.append((whole.measure, f"{main_score(whole):.3f}", remark))
+        of = "" if run.answers.groups is None else f"of {run.answers.counted_groups}"
+        facts.append(("judged on", f"{whole.known.sum():,} photos", of))
     if run.history:
         planned = (run.config.get("trainer") or {}).get("epochs")
         epoch = run.best_epoch or run.history[-1]["epoch"]
@@ -139,20 +154,34 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
 
 
 def _scores(answers: Answers) -> list[dict[str, Any]]:
-    """The whole answer and its parts: accuracy against always guessing the commonest."""
-    return [
-        {
-            "title": "all right at once" if question is answers.whole else question.title,
-            "accuracy": accuracy(question),
-            "guess": guessing(question),
-            "f1": macro_f1(question),
+    """The whole answer and its parts against always guessing the commonest."""
+    whole, asked = answers.whole, list(answers.details)
+    if not any(question is whole for question in asked):
+        asked.append(whole)
+    tiles = []
+    for question in asked:
+        guess, score = guessing(question), main_score(question)
+        together = len(asked) > 1 and question is whole
+        tile = {
+            "title": "all right at once" if together else question.title,
+            "value": f"{accuracy(question):.1%}",
+            "share": accuracy(question),
+            "guess": guess.accuracy,
+            "remark": f"guessing: {guess.accuracy:.0%} · macro-F1 {score:.3f}",
         }
-        for question in (*answers.details, answers.whole)
-    ]
+        if question.kind == "number":
+            gained = max(0.0, 1 - score / guess.score) if guess.score else 0.0
+            remark = f"mean error; always {guess.commonest}: ±{guess.score:.3g}"
+            tile |= {"value": f"±{score:.3g}", "share": gained, "guess": 0.0, "remark": remark}
+        tiles.append(tile)
+    return tiles
 
 
-def _right_of_100(answers: Answers) -> int:
-    """Dots to fill of a hundred: all or none only where all or none is right."""
+def _right_of_100(answers: Answers) -> int | None:
+    """Dots to fill of a hundred: all or none only where all or none is right; no dots for a
+    number."""
+    if answers.whole.kind == "number":
+        return None
     share = accuracy(answers.whole)
     return min(max(round(100 * share), int(share > 0)), 99 if share < 1 else 100)
 
@@ -177,13 +206,13 @@ def _learning_curves(run: Run) -> list[Chart]:
         for title, (name, percent) in wanted.items()
     ]
     names = list(dict.fromkeys(name for log in run.history for name in log))
-    for title, ending, percent in (("Loss", "_loss", False), ("Accuracy", "_accuracy", True)):
+    for title, ending, percent in CURVES_OF_HEADS:
         heads = [n for n in names if n.startswith("val/") and n.endswith(ending)]
         series = {
             name.removeprefix("val/").removesuffix(ending): epochs_of(run.history, name)
             for name in heads
         }
-        if len(series) > 1:
+        if len(series) > 1 or (series and ending in ("_map", "_mae")):
             charts.append(line_chart(f"{title} of each head, validation", series, mark, percent))
     charts.append(line_chart("Learning rate", {"": epochs_of(run.history, "lr")}, mark))
     return [chart for chart in charts if chart is not None]
@@ -224,27 +253,27 @@ def _classes(question: Question) -> tuple[str, list[ClassScore]]:
     return f"{question.title}: the {len(weakest)} weakest", weakest
 
 
-def _reliability(answers: Answers) -> list[Chart]:
-    return [reliability_chart(q.title, calibration(q)) for q in answers.questions]
+def _numbers(answers: Answers) -> list[Chart]:
+    return [scatter_chart(q.title, q) for q in answers.questions if q.kind == "number"]
 
 
-def _ages(answers: Answers) -> list[dict[str, Any]]:
-    """For each question on ages, the errors by true age and at each border."""
-    if answers.ages is None:
-        return []
+def _borders(answers: Answers) -> list[dict[str, Any]]:
+    """For each question on bins of a known number, the errors by it and at each border."""
     return [
         {
-            "title": question.title,
-            "chart": age_chart(
-                f"Wrong {question.title} by true age",
-                errors_by_age(question, answers.ages),
+            "chart": number_chart(
+                f"Wrong {question.title} by true {question.number}",
+                errors_by_number(question),
                 question.edges,
+                question.number,
             ),
-            "borders": borders(question, answers.ages),
+            "number": question.number,
+            "near": f"{question.near:g}",
+            "borders": borders(question),
             "error": 1 - accuracy(question),
         }
         for question in answers.questions
-        if question.edges
+        if question.edges and question.values is not None
     ]
 
 

@@ -22,22 +22,24 @@ logger = logging.getLogger("report")
 
 
 def galleries(answers: Answers) -> list[dict[str, Any]]:
-    """Worst mistakes, least certain photos and, where people were looked for, fallback crops."""
+    """Worst mistakes, least certain photos and, where photos were cropped, fallback crops."""
+    first = "surest wrong answers" if answers.whole.kind != "number" else "numbers farthest off"
     found = [
         (
             "Worst mistakes",
-            "The surest wrong answers. Look here for wrong labels and bad crops.",
+            f"The {first}. Look here for wrong labels and bad crops.",
             worst_mistakes(answers),
         ),
         ("Least certain", "What the model could not decide on.", least_certain(answers)),
     ]
     if answers.fallback is not None:
         count = int(answers.fallback.sum())
-        text = f"On all {len(answers):,} photos a person was found."
+        thing = answers.subject
+        text = f"On all {len(answers):,} photos a {thing} was found."
         if count:
             wrong = answers.whole.wrong[answers.fallback].mean()
             text = (
-                f"No person was found on {count:,} of {len(answers):,} photos, {wrong:.0%} of them"
+                f"No {thing} was found on {count:,} of {len(answers):,} photos, {wrong:.0%} of them"
                 " wrong; there the model saw the whole photo."
             )
         found.append(("Fallback crops", text, fallback_photos(answers)))
@@ -50,17 +52,24 @@ def galleries(answers: Answers) -> list[dict[str, Any]]:
 def _photo(answers: Answers, row: int) -> dict[str, Any]:
     """A photo's thumbnail and its two labels, word for word marked as right or wrong."""
     whole = answers.whole
-    said, true = (whole.names[codes[row]].split(", ") for codes in (whole.predicted, whole.truth))
+    said, true = (text.split(", ") for text in (whole.said(row), whole.true(row)))
     differs = [a != b for a, b in zip(said, true, strict=True)] if len(said) == len(true) else None
+    if whole.kind == "number" or not whole.known[row]:
+        right, differs = None, [False] * max(len(said), len(true))
+    else:
+        right = not whole.wrong[row]
     jpeg = answers.thumbnails.get(row)
+    values = {q.number: float(q.values[row]) for q in answers.questions if q.values is not None}
+    off = f"off by {whole.errors[row]:.3g}" if whole.kind == "number" else ""
     return {
         "picture": _data_uri(jpeg) if jpeg else None,
         "file": answers.files[row],
-        "sureness": float(whole.sureness[row]),
-        "right": not whole.wrong[row],
-        "said": list(zip(said, differs or [whole.wrong[row]] * len(said), strict=True)),
-        "true": list(zip(true, differs or [whole.wrong[row]] * len(true), strict=True)),
-        "age": None if answers.ages is None else int(answers.ages[row]),
+        "sureness": None if off else float(whole.sureness[row]),
+        "right": right,
+        "off": off,
+        "said": list(zip(said, differs or [not right] * len(said), strict=False)),
+        "true": list(zip(true, differs or [not right] * len(true), strict=False)),
+        "values": [f"{name} {value:g}" for name, value in values.items() if value == value],
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from base.task_settings import plural_of
 from logger.logger import read_metrics
 from logger.report_answers import Answers
 from utils.errors import UserError
@@ -56,16 +57,26 @@ class Run:
 
     @property
     def trained_on(self) -> str | None:
-        """What of the judged photos the training had seen: ``"nobody"`` on them, the ``"people"``
-        on others, the ``"photos"`` themselves; ``None`` for a test, or where no config tells."""
+        """What of the judged photos the training had seen: ``"nobody"`` on them, others of their
+        ``"group"``, the ``"photos"`` themselves; ``None`` for a test, or where no config tells."""
         split = _section(self.config, "validation").get("type")
         if self.tested or split is None:
             return None
         if _section(self.config, "trainer").get("overfit_batch"):
             return "photos"
-        if self.of_folds:  # they are always divided by people, whatever the config says
+        if self.of_folds:  # they are always divided by groups, whatever the config says
             return "nobody"
-        return "people" if split == "image_level" else "nobody"
+        alone = self.plural == "photos"  # each photo is a group of its own
+        return "group" if split == "image_level" and not alone else "nobody"
+
+    @property
+    def plural(self) -> str:
+        """What to call several of those that a split keeps apart, such as ``"people"``."""
+        if self.answers is not None:
+            return self.answers.plural
+        data = _section(_section(self.config, "task"), "data")
+        group = data.get("group") if data else "person"  # a config from before tasks is of faces
+        return plural_of(group or "photo")
 
     @property
     def mixed(self) -> bool:

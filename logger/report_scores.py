@@ -1,5 +1,6 @@
-"""The numbers of a report: scores per class, what chance does to them, calibration, age borders."""
+"""The numbers of a report: scores per class, what chance does to them, calibration, borders."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,20 +9,21 @@ from scipy.sparse import csr_array, hstack
 from scipy.stats import norm, t
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from logger.report_answers import Answers, Question
+from logger.report_answers import Answers, NumberQuestion, Question, Together
 
 CALIBRATION_BINS = 10
 DRAWS = 1000
-"""Draws of people behind an interval."""
-FEWEST_PEOPLE = 10
+"""Draws of groups, such as people, behind an interval."""
+FEWEST_GROUPS = 10
 """With fewer, an interval would be one in name only."""
-NEAR_AN_EDGE = 3
-"""Years on each side of an age border that are looked at."""
+MOST_ROWS = 120
+"""Of a chart by a number; where it takes more values, they are put together."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class came out; ``f1`` is ``None`` where it neither occurs nor is predicted."""
+    """How one class or tag came out; ``f1`` is ``None`` where it neither occurs nor is
+    predicted."""
 
     code: int
     name: str
@@ -32,13 +34,15 @@ class ClassScore:
 
 
 def class_scores(question: Question) -> list[ClassScore]:
-    """Precision, recall and F1 of every class, in order; ``None`` where there is nothing to divide
-    by."""
+    """Precision, recall and F1 of every class or tag, in order; ``None`` where there is nothing to
+    divide by."""
     codes = range(len(question.names))
+    truth, predicted = _judged(question)
     precision, recall, f1, support = precision_recall_fscore_support(
-        question.truth, question.predicted, labels=codes, zero_division=np.nan
+        truth, predicted, labels=codes, zero_division=np.nan
     )
-    said = np.bincount(question.predicted, minlength=len(codes))
+    tags = question.kind == "tags"
+    said = predicted.sum(axis=0) if tags else np.bincount(predicted, minlength=len(codes))
     return [
         ClassScore(
             code,
@@ -53,91 +57,138 @@ def class_scores(question: Question) -> list[ClassScore]:
 
 
 def accuracy(question: Question) -> float:
-    """Share of right answers."""
-    return float(1 - question.wrong.mean())
+    """Share of right answers among those whose truth is known."""
+    return float(1 - question.wrong[question.known].mean()) if question.known.any() else math.nan
 
 
-def macro_f1(question: Question) -> float:
-    """Mean F1 of the classes that occur or are predicted."""
-    return float(_macro_f1(confusion(question)))
+def main_score(question: Question) -> float:
+    """What a question is scored by: the mean F1 of the classes or tags that occur or are
+    predicted, of several questions the mean of theirs; of a number the mean error."""
+    sums = _counts(question).sum(axis=0)[None]
+    return float(_score_of(question, sums)[0])
 
 
 def confusion(question: Question) -> np.ndarray:
     """(C, C) counts, true by predicted class."""
     codes = range(len(question.names))
-    return confusion_matrix(question.truth, question.predicted, labels=codes)
+    truth, predicted = _judged(question)
+    return confusion_matrix(truth, predicted, labels=codes)
 
 
-def macro_f1_interval(answers: Answers) -> tuple[float, float] | None:
-    """The 95 % interval of the macro-F1 over other people like these.
+def main_score_interval(answers: Answers) -> tuple[float, float] | None:
+    """The 95 % interval of the main score over other groups, such as people, like these.
 
-    ``None`` where it is not known who is on a photo, or with fewer than ``FEWEST_PEOPLE``.
+    ``None`` where it is not known which group a photo is of, or with fewer than
+    ``FEWEST_GROUPS``.
     """
-    if answers.people is None:
+    whole = answers.whole
+    if answers.groups is None:
         return None
-    found = _interval(answers.people, _f1_counts(answers.whole), _macro_f1_of_counts)
-    return found and (max(found[0], 0.0), min(found[1], 1.0))
+    found = _interval(answers.groups, _counts(whole), lambda sums: _score_of(whole, sums))
+    highest = math.inf if whole.kind == "number" else 1.0
+    return found and (max(found[0], 0.0), min(found[1], highest))
 
 
-def macro_f1_gain(
-    before: Question, after: Question, people: np.ndarray
+def main_score_gain(
+    before: Question, after: Question, groups: np.ndarray
 ) -> tuple[float, float] | None:
-    """The 95 % interval of the macro-F1 of ``after`` less that of ``before`` on the same N photos,
-    over other people like these; ``None`` with fewer than ``FEWEST_PEOPLE``.
+    """The 95 % interval of the main score of ``after`` less that of ``before`` on the same N
+    photos, over other groups like these; ``None`` with fewer than ``FEWEST_GROUPS``.
 
     Args:
         before, after: what two models say of the photos.
-        people: (N,) who is on them.
+        groups: (N,) such as who is on them.
     """
-    columns = 2 * len(before.names)
+    first, second = _counts(before), _counts(after)
+    columns = first.shape[1]
     return _interval(
-        people,
-        csr_array(hstack([_f1_counts(before), _f1_counts(after)])),
-        lambda sums: (
-            _macro_f1_of_counts(sums[:, columns:]) - _macro_f1_of_counts(sums[:, :columns])
-        ),
+        groups,
+        csr_array(hstack([first, second])),
+        lambda sums: _score_of(after, sums[:, columns:]) - _score_of(before, sums[:, :columns]),
     )
 
 
 @dataclass(frozen=True)
 class Guessing:
-    """What needs no model: always the commonest class, or a blind draw among all classes."""
+    """What needs no model: always the commonest answer, or a blind draw among all.
+
+    Attributes:
+        commonest: in words.
+        accuracy: of always answering that; NaN for a number.
+        score: the main score of that.
+        blind: how often a blind draw is right; NaN for a number.
+    """
 
     commonest: str
     accuracy: float
-    macro_f1: float
+    score: float
     blind: float
 
 
 def guessing(question: Question) -> Guessing:
     """What guessing would score on these very photos."""
-    counts = np.bincount(question.truth, minlength=len(question.names))
+    if isinstance(question, Together):
+        parts = [guessing(part) for part in question.parts]
+        return Guessing(
+            commonest=", ".join(part.commonest for part in parts),
+            accuracy=float(_guessed_right(question)[question.known].mean()),
+            score=float(np.mean([part.score for part in parts])),
+            blind=math.prod(part.blind for part in parts),
+        )
+    truth = question.truth[question.known]
+    if question.kind == "number":
+        middle = float(np.median(truth))
+        error = float(np.abs(truth - middle).mean())
+        return Guessing(f"{middle:.3g}", math.nan, error, math.nan)
+    if question.kind == "tags":
+        share = truth.mean(axis=0)
+        often = share > 0.5
+        names = [question.names[tag] for tag in np.flatnonzero(often)]
+        f1 = (2 * share / (1 + share))[often].sum() / max((share > 0).sum(), 1)
+        right = float(_guessed_right(question)[question.known].mean())
+        return Guessing(", ".join(names) or "none", right, float(f1), 0.5 ** len(often))
+    counts = np.bincount(truth, minlength=len(question.names))
     share = counts.max() / counts.sum()
     return Guessing(
         commonest=question.names[int(counts.argmax())],
         accuracy=float(share),
-        macro_f1=float(2 * share / (1 + share) / np.count_nonzero(counts)),
+        score=float(2 * share / (1 + share) / np.count_nonzero(counts)),
         blind=1 / len(question.names),
     )
 
 
 def better_than_guessing(answers: Answers) -> bool | None:
-    """Whether the accuracy is above that of the commonest class, whoever else had been on the
-    photos: the whole 95 % interval of the difference is.
+    """Whether the answers are right more often than the commonest one, or numbers nearer than the
+    median, whatever other groups had been on the photos: the whole 95 % interval of the difference
+    is above 0.
 
     Where only one class occurs, guessing can't be beaten, and being right on most is enough. Where
-    it is not known who is on a photo, photos are drawn. ``None`` with fewer than
-    ``FEWEST_PEOPLE``.
+    groups are not known, photos are drawn. ``None`` with fewer than ``FEWEST_GROUPS``.
     """
     question = answers.whole
-    if guessing(question).accuracy == 1:
+    if question.kind == "number":
+        middle = np.median(question.truth[question.known])
+        gain = np.nan_to_num(np.abs(question.truth - middle)) - question.errors
+    elif guessing(question).accuracy == 1:
         return accuracy(question) > 0.5
-    commonest = np.bincount(question.truth).argmax()
-    gain = (~question.wrong).astype(float) - (question.truth == commonest)
-    people = np.arange(len(answers)) if answers.people is None else answers.people
-    counts = csr_array(np.stack([gain, np.ones(len(answers))], axis=1))
-    found = _interval(people, counts, lambda sums: sums[:, 0] / sums[:, 1])
+    else:
+        gain = (~question.wrong).astype(float) - _guessed_right(question)
+    gain = gain * question.known
+    groups = np.arange(len(answers)) if answers.groups is None else answers.groups
+    counts = csr_array(np.stack([gain, question.known.astype(float)], axis=1))
+    found = _interval(groups, counts, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1))
     return found and found[0] > 0
+
+
+def _guessed_right(question: Question) -> np.ndarray:
+    """(N,) bool, where the commonest answer is right."""
+    if isinstance(question, Together):
+        right = [_guessed_right(part) | ~part.known for part in question.parts]
+        return np.all(right, axis=0)
+    truth = question.truth[question.known]
+    if question.kind == "tags":
+        return ((question.truth > 0.5) == (truth.mean(axis=0) > 0.5)).all(axis=1)
+    return question.truth == np.bincount(truth).argmax()
 
 
 @dataclass(frozen=True)
@@ -148,17 +199,23 @@ class Calibration:
         bins: (mean probability of the answers, share of right ones, photos) of each bin of equal
             width that holds any.
         error: expected calibration error, the mean gap weighted by photos (Guo et al. 2017).
-        surer_by: mean probability less accuracy; above 0 the model is too sure.
+        sureness: mean probability.
+        surer_by: that less the accuracy; above 0 the model is too sure.
     """
 
     bins: list[tuple[float, float, int]]
     error: float
+    sureness: float
     surer_by: float
 
 
 def calibration(question: Question) -> Calibration:
     """Calibration of the likeliest class over ``CALIBRATION_BINS`` bins."""
-    sure, right = question.sureness.astype(np.float64), ~question.wrong
+    truth, predicted = _judged(question)
+    sure, right = question.sureness[question.known].astype(np.float64), truth == predicted
+    if question.kind == "tags":  # each tag is an answer
+        shares = question.probabilities[question.known].astype(np.float64).ravel()
+        sure, right = np.maximum(shares, 1 - shares), right.ravel()
     place = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     members = [place == number for number in range(CALIBRATION_BINS)]
     bins = [
@@ -167,47 +224,53 @@ def calibration(question: Question) -> Calibration:
         if inside.any()
     ]
     error = sum(abs(said - was) * photos for said, was, photos in bins) / len(sure)
-    return Calibration(bins, float(error), float(sure.mean() - right.mean()))
+    return Calibration(bins, float(error), float(sure.mean()), float(sure.mean() - right.mean()))
 
 
 @dataclass(frozen=True)
-class AgeRow:
-    """Photos of one true age in years, and how many of them got a wrong answer."""
+class NumberRow:
+    """Photos of one true number, or of those from it up to the next row's, and how many of them
+    got a wrong answer."""
 
-    years: int
+    value: float
     photos: int
     wrong: int
 
 
 @dataclass(frozen=True)
 class Border:
-    """What happens on both sides of the year at which an age class begins.
+    """What happens on both sides of the number at which a class begins.
 
     Attributes:
-        edge: the year.
-        below, above: (photos, taken for a class across the edge) within ``NEAR_AN_EDGE`` years.
+        edge: the number.
+        below, above: (photos, taken for a class across the edge) within ``Question.near``.
     """
 
-    edge: int
+    edge: float
     below: tuple[int, int]
     above: tuple[int, int]
 
 
-def errors_by_age(question: Question, ages: np.ndarray) -> list[AgeRow]:
-    """A row for each age that occurs, ascending."""
+def errors_by_number(question: Question) -> list[NumberRow]:
+    """A row for each true number that occurs, ascending; of very many for each of equal steps."""
+    values = question.values
+    if len(np.unique(values[question.known])) > MOST_ROWS:
+        low, high = values[question.known].min(), values[question.known].max()
+        step = (high - low) / MOST_ROWS * (1 + 1e-9)
+        values = low + np.floor((values - low) / step) * step
     return [
-        AgeRow(int(years), int(here.sum()), int(question.wrong[here].sum()))
-        for years in np.unique(ages)
-        for here in [ages == years]
+        NumberRow(float(value), int(here.sum()), int(question.wrong[here].sum()))
+        for value in np.unique(values[question.known])
+        for here in [values == value]
     ]
 
 
-def borders(question: Question, ages: np.ndarray) -> list[Border]:
-    """One for each edge of a question on ages."""
-    found = []
+def borders(question: Question) -> list[Border]:
+    """One for each edge of a question on bins of a number."""
+    found, values = [], question.values
     for upper, edge in enumerate(question.edges, start=1):
-        below = (ages >= edge - NEAR_AN_EDGE) & (ages < edge)
-        above = (ages >= edge) & (ages < edge + NEAR_AN_EDGE)
+        below = (values >= edge - question.near) & (values < edge)
+        above = (values >= edge) & (values < edge + question.near)
         crossed_up = below & (question.predicted >= upper)
         crossed_down = above & (question.predicted < upper)
         pairs = ((below, crossed_up), (above, crossed_down))
@@ -215,35 +278,52 @@ def borders(question: Question, ages: np.ndarray) -> list[Border]:
     return found
 
 
-def near_a_border(question: Question, ages: np.ndarray) -> np.ndarray:
-    """(N,) bool: the true age is within ``NEAR_AN_EDGE`` years of an edge."""
-    edges = np.asarray(question.edges)
-    distance = ages[:, None] - edges[None, :]
-    return ((distance >= -NEAR_AN_EDGE) & (distance < NEAR_AN_EDGE)).any(axis=1)
+def near_a_border(question: Question) -> np.ndarray:
+    """(N,) bool: the true number is within ``Question.near`` of an edge."""
+    distance = question.values[:, None] - np.asarray(question.edges)[None, :]
+    return ((distance >= -question.near) & (distance < question.near)).any(axis=1)
 
 
-def _macro_f1(table: np.ndarray) -> float:
-    counts = np.concatenate([2 * np.diag(table), table.sum(axis=0) + table.sum(axis=1)])
-    return float(_macro_f1_of_counts(counts[None])[0])
+def _judged(question: Question) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and answers of the photos whose truth is known; tags as (K, C) bool."""
+    truth, predicted = question.truth[question.known], question.predicted[question.known]
+    return (truth > 0.5 if question.kind == "tags" else truth), predicted
 
 
-def _f1_counts(question: Question) -> csr_array:
-    """(N, 2C): for each photo and class twice the true positives, then true plus predicted.
+def _counts(question: Question) -> csr_array:
+    """(N, K): what of each photo, summed up, the main score is made of; nothing of a photo whose
+    truth is not known.
 
-    Sparse, so that neither 20,000 photos nor 1,000 classes make it large.
+    For each class or tag twice the true positives, then true plus predicted ones. Sparse, so that
+    neither 20,000 photos nor 1,000 classes make it large.
     """
+    if isinstance(question, Together):
+        return csr_array(hstack([_counts(part) for part in question.parts]))
+    if isinstance(question, NumberQuestion):
+        return csr_array(np.stack([question.errors, question.known.astype(float)], axis=1))
+    truth, predicted = _judged(question)
     photos, classes = len(question.truth), len(question.names)
-    rows = np.arange(photos)
+    rows = np.flatnonzero(question.known)
+    if question.kind == "tags":
+        known = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), (photos, len(rows)))
+        both = np.hstack([2.0 * (truth & predicted), truth * 1.0 + predicted])
+        return csr_array(known @ csr_array(both))
     places = (
         np.concatenate([rows, rows, rows]),
-        np.concatenate([question.truth, classes + question.truth, classes + question.predicted]),
+        np.concatenate([truth, classes + truth, classes + predicted]),
     )
-    values = np.concatenate([2.0 * ~question.wrong, np.ones(2 * photos)])
+    values = np.concatenate([2.0 * (truth == predicted), np.ones(2 * len(rows))])
     return csr_array((values, places), shape=(photos, 2 * classes))
 
 
-def _macro_f1_of_counts(sums: np.ndarray) -> np.ndarray:
-    """(D, 2C) sums of ``_f1_counts`` → (D,) mean F1 of the classes that occur or are predicted."""
+def _score_of(question: Question, sums: np.ndarray) -> np.ndarray:
+    """(D, K) sums of ``_counts`` → (D,) main scores."""
+    if isinstance(question, Together):
+        ends = np.cumsum([2 * len(part.names) for part in question.parts])[:-1]
+        parts = zip(question.parts, np.split(sums, ends, axis=1), strict=True)
+        return np.mean([_score_of(part, own) for part, own in parts], axis=0)
+    if isinstance(question, NumberQuestion):
+        return sums[:, 0] / np.maximum(sums[:, 1], 1)
     hits, total = np.split(sums, 2, axis=1)
     occurs = total > 0
     f1 = np.divide(hits, total, out=np.zeros_like(hits, dtype=float), where=occurs)
@@ -251,32 +331,32 @@ def _macro_f1_of_counts(sums: np.ndarray) -> np.ndarray:
 
 
 def _interval(
-    people: np.ndarray, counts: csr_array, score: Callable[[np.ndarray], np.ndarray]
+    groups: np.ndarray, counts: csr_array, score: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[float, float] | None:
-    """The 95 % bootstrap interval of a score over people; ``None`` with too few of them.
+    """The 95 % bootstrap interval of a score over groups; ``None`` with too few of them.
 
-    People are drawn and not photos, since those of one person are not independent: two equal
-    models would differ "significantly" in up to a third of the cases. With few people the plain
+    Groups, such as people, are drawn and not photos, since those of a group are not independent:
+    two equal models would differ "significantly" in up to a third of the cases. With few the plain
     percentile interval is too narrow (14 % false alarms with ten); it is widened as Student's
     interval is (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
 
     Args:
-        people: (N,) who is on a photo.
+        groups: (N,) which one a photo is of.
         counts: (N, K), whose sums over photos the score is made of.
         score: (D, K) sums of D draws → (D,).
     """
-    _, owner = np.unique(people, return_inverse=True)
+    _, owner = np.unique(groups, return_inverse=True)
     number = int(owner.max(initial=-1)) + 1
-    if number < FEWEST_PEOPLE:
+    if number < FEWEST_GROUPS:
         return None
     ones = np.ones(len(owner))
-    of_people = csr_array((ones, (owner, np.arange(len(owner)))), (number, len(owner))) @ counts
+    of_groups = csr_array((ones, (owner, np.arange(len(owner)))), (number, len(owner))) @ counts
     draw, found, at_once = np.random.default_rng(0), [], 50  # all at once would take 160 MB
     for _ in range(DRAWS // at_once):
         chosen = draw.integers(number, size=(at_once, number))
         chosen += number * np.arange(at_once)[:, None]
         times = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
-        found.append(score((of_people.T @ times.T).T))
+        found.append(score((of_groups.T @ times.T).T))
     here = score(counts.sum(axis=0)[None])[0]
     wide = np.sqrt(number / (number - 1)) * t.ppf(0.975, number - 1) / norm.ppf(0.975)
     low, high = here + wide * (np.percentile(np.concatenate(found), (2.5, 97.5)) - here)

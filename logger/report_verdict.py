@@ -4,29 +4,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from logger.report_answers import Answers
+from logger.report_answers import Answers, Question
 from logger.report_run import Run
 from logger.report_scores import (
-    NEAR_AN_EDGE,
     accuracy,
     better_than_guessing,
     calibration,
     class_scores,
     confusion,
     guessing,
-    macro_f1,
+    main_score,
     near_a_border,
 )
 
 GRADES = ((0.9, "Excellent", "good"), (0.7, "Good", "good"), (0.45, "Fair", "fair"))
-"""Macro-F1 from which a grade holds, the word, and its colour; below the last it is weak."""
-SUBJECTS = {
-    "nobody": "photos of people it never saw",
-    "people": "other photos of the people it was trained on",
-    "photos": "photos it was trained on",
-    None: "photos",
-}
-"""``Run.trained_on`` → what to call the judged photos."""
+"""Macro-F1 from which a grade holds, the word, and its colour; below the last it is weak. Of a
+number it is the share of the error of always guessing the median that is saved."""
 LEARNED = 0.99
 """Macro-F1 above which a batch counts as learned by heart."""
 FEW = 30
@@ -56,22 +49,17 @@ class Verdict:
 
 def verdict(run: Run) -> Verdict:
     """Judge a run by its answers, or say why that can't be done."""
-    if run.answers is None or not len(run.answers):
+    if run.answers is None or not run.answers.judged:
         return _without_answers(run)
     answers = run.answers
-    grade, tone = _grade(run, macro_f1(answers.whole), better_than_guessing(answers))
-    right = accuracy(answers.whole)
-    guess = guessing(answers.whole)
-    detail = (
-        f"A photo counts as right if {_listed([q.title for q in answers.details])} all are. Always"
-        f" guessing “{guess.commonest}” would be right on {_of_100(guess.accuracy)} of 100, a blind"
-        f" guess on {_of_100(guess.blind)}."
-    )
+    score, headline, detail = _outcome(run, answers)
+    grade, tone = _grade(run, score, better_than_guessing(answers))
     if len(answers) < FEW:
         detail += f" These are {_count(len(answers), 'photo')} only: take no number as settled."
     if run.of_folds:
         detail += (
-            f" Each photo is answered by the fold that set its person aside; {len(run.folds)} of"
+            f" Each photo is answered by the fold that set its {answers.noun} aside;"
+            f" {len(run.folds)} of"
             f" {run.of_folds} folds are trained."
         )
     if run.best_epoch:
@@ -79,11 +67,41 @@ def verdict(run: Run) -> Verdict:
     return Verdict(
         grade=grade,
         tone=tone,
-        headline=f"Right on {_of_100(right)} of 100 {SUBJECTS[run.trained_on]}.",
+        headline=headline,
         detail=detail,
         where=_where(answers),
         why=_why(run, answers),
     )
+
+
+def _outcome(run: Run, answers: Answers) -> tuple[float, str, str]:
+    """The score that the grade follows, the headline, and what guessing would give."""
+    whole, guess = answers.whole, guessing(answers.whole)
+    score = main_score(whole)
+    if whole.kind == "number":
+        return (
+            1 - score / guess.score if guess.score else float(score == 0),
+            f"Off by {score:.3g} on average on {_subjects(run)}.",
+            f"Always guessing {guess.commonest} would be off by {guess.score:.3g}.",
+        )
+    parts = _listed([q.title for q in answers.details if q.kind != "number"])
+    detail = f"A photo counts as right if {parts} all are. " if len(answers.details) > 1 else ""
+    detail += (
+        f"Always guessing “{guess.commonest}” would be right on {_of_100(guess.accuracy)} of 100,"
+        f" a blind guess on {_of_100(guess.blind)}."
+    )
+    return score, f"Right on {_of_100(accuracy(whole))} of 100 {_subjects(run)}.", detail
+
+
+def _subjects(run: Run) -> str:
+    """What to call the judged photos."""
+    of = f" of {run.plural}" if run.plural != "photos" else ""
+    return {
+        "nobody": f"photos{of} it never saw",
+        "group": f"other photos of the {run.plural} it was trained on",
+        "photos": "photos it was trained on",
+        None: "photos",
+    }[run.trained_on]
 
 
 def _without_answers(run: Run) -> Verdict:
@@ -108,12 +126,12 @@ def _without_answers(run: Run) -> Verdict:
             "Unknown",
             "unknown",
             f"Trained for {_count(len(run.history), 'epoch')}, never validated.",
-            "Without photos of people that it was not trained on, nothing can be said about how"
-            " good it is. test.py --answers judges it on others.",
+            f"Without {'photos of ' * (run.plural != 'photos')}{run.plural} that it was not trained"
+            " on, nothing can be said about how good it is. test.py --answers judges it on others.",
         )
     grade, tone = _grade(run, score, better=True)
     return Verdict(
-        grade, tone, f"Macro-F1 {score:.3f} on {SUBJECTS[run.trained_on]}.",
+        grade, tone, f"Macro-F1 {score:.3f} on {_subjects(run)}.",
         "The answers themselves were not kept with this run, so this page can't say where it is"
         " wrong.",
     )  # fmt: skip
@@ -123,7 +141,7 @@ def _grade(run: Run, score: float, better: bool | None) -> tuple[str, str]:
     """Grade and tone of a macro-F1; ``better``: than guessing, if that can be said."""
     if run.trained_on == "photos":
         return ("Learned by heart", "good") if score > LEARNED else ("Not learned", "bad")
-    if run.trained_on == "people":
+    if run.trained_on == "group":
         return "Flattered", "unknown"
     if better is None:
         return "Too few to tell", "unknown"
@@ -135,10 +153,12 @@ def _grade(run: Run, score: float, better: bool | None) -> tuple[str, str]:
 def _where(answers: Answers) -> list[str]:
     whole = answers.whole
     wrong = int(whole.wrong.sum())
+    asked = answers.details or (whole,)
+    off = [_off(question) for question in asked if question.kind == "number"]
     if not wrong:
-        return ["Nowhere: every photo is right."]
+        return off or ["Nowhere: every photo is right."]
     said = []
-    shares = [(int(q.wrong.sum()), q) for q in answers.details]
+    shares = [(int(q.wrong.sum()), q) for q in answers.details if q.kind != "number"]
     if any(count for count, _ in shares):
         most, question = max(shares, key=lambda pair: pair[0])
         others = [f"{q.title} in {count}" for count, q in shares if q is not question]
@@ -146,25 +166,46 @@ def _where(answers: Answers) -> list[str]:
             f"Of {_count(wrong, 'wrong photo')}, the {question.title} is wrong in {most}"
             + (f" ({', '.join(others)})." if others else ".")
         )
-        said.append(_commonest_mix_up(answers))
-    scored = [score for score in class_scores(whole) if score.support]
-    weakest = min(scored, key=lambda score: (score.f1 or 0, -score.support))
-    said.append(
-        f"The weakest class: “{weakest.name}”, F1 {weakest.f1 or 0:.2f} on"
-        f" {_count(weakest.support, 'photo')}."
+    classes = [question for question in asked if question.kind == "classes"]
+    if any(question.wrong.any() for question in classes):
+        said.append(_commonest_mix_up(classes))
+    of = [whole] if whole.kind != "together" else list(whole.parts)
+    return [*said, *(line for question in of for line in _weakest(question)), *off]
+
+
+def _off(question: Question) -> str:
+    errors = question.errors[question.known]
+    worst = int(question.mistakes[0])
+    return (
+        f"{question.title} is off by {errors.mean():.3g} on average, in one photo of ten by"
+        f" {np.quantile(errors, 0.9):.3g} or more; at worst {question.said(worst)} was said of"
+        f" {question.true(worst)}."
     )
-    if missing := len(whole.names) - len(scored):
-        said.append(f"{missing} of {len(whole.names)} classes never occur here: nothing is known.")
+
+
+def _weakest(question: Question) -> list[str]:
+    scored = [score for score in class_scores(question) if score.support]
+    if not scored:
+        return []
+    what, several = ("tag", "tags") if question.kind == "tags" else ("class", "classes")
+    weakest = min(scored, key=lambda score: (score.f1 or 0, -score.support))
+    said = [
+        f"The weakest {what}: “{weakest.name}”, F1 {weakest.f1 or 0:.2f} on"
+        f" {_count(weakest.support, 'photo')}."
+    ]
+    if missing := len(question.names) - len(scored):
+        names = len(question.names)
+        said.append(f"{missing} of {names} {several} never occur here: nothing is known.")
     return said
 
 
-def _commonest_mix_up(answers: Answers) -> str:
-    tables = [confusion(question) for question in answers.details]
+def _commonest_mix_up(questions: list[Question]) -> str:
+    tables = [confusion(question) for question in questions]
     for table in tables:
         np.fill_diagonal(table, 0)
     most = max(range(len(tables)), key=lambda number: tables[number].max())
     true, predicted = np.unravel_index(tables[most].argmax(), tables[most].shape)
-    names = answers.details[most].names
+    names = questions[most].names
     return (
         f"The commonest mix-up: “{names[true]}” taken for “{names[predicted]}”,"
         f" {_times(int(tables[most].max()))}."
@@ -174,8 +215,8 @@ def _commonest_mix_up(answers: Answers) -> str:
 def _why(run: Run, answers: Answers) -> list[str]:
     """The reasons that the numbers speak for, the strongest first; at most four."""
     if run.trained_on == "photos":
-        return [_by_heart(macro_f1(answers.whole))]
-    reasons = [*_flattery(run), *_learning(run), *_age_border(answers), *_imbalance(answers)]
+        return [_by_heart(_outcome(run, answers)[0])]
+    reasons = [*_flattery(run), *_learning(run), *_borders(answers), *_imbalance(answers)]
     reasons += [*_fallbacks(answers), *_sureness(answers)]
     return reasons[:4] or ["Nothing stands out: look at the mistakes themselves, below."]
 
@@ -194,10 +235,10 @@ def _by_heart(score: float) -> str:
 
 
 def _flattery(run: Run) -> list[str]:
-    if run.trained_on != "people":
+    if run.trained_on != "group":
         return []
     return [
-        "The same people are in training and validation (validation.type image_level), and faces"
+        f"The same {run.plural} are in training and validation (validation.type image_level), and"
         " are known again: on others it will do worse. validation.type=holdout says how much."
     ]
 
@@ -210,7 +251,7 @@ def _learning(run: Run) -> list[str]:
     if trained - held_out > 0.1:
         said.append(
             f"It knows its training photos better than others (macro-F1 {trained:.2f} against"
-            f" {held_out:.2f}): more people, stronger augmentation or a smaller backbone."
+            f" {held_out:.2f}): more {run.plural}, stronger augmentation or a smaller backbone."
         )
     elif trained < 0.6 and held_out < 0.7 and not run.mixed:
         said.append(
@@ -230,25 +271,25 @@ def _still_rises(run: Run) -> bool:
     return earlier is not None and run.best["val/f1"] - earlier >= 0.01
 
 
-def _age_border(answers: Answers) -> list[str]:
-    if answers.ages is None:
-        return []
-    for question in answers.details:
-        if not question.edges or question.wrong.sum() < 5:
+def _borders(answers: Answers) -> list[str]:
+    for question in answers.details or (answers.whole,):
+        if not question.edges or question.values is None or question.wrong.sum() < 5:
             continue
-        near = near_a_border(question, answers.ages)
+        near = near_a_border(question)
         share, usual = near[question.wrong].mean(), near.mean()
         if share > 1.3 * usual:
-            edges = _listed([str(edge) for edge in question.edges])
+            edges = _listed([f"{edge:g}" for edge in question.edges])
             return [
-                f"{share:.0%} of the {question.title} mistakes are on people within {NEAR_AN_EDGE}"
-                f" years of {edges}, who make up {usual:.0%} of the photos: close calls, which even"
-                " people get wrong."
+                f"{share:.0%} of the {question.title} mistakes are within {question.near:g} of the"
+                f" {question.number} {edges}, as are {usual:.0%} of the photos: close calls, which"
+                " even people get wrong."
             ]
     return []
 
 
 def _imbalance(answers: Answers) -> list[str]:
+    if answers.whole.kind not in ("classes", "tags"):
+        return []
     scored = [score for score in class_scores(answers.whole) if score.support]
     if len(scored) < 6:
         return []
@@ -260,28 +301,31 @@ def _imbalance(answers: Answers) -> list[str]:
         return []
     return [
         f"Rare classes suffer: of the rarest third {rare:.0%} are found, of the commonest"
-        f" {common:.0%}. Class weights, or more people of the rare kinds."
+        f" {common:.0%}. Class weights, or more {answers.plural} of the rare kinds."
     ]
 
 
 def _fallbacks(answers: Answers) -> list[str]:
     if answers.fallback is None or not answers.fallback.any() or answers.fallback.all():
         return []
-    wrong = answers.whole.wrong
+    wrong = answers.whole.wrong  # of numbers none, so that nothing is said
     whole, cropped = wrong[answers.fallback].mean(), wrong[~answers.fallback].mean()
     if whole < cropped + 0.1:
         return []
     return [
-        f"In {_count(int(answers.fallback.sum()), 'photo')} no person was found; {whole:.0%} of"
+        f"In {_count(int(answers.fallback.sum()), 'photo')} no {answers.subject} was found;"
+        f" {whole:.0%} of"
         f" these are wrong against {cropped:.0%} of the others: look at them below."
     ]
 
 
 def _sureness(answers: Answers) -> list[str]:
+    if answers.whole.kind not in ("classes", "tags"):
+        return []
     found = calibration(answers.whole)
     if found.error < 0.08:
         return []
-    mean, right = float(answers.whole.sureness.mean()), accuracy(answers.whole)
+    mean, right = found.sureness, found.sureness - found.surer_by
     word = "too sure of itself" if found.surer_by > 0 else "surer than it says"
     if found.surer_by > 0:
         return [

@@ -82,27 +82,29 @@ def head_probabilities(class_probabilities):
     return FACES.marginals(class_probabilities)
 
 
-def head_logits(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Logits whose softmax is ``head_probabilities(class_probabilities(logits))``.
+def head_logits(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Logits of the answers of every head, whichever way the model is built.
 
-    An answer that several classes of a head share, such as an age group its bins, has the
-    log-sum-exp of their logits. In logits, unlike in probabilities, a sure answer still has a
-    gradient.
+    An answer that several classes share, such as an age group its bins, has the log-sum-exp of
+    their logits: its softmax is then the answer's probability. In logits, unlike in
+    probabilities, a sure answer still has a gradient.
 
     Args:
-        logits: as for ``class_probabilities``.
+        task: that the model was taught.
+        logits: head → (B, number of its classes), for the heads of the task or for the one head
+            ``"class"``.
 
     Returns:
-        ``{"mask": (B, 3), "gender": (B, 2), "age": (B, 3)}`` float32; age is in the three groups.
+        Head → (B, its answers) float32.
     """
     if SINGLE_HEAD in logits:
-        table = logits[SINGLE_HEAD].float().unflatten(1, FACES.sizes)
+        table = logits[SINGLE_HEAD].float().unflatten(1, task.sizes)
         places = range(1, table.ndim)
         return {
             head: table.logsumexp(dim=[other for other in places if other != place])
-            for place, head in enumerate(FACES.product, 1)
+            for place, head in enumerate(task.product, 1)
         }
-    return {head: _grouped(FACES.heads[head], logits[head].float()) for head in FACES.product}
+    return {name: _grouped(head, logits[name].float()) for name, head in task.heads.items()}
 
 
 def _grouped(head: Head, logits: Tensor) -> Tensor:

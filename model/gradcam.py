@@ -1,4 +1,4 @@
-"""Grad-CAM: which part of a photo speaks for each of a model's three answers.
+"""Grad-CAM: which part of a photo speaks for each of a model's answers.
 
 After Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization" (ICCV 2017), computed by the package ``grad-cam``.
@@ -6,13 +6,14 @@ Localization" (ICCV 2017), computed by the package ``grad-cam``.
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from data_loader.labels import GENDERS, HEADS, MASKS
+from base.task import Task
 from model.decode import head_logits
 from utils.errors import ConfigError
 
@@ -21,21 +22,23 @@ MIN_CELLS = 6
 
 
 class HeadCam:
-    """Grad-CAM for mask, gender and age of any model that ``arch.type`` names.
+    """Grad-CAM for each head of a task, of any model that ``arch.type`` names.
 
     The parameters of ``model`` are frozen: its gradients are wanted for feature maps only. Not
     safe to share between threads.
 
     Args:
         model: of ``model/model.py``.
+        task: that it was taught.
         input_size: side of the photos it will explain, px.
 
     Raises:
         ConfigError: the backbone has no feature map to look at.
     """
 
-    def __init__(self, model: BaseModel, input_size: int) -> None:
+    def __init__(self, model: BaseModel, task: Task, input_size: int) -> None:
         self.model = model.eval().requires_grad_(False)
+        self.task = task
         self.layer = target_layer(model, input_size)
 
     def __call__(self, images: Tensor, answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -43,8 +46,7 @@ class HeadCam:
 
         Args:
             images: (B, 3, S, S) RGB in 0..255.
-            answers: head → (B,) the answer to explain, as in ``head_probabilities``; age is one
-                of the three groups.
+            answers: head → (B,) code of the answer to explain, see ``codes_to_explain``.
 
         Returns:
             head → (B, S, S) float32 in [0, 1]; all 0 where nothing speaks for the answer.
@@ -52,33 +54,52 @@ class HeadCam:
         # It imports scikit-learn and matplotlib.
         from pytorch_grad_cam import GradCAM
 
-        scores = _Answers(self.model)
+        scores = _Answers(self.model, self.task)
         targets = [
-            _Answer(scores.first[head] + int(answer)) for head in HEADS for answer in answers[head]
+            _Answer(scores.first[head] + int(answer))
+            for head, codes in answers.items()
+            for answer in codes
         ]
         device = next(self.model.parameters()).device
         # Gradients flow from the photos, since no parameter asks for them.
-        copies = images.to(device).float().repeat(len(HEADS), 1, 1, 1).requires_grad_()
+        copies = images.to(device).float().repeat(len(answers), 1, 1, 1).requires_grad_()
         with (
             torch.enable_grad(),
             GradCAM(scores, [self.layer], reshape_transform=as_map) as cam,
         ):
             heat = cam(copies, targets)
-        return dict(zip(HEADS, heat.reshape(len(HEADS), -1, *heat.shape[1:]), strict=True))
+        return dict(zip(answers, heat.reshape(len(answers), -1, *heat.shape[1:]), strict=True))
+
+
+def codes_to_explain(task: Task, probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Head → (N,) which of its answers is the one to explain: what is said of a class, of tags the
+    likeliest, of a number the likeliest bin.
+
+    Args:
+        task: that was asked.
+        probabilities: head → (N, its answers), and with a product ``"class"`` → (N, C).
+    """
+    codes = {name: probabilities[name].argmax(axis=1) for name in task.heads}
+    if task.product:
+        codes |= task.decode(probabilities["class"].argmax(axis=1))
+    return codes
 
 
 class _Answers(nn.Module):
     """A model whose output is one row of logits a photo: those of all its answers."""
 
-    first = {"mask": 0, "gender": len(MASKS), "age": len(MASKS) + len(GENDERS)}
-
-    def __init__(self, model: BaseModel) -> None:
+    def __init__(self, model: BaseModel, task: Task) -> None:
         super().__init__()
         self.model = model
+        self.task = task
+        sizes = [len(head.answers) for head in task.heads.values()]
+        starts = accumulate(sizes[:-1], initial=0)
+        self.first = dict(zip(task.heads, starts, strict=True))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) → (B, 8)."""
-        return torch.cat(list(head_logits(self.model(images)).values()), dim=1)
+        """(B, 3, S, S) → (B, answers of all heads)."""
+        logits = head_logits(self.task, self.model(images))
+        return torch.cat([logits[head] for head in self.first], dim=1)
 
 
 class _Answer:

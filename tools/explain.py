@@ -1,4 +1,4 @@
-"""Show what a model looks at in a photo: Grad-CAM of each of its three answers.
+"""Show what a model looks at in a photo: Grad-CAM of each of its answers.
 
     python -m tools.explain --resume saved/models/Mask_Base/<run_id>/best_epoch.pth \\
         --image photo.jpg --out why.png

@@ -6,15 +6,16 @@ import numpy as np
 import torch
 
 from base.base_model import BaseModel
+from base.task import MISSING, Task
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import Crops
 from data_loader.dataset import PhotoIndex
-from data_loader.labels import HEADS, NAMES, head_answers
 from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
-from model.gradcam import HeadCam
-from trainer.results import read_validation
+from logger.report_answers import Question
+from model.gradcam import HeadCam, codes_to_explain
+from trainer.results import Validation, read_validation
 from utils.files import write_json
 from utils.run_folder import EXPLANATIONS
 
@@ -44,7 +45,7 @@ def explanation_pictures(
         index: the photos.
         crops: of all photos.
         val_rows: (V,) which of them validated.
-        decoding: (18,) factors on the class probabilities; ``None`` for none.
+        decoding: (C,) factors on the class probabilities; ``None`` for none.
         limit: how many photos.
 
     Returns:
@@ -53,53 +54,57 @@ def explanation_pictures(
     Raises:
         ConfigError: the backbone has no feature map to look at.
     """
-    validation = read_validation(log_dir, val_rows, decoding)
+    validation = read_validation(log_dir, index.task, val_rows, decoding)
     if validation is None:
         return []
-    rows, probabilities, answers = validation
-    chosen = worth_explaining(probabilities, answers, limit)
-    rows, probabilities, answers = rows[chosen], probabilities[chosen], answers[chosen]
-    dataset = CropDataset(crops, rows, None, eval_transform(input_size))
+    answers = validation.answers(index.task)
+    chosen = worth_explaining(answers.whole, limit)
+    dataset = CropDataset(crops, validation.rows[chosen], None, eval_transform(input_size))
     images = torch.stack([dataset[place]["image"] for place in range(len(dataset))])
-    said, true = head_answers(probabilities.argmax(axis=1)), head_answers(answers)
-    heat = HeadCam(model, input_size)(images, said)
+    codes = codes_to_explain(
+        index.task, {name: each[chosen] for name, each in validation.probabilities.items()}
+    )
+    heat = HeadCam(model, index.task, input_size)(images, codes)
     entries = []
-    for place, row in enumerate(rows):
-        crop = crops[row]
-        for head in HEADS:
-            names = NAMES["en"]["age_group" if head == "age" else head]
+    for place, row in enumerate(chosen):
+        photo = int(validation.rows[row])
+        for head, (said, true) in _in_words(index.task, validation, int(row)).items():
             file = f"{place + 1}_{head}.png"
-            save_picture(log_dir / EXPLANATIONS / file, heat_picture(crop, heat[head][place], SIDE))
+            drawn = heat_picture(crops[photo], heat[head][place], SIDE)
+            save_picture(log_dir / EXPLANATIONS / file, drawn)
+            name = str(index.files[photo])
             entries.append(
-                {
-                    "photo": str(index.files[row]),
-                    "head": head,
-                    "file": file,
-                    "predicted": names[said[head][place]],
-                    "true": names[true[head][place]],
-                }
+                {"photo": name, "head": head, "file": file, "predicted": said, "true": true}
             )
     write_json(log_dir / EXPLANATIONS / "index.json", entries)
     return [log_dir / EXPLANATIONS / entry["file"] for entry in entries]
 
 
-def worth_explaining(probabilities: np.ndarray, answers: np.ndarray, limit: int) -> np.ndarray:
+def _in_words(task: Task, validation: Validation, row: int) -> dict[str, tuple[str, str]]:
+    """Head → what is said of a photo, and the truth."""
+    said = task.said({name: each[[row]] for name, each in validation.probabilities.items()})
+    words = {}
+    for name, head in task.heads.items():
+        true = validation.truth[name][row]
+        known = true != MISSING if np.issubdtype(np.asarray(true).dtype, np.integer) else True
+        known &= not np.isnan(true).any()
+        words[name] = (head.in_words(said[name][0]), head.in_words(true) if known else "")
+    return words
+
+
+def worth_explaining(question: Question, limit: int) -> np.ndarray:
     """Half of ``limit`` the surest mistakes, the rest right answers of different classes.
 
     Args:
-        probabilities: (N, 18).
-        answers: (N,) true classes.
+        question: the whole answer to N photos.
         limit: how many to choose.
 
     Returns:
         Positions, at most ``limit``; the mistakes come first.
     """
-    sureness = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == answers
-    mistakes = np.flatnonzero(~right)
-    mistakes = mistakes[np.argsort(-sureness[mistakes], kind="stable")][: limit // 2]
-    hits = np.flatnonzero(right)
-    _, first = np.unique(answers[hits], return_index=True)
+    mistakes = question.mistakes[: limit // 2]
+    hits = np.setdiff1d(np.flatnonzero(~question.wrong), mistakes)
+    _, first = np.unique(question.truth[hits], axis=0, return_index=True)
     hits = hits[first]
     spread = np.linspace(0, len(hits), min(limit - len(mistakes), len(hits)), endpoint=False)
     return np.concatenate([mistakes, hits[spread.astype(np.int64)]])

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from base.base_model import BaseModel
+from base.task import Task
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import extractor_from
 from data_loader.labels import head_answers
@@ -32,12 +33,16 @@ class PhotoModel:
     Not safe to share between threads.
 
     Args:
+        task: that it was taught.
         predictor: the model, as test.py asks it.
         extractor: makes the crops.
         input_size: side of what the model sees, px.
     """
 
-    def __init__(self, predictor: Predictor, extractor: Extractor, input_size: int) -> None:
+    def __init__(
+        self, task: Task, predictor: Predictor, extractor: Extractor, input_size: int
+    ) -> None:
+        self.task = task
         self.predictor = predictor
         self.extractor = extractor
         self.input_size = input_size
@@ -61,7 +66,7 @@ class PhotoModel:
         input_size = config["data_loader"]["args"]["input_size"]
         extractor = extractor_from(config["tracer"], input_size, device)
         extractor.load()  # whatever photo comes is cropped; better now than in the middle of it
-        return cls(predictor, extractor, input_size)
+        return cls(Task(config.settings.task), predictor, extractor, input_size)
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""
@@ -93,7 +98,7 @@ class PhotoModel:
             head → (``input_size``, ``input_size``) float32 in [0, 1].
         """
         if self._cam is None:
-            self._cam = HeadCam(self.model, self.input_size)
+            self._cam = HeadCam(self.model, self.task, self.input_size)
         answers = head_answers(class_probabilities[None].argmax(axis=1))
         return {head: heat[0] for head, heat in self._cam(self.batch([crop]), answers).items()}
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from base.task import Task
 from model.decode import SINGLE_HEAD, class_probabilities
 from model.decoding import decode
 from trainer.tta import PLAIN, View
@@ -77,6 +78,12 @@ def joint_logits(views: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
         size = logits.logsumexp(dim=2, keepdim=True).mean(dim=0)
         joint[head] = logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(views)) + size
     return joint
+
+
+def answers_of(task: Task, predictions: Predictions) -> dict[str, np.ndarray]:
+    """Head → (N, its answers), and with a product ``"class"`` → (N, C)."""
+    whole = predictions.class_probabilities
+    return {SINGLE_HEAD: whole, **task.marginals(whole)}
 
 
 def adjusted(predictions: Predictions, decoding: np.ndarray | None) -> Predictions:

@@ -8,16 +8,12 @@ import numpy as np
 
 from data_loader.crop_dataset import photo_seed
 from data_loader.data_loaders import TrainingData
-from data_loader.labels import AGE_GROUPS, GENDERS, HEADS, MASKS, class_name
-from logger.pictures import INK, confusion_picture, contact_sheet, fit_picture
+from logger.pictures import INK, SHOWN_CLASSES, contact_sheet, fit_picture
 from logger.writer import Cell, Writer
-from model.decode import head_probabilities
-from model.metric import confusion_matrices
-from trainer.results import Validation, read_validation
+from trainer.results import Validation, judgement_picture, read_validation
 from utils.errors import DataError
 from utils.images import read_image
 
-ANSWERS = {"mask": MASKS, "gender": GENDERS, "age": AGE_GROUPS}
 SAMPLES = 36
 PHOTO_SIDE = 224
 """Longer side of the photos in the table of predictions, px."""
@@ -41,17 +37,19 @@ def record_pictures(
             this one goes on from.
         pictures: files drawn already.
         data: what was trained and validated on.
-        decoding: (18,) factors on the class probabilities; ``None`` for none.
+        decoding: (C,) factors on the class probabilities; ``None`` for none.
     """
     shown = {path.stem: read_image(path) for path in pictures}
     shown["augmentation"] = augmentation_sheet(data)
     rows: list[dict[str, Cell]] = []
-    validation = read_validation(log_dir, data.val_rows, decoding)
+    task = data.index.task
+    validation = read_validation(log_dir, task, data.val_rows, decoding)
     if validation is not None:
-        matrices = confusion_matrices(validation.probabilities, validation.answers)
-        for head in HEADS:
-            matrix = matrices[head]
-            shown[f"validation.confusion.{head}"] = confusion_picture(matrix, ANSWERS[head], head)
+        for question in validation.answers(task).questions:
+            picture = judgement_picture(question) if question.key in task.heads else None
+            if picture is not None:
+                what = "scatter" if question.kind == "number" else "confusion"
+                shown[f"validation.{what}.{question.key}"] = picture
         rows = sample_predictions(data, validation)
     for writer in writers:
         for name, image in shown.items():
@@ -63,7 +61,8 @@ def record_pictures(
 def sample_predictions(
     data: TrainingData, validation: Validation, limit: int = SAMPLES
 ) -> list[dict[str, Cell]]:
-    """Photos of the validation with their crops and every head's probabilities.
+    """Photos of the validation with their crops and the probabilities of every head of at most
+    ``SHOWN_CLASSES`` answers.
 
     The first third are the surest wrong answers, as many as there are; the others lie evenly over
     the rest.
@@ -73,29 +72,30 @@ def sample_predictions(
         validation: V photos.
         limit: rows at most.
     """
-    photos, probabilities, answers = validation
-    wrong = np.flatnonzero(probabilities.argmax(1) != answers)
-    wrong = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][: limit // 3]
+    task = data.index.task
+    answers = validation.answers(task)
+    whole = answers.whole
+    wrong = whole.mistakes[: limit // 3]
     rest = np.setdiff1d(np.arange(len(answers)), wrong)
     spread = np.linspace(0, len(rest), min(limit - len(wrong), len(rest)), endpoint=False)
-    heads = head_probabilities(probabilities)
+    heads = [head for head in task.heads.values() if len(head.answers) <= SHOWN_CLASSES]
     table = []
     for place in [*wrong, *rest[spread.astype(np.int64)]]:
-        row, predicted = int(photos[place]), int(probabilities[place].argmax())
+        row = int(validation.rows[place])
         table.append(
             {
                 "file": str(data.index.files[row]),
                 "photo": _photo(data, row),
                 "crop": np.asarray(data.crops[row]),
-                "true": class_name(answers[place]),
-                "predicted": class_name(predicted),
-                "right": str(bool(predicted == answers[place])).lower(),
-                "probability": float(probabilities[place, predicted]),
+                "true": whole.true(place),
+                "predicted": whole.said(place),
+                "right": "" if whole.kind == "number" else str(not whole.wrong[place]).lower(),
+                "probability": float(whole.sureness[place]),
             }
             | {
-                f"{head}: {answer}": float(heads[head][place, code])
-                for head, names in ANSWERS.items()
-                for code, answer in enumerate(names)
+                f"{head.name}: {answer}": float(validation.probabilities[head.name][place, code])
+                for head in heads
+                for code, answer in enumerate(head.answers)
             }
         )
     return table

@@ -1,127 +1,194 @@
-"""What a report must know of predictions and photos, put into arrays that need no label scheme."""
+"""What a report must know of predictions and photos, put into arrays that need no task."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
+from base.task import Head, NumberHead, Task
 from data_loader.crops import WHOLE, Crops
-from data_loader.labels import (
-    AGE_BINS,
-    AGE_EDGES,
-    AGE_GROUP_EDGES,
-    HEADS,
-    NAMES,
-    class_name,
-    head_answers,
+from data_loader.dataset import PhotoIndex
+from logger.report_answers import (
+    Answers,
+    NumberQuestion,
+    Question,
+    TagsQuestion,
+    photos_to_show,
+    thumbnail,
 )
-from logger.report_answers import Answers, Question, photos_to_show, thumbnail
-from model.decode import head_probabilities
 
-TITLES = {"mask": "mask", "gender": "gender", "age": "age group"}
+CLASS = "class"
+"""Key of the classes of the whole, beside the heads'."""
+NEAR = 1 / 40
+"""Of the range of a number: how far from a border it still counts as a close call."""
 
 
 @dataclass(frozen=True)
-class Photographed:
+class SampleMetadata:
     """What is known of N photos beside what a model says of them.
 
     Attributes:
+        task: that is asked of them.
         files: (N,) str.
         crops: of all photos.
         rows: (N,) which of the crops are theirs.
         cropped: whether the crops were cut out by TRACER.
-        people: (N,) int, who is on them; ``None`` where that is not known.
-        ages: (N,) int, years; ``None`` where they are not known.
-        age_edges: where the bins of the age head begin, years.
+        truth: head → (N,) true answers, and with a product ``"class"``, as ``Task.truth`` gives
+            them; heads whose truth is not known are left out.
+        values: head of numbers → (N,) the true numbers, where they are known.
+        groups: (N,) int, which group they are of; ``None`` where that is not known.
+        noun, plural: what to call a group and several.
     """
 
+    task: Task
     files: np.ndarray
     crops: Crops
     rows: np.ndarray
     cropped: bool
-    people: np.ndarray | None = None
-    ages: np.ndarray | None = None
-    age_edges: tuple[int, ...] = AGE_EDGES
+    truth: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    groups: np.ndarray | None = None
+    noun: str = "photo"
+    plural: str = "photos"
 
-    def subset(self, places: np.ndarray) -> "Photographed":
+    @classmethod
+    def of(
+        cls, index: PhotoIndex, crops: Crops, rows: np.ndarray, cropped: bool
+    ) -> "SampleMetadata":
+        """Of these rows of the training data, (N,)."""
+        values = {name: column[rows] for name, column in index.values.items()}
+        numbers = [name for name, head in index.task.heads.items() if head.settings.bins]
+        return cls(
+            task=index.task,
+            files=index.files[rows],
+            crops=crops,
+            rows=rows,
+            cropped=cropped,
+            truth=index.task.truth(values),
+            values={name: values[name] for name in numbers},
+            groups=index.group[rows],
+            noun=index.noun,
+            plural=index.plural,
+        )
+
+    def subset(self, places: np.ndarray) -> "SampleMetadata":
         """The photos at these places, (K,) int."""
-        return Photographed(
+        return replace(
+            self,
             files=self.files[places],
-            crops=self.crops,
             rows=self.rows[places],
-            cropped=self.cropped,
-            people=None if self.people is None else self.people[places],
-            ages=None if self.ages is None else self.ages[places],
-            age_edges=self.age_edges,
+            truth={name: column[places] for name, column in self.truth.items()},
+            values={name: column[places] for name, column in self.values.items()},
+            groups=None if self.groups is None else self.groups[places],
         )
 
 
 def answers_for_report(
-    photos: Photographed,
-    class_probabilities: np.ndarray,
-    classes: np.ndarray,
-    of_heads: Mapping[str, np.ndarray] | None = None,
-    targets: Mapping[str, Tensor] | None = None,
+    photos: SampleMetadata,
+    probabilities: Mapping[str, np.ndarray],
+    bins: Mapping[str, np.ndarray] | None = None,
 ) -> Answers:
     """Join photos and predictions, and keep the crops of those that a report shows.
 
     Args:
         photos: N photos.
-        class_probabilities: (N, 18).
-        classes: (N,) true classes.
-        of_heads, targets: probabilities (N, n) and true codes (N,) of the heads; the bins of the
-            age head are a question of their own.
+        probabilities: head → (N, its answers), and with a product ``"class"`` → (N, C).
+        bins: head whose answers are groups of bins → (N, bins), which are then a question of their
+            own.
     """
-    truth = head_answers(classes)
-    marginals = head_probabilities(class_probabilities)
-    names = {head: NAMES["en"]["age_group" if head == "age" else head] for head in HEADS}
-    every_class = [class_name(cls) for cls in range(class_probabilities.shape[1])]
-    questions = [
-        Question(
-            "class",
-            f"{len(every_class)} classes",
-            _typeset(every_class),
-            class_probabilities,
-            classes,
-        )
+    answers = answers_of(photos.task, probabilities, photos.truth, photos.values)
+    heads = photos.task.heads
+    closer = [
+        _bins_question(heads[name], values, photos.values[name])
+        for name, values in (bins or {}).items()
+        if name in photos.values and heads[name].settings.groups
     ]
-    for head, title in TITLES.items():
-        edges = tuple(AGE_GROUP_EDGES) if head == "age" else ()
-        words = _typeset(names[head])
-        questions.append(Question(head, title, words, marginals[head], truth[head], edges))
-    questions += _age_bins(of_heads or {}, targets or {}, photos.age_edges)
     fallback = photos.crops.states[photos.rows] == WHOLE if photos.cropped else None
-    answers = Answers(
-        questions=tuple(questions),
-        parts=len(TITLES),
+    answers = replace(
+        answers,
+        questions=tuple(
+            replace(each, names=_typeset(each.names)) for each in (*answers.questions, *closer)
+        ),
         files=tuple(photos.files.tolist()),
-        people=photos.people,
-        ages=photos.ages,
+        groups=photos.groups,
         fallback=fallback,
+        noun=photos.noun,
+        plural=photos.plural,
     )
     shown = photos_to_show(answers)
     pictures = {row: thumbnail(photos.crops[photos.rows[row]]) for row in shown}
     return replace(answers, thumbnails=pictures)
 
 
-def _age_bins(
-    probabilities: Mapping[str, np.ndarray], targets: Mapping[str, Tensor], edges: Sequence[int]
-) -> list[Question]:
-    """The age head's own question, where there is such a head and its targets are bins."""
-    bins, truth = probabilities.get("age"), targets.get("age")
-    if bins is None or truth is None or bins.shape != (len(truth), len(edges) + 1):
-        return []
-    names = AGE_BINS if tuple(edges) == AGE_EDGES else _names_between(edges)
-    question = Question("age_bin", "age bin", _typeset(names), bins, truth.numpy(), tuple(edges))
-    return [question]
+def answers_of(
+    task: Task,
+    probabilities: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    values: Mapping[str, np.ndarray] | None = None,
+) -> Answers:
+    """The questions of a task with their answers, the whole answer first.
+
+    Args:
+        task: that was asked.
+        probabilities: as for ``answers_for_report``.
+        truth, values: as in ``SampleMetadata``.
+    """
+    order = [*task.product, *(name for name in task.heads if name not in task.product)]
+    known = [name for name in order if name in truth and name in probabilities]
+    values = values or {}
+    asked = [
+        _question(task.heads[name], probabilities[name], truth[name], values.get(name))
+        for name in known
+    ]
+    parts = len(asked) if len(asked) > 1 else 0
+    if task.product:
+        names = tuple(task.class_name(code) for code in range(task.num_classes))
+        title = f"{len(names)} classes"
+        asked.insert(0, Question(CLASS, title, names, probabilities[CLASS], truth[CLASS]))
+        parts = len(task.product)
+    files = tuple(map(str, range(len(asked[0].truth))))
+    return Answers(tuple(asked), parts, files, joint=bool(task.product) or not parts)
 
 
-def _names_between(edges: Sequence[int]) -> list[str]:
-    inner = [f"{low}-{high - 1}" for low, high in pairwise(edges)]
-    return [f"<{edges[0]}", *inner, f">={edges[-1]}"]
+def _question(
+    head: Head, probabilities: np.ndarray, truth: np.ndarray, values: np.ndarray | None
+) -> Question:
+    names, title = head.answer_names(), _title(head)
+    common = (head.name, title, names, probabilities, truth)
+    if isinstance(head, NumberHead):
+        return NumberQuestion(*common, middles=tuple(head.middles.tolist()))
+    if head.settings.kind == "multilabel":
+        return TagsQuestion(*common, threshold=head.settings.threshold)
+    if not head.settings.bins:
+        return Question(*common)
+    groups = head.settings.groups
+    edges = groups.edges if groups else head.settings.bins
+    return Question(*common, **_of_number(head, edges, values))
+
+
+def _bins_question(head: Head, probabilities: np.ndarray, values: np.ndarray) -> Question:
+    return Question(
+        f"{head.name}_bin", f"{_words(head.name)} bin", head.class_names(),
+        probabilities, head.class_of(values), **_of_number(head, head.settings.bins, values),
+    )  # fmt: skip
+
+
+def _of_number(head: Head, edges: Sequence[float], values: np.ndarray | None) -> dict[str, Any]:
+    low, high = head.settings.range or (edges[0], edges[-1])
+    if low == high and values is not None:
+        low, high = np.nanmin(values), np.nanmax(values)
+    near = float(high - low) * NEAR or 1.0
+    return {"edges": tuple(edges), "values": values, "number": _words(head.name), "near": near}
+
+
+def _title(head: Head) -> str:
+    return _words(head.name) + (" group" if head.settings.groups else "")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _typeset(names: Sequence[str]) -> tuple[str, ...]:

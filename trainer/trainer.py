@@ -21,7 +21,7 @@ from model.metric import compute_metrics
 from trainer.mixing import split_targets
 from trainer.predict import Predictions, adjusted, gather, predict
 from trainer.profiling import profiled
-from trainer.report_data import Photographed
+from trainer.report_data import SampleMetadata
 from trainer.results import save_for_report, save_validation
 from trainer.step_curve import StepCurve, gpu_memory, reset_gpu_memory
 from trainer.tta import PLAIN, View
@@ -92,7 +92,7 @@ class Trainer(BaseTrainer):
         val_loader: BaseDataLoader,
         metrics: Sequence[str],
         name_of: Callable[[int], str] = str,
-        report_photos: Photographed | None = None,
+        report_photos: SampleMetadata | None = None,
         log_every_steps: int = 10,
         decoding: np.ndarray | None = None,
         views: Sequence[View] = PLAIN,

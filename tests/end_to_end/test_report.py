@@ -13,7 +13,7 @@ import numpy as np
 def test_a_training_ends_with_a_report_of_its_best_epoch(trained):
     page = unescape((trained.log / "report.html").read_text(encoding="utf-8"))
     assert "14 photos" in page and "of 2 people" in page
-    assert "The age borders" in page and "age bin" in page
+    assert "The borders" in page and "age bin" in page
     assert "Where the time went" in page and "backward" in page
     assert "Fallback crops" not in page  # nothing was cropped
     assert "report: saved/log/tiny/first/report.html" in trained.result.stdout
@@ -21,7 +21,7 @@ def test_a_training_ends_with_a_report_of_its_best_epoch(trained):
 
 def test_what_the_report_needs_is_in_the_run_folder(trained, people):
     with np.load(trained.log / "report.npz") as saved:
-        files, ages = saved["files"], saved["ages"]
+        files, ages = saved["files"], saved["age_values"]
         assert saved["mask_probabilities"].shape == (14, 3)
         assert len(saved["thumbnail_rows"]) == 14
     assert all((people / "train" / "images" / file).is_file() for file in files)

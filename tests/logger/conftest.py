@@ -24,10 +24,10 @@ def answers_of(truth, said, sureness=0.8, ages=None, people=None, fallback=None)
     questions = (
         Question("class", "6 classes", NAMES, probabilities, truth),
         Question("shape", "shape", SHAPES, joint.sum(2), truth // 2),
-        Question("size", "size", SIZES, joint.sum(1), truth % 2, EDGES if ages is not None else ()),
+        Question("size", "size", SIZES, joint.sum(1), truth % 2, EDGES, ages, "age"),
     )
     files = tuple(f"thing-{number}.jpg" for number in range(len(truth)))
-    answers = Answers(questions, 2, files, people, ages, fallback)
+    answers = Answers(questions, 2, files, people, fallback, noun="person", plural="people")
     picture = thumbnail(np.full((20, 20, 3), 200, np.uint8))
     answers.thumbnails.update(dict.fromkeys(photos_to_show(answers), picture))
     return answers

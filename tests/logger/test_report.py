@@ -56,7 +56,7 @@ SECTIONS = [
     "What is taken for what",
     "Every class",
     "Is it as sure as it is right?",
-    "The age borders",
+    "The borders",
     "Photos to look at",
     "Where the time went",
     "To get the same again",
@@ -108,9 +108,9 @@ class TestWhatAReportShows:
         )
 
     def test_the_errors_on_both_sides_of_an_age_border_are_counted(self, report, mixed_answers):
-        ages, wrong = mixed_answers.ages, mixed_answers.whole.wrong
+        ages, wrong = mixed_answers.questions[2].values, mixed_answers.whole.wrong
         below, above = (ages >= 27) & (ages < 30), (ages >= 30) & (ages < 33)
-        row = report.text.split("taken for younger")[1]
+        row = report.text.split("taken for less")[1]
         share = f"{below.sum()} {wrong[below].sum()} ("
         assert row.split("%")[0].startswith(f" 30 {share}") or share in row
         assert f"{above.sum()} {wrong[above].sum()} (" in row
@@ -249,7 +249,7 @@ class TestRunsThatLeftLittle:
         run = Run("things", "first", answers=make_answers([0, 1, 2], [0, 1, 1]), tested="scored")
         page = Page(write_page(run, tmp_path / "test.html"))
         assert page.headings[0] == "Right on 67 of 100 photos."
-        assert "Learning curves" not in page.headings and "The age borders" not in page.headings
+        assert "Learning curves" not in page.headings and "The borders" not in page.headings
         assert "These are 3 photos only" in page.text
 
 
@@ -345,7 +345,7 @@ def test_a_page_about_a_thousand_classes_stays_small(tmp_path):
     sure[np.arange(4000), said] = 1
     names = tuple(f"someone called {number}" for number in range(1000))
     questions = tuple(Question(key, key, names, sure, truth) for key in ("class", "part"))
-    answers = Answers(questions, 1, tuple(map(str, range(4000))), people=np.arange(4000) // 4)
+    answers = Answers(questions, 1, tuple(map(str, range(4000))), groups=np.arange(4000) // 4)
     file = write_page(Run("things", "many", answers=answers), tmp_path / "report.html")
     assert file.stat().st_size < 2_000_000
     page = Page(file)
@@ -356,7 +356,7 @@ class TestComparison:
     @pytest.fixture
     def two(self, make_run, make_answers, mixed_answers):
         truth = mixed_answers.whole.truth
-        better = make_answers(truth, truth, people=mixed_answers.people)
+        better = make_answers(truth, truth, people=mixed_answers.groups)
         return make_run("first", answers=mixed_answers), make_run("second", answers=better, lr=0.2)
 
     def test_it_says_which_is_better_and_whether_that_may_be_chance(self, two):

@@ -2,8 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from logger.report_charts import age_chart, line_chart, reliability_chart
-from logger.report_scores import AgeRow, calibration
+from logger.report_charts import line_chart, number_chart, reliability_chart
+from logger.report_scores import NumberRow, calibration
 
 
 def labels(ticks):
@@ -45,8 +45,8 @@ def test_a_well_calibrated_answer_lies_on_the_diagonal(make_answers):
 
 
 def test_bars_stand_at_their_age_and_borders_between_two_ages():
-    rows = [AgeRow(29, 10, 5), AgeRow(30, 1, 0), AgeRow(32, 10, 10)]
-    chart = age_chart("t", rows, edges=(30, 60))
+    rows = [NumberRow(29, 10, 5), NumberRow(30, 1, 0), NumberRow(32, 10, 10)]
+    chart = number_chart("t", rows, edges=(30, 60), what="age")
     assert [bar.x for bar in chart.bars] == [0, 25, 75]
     assert [bar.height for bar in chart.bars] == [50, 0, 100]
     assert chart.bars[1].opacity < chart.bars[0].opacity

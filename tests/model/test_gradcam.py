@@ -57,7 +57,7 @@ class Brightest(nn.Module):
 def test_every_arch_gets_a_map_a_head_of_the_photos_size(model, size):
     torch.manual_seed(0)
     answers = {head: np.repeat(answer, 2) for head, answer in ANSWERS.items()}
-    heat = HeadCam(model(), size)(photos(2, size), answers)
+    heat = HeadCam(model(), FACES, size)(photos(2, size), answers)
     assert list(heat) == list(HEADS)
     for values in heat.values():
         assert values.shape == (2, size, size)
@@ -71,10 +71,10 @@ def test_heat_lies_where_the_answer_comes_from():
         model.classifiers["mask"].weight[:] = torch.tensor([1.0, 0.0, -1.0])[:, None]
     image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     image[:, :, 8:24, 40:56] = 255  # a bright square, upper right
-    heat = HeadCam(model, 64)(image, ANSWERS)["mask"][0]
+    heat = HeadCam(model, FACES, 64)(image, ANSWERS)["mask"][0]
     assert heat[12:20, 44:52].min() > 0.9
     assert heat[36:, :28].max() == 0
-    against = HeadCam(model, 64)(image, {**ANSWERS, "mask": np.array([2])})["mask"]
+    against = HeadCam(model, FACES, 64)(image, {**ANSWERS, "mask": np.array([2])})["mask"]
     assert against.max() == 0  # brightness speaks against the third answer
 
 
@@ -100,7 +100,7 @@ def test_tokens_before_the_cells_are_left_out():
 def test_the_models_answers_and_gradients_stay_the_same():
     model = TimmModelMulti(FACES, "test_resnet", pretrained=False).eval()
     before = model(photos(1, 64))["age"]
-    HeadCam(model, 64)(photos(1, 64), ANSWERS)
+    HeadCam(model, FACES, 64)(photos(1, 64), ANSWERS)
     assert torch.equal(model(photos(1, 64))["age"], before)
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -110,6 +110,6 @@ def test_head_logits_are_those_of_the_decoded_probabilities(heads):
     generator = torch.Generator().manual_seed(0)
     logits = {head: torch.randn(4, n, generator=generator) * 3 for head, n in heads.items()}
     decoded = head_probabilities(class_probabilities(logits))
-    for head, values in head_logits(logits).items():
+    for head, values in head_logits(FACES, logits).items():
         assert torch.allclose(values.softmax(dim=1), decoded[head], atol=1e-6)
     assert len(AGE_FOLD) == HEADS["age"]

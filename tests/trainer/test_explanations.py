@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 
-from data_loader.labels import NAMES, decode_class
+from base.task import load_task
+from logger.report_answers import Question
 from trainer.explanations import worth_explaining
 from utils.images import read_image
+
+FACES = load_task("faces")
 
 
 def test_a_training_leaves_pictures_and_their_index(call, tiny_config, tmp_path):
@@ -37,10 +40,8 @@ def test_what_is_explained_is_the_decoded_answer(call, tiny_config, tmp_path):
         answer_of = dict(zip(saved["photo"], decoded, strict=True))
     assert (plain != decoded).any()
     for entry in json.loads((log / "gradcam/index.json").read_text()):
-        mask, gender, age = decode_class(answer_of[entry["photo"]])
-        answer = {"mask": mask, "gender": gender, "age_group": age}
-        kind = "age_group" if entry["head"] == "age" else entry["head"]
-        assert entry["predicted"] == NAMES["en"][kind][answer[kind]]
+        words = FACES.class_words(answer_of[entry["photo"]])
+        assert entry["predicted"] == words[entry["head"]]
 
 
 def test_the_surest_mistakes_come_first_then_right_answers_of_different_classes():
@@ -49,9 +50,10 @@ def test_the_surest_mistakes_come_first_then_right_answers_of_different_classes(
     said = np.array([0, 0, 5, 5, 2, 3])
     probabilities = np.zeros((6, 18))
     probabilities[np.arange(6), said] = sureness
-    assert worth_explaining(probabilities, answers, 4).tolist() == [3, 2, 0, 4]
+    question = Question("class", "class", tuple("abcdefghijklmnopqr"), probabilities, answers)
+    assert worth_explaining(question, 4).tolist() == [3, 2, 0, 4]
 
 
 def test_fewer_photos_than_wanted_are_all_that_is_explained():
-    probabilities = np.eye(18)[:2]
-    assert worth_explaining(probabilities, np.array([0, 1]), 6).tolist() == [0, 1]
+    question = Question("class", "class", ("a", "b", "c"), np.eye(3)[:2], np.array([0, 1]))
+    assert worth_explaining(question, 6).tolist() == [0, 1]

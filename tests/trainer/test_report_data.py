@@ -1,15 +1,21 @@
+"""What a report gets of predictions, for tasks of every kind."""
+
 import numpy as np
 import pytest
 import torch
 
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
 from data_loader.crops import CROPPED, WHOLE
-from data_loader.labels import age_bin, age_group, encode_class
+from logger.report_answers import Answers
 from trainer.predict import Predictions
-from trainer.report_data import Photographed, answers_for_report
+from trainer.report_data import SampleMetadata, answers_for_report, answers_of
 from trainer.results import save_for_report
 
-AGES = np.array([19, 29, 30, 59, 60])
-CLASSES = encode_class(0, 1, age_group(AGES))
+FACES = load_task("faces")
+AGES = np.array([19.0, 29, 30, 59, 60])
+VALUES = {"mask": np.zeros(5, np.int64), "gender": np.ones(5, np.int64), "age": AGES}
+TRUTH = FACES.truth(VALUES)
 
 
 class SomeCrops:
@@ -19,23 +25,37 @@ class SomeCrops:
         return np.full((40, 40, 3), row, np.uint8)
 
 
-def photographed(**options):
-    known = {"people": np.arange(5), "ages": AGES} | options
-    files = np.array([f"p{number}/normal.jpg" for number in range(5)])
-    return Photographed(files, SomeCrops(), np.arange(1, 6), True, **known)
+def photographed(task=FACES, truth=TRUTH, values=None):
+    values = {"age": AGES} if values is None else values
+    number = len(next(iter(truth.values())))
+    files = np.array([f"p{number}/normal.jpg" for number in range(number)])
+    rows, people = np.arange(1, number + 1), np.arange(number)
+    return SampleMetadata(
+        task, files, SomeCrops(), rows, True, truth, values, people, "person", "people"
+    )
+
+
+def task_of(heads, **answer):
+    return Task(TaskSettings.model_validate({"heads": heads, "answer": answer}))
+
+
+def sure_of(codes, classes, share=0.9):
+    return (np.eye(classes)[codes] * share + (1 - share) / classes).astype(np.float32)
 
 
 @pytest.fixture
 def probabilities():
-    return np.eye(18, dtype=np.float32)[CLASSES] * 0.9 + 0.1 / 18
+    whole = sure_of(TRUTH["class"], 18)
+    return {"class": whole, **FACES.marginals(whole)}
 
 
 def test_the_parts_of_the_answer_are_mask_gender_and_age_group(probabilities):
-    answers = answers_for_report(photographed(), probabilities, CLASSES)
+    answers = answers_for_report(photographed(), probabilities)
+    assert answers.whole.title == "18 classes"
     assert [q.title for q in answers.details] == ["mask", "gender", "age group"]
     assert not any(q.wrong.any() for q in answers.questions)
     assert answers.details[2].names == ("<30", "30–59", "≥60")
-    assert answers.details[2].edges == (30, 60)
+    assert answers.details[2].edges == (30, 60) and answers.details[2].near == 3
     assert answers.fallback.tolist() == [True, False, False, False, False]
 
 
@@ -47,25 +67,78 @@ def test_the_parts_of_the_answer_are_mask_gender_and_age_group(probabilities):
     ],
 )
 def test_the_bins_of_the_age_head_are_a_question_of_their_own(probabilities, edges, names):
-    truth = age_bin(AGES, edges)
-    bins = np.eye(6, dtype=np.float32)[truth]
-    targets = {"age": torch.from_numpy(truth)}
-    photos = photographed(age_edges=edges)
-    question = answers_for_report(photos, probabilities, CLASSES, {"age": bins}, targets)
-    assert question.questions[-1].names == names and question.questions[-1].edges == edges
+    task = FACES.changed("age", bins=edges)
+    bins = sure_of(task.heads["age"].class_of(AGES), 6)
+    question = answers_for_report(photographed(task), probabilities, {"age": bins}).questions[-1]
+    assert question.title == "age bin" and not question.wrong.any()
+    assert question.names == names and question.edges == edges
 
 
 def test_a_model_of_one_head_has_no_bins(probabilities):
-    heads = {"class": probabilities}
-    targets = {"class": torch.from_numpy(CLASSES)}
-    answers = answers_for_report(photographed(), probabilities, CLASSES, heads, targets)
+    answers = answers_for_report(photographed(), probabilities, {"class": probabilities["class"]})
     assert [q.key for q in answers.questions] == ["class", "mask", "gender", "age"]
 
 
+def test_two_heads_without_a_product_are_right_where_both_are():
+    task = task_of({"shape": {"classes": ["round", "long"]}, "hue": {"classes": ["a", "b", "c"]}})
+    truth = {"shape": np.array([0, 1, 1]), "hue": np.array([0, 1, -1])}
+    said = {"shape": sure_of([0, 1, 0], 2), "hue": sure_of([0, 2, 2], 3)}
+    answers = answers_of(task, said, truth)
+    assert [q.key for q in answers.details] == ["shape", "hue"]
+    assert answers.whole.wrong.tolist() == [False, True, True]
+    assert (answers.whole.said(1), answers.whole.true(2)) == ("long, c", "long, not known")
+
+
+def test_one_head_of_a_thousand_classes_is_the_whole_answer():
+    task = task_of({"kind": {"classes": [f"kind {number}" for number in range(1000)]}})
+    truth = np.arange(1000)
+    answers = answers_of(task, {"kind": sure_of(truth, 1000)}, {"kind": truth})
+    assert answers.whole.title == "kind" and not answers.details
+    assert answers.whole.said(999) == "kind 999" and not answers.whole.wrong.any()
+
+
+def test_tags_are_right_where_all_are():
+    task = task_of({"tags": {"type": "multilabel", "classes": ["sky", "sea", "sand"]}})
+    truth = np.array([[1, 1, 0], [0, 0, 0], [np.nan] * 3], np.float32)
+    said = np.array([[0.9, 0.6, 0.2], [0.7, 0.1, 0.1], [0.9, 0.9, 0.9]], np.float32)
+    whole = answers_of(task, {"tags": said}, {"tags": truth}).whole
+    assert whole.wrong.tolist() == [False, True, False]
+    assert [whole.said(0), whole.true(1), whole.true(2)] == ["sky, sea", "none", "not known"]
+
+
+def test_a_number_is_only_more_or_less_far_off():
+    task = task_of({"years": {"type": "number", "bins": "0:4:1"}})
+    said = np.array([[0, 0.5, 0.5, 0], [0, 0, 0, 1]], np.float32)
+    whole = answers_of(task, {"years": said}, {"years": np.array([2.5, 0.5])}).whole
+    assert whole.predicted.tolist() == [2.0, 3.5] and whole.errors.tolist() == [0.5, 3.0]
+    assert not whole.wrong.any() and whole.mistakes.tolist() == [1, 0]
+
+
+def test_answers_of_every_kind_come_back_from_disk_as_they_were():
+    heads = {
+        "shape": {"classes": ["round", "long"]},
+        "tags": {"type": "multilabel", "classes": ["sky", "sea"], "threshold": 0.4},
+        "size": {"bins": [10, 20]},
+        "years": {"type": "number", "bins": "0:4:1"},
+    }
+    task, sizes = task_of(heads), np.array([5.0, 15.0])
+    truth = {"shape": np.array([0, 1]), "tags": np.eye(2, dtype=np.float32)}
+    truth |= {"size": np.array([0, 1]), "years": np.array([1.0, 2.0])}
+    said = {"shape": sure_of([0, 1], 2), "tags": np.full((2, 2), 0.45, np.float32)}
+    said |= {"size": sure_of([0, 1], 3), "years": sure_of([0, 1], 4)}
+    answers = answers_for_report(photographed(task, truth, {"size": sizes}), said)
+    again = Answers.from_arrays(answers.to_arrays())
+    for before, after in zip(answers.questions, again.questions, strict=True):
+        assert type(before) is type(after) and before.names == after.names
+        assert np.array_equal(before.predicted, after.predicted)
+        assert before.edges == after.edges and before.number == after.number
+    assert np.array_equal(again.details[2].values, sizes)
+    assert again.whole.said(0) == answers.whole.said(0) and again.plural == "people"
+
+
 def test_what_cannot_be_kept_is_a_warning_and_no_end(probabilities, tmp_path, caplog):
-    predictions = Predictions(
-        np.arange(5), {}, {"class": torch.from_numpy(CLASSES)}, probabilities, {}
-    )
+    targets = {"class": torch.from_numpy(TRUTH["class"])}
+    predictions = Predictions(np.arange(5), {}, targets, probabilities["class"], {})
     (tmp_path / "report.npz").mkdir()
     save_for_report(tmp_path / "report.npz", predictions, photographed())
     assert "so the report lacks this epoch" in caplog.text

@@ -4,7 +4,11 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
+from logger.report_answers import Question
 from trainer.predict import Predictions
+from trainer.report_data import answers_of
 from trainer.results import (
     mistakes_sheet,
     prediction_pictures,
@@ -14,6 +18,8 @@ from trainer.results import (
     training_pictures,
 )
 
+FACES = load_task("faces")
+NAMES = tuple(FACES.class_name(code) for code in range(FACES.num_classes))
 HISTORY = [
     {"epoch": 1, "train/loss": 0.9, "val/loss": 0.8, "val/f1": 0.1, "val/accuracy": 0.2},
     {"epoch": 2, "train/loss": 0.5, "val/loss": 0.6, "val/f1": 0.3, "val/accuracy": 0.4},
@@ -54,8 +60,40 @@ def test_the_table_shows_every_score(answered):
 
 def test_pictures_of_a_prediction_lie_beside_the_submission(tmp_path, photos, answered):
     rows = np.arange(5, 45)
-    files = prediction_pictures(tmp_path / "team_v1.5", photos, rows, *answered)
+    probabilities, classes = answered
+    said = {"class": probabilities, **FACES.marginals(probabilities)}
+    answers = answers_of(FACES, said, {"class": classes, **FACES.decode(classes)})
+    files = prediction_pictures(tmp_path / "team_v1.5", photos, rows, answers)
     assert {file.name for file in files} >= {"team_v1.5.confusion.png", "team_v1.5.mistakes.png"}
+    assert all(cv2.imread(str(file)) is not None for file in files)
+
+
+HEADS = {
+    "classes": {"kind": {"classes": ["a", "b", "c"]}},
+    "two heads": {"kind": {"classes": ["a", "b", "c"]}, "hue": {"classes": ["red", "blue"]}},
+    "tags": {"tags": {"type": "multilabel", "classes": ["sky", "sea"]}},
+    "a number": {"years": {"type": "number", "bins": "0:4:1"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "drawn"),
+    [
+        ("classes", {"confusion"}),
+        ("two heads", {"confusion.kind", "confusion.hue"}),
+        ("tags", set()),
+        ("a number", {"scatter"}),
+    ],
+)
+def test_every_kind_of_task_has_its_pictures(tmp_path, photos, kind, drawn):
+    task = Task(TaskSettings.model_validate({"heads": HEADS[kind]}))
+    rng, truth, said = np.random.default_rng(0), {}, {}
+    for name, head in task.heads.items():
+        said[name] = rng.dirichlet(np.ones(len(head.answers)), 9)
+        truth[name] = head.said(rng.dirichlet(np.ones(len(head.answers)), 9))
+    files = prediction_pictures(tmp_path / "v", photos, np.arange(9), answers_of(task, said, truth))
+    parts = drawn | {"mistakes", "examples"}
+    assert {file.name for file in files} == {f"v.{part}.png" for part in parts}
     assert all(cv2.imread(str(file)) is not None for file in files)
 
 
@@ -63,13 +101,15 @@ def test_the_surest_mistakes_come_first(photos):
     answers = np.array([0, 0, 0])
     probabilities = np.full((3, 18), 0.01)
     probabilities[[0, 1, 2], [0, 5, 6]] = 0.4, 0.5, 0.7
-    sheet = mistakes_sheet(photos, np.array([10, 20, 30]), probabilities, answers)
+    question = Question("class", "class", NAMES, probabilities, answers)
+    sheet = mistakes_sheet(photos, np.array([10, 20, 30]), question)
     worst_first = cv2.resize(photos[30], (160, 160), interpolation=cv2.INTER_CUBIC)
     assert (sheet[8:168, 10:170] == worst_first).all()
 
 
 def test_a_few_photos_make_a_sheet_as_well(photos):
-    sheet = mistakes_sheet(photos, np.array([3]), np.eye(18)[[4]], np.array([4]))
+    question = Question("class", "class", NAMES, np.eye(18)[[4]], np.array([4]))
+    sheet = mistakes_sheet(photos, np.array([3]), question)
     assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
 
 
@@ -84,7 +124,7 @@ class TestTrainingPictures:
         )
         save_validation(tmp_path / "validation.npz", predictions)
 
-        files = training_pictures(tmp_path, HISTORY, 2, photos, np.arange(10, 50))
+        files = training_pictures(tmp_path, HISTORY, 2, FACES, photos, np.arange(10, 50))
 
         assert {file.name for file in files} >= {
             "learning_curves.png",
@@ -94,5 +134,5 @@ class TestTrainingPictures:
         assert all(cv2.imread(str(file)) is not None for file in files)
 
     def test_a_run_without_a_best_epoch_of_its_own_has_its_curves(self, tmp_path, photos):
-        files = training_pictures(tmp_path, HISTORY, 1, photos, np.arange(40))
+        files = training_pictures(tmp_path, HISTORY, 1, FACES, photos, np.arange(40))
         assert [file.name for file in files] == ["learning_curves.png"]
