@@ -295,7 +295,7 @@ def _batches(loader: DataLoader) -> Iterator[list[Tensor]]:
         yield from loader
     except DataError as error:
         line = str(error).strip().splitlines()[-1]
-        raise DataError(line.removeprefix("utils.errors.DataError: ")) from error
+        raise DataError(line.partition(f"{type(error).__name__}: ")[2] or line) from error
 
 
 def _scheduler(

@@ -59,9 +59,9 @@ def test_the_out_of_fold_answers_cover_every_photo_exactly_once(trained_folds, p
             assert oof[f"probabilities_{head}"].shape == (112, size)
             assert np.allclose(oof[f"probabilities_{head}"].sum(axis=1), 1, atol=1e-5)
         years = [int(photo.split("/")[0].split("_")[3]) for photo in oof["photo"]]
-        assert oof["years"].tolist() == years
+        assert oof["value_age"].tolist() == years
         ids = [photo.split("_")[0] for photo in oof["photo"]]
-        assert oof["person"].tolist() == ids
+        assert oof["group"].tolist() == ids
 
 
 def test_one_table_shows_the_folds_their_mean_and_sd(trained_folds):

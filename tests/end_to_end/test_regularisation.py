@@ -59,7 +59,10 @@ def checkpoint(everything_on):
 
 def test_the_checkpoint_carries_the_label_scheme_and_the_class_counts(checkpoint):
     state = torch.load(checkpoint, weights_only=True)
-    assert state["config"]["labels"] == EVERYTHING["labels"]
+    age = state["config"]["task"]["heads"]["age"]
+    assert {"age_edges": age["bins"], "drop_ages": age["drop"], "age_spread": age["sigma"]} == (
+        EVERYTHING["labels"]
+    )
     assert len(state["class_counts"]["class"]) == 18
 
 

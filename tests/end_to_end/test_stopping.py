@@ -60,11 +60,13 @@ def small_files_only():
 
 
 def test_a_checkpoint_that_can_not_be_written_is_one_clear_line(data, tmp_path):
-    assert train(data, tmp_path, None) == 0  # the crop cache and a first run, without the limit
+    steps = 'lr_scheduler={"type": "StepLR", "args": {"step_size": 2}}'  # allows more epochs
+    first = [*command(data, tmp_path, steps), "--run-id", "r"]
+    assert subprocess.run(first, timeout=120).returncode == 0  # makes the crops without the limit
     models = tmp_path / "models" / "killed" / "r"
     before = {path.name: path.read_bytes() for path in models.glob("*.pth")}
     done = subprocess.run(
-        [*command(data, tmp_path, "trainer.epochs=6"), "--run-id", "r", "--resume", "auto"],
+        [*command(data, tmp_path, steps, "trainer.epochs=6"), "--run-id", "r", "--resume", "auto"],
         capture_output=True, text=True, preexec_fn=small_files_only, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2
