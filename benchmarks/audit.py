@@ -18,13 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from base.task import load_task
 from benchmarks.common import PEOPLE, machine, sample_people, table
 from data_loader.dataset import PhotoIndex, read_index
-from data_loader.labels import FACES, GENDERS, HEADS, MASKS, age_bin
-from tools.audit import find_run, find_suspects, read_answers
+from tools.audit.proposals import find_run
+from tools.audit.suspects import find_suspects, read_answers
 from utils.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
+FACES = load_task("faces")
 
 
 def main() -> None:
@@ -45,17 +47,18 @@ def main() -> None:
     began = time.monotonic()
     train(home, data, args)
     print(f"training took {time.monotonic() - began:.0f} s in this call")
-    answers = read_answers(find_run(home / "saved" / "models" / "sample" / "audit")[0])
+    found, _ = find_run(home / "saved" / "models" / "sample" / "audit")
+    answers = read_answers(found, FACES)
     rows = []
-    for head in HEADS:
+    for name, head in FACES.heads.items():
         suspects = find_suspects(answers, head)
-        keys = [_key(answers, each, head) for each in suspects.rows]
-        wrong = np.isin(keys, list(planted[head]))
-        first, flagged = wrong[: len(planted[head])].sum(), wrong[: suspects.flagged].sum()
-        number = len(planted[head])
+        keys = [_key(answers, each, name) for each in suspects.rows]
+        wrong = np.isin(keys, list(planted[name]))
+        first, flagged = wrong[: len(planted[name])].sum(), wrong[: suspects.flagged].sum()
+        number = len(planted[name])
         rows.append(
             (
-                head, len(keys), number, f"{first / number:.2f}", suspects.flagged,
+                name, len(keys), number, f"{first / number:.2f}", suspects.flagged,
                 f"{flagged / max(suspects.flagged, 1):.2f}", f"{flagged / number:.2f}",
             )
         )  # fmt: skip
@@ -71,18 +74,20 @@ def plant(index: PhotoIndex, share: float, draw: np.random.Generator) -> dict[st
     """Choose wrong labels: head → key of a table of corrections → the wrong value."""
     people, first = np.unique(index.group, return_index=True)
     ids, ages = index.groups[people], index.values["age"].astype(int)
+    genders, masks = FACES.heads["gender"].classes, FACES.heads["mask"].classes
+    bins = FACES.heads["age"].class_of(ages)
     number = max(1, round(share * len(people)))
     swapped, aged = draw.permutation(len(people))[: 2 * number].reshape(2, number)
-    gender = {str(ids[p]): GENDERS[1 - int(index.values["gender"][first[p]])] for p in swapped}
+    gender = {str(ids[p]): genders[1 - int(index.values["gender"][first[p]])] for p in swapped}
     age = {}
     for person in aged:
-        other = draw.choice(ages[age_bin(ages) != age_bin(ages[first[person]])])
+        other = draw.choice(ages[bins != bins[first[person]]])
         age[str(ids[person])] = str(other)
     mask = {}
     for row in draw.permutation(len(index))[: max(1, round(share * len(index)))]:
         key = f"{index.groups[index.group[row]]}/{Path(str(index.files[row])).stem}"
-        mask[key] = MASKS[
-            (int(index.values["mask"][row]) + draw.integers(1, len(MASKS))) % len(MASKS)
+        mask[key] = masks[
+            (int(index.values["mask"][row]) + draw.integers(1, len(masks))) % len(masks)
         ]
     return {"mask": mask, "gender": gender, "age": age}
 
@@ -111,7 +116,7 @@ def train(home: Path, data: Path, args: argparse.Namespace) -> None:
 
 
 def _key(answers, rows, head: str) -> str:
-    person = str(answers.person[rows[0]])
+    person = str(answers.group[rows[0]])
     return f"{person}/{Path(str(answers.photo[rows[0]])).stem}" if head == "mask" else person
 
 

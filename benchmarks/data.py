@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from base.task import load_task
 from benchmarks.common import in_turns, machine, ratio, sample_people, table, timed
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import read_index
-from data_loader.labels import FACES
 from data_loader.settings import Augmentation
 from data_loader.transform import start_worker, train_transform
 from TRACER.crops import CropSettings
@@ -50,7 +50,7 @@ def main() -> None:
 def crops_of(persons: int, size: int) -> tuple[list[Path], Crops]:
     """The photos of sample people, and their crops without a network."""
     folder = sample_people(persons)
-    photos = read_index(folder, FACES.settings).paths()
+    photos = read_index(folder, load_task("faces").settings).paths()
     extractor = Extractor(None, CropSettings(size=size))
     return photos, build_crops(photos, extractor, folder / "crops")
 

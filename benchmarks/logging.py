@@ -30,7 +30,6 @@ from base.task import load_task
 from base.train_step import TrainStep
 from benchmarks.common import machine
 from data_loader.crop_dataset import CropDataset, EpochSampler
-from data_loader.labels import encode_class, fold_age
 from data_loader.settings import Augmentation
 from data_loader.transform import eval_transform, train_transform
 from logger.visualization import open_writers
@@ -129,7 +128,9 @@ def loader(args: argparse.Namespace, photos: int, shuffle: bool) -> BaseDataLoad
     targets = {
         name: draw.integers(n, size=photos) for name, n in (("mask", 3), ("gender", 2), ("age", 6))
     }
-    targets["class"] = encode_class(targets["mask"], targets["gender"], fold_age(targets["age"]))
+    task = load_task("faces")
+    groups = np.array(task.heads["age"].group_of)
+    targets["class"] = task.encode(targets | {"age": groups[targets["age"]]})
     transform = train_transform(Augmentation(), args.size) if shuffle else eval_transform(args.size)
     dataset = CropDataset(pixels, np.arange(photos), targets, transform)
     sampler = EpochSampler(photos, shuffle=shuffle)

@@ -179,10 +179,11 @@ def _read_value(field: str, text: str, where: str, task: Task) -> np.ndarray | i
             raise DataError(f"{where}: drop {text!r}; leave the value of a drop empty")
         return 1
     head = task.heads[field]
-    if text in head.classes and head.settings.bins is None:
+    if text in head.classes and head.settings.kind == "classes":
         return head.classes.index(text)
     values, unknown = head.encode([text])
-    if len(unknown) or not text:
+    no_tag = not text and head.settings.kind == "multilabel"
+    if len(unknown) or not (text or no_tag):
         hint = f"; write {head.expected}" if head.settings.bins else nearest(text, head.classes)
         raise DataError(f"{where}: {field} {text!r}{hint}")
     return values[0]

@@ -115,13 +115,17 @@ class PhotoIndex(Photos):
 
     def describe(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Which photos these rows are: ``photo``, the file below ``root``; ``folder``; ``group``,
-        its name; each (len(rows),) str; and of heads of numbers ``value_<head>``."""
+        its name; each (len(rows),) str; so is ``per_<head>`` of heads with a ``per``; and of heads
+        of numbers ``value_<head>``."""
         numbers = [name for name, head in self.task.heads.items() if head.settings.bins]
+        pers = {k: head.settings.per for k, head in self.task.heads.items() if head.settings.per}
         return {
             "photo": self.files[rows],
             "folder": self.columns["folder"][rows],
             "group": self.groups[self.group[rows]],
-        } | {f"value_{name}": self.values[name][rows] for name in numbers}
+            **{f"per_{name}": self.columns[column][rows] for name, column in pers.items()},
+            **{f"value_{name}": self.values[name][rows] for name in numbers},
+        }
 
     def subset(self, rows: np.ndarray) -> "PhotoIndex":
         """The index of these rows alone; groups keep their numbers."""

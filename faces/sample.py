@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_loader.labels import GENDERS, MASK_OF_PHOTO, age_group, encode_class
+from base.task import load_task
 from faces.portrait.calm import calm_photos
 from faces.portrait.masks import KINDS, Mask, choose_mask, misplace
 from faces.portrait.traits import imagine_person
@@ -37,6 +37,14 @@ from faces.portrait.wild import wild_photos
 from utils.errors import DataError
 from utils.files import write_atomically, write_json
 
+FACES = load_task("faces")
+GENDERS = FACES.heads["gender"].classes
+MASK_OF_PHOTO = {
+    photo: code
+    for code, photos in enumerate(FACES.heads["mask"].settings.classes.values())
+    for photo in photos
+}
+"""A photo's file name without its ending → mask code; everyone is photographed these seven ways."""
 MARKER = "sample.json"
 RACE = "Drawn"
 VERSION = 1
@@ -134,7 +142,7 @@ def _quota(count: int) -> dict[tuple[int, tuple[int, int]], int]:
     }
     commonest: dict[tuple[int, int], tuple[int, tuple[int, int]]] = {}
     for gender, ages in sorted(share, key=share.get):
-        commonest[gender, age_group(ages[0])] = (gender, ages)
+        commonest[gender, _age_group(ages[0])] = (gender, ages)
     quota = dict.fromkeys(share, 0)
     for cell in list(commonest.values())[:count]:
         quota[cell] = 1
@@ -246,7 +254,7 @@ def _write_tables(out: Path, entries: list[Entry], seed: int) -> None:
     answers = [
         (
             f"{eval_name(seed, entry, photo)}.jpg",
-            encode_class(mask, entry.gender, age_group(entry.age)),
+            FACES.encode({"mask": mask, "gender": entry.gender, "age": _age_group(entry.age)}),
         )
         for entry in entries
         if entry.half == 1
@@ -262,6 +270,10 @@ def _write_tables(out: Path, entries: list[Entry], seed: int) -> None:
         [(name, 0) for name, _ in answers],
     )
     _write_csv(out / "eval" / "answers.csv", ("ImageID", "ans"), answers)
+
+
+def _age_group(years: int) -> int:
+    return int(FACES.heads["age"].answer_of(np.array([float(years)]))[0])
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:

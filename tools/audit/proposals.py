@@ -1,0 +1,182 @@
+"""What an audit leaves: a table of proposals, and contact sheets of the worst."""
+
+import csv
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from base.task import Head, NumberHead
+from data_loader.dataset import PhotoIndex, read_index
+from logger.pictures import GREEN, INK, RED, contact_sheet, save_picture
+from parse_config import ConfigParser
+from tools.audit.suspects import Answers, Suspects, find_suspects, read_answers
+from utils.config_files import read_json5
+from utils.errors import DataError
+from utils.files import write_atomically
+from utils.images import read_image
+from utils.run_folder import OUT_OF_FOLD, VALIDATION, RunFolder, answers_in
+
+COLUMNS = (
+    "apply", "key", "field", "value", "tier", "sources", "note", "rank", "score", "photo",
+)  # fmt: skip
+LEAST, ON_SHEET = 20, 30
+"""Suspects of a head that are listed at least, and that its contact sheet shows at most."""
+
+
+def audit(run: Path, out: Path | None, top: int | None, data_dir: Path | None) -> None:
+    """Rank, write, and say how many.
+
+    Args:
+        run: a folder of its, under models or log.
+        out: the CSV to write; ``None`` for audit.csv in the log folder.
+        top: suspects of each head; ``None`` for those that are taken for errors.
+        data_dir: where the photos are; ``None`` for where the run found them.
+
+    Raises:
+        DataError: no such run, or its answers or photos can't be read.
+    """
+    path, config = find_run(run)
+    settings = ConfigParser(read_json5(config)).settings
+    index = read_index(data_dir or settings.data_dir, settings.task)
+    answers = read_answers(path, index.task)
+    out = out or path.with_name("audit.csv")
+    number = len(np.unique(answers.group))
+    of_groups = f" of {index.counted(number)}" if index.noun != "photo" else ""
+    print(f"{len(answers.photo)} photos{of_groups}: {path}")
+    if path.name != OUT_OF_FOLD:
+        print("only the validation photos are audited; train.py --folds all covers all of them")
+    lines, sheets = [], []
+    for name, head in index.task.heads.items():
+        suspects = find_suspects(answers, head)
+        number = max(suspects.flagged, LEAST) if top is None else top
+        lines += propose(answers, suspects, number)
+        what = index.plural if head.settings.per else "photos"
+        print(f"{name}: {suspects.flagged} of {len(suspects.labels)} {what} are taken for errors")
+        if number and suspects.rows:
+            sheets.append(out.with_suffix(f".{name}.png"))
+            save_picture(sheets[-1], sheet_of(answers, suspects, min(number, ON_SHEET), index))
+    write_table(out, lines)
+    print(f"proposals: {out}", *(f"pictures: {sheet}" for sheet in sheets), sep="\n")
+    print("write `yes` under `apply` where one is right, then train with")
+    print("  --set " + shlex.quote(f"label_corrections.path={out}"))
+
+
+def find_run(run: Path) -> tuple[Path, Path]:
+    """The answers of a run and its config, by its folder under ``models`` or ``log``.
+
+    Raises:
+        DataError: it is no run, or has left no answers.
+    """
+    folder = RunFolder.of(run.resolve())
+    if folder is None:
+        raise DataError(f"{run}: not a run; name its folder, such as saved/models/<name>/<run_id>")
+    if answers := answers_in(folder.log):
+        return answers, folder.config
+    raise DataError(
+        f"{run}: no {OUT_OF_FOLD} or {VALIDATION} in {folder.log}; train it, best with"
+        " train.py --folds all"
+    )
+
+
+def propose(answers: Answers, suspects: Suspects, number: int) -> list[dict[str, str]]:
+    """The first ``number`` suspects as lines of a table of corrections, none of them applied."""
+    head, lines = suspects.head, []
+    for place in range(min(number, len(suspects.rows))):
+        rows = suspects.rows[place]
+        labelled = words(head, suspects.labels[place])
+        if head.settings.bins and not isinstance(head, NumberHead):
+            labelled = f"{answers.values[head.name][rows[0]]:g}, {labelled}"
+        lines += [
+            {
+                "apply": "",
+                "key": key,
+                "field": head.name,
+                "value": _value(answers, suspects, place),
+                "tier": "likely",
+                "sources": "audit",
+                "note": f"labelled {labelled}, {_looks(suspects, place)}",
+                "rank": str(place + 1),
+                "score": f"{suspects.scores[place]:.4f}",
+                "photo": str(answers.photo[_shown(answers, suspects, place)]),
+            }
+            for key in keys_of(answers, rows, of_group=bool(head.settings.per))
+        ]
+    return lines
+
+
+def sheet_of(answers: Answers, suspects: Suspects, number: int, index: PhotoIndex) -> np.ndarray:
+    """Photos of the first ``number`` suspects with label and suggestion, (H, W, 3) uint8 RGB."""
+    pictures, captions = [], []
+    for place in range(min(number, len(suspects.rows))):
+        photo = str(answers.photo[_shown(answers, suspects, place)])
+        pictures.append(read_image(index.root / index.on_disk.get(photo, photo)))
+        key = keys_of(answers, suspects.rows[place], bool(suspects.head.settings.per))[0]
+        captions.append(
+            [
+                (f"{place + 1}. {key}"[:24], INK),
+                (f"is {words(suspects.head, suspects.labels[place])}", RED),
+                (_looks(suspects, place), GREEN),
+            ]
+        )
+    return contact_sheet(pictures, captions)
+
+
+def words(head: Head, label: np.ndarray) -> str:
+    """A label of ``Suspects`` in words."""
+    if label.ndim:
+        return head.settings.separator.join(np.array(head.classes)[label == 1]) or "none"
+    return f"{label:.3g}" if isinstance(head, NumberHead) else head.class_names()[int(label)]
+
+
+def keys_of(answers: Answers, rows: np.ndarray, of_group: bool) -> list[str]:
+    """What a table of corrections calls these photos: their group, where they are all of it."""
+    group = answers.group[rows[0]]
+    if of_group and (answers.group == group).sum() == len(rows):
+        return [str(group)]
+    return [str(photo) for photo in answers.photo[rows]]
+
+
+def write_table(path: Path, lines: Sequence[dict[str, str]]) -> None:
+    """Write proposals as a table of corrections."""
+    with write_atomically(path) as file:
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(lines)
+
+
+def _value(answers: Answers, suspects: Suspects, place: int) -> str:
+    """What a table of corrections calls the suggestion; of a bin the number in it that is nearest
+    to the labelled one."""
+    head, suggested = suspects.head, suspects.suggested[place]
+    if suggested.ndim:
+        return head.settings.separator.join(np.array(head.classes)[suggested == 1])
+    if isinstance(head, NumberHead):
+        return f"{round(float(suggested)) if head.settings.whole else float(suggested):g}"
+    if not head.settings.bins:
+        return head.classes[int(suggested)]
+    code, edges, whole = int(suggested), head.settings.bins, head.settings.whole
+    labelled = answers.values[head.name][suspects.rows[place][0]]
+    before = suspects.labels[place]
+    if code == before:
+        return f"{labelled:g}"
+    if code > before:
+        return f"{edges[code - 1]:g}"
+    first = head.settings.range[0] if head.settings.range else edges[0] - 1
+    return f"{edges[code] - 1 if whole else ((first, *edges)[code] + edges[code]) / 2:g}"
+
+
+def _looks(suspects: Suspects, place: int) -> str:
+    looks = f"looks {words(suspects.head, suspects.suggested[place])}"
+    sure = suspects.sure[place]
+    return looks if np.isnan(sure) else f"{looks} ({sure:.0%})"
+
+
+def _shown(answers: Answers, suspects: Suspects, place: int) -> int:
+    """The photo whose answer speaks most for the suggestion."""
+    rows, suggested = suspects.rows[place], suspects.suggested[place]
+    if len(rows) == 1 or suggested.ndim or isinstance(suspects.head, NumberHead):
+        return int(rows[0])
+    said = answers.probabilities[suspects.head.name][rows, int(suggested)]
+    return int(rows[said.argmax()])

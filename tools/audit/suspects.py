@@ -1,0 +1,196 @@
+"""Which labels the answers of models that never saw them make suspect."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
+
+from base.task import MISSING, Head, NumberHead, Task
+from utils.errors import DataError
+
+FAR_OFF = 3 * 1.4826
+"""Times the median absolute error: three standard deviations, were the errors normal."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What models said of N photos that they never saw in training.
+
+    Attributes:
+        photo: (N,) str, files as the index calls them.
+        group: (N,) str, such as the person's id.
+        per: head → (N,) str, the values it counts once each, for heads with ``per``.
+        values: head → labels as ``Head.encode`` gives them.
+        probabilities: head → (N, n) float, of its classes.
+    """
+
+    photo: np.ndarray
+    group: np.ndarray
+    per: dict[str, np.ndarray]
+    values: dict[str, np.ndarray]
+    probabilities: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """The samples of one head, the most suspicious first.
+
+    Attributes:
+        head: which.
+        rows: M arrays of photos' rows of ``Answers``: of a photo, or of all with one ``per``.
+        labels: as labelled: (M,) codes, of a number the number, of tags (M, n).
+        suggested: the likeliest by the models, like ``labels``.
+        sure: (M,) float, probability of the suggested; NaN for a number.
+        scores: (M,) float in [0, 1], quality of the label; low is suspicious.
+        flagged: how many of the first are taken for errors.
+    """
+
+    head: Head
+    rows: tuple[np.ndarray, ...]
+    labels: np.ndarray
+    suggested: np.ndarray
+    sure: np.ndarray
+    scores: np.ndarray
+    flagged: int
+
+
+def read_answers(path: Path, task: Task) -> Answers:
+    """Read ``oof.npz`` or ``validation.npz``.
+
+    Raises:
+        DataError: it can't be read, is of another task or of a model without its heads, or holds
+            NaN.
+    """
+    try:
+        with np.load(path) as saved:
+            columns = {name: saved[name] for name in saved.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: answers that can't be read ({error})") from error
+    for name in ("photo", *(f"probabilities_{head}" for head in task.heads)):
+        if name not in columns:
+            raise DataError(
+                f"{path}: no {name} in it; an audit needs a run of this version with all heads of"
+                " its task (arch.type TimmModelMulti or TorchVisionModel)"
+            )
+    for name, head in task.heads.items():
+        values = columns[f"probabilities_{name}"]
+        if values.shape[1] != head.num_classes:
+            raise DataError(
+                f"{path}: {values.shape[1]} probabilities of {name}, which has {head.num_classes}"
+                f" classes in the task {task.name!r}; train again"
+            )
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"{path}: probabilities of {name} that are no numbers (NaN): the training failed;"
+                " repeat it with a lower optimizer.args.lr"
+            )
+    return Answers(
+        photo=columns["photo"],
+        group=columns["group"],
+        per={
+            name: columns.get(f"per_{name}", columns["folder"])
+            for name, head in task.heads.items()
+            if head.settings.per
+        },
+        values={
+            name: columns[f"value_{name}" if head.settings.bins else f"target_{name}"]
+            for name, head in task.heads.items()
+        },
+        probabilities={name: columns[f"probabilities_{name}"] for name in task.heads},
+    )
+
+
+def find_suspects(answers: Answers, head: Head) -> Suspects:
+    """Rank the labels of a head: of photos, or of whatever its ``per`` names.
+
+    A sample without a label is passed over.
+    """
+    values = answers.values[head.name]
+    rows = [np.array([row]) for row in range(len(answers.photo))]
+    if head.name in answers.per:
+        _, numbers = np.unique(answers.per[head.name], return_inverse=True)
+        order = np.argsort(numbers, kind="stable")
+        rows = np.split(order, np.cumsum(np.bincount(numbers))[:-1])
+    rows = [each for each in rows if _is_labelled(values[each[0]])]
+    labels = np.array([values[each[0]] for each in rows])
+    probabilities = np.stack([answers.probabilities[head.name][each].mean(axis=0) for each in rows])
+    if labels.ndim == 2:
+        found = _of_tags(labels, probabilities)
+    elif isinstance(head, NumberHead):
+        found = _of_numbers(head, labels, probabilities)
+    else:
+        found = _of_classes(head, head.class_of(labels), probabilities)
+    labels, suggested, sure, scores, issues = found
+    order = np.lexsort((scores, ~issues))
+    return Suspects(
+        head=head,
+        rows=tuple(rows[place] for place in order),
+        labels=labels[order],
+        suggested=suggested[order],
+        sure=sure[order],
+        scores=scores[order],
+        flagged=int(issues.sum()),
+    )
+
+
+def _is_labelled(value: np.ndarray) -> bool:
+    return not (np.isnan(value).any() or (value.ndim == 0 and value == MISSING))
+
+
+def _of_classes(head: Head, labels: np.ndarray, probabilities: np.ndarray) -> tuple:
+    """(M,) codes and (M, n) → labels, suggested, sure, scores, issues, as ``Suspects`` has them."""
+    # Classes that nothing is labelled with would divide by zero.
+    present = np.unique(labels)
+    known = probabilities[:, present]
+    known = known / np.maximum(known.sum(axis=1, keepdims=True), 1e-12)
+    codes, suggested = np.searchsorted(present, labels), present[known.argmax(axis=1)]
+    scores, issues = np.ones(len(labels)), np.zeros(len(labels), bool)
+    if len(present) > 1:
+        scores = get_label_quality_scores(codes, known, method="normalized_margin")
+        issues = find_label_issues(codes, known, n_jobs=1)
+    if head.settings.bins or head.settings.ordered:
+        scores = 1 - expected_distance(probabilities, labels) / (probabilities.shape[1] - 1)
+        issues &= np.abs(suggested - labels) > 1
+    return labels, suggested, known.max(axis=1), scores, issues
+
+
+def _of_numbers(head: NumberHead, labels: np.ndarray, probabilities: np.ndarray) -> tuple:
+    """As ``_of_classes``, of (M,) numbers: suspect are those furthest from what is expected."""
+    expected = probabilities @ head.middles
+    errors = np.abs(expected - head.answer_of(labels))
+    scores = 1 - errors / max(errors.max(), 1e-12)
+    issues = errors > FAR_OFF * np.median(errors)
+    suggested = expected - (0.5 if head.settings.whole else 0.0)
+    return labels, suggested, np.full(len(labels), np.nan), scores, issues
+
+
+def _of_tags(labels: np.ndarray, probabilities: np.ndarray) -> tuple:
+    """As ``_of_classes``, of (M, n) tags: the tag that fits worst is suggested the other way."""
+    fits = np.where(labels == 1, probabilities, 1 - probabilities)
+    worst = fits.argmin(axis=1)
+    issues = np.zeros(len(labels), bool)
+    for tag, given in enumerate(labels.T.astype(int)):
+        if len(np.unique(given)) == 2:
+            both = np.stack([1 - probabilities[:, tag], probabilities[:, tag]], axis=1)
+            issues |= find_label_issues(given, both, n_jobs=1)
+    scores = fits.min(axis=1)
+    suggested = labels.copy()
+    every = np.arange(len(labels))
+    suggested[every, worst] = 1 - labels[every, worst]
+    return labels, suggested, 1 - scores, scores, issues
+
+
+def expected_distance(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes the answers lie from the labels on average, (M,).
+
+    The earth mover's distance between answer and label for classes in an order (Hou, Yu and
+    Samaras 2016, arXiv:1611.05916, there squared).
+
+    Args:
+        probabilities: (M, n).
+        labels: (M,) codes.
+    """
+    classes = np.arange(probabilities.shape[1])
+    return (probabilities * np.abs(classes - labels[:, None])).sum(axis=1)
