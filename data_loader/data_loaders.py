@@ -261,8 +261,8 @@ def labelled_photos(
     if several := index.conflicting_groups():
         more = f", … ({len(several)} in all)" if len(several) > 5 else ""
         logger.warning(
-            "warning: same %s, but more than one label: %s%s; each folder counts with its own, and"
-            " all of a %s are on one side of a split",
+            "warning: labels of one %s contradict each other: %s%s; each folder counts with its"
+            " own, and all of a %s are on one side of a split",
             index.noun, ", ".join(several[:5]), more, index.noun,
         )  # fmt: skip
     return index

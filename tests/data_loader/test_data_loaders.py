@@ -263,7 +263,7 @@ def test_an_id_with_two_labels_is_warned_of_counted_twice_and_never_split(
 
     data = training(data_dir=tmp_path / "data")
 
-    assert "same person, but more than one label: " + id_ in caplog.text
+    assert "labels of one person contradict each other: " + id_ in caplog.text
     assert f"{gender}, {age}" in caplog.text and f"{other}, 33" in caplog.text
     sides = [set(data.index.group[rows].tolist()) for rows in (data.train_rows, data.val_rows)]
     assert not sides[0] & sides[1]
