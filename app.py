@@ -9,9 +9,11 @@ trainer/photo_model.py.
 """
 
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app_parts.answers import Shown, answer, data_uri, explain, warm_up
 from app_parts.cards import first_steps, no_model, photo_card, problem_lines
@@ -25,8 +27,9 @@ from app_parts.checkpoints import (
 )
 from app_parts.table import answers_table, csv_bytes
 from app_parts.uploads import MAX_MEGABYTES, MAX_MEGAPIXELS, MAX_PHOTOS, UploadProblem
-from app_parts.words import LANGUAGES, TEXT
-from trainer.photo_model import PhotoModel
+from app_parts.words import LANGUAGES, TEXT, heads
+from base.task import Task
+from trainer.photo_model import PhotoModel, require_one_task
 from utils.errors import UserError
 from utils.images import EXTENSIONS
 
@@ -37,7 +40,8 @@ CARDS = 6  # photos shown in full; "show more" adds as many
 def main() -> None:
     """One run of the page, from top to bottom."""
     st.set_page_config("MaskTracer", str(PARTS / "icon.png"), layout="wide")
-    language = header()
+    language, title = header()
+    headline(title, st.session_state.get("task"), language)
     text = TEXT[language]
     try:
         members = chosen_models(language)
@@ -51,8 +55,10 @@ def main() -> None:
     if not members:
         st.info(text["choose_model"])
         return
+    task = members[0][1].model.task
+    headline(title, task, language)
     if not uploads:
-        st.html(first_steps(language))
+        st.html(first_steps(task, language))
     if any(member.model.drawn for _, member in members):
         st.warning(text["drawn"])
     shown, problems = answers_to(uploads, members, language)
@@ -63,20 +69,27 @@ def main() -> None:
     cards(shown, members[0][1], language)
 
 
-def header() -> str:
-    """Title and language; returns the chosen language."""
+def header() -> tuple[str, DeltaGenerator]:
+    """The language that is chosen, and the place of the title, which the model decides on."""
     st.html(PARTS / "style.css")
     title, switch = st.columns([3, 1], vertical_alignment="top")
     language = switch.container(horizontal_alignment="right").segmented_control(
         TEXT["en"]["language"], list(LANGUAGES), default="en", required=True, key="language",
         format_func=LANGUAGES.get, label_visibility="collapsed",
     )  # fmt: skip
+    return language, title.empty()
+
+
+def headline(place: DeltaGenerator, task: Task | None, language: str) -> None:
+    """What the page is about: the questions of the model's task, which is kept for the next run
+    of the page, as models load after it."""
+    st.session_state["task"] = task
     text = TEXT[language]
-    title.html(
-        f'<div class="mt-title" lang="{language}"><p>MaskTracer</p><h1>{text["title"]}</h1>'
+    title = heads(task, language) if task else text["title"]
+    place.html(
+        f'<div class="mt-title" lang="{language}"><p>MaskTracer</p><h1>{escape(title)}</h1>'
         f"<p>{text['lead']}</p></div>"
     )
-    return language
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -111,6 +124,7 @@ def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
         )  # fmt: skip
         with st.spinner(text["loading"]):
             members = [(each, loaded(each, arguments.device)) for each in chosen]
+        require_one_task([member.model for _, member in members])
         for _, member in members:
             crop = text["crop_by"].format(weights=member.crop) if member.crop else text["no_crop"]
             size = member.model.input_size
@@ -189,21 +203,22 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
     """All answers as a table, to be downloaded or put away."""
     text = TEXT[language]
     table = answers_table([(name, each.answer) for name, each in shown], language)
-    notes = any(table["note"])
-    thumbnails = [data_uri(each.thumbnail) for _, each in shown]
+    name, notes = table.columns[0], any(table["note"])
+    pictures = {"photo": [data_uri(each.thumbnail) for _, each in shown]}
+    sure = ["sureness"] if "sureness" in table else []
+    if sure:
+        pictures["sureness"] = 100 * table["sureness"]
     st.dataframe(
-        table[["ImageID", "answer", "note"]].assign(
-            photo=thumbnails, sureness=100 * table["sureness"]
-        ),
+        table[[name, "answer", "note"]].assign(**pictures),
         hide_index=True, row_height=52,
-        column_order=["photo", "answer", "sureness", "ImageID", *(["note"] if notes else [])],
+        column_order=["photo", "answer", *sure, name, *(["note"] if notes else [])],
         column_config={
             "photo": st.column_config.ImageColumn(text["photo"], width=70),
             "answer": st.column_config.TextColumn(text["answer"], width="medium"),
             "sureness": st.column_config.ProgressColumn(
                 text["sureness"], min_value=0, max_value=100, format="%.0f%%", width="small"
             ),
-            "ImageID": st.column_config.TextColumn(text["file"], width="small"),
+            name: st.column_config.TextColumn(text["file"], width="small"),
             "note": st.column_config.TextColumn(text["note"]),
         },
     )  # fmt: skip

@@ -67,12 +67,12 @@ def answer(members: Sequence[PhotoModel], data: bytes) -> Shown:
 
 
 def explain(member: PhotoModel, shown: Shown) -> None:
-    """Add what ``member`` looked at for each of the three answers, if its backbone can tell."""
+    """Add what ``member`` looked at for each head, if its backbone can tell."""
     if shown.heat:
         return
     try:
         with _working:
-            heat = member.explain(shown.answer.extraction.crop, shown.answer.class_probabilities)
+            heat = member.explain(shown.answer.extraction.crop, shown.answer.probabilities)
     except ConfigError:  # no feature map; the answer stands without it
         return
     crop = cv2.imdecode(np.frombuffer(shown.crop, np.uint8), cv2.IMREAD_COLOR_RGB)

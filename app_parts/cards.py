@@ -5,8 +5,12 @@ from html import escape
 import numpy as np
 
 from app_parts.answers import Shown, data_uri
-from app_parts.words import TEXT, answer_names, percent, sentence, sureness_level
+from app_parts.words import TEXT, heads, percent, sureness_level, thing
+from base.task import Head, Task
+from trainer.photo_model import PhotoAnswer
 
+BARS = 8
+"""Of a head that are shown; of more answers the likeliest."""
 FRAME = 3 / 4
 """Width over height of what a photo is fitted into; the style sheet says the same."""
 
@@ -21,21 +25,18 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
     """
     text = TEXT[language]
     said = shown.answer
-    level = sureness_level(said.sureness) if said.person else len(text["sure"]) - 1
-    sure = text["sure"][level] if said.person else text["doubtful"]
-    notes = [text["fallback"]] if said.extraction.fallback else []
-    if not said.person:
-        notes = [f"<b>{text['no_person']}</b> {text['no_person_more']}", *notes]
+    name_of = {"thing": thing(said.task, language)}
+    notes = [text["fallback"].format(**name_of)] if said.extraction.fallback else []
+    if not said.trusted:
+        strange = (text[key].format(**name_of) for key in ("no_person", "no_person_more"))
+        notes = ["<b>{}</b> {}".format(*strange), *notes]
     note = "".join(f'<p class="mt-note">{line}</p>' for line in notes)
     whole = said.extraction.saliency is None or said.extraction.fallback
-    bars = [
-        _bars(head, said.heads[head], best, language) for head, best in said.head_answers.items()
-    ]
+    bars = [_bars(head, said, language) for head in said.task.heads.values()]
     return f"""<article class="mt-card" lang="{language}">
 <header><p class="mt-file">{escape(name)}</p>
-<h2 class="mt-answer">{sentence(said.answer, language)}</h2>
-<p class="mt-sure mt-sure-{level}" title="{text["sure_more"]}"><i></i><b>{sure}</b>
-<span>{percent(said.sureness)}</span></p>{note}</header>
+<h2 class="mt-answer">{escape(said.sentence(language))}</h2>
+{_sureness(said, language)}{note}</header>
 <div class="mt-grid mt-pictures">
 {_figure(_framed_photo(shown, whole, text["photo"]), text["photo"])}
 {_figure(_picture(shown.crop, text["crop"]), text["whole"] if whole else text["crop"])}
@@ -57,10 +58,12 @@ def problem_lines(problems: list[tuple[str, str]], language: str) -> str:
     return f'<aside class="mt-problems"><h3>{title}</h3><ul>{"".join(lines)}</ul></aside>'
 
 
-def first_steps(language: str) -> str:
+def first_steps(task: Task, language: str) -> str:
     """What will happen to a photo, for a page that has none yet."""
+    words = {"thing": thing(task, language), "heads": escape(heads(task, language))}
     steps = "".join(
-        f"<li><b>{title}</b><p>{what}</p></li>" for title, what in TEXT[language]["steps"]
+        f"<li><b>{title}</b><p>{what.format(**words)}</p></li>"
+        for title, what in TEXT[language]["steps"]
     )
     return f'<ol class="mt-steps" lang="{language}">{steps}</ol>'
 
@@ -80,28 +83,52 @@ def no_model(language: str) -> str:
     )
 
 
+def _sureness(said: PhotoAnswer, language: str) -> str:
+    """How sure the answer is; of a number there is nothing to say."""
+    text = TEXT[language]
+    if said.sureness is None and said.trusted:
+        return ""
+    sureness = said.sureness or 0.0
+    level = sureness_level(sureness) if said.trusted else len(text["sure"]) - 1
+    sure = text["sure"][level] if said.trusted else text["doubtful"]
+    share = "" if said.sureness is None else f"<span>{percent(sureness)}</span>"
+    return (
+        f'<p class="mt-sure mt-sure-{level}" title="{text["sure_more"]}"><i></i><b>{sure}</b>\n'
+        f"{share}</p>"
+    )
+
+
 def _why(shown: Shown, language: str) -> str:
     text, figures = TEXT[language], []
-    for head, said in shown.answer.head_answers.items():
-        title, best = text[head], answer_names(head, language)[said]
-        caption = f"<b>{title}</b> {escape(best)}"
-        figures.append(_figure(_picture(shown.heat[head], f"{title}: {best}"), caption))
+    words = shown.answer.in_words(language)
+    for name, heat in shown.heat.items():
+        title, best = shown.answer.task.heads[name].title(language), words[name]
+        caption = f"<b>{escape(title)}</b> {escape(best)}"
+        figures.append(_figure(_picture(heat, f"{title}: {best}"), caption))
     return (
         f'<section class="mt-why"><h3>{text["why"]}</h3><p>{text["why_more"]}</p>'
         f'<div class="mt-grid">{"".join(figures)}</div></section>'
     )
 
 
-def _bars(head: str, probabilities: np.ndarray, best: int, language: str) -> str:
-    rows = []
-    for place, name in enumerate(answer_names(head, language)):
+def _bars(head: Head, said: PhotoAnswer, language: str) -> str:
+    title = f"<h4>{escape(head.title(language))}</h4>"
+    if head.settings.kind == "number":
+        return f"{title}<p>{escape(said.in_words(language)[head.name])}</p>"
+    rows, names = [], head.answer_names(language)
+    probabilities, best = said.probabilities[head.name], said.said[head.name]
+    chosen = set(np.flatnonzero(best)) if head.settings.kind == "multilabel" else {int(best)}
+    places = list(range(len(names)))
+    if len(places) > BARS:
+        places = np.argsort(-probabilities, kind="stable")[:BARS].tolist()
+    for place in places:
         share = float(probabilities[place])
         rows.append(
-            f"<li{' class=mt-best' if place == best else ''}><span>{escape(name)}</span>"
+            f"<li{' class=mt-best' if place in chosen else ''}><span>{escape(names[place])}</span>"
             f"<span>{percent(share)}</span>"
             f'<i><i style="width:{max(share, 0.004):.1%}"></i></i></li>'
         )
-    return f"<h4>{TEXT[language][head]}</h4><ul>{''.join(rows)}</ul>"
+    return f"{title}<ul>{''.join(rows)}</ul>"
 
 
 def _framed_photo(shown: Shown, whole: bool, alt: str) -> str:

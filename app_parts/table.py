@@ -1,10 +1,11 @@
 """All answers of a page as a table to look at and as CSV."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-from app_parts.words import TEXT, answer_names, sentence
+from app_parts.words import TEXT, thing
 from trainer.photo_model import PhotoAnswer
 
 
@@ -16,23 +17,30 @@ def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd
         language: of the words.
 
     Returns:
-        ``ImageID`` and ``ans`` as in a submission of test.py; ``answer``, ``mask``, ``gender``
-        and ``age`` in words; ``sureness``; ``note``, empty where the answer is one to trust; and
-        the probabilities ``p0`` … ``p17``.
+        The photo and the answer as in a submission of test.py, of the faces ``ImageID`` and
+        ``ans``; ``answer``, a sentence; a column for each head, in words; ``sureness``, where
+        there is one; ``note``, empty where the answer is one to trust; and the probabilities: of a
+        product ``p0``, ``p1``, …, without one ``<head>_p0``, ….
     """
-    rows = []
-    for name, said in named:
-        words = {
-            head: answer_names(head, language)[answer] for head, answer in said.head_answers.items()
-        }
-        rows.append(
-            {"ImageID": name, "ans": said.answer, "answer": sentence(said.answer, language)}
-            | words
-            | {"sureness": round(said.sureness, 6)}
-            | {"note": "" if said.person else TEXT[language]["no_person"]}
-            | {f"p{cls}": round(float(p), 6) for cls, p in enumerate(said.class_probabilities)}
-        )
-    return pd.DataFrame(rows)
+    return pd.DataFrame([_row(name, said, language) for name, said in named])
+
+
+def _row(name: str, said: PhotoAnswer, language: str) -> dict[str, Any]:
+    task, csv = said.task, said.task.settings.answer.csv
+    row: dict[str, Any] = {csv.id: name}
+    for column, kind in csv.columns.items() if task.product else ():
+        code = int(said.said["class"])
+        row[column] = code if kind == "code" else task.class_name(code, language)
+    row |= {"answer": said.sentence(language)} | said.in_words(language)
+    if said.sureness is not None:
+        row["sureness"] = round(said.sureness, 6)
+    strange = TEXT[language]["no_person"].format(thing=thing(task, language))
+    row["note"] = "" if said.trusted else strange
+    for head, values in said.probabilities.items():
+        if head not in task.product:
+            prefix = "p" if head == "class" else f"{head}_p"
+            row |= {f"{prefix}{place}": round(float(p), 6) for place, p in enumerate(values)}
+    return row
 
 
 def csv_bytes(table: pd.DataFrame, language: str) -> bytes:

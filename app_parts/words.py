@@ -1,15 +1,14 @@
-"""Everything the page says, in both its languages."""
+"""Everything the page says, in both its languages; what it says of answers comes from the task."""
 
-from data_loader.labels import NAMES, decode_class
+from base.task import Task
 from utils.images import KINDS
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
 
 TEXT = {
     "en": {
-        "title": "Mask, gender, age",
-        "lead": "A model looks at a photo of a person and says whether a mask is worn, the"
-        " gender, and the age group. And it shows where it looked.",
+        "title": "Photos, answered",
+        "lead": "A model looks at a photo and answers. And it shows where it looked.",
         "language": "Language",
         "upload": "Photos",
         "camera": "Camera",
@@ -17,8 +16,8 @@ TEXT = {
         "drop": "Drop photos here, or paste one",
         "limits": "JPEG, PNG, WebP, HEIC and more, up to {megabytes} MB each",
         "steps": (
-            ("Cut out", "TRACER finds the person; everything around is taken away."),
-            ("Answer", "Mask, gender and age group, each with its probability."),
+            ("Cut out", "TRACER finds the {thing}; everything around is taken away."),
+            ("Answer", "{heads}, each with its probability."),
             ("Reason", "A heat map for each answer shows what it was read from."),
         ),
         "take": "Take a photo",
@@ -36,9 +35,9 @@ TEXT = {
         "photo": "Photo",
         "crop": "Cut out by TRACER: what the model sees",
         "whole": "The whole photo",
-        "fallback": "No person was found in this photo, so the whole of it was used.",
-        "no_person": "No person found, answer not to be trusted.",
-        "no_person_more": "TRACER found nobody, or this is unlike the photos the model was trained"
+        "fallback": "No {thing} was found in this photo, so the whole of it was used.",
+        "no_person": "No {thing} found, answer not to be trusted.",
+        "no_person_more": "TRACER found none, or this is unlike the photos the model was trained"
         " on.",
         "doubtful": "Not to be trusted",
         "note": "Note",
@@ -47,10 +46,7 @@ TEXT = {
         "why": "Where the model looked",
         "why_more": "Bright areas spoke most for the answer (Grad-CAM).",
         "sure": ("Very sure", "Fairly sure", "Not sure", "Little more than a guess"),
-        "sure_more": "Probability, by the model's own account, that all three answers are right",
-        "mask": "Mask",
-        "gender": "Gender",
-        "age": "Age",
+        "sure_more": "Probability, by the model's own account, that all answers are right",
         "all": "All photos",
         "file": "File",
         "answer": "Answer",
@@ -71,9 +67,8 @@ TEXT = {
         "none_resume": "Takes a checkpoint from anywhere",
     },
     "ko": {
-        "title": "마스크, 성별, 나이",
-        "lead": "모델이 사람 사진을 보고 마스크 착용 여부와 성별, 연령대를 답합니다."
-        " 사진의 어디를 보고 판단했는지도 보여 줍니다.",
+        "title": "사진에 답하기",
+        "lead": "모델이 사진을 보고 답합니다. 사진의 어디를 보고 판단했는지도 보여 줍니다.",
         "language": "언어",
         "upload": "사진",
         "camera": "카메라",
@@ -81,8 +76,8 @@ TEXT = {
         "drop": "사진을 여기에 놓거나 붙여넣으세요",
         "limits": "JPEG, PNG, WebP, HEIC 등, 장당 최대 {megabytes}MB",
         "steps": (
-            ("추출", "TRACER가 사람을 찾고 나머지 배경을 지웁니다."),
-            ("답", "마스크, 성별, 연령대를 각각 확률과 함께 답합니다."),
+            ("추출", "TRACER가 {thing}을 찾고 나머지 배경을 지웁니다."),
+            ("답", "각각 확률과 함께 답합니다: {heads}."),
             ("이유", "답마다 무엇을 보고 판단했는지 히트맵으로 보여 줍니다."),
         ),
         "take": "사진 찍기",
@@ -100,9 +95,9 @@ TEXT = {
         "photo": "사진",
         "crop": "TRACER가 잘라낸 부분: 모델이 보는 것",
         "whole": "사진 전체",
-        "fallback": "사진에서 사람을 찾지 못해 사진 전체를 사용했습니다.",
-        "no_person": "사람을 찾지 못했습니다. 이 답은 믿을 수 없습니다.",
-        "no_person_more": "TRACER가 사람을 찾지 못했거나, 모델이 학습한 사진과 전혀 다릅니다.",
+        "fallback": "사진에서 {thing}을 찾지 못해 사진 전체를 사용했습니다.",
+        "no_person": "{thing}을 찾지 못했습니다. 이 답은 믿을 수 없습니다.",
+        "no_person_more": "TRACER가 {thing}을 찾지 못했거나, 모델이 학습한 사진과 전혀 다릅니다.",
         "doubtful": "믿을 수 없음",
         "note": "참고",
         "drawn": "이 모델은 그림으로 그린 가상 인물만 학습한 데모입니다. 실제 사진에 대한 답은"
@@ -110,10 +105,7 @@ TEXT = {
         "why": "모델이 본 곳",
         "why_more": "밝을수록 답에 크게 기여한 부분입니다 (Grad-CAM).",
         "sure": ("매우 확실함", "대체로 확실함", "확실하지 않음", "추측에 가까움"),
-        "sure_more": "세 가지 답이 모두 맞을 확률 (모델의 추정)",
-        "mask": "마스크",
-        "gender": "성별",
-        "age": "나이",
+        "sure_more": "답이 모두 맞을 확률 (모델의 추정)",
         "all": "전체 사진",
         "file": "파일",
         "answer": "답",
@@ -138,25 +130,20 @@ TEXT = {
 SURE_FROM = (0.9, 0.7, 0.5)
 """Probabilities from which an answer is very sure, fairly sure, not sure."""
 
-_AGES = ("under 30", "30 to 59", "60 or over")
-_AGED = ("under 30", "aged 30 to 59", "aged 60 or over")
-_PERSON = ("Man", "Woman")
+THINGS = {"en": ("person", "subject"), "ko": ("사람", "대상")}
+"""Language → what TRACER looks for where photos are of people, and elsewhere."""
 
 
-def sentence(cls: int, language: str) -> str:
-    """Class 0..17 as one would say it: "Woman aged 30 to 59, mask worn"."""
-    mask, gender, age = decode_class(cls)
-    names = NAMES[language]
-    if language == "ko":
-        return f"{names['age_group'][age]} {names['gender'][gender]}, {names['mask'][mask]}"
-    return f"{_PERSON[gender]} {_AGED[age]}, {names['mask'][mask]}"
+def thing(task: Task | None, language: str) -> str:
+    """What TRACER looks for in the photos of a task."""
+    person, other = THINGS[language]
+    return person if task is None or task.noun == "person" else other
 
 
-def answer_names(head: str, language: str) -> tuple[str, ...]:
-    """What the answers of a head are called, in the order of ``head_probabilities``."""
-    if head == "age":
-        return _AGES if language == "en" else NAMES[language]["age_group"]
-    return NAMES[language][head]
+def heads(task: Task, language: str) -> str:
+    """What a task asks, such as "Mask, gender, age"."""
+    titles = ", ".join(head.title(language) for head in task.heads.values())
+    return titles[:1].upper() + titles[1:].lower()
 
 
 def sureness_level(probability: float) -> int:

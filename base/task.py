@@ -65,6 +65,11 @@ class Head:
         """The column of the table that holds its labels."""
         return self.settings.column or self.name
 
+    def title(self, language: str = "en") -> str:
+        """What to call the question."""
+        titles = self.settings.title
+        return titles.get(language) or titles.get("en") or self.name.replace("_", " ").capitalize()
+
     def class_names(self, language: str = "en") -> tuple[str, ...]:
         """What to show a person for each class; in English where the language has no names."""
         return self.settings.names.get(language) or self.settings.names.get("en", self.classes)
@@ -439,7 +444,7 @@ class Task:
             return form.text.format(**words | own)
         if len(words) == 1:
             return next(iter(words.values()))
-        return ", ".join(f"{name.replace('_', ' ')}: {word}" for name, word in words.items())
+        return ", ".join(f"{self.heads[k].title(language)}: {word}" for k, word in words.items())
 
     def class_name(self, code: int, language: str = "en") -> str:
         """A class of the whole in words, such as "mask worn, female, 30-59"."""
@@ -453,6 +458,12 @@ class Task:
     def changed(self, head: str, **settings: Any) -> "Task":
         """See ``TaskSettings.changed``."""
         return Task(self.settings.changed(head, **settings))
+
+    @property
+    def noun(self) -> str:
+        """What a group of photos is, in a word: ``person``; without groups a photo."""
+        data = self.settings.data
+        return (data and data.group) or "photo"
 
     @property
     def meaning(self) -> dict[str, tuple[str, ...]]:

@@ -161,6 +161,8 @@ tags. `null` is `binned` where there are bins, else `classes`."""
     classes: dict[str, list[str]] | list[str] | None = None
     """Names of the classes, by code; or name → what stands for it in the data; `null` for all \
 that the data hold."""
+    title: dict[str, str] = {}
+    """Language → what to call the question, where the head's name won't do."""
     names: Names = {}
     """Language → what to show a person for each class, where the names won't do."""
     per: str | None = None

@@ -80,8 +80,7 @@ class PhotoIndex(Photos):
     @property
     def noun(self) -> str:
         """What a group is, in a word: ``person``; without groups a photo."""
-        data = self.task.settings.data
-        return (data and data.group) or "photo"
+        return self.task.noun
 
     @property
     def plural(self) -> str:

@@ -129,7 +129,8 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
     if run.answers is not None and run.answers.judged:
         whole, interval = run.answers.whole, main_score_interval(run.answers)
         remark = f"95% interval {interval[0]:.2f}–{interval[1]:.2f}" if interval else ""
-        remark = remark or f"the commonest answer alone: {guessing(whole).score:.3f}"
+        guess = "always the median" if whole.kind == "number" else "the commonest answer alone"
+        remark = remark or f"{guess}: {guessing(whole).score:.3f}"
         facts.append((whole.measure, f"{main_score(whole):.3f}", remark))
         of = "" if run.answers.groups is None else f"of {run.answers.counted_groups}"
         facts.append(("judged on", f"{whole.known.sum():,} photos", of))

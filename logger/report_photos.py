@@ -37,10 +37,11 @@ def galleries(answers: Answers) -> list[dict[str, Any]]:
         thing = answers.subject
         text = f"On all {len(answers):,} photos a {thing} was found."
         if count:
-            wrong = answers.whole.wrong[answers.fallback].mean()
+            wrong = f", {answers.whole.wrong[answers.fallback].mean():.0%} of them wrong"
             text = (
-                f"No {thing} was found on {count:,} of {len(answers):,} photos, {wrong:.0%} of them"
-                " wrong; there the model saw the whole photo."
+                f"No {thing} was found on {count:,} of {len(answers):,} photos"
+                f"{'' if answers.whole.kind == 'number' else wrong}; there the model saw the whole"
+                " photo."
             )
         found.append(("Fallback crops", text, fallback_photos(answers)))
     return [

@@ -81,7 +81,7 @@ def _outcome(run: Run, answers: Answers) -> tuple[float, str, str]:
     if whole.kind == "number":
         return (
             1 - score / guess.score if guess.score else float(score == 0),
-            f"Off by {score:.3g} on average on {_subjects(run)}.",
+            f"Off by {score:.3g} on average on {_subjects(run)}.".replace(" on photos.", "."),
             f"Always guessing {guess.commonest} would be off by {guess.score:.3g}.",
         )
     parts = _listed([q.title for q in answers.details if q.kind != "number"])

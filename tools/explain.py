@@ -4,7 +4,7 @@
         --image photo.jpg --out why.png
 
 Prints the answers with their probabilities and writes one picture: the photo's crop, then the
-same with the heat of the mask, the gender and the age answer, in this order.
+same with the heat of each head's answer, in the order of the task.
 """
 
 import argparse
@@ -24,7 +24,6 @@ def main() -> None:
     # Heavy imports wait until the command line is known to be right.
     import numpy as np
 
-    from data_loader.labels import NAMES
     from logger.heat import heat_picture
     from logger.pictures import save_picture
     from TRACER.weights import warn_of_sample_weights
@@ -37,16 +36,20 @@ def main() -> None:
     model = PhotoModel.restore(config, config.resume, device)
     warn_of_sample_weights(model.extractor.digest, [config.args.image])
     answer = answer_photo([model], photo)
-    heat = model.explain(answer.extraction.crop, answer.class_probabilities)
-    for head, best in answer.head_answers.items():
-        names = NAMES["en"]["age_group" if head == "age" else head]
-        print(f"{head:7} {names[best]:20} {answer.heads[head][best]:.1%}")
-    if not answer.person:
-        print("no person found, answer not to be trusted")
+    heat = model.explain(answer.extraction.crop, answer.probabilities)
+    words = answer.in_words("en")
+    for name, head in answer.task.heads.items():
+        sure = ""
+        if head.settings.kind in ("classes", "binned"):
+            sure = f"{answer.probabilities[name][answer.said[name]]:.1%}"
+        print(f"{name:7} {words[name]:20} {sure}".rstrip())
+    thing = "person" if answer.task.noun == "person" else "subject"
+    if not answer.trusted:
+        print(f"no {thing} found, answer not to be trusted")
     if answer.extraction.fallback:
-        print("TRACER found no person, so the whole photo was used")
+        print(f"TRACER found no {thing}, so the whole photo was used")
     crop = crop_to_show(model, photo, answer.extraction, SIDE)
-    parts = [crop, *(heat_picture(crop, heat[head], SIDE) for head in answer.heads)]
+    parts = [crop, *(heat_picture(crop, heat[head], SIDE) for head in words)]
     out = config.args.out or Path(f"{config.args.image.stem}.gradcam.png")
     save_picture(out, np.hstack(parts))
     print(f"picture: {out}")

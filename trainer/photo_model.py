@@ -1,9 +1,11 @@
 """One photo in, one answer out, by the very functions that training and test.py use."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,14 +16,14 @@ from base.base_model import BaseModel
 from base.task import Task
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import extractor_from
-from data_loader.labels import head_answers
 from data_loader.transform import eval_transform
-from model.decode import head_probabilities
-from model.gradcam import HeadCam
+from model.gradcam import HeadCam, codes_to_explain
 from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
 from trainer.inference import DRAWN, Predictor
+from trainer.predict import answers_of
 from trainer.restore import restore_predictor
+from utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from parse_config import ConfigParser
@@ -74,9 +76,12 @@ class PhotoModel:
         samples = default_collate([dataset[place] for place in range(len(dataset))])
         return samples["image"].to(self.predictor.device)
 
-    def class_probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """(S, S, 3) uint8 crops → (B, 18) float32."""
-        return self.predictor.class_probabilities(self.batch(crops))
+    def probabilities(self, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """(S, S, 3) uint8 crops → head → (B, its answers) float32, and with a product ``"class"``
+        → (B, C)."""
+        images = self.batch(crops)
+        batch = {"image": images, "index": torch.arange(len(images))}
+        return answers_of(self.task, self.predictor.predict([batch]))
 
     def strange(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """(S, S, 3) uint8 crops → (B,) bool: unlike what the model was trained on."""
@@ -87,20 +92,22 @@ class PhotoModel:
         """Whether the model was trained on this project's drawn people alone."""
         return self.predictor.about.get(DRAWN, False)
 
-    def explain(self, crop: np.ndarray, class_probabilities: np.ndarray) -> dict[str, np.ndarray]:
-        """Grad-CAM of what the likeliest class says for each head.
+    def explain(
+        self, crop: np.ndarray, probabilities: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Grad-CAM of what is said for each head.
 
         Args:
             crop: (S, S, 3) uint8.
-            class_probabilities: (18,) of the answer to explain, be it this model's or not.
+            probabilities: of the ``PhotoAnswer`` to explain, be it this model's or not.
 
         Returns:
             head → (``input_size``, ``input_size``) float32 in [0, 1].
         """
         if self._cam is None:
             self._cam = HeadCam(self.model, self.task, self.input_size)
-        answers = head_answers(class_probabilities[None].argmax(axis=1))
-        return {head: heat[0] for head, heat in self._cam(self.batch([crop]), answers).items()}
+        codes = codes_to_explain(self.task, {k: p[None] for k, p in probabilities.items()})
+        return {head: heat[0] for head, heat in self._cam(self.batch([crop]), codes).items()}
 
     @property
     def model(self) -> BaseModel:
@@ -113,39 +120,66 @@ class PhotoAnswer:
     """What one or several models say of a photo.
 
     Attributes:
-        class_probabilities: (18,) float32, the mean over the models.
+        task: that they were asked.
+        probabilities: head → (its answers,) float32, and with a product ``"class"`` → (C,), the
+            mean over the models.
         extraction: what the first model saw.
-        person: False where TRACER found none, or where the crop is unlike what most of the models
-            were trained on: then the answer is not to be trusted.
+        trusted: False where TRACER found nothing to cut out, or where the crop is unlike what most
+            of the models were trained on.
     """
 
-    class_probabilities: np.ndarray
+    task: Task
+    probabilities: dict[str, np.ndarray]
     extraction: Extraction
-    person: bool = True
+    trusted: bool = True
 
-    @property
-    def answer(self) -> int:
-        """The likeliest class, 0..17."""
-        return int(self.class_probabilities.argmax())
+    @cached_property
+    def said(self) -> dict[str, Any]:
+        """Head → its answer, see ``Head.said``, and with a product ``"class"`` → its code.
 
-    @property
-    def head_answers(self) -> dict[str, int]:
-        """What the likeliest class says for each head.
-
-        With a decoding that need not be the likeliest answer of the head by itself.
+        With a decoding the likeliest class need not say the likeliest answer of a head by itself.
         """
-        return head_answers(self.answer)
+        said = self.task.said({k: p[None] for k, p in self.probabilities.items()})
+        return {name: values[0] for name, values in said.items()}
+
+    def sentence(self, language: str) -> str:
+        """The answer as one would say it."""
+        return self.task.sentence(self.said, language)
+
+    def in_words(self, language: str) -> dict[str, str]:
+        """Head → its answer in words."""
+        heads = self.task.heads.items()
+        return {name: head.in_words(self.said[name], language) for name, head in heads}
 
     @property
-    def sureness(self) -> float:
-        """The probability that all three answers are right."""
-        return float(self.class_probabilities.max())
+    def sureness(self) -> float | None:
+        """The probability that the answers are all right; of tags that of the least sure one;
+        ``None`` for numbers alone."""
+        if self.task.product:
+            return float(self.probabilities["class"].max())
+        shares = []
+        for name, head in self.task.heads.items():
+            values = self.probabilities[name]
+            if head.settings.kind == "multilabel":
+                shares.append(float(np.maximum(values, 1 - values).min()))
+            elif head.settings.kind != "number":
+                shares.append(float(values.max()))
+        return math.prod(shares) if shares else None
 
-    @property
-    def heads(self) -> dict[str, np.ndarray]:
-        """``{"mask": (3,), "gender": (2,), "age": (3,)}``: the probability of each answer."""
-        heads = head_probabilities(self.class_probabilities[None])
-        return {head: values[0] for head, values in heads.items()}
+
+def require_one_task(members: Sequence[PhotoModel]) -> None:
+    """Refuse models whose answers can't be averaged.
+
+    Raises:
+        ConfigError: their heads or classes differ.
+    """
+    first = members[0].task if members else None
+    for member in members[1:]:
+        if member.task.meaning != first.meaning:
+            raise ConfigError(
+                f"models of the tasks {first.name} and {member.task.name} can't be averaged, their"
+                " heads or classes differ; choose models of one task"
+            )
 
 
 def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswer:
@@ -159,11 +193,12 @@ def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswe
         key = member.extractor.key
         if key not in cut:
             cut[key] = next(iter(member.extractor([photo])))
-        said.append(member.class_probabilities([cut[key].crop])[0])
+        said.append(member.probabilities([cut[key].crop]))
         strange.append(member.strange([cut[key].crop])[0])
     shown = cut[members[0].extractor.key]
-    person = not shown.fallback and np.mean(strange) <= 0.5
-    return PhotoAnswer(np.mean(said, axis=0), shown, bool(person))
+    mean = {name: np.mean([each[name][0] for each in said], axis=0) for name in said[0]}
+    trusted = not shown.fallback and np.mean(strange) <= 0.5
+    return PhotoAnswer(members[0].task, mean, shown, bool(trusted))
 
 
 def crop_to_show(member: PhotoModel, photo: np.ndarray, cut: Extraction, side: int) -> np.ndarray:

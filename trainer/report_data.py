@@ -177,9 +177,9 @@ def _bins_question(head: Head, probabilities: np.ndarray, values: np.ndarray) ->
 
 def _of_number(head: Head, edges: Sequence[float], values: np.ndarray | None) -> dict[str, Any]:
     low, high = head.settings.range or (edges[0], edges[-1])
-    if low == high and values is not None:
+    if head.settings.range is None and values is not None and not np.isnan(values).all():
         low, high = np.nanmin(values), np.nanmax(values)
-    near = float(high - low) * NEAR or 1.0
+    near = float(f"{(high - low) * NEAR or 1:.2g}")
     return {"edges": tuple(edges), "values": values, "number": _words(head.name), "near": near}
 
 

@@ -36,13 +36,13 @@ def resident_megabytes():
 
 
 def test_visitors_at_the_same_time_get_the_answers_they_would_get_alone(model, photos):
-    alone = [answer([model], data).answer.class_probabilities.tolist() for data in photos]
+    alone = [answer([model], data).answer.probabilities["class"].tolist() for data in photos]
     together = [None] * len(photos)
 
     def visit(place):
         shown = answer([model], photos[place])
         explain(model, shown)
-        together[place] = shown.answer.class_probabilities.tolist()
+        together[place] = shown.answer.probabilities["class"].tolist()
 
     visitors = [threading.Thread(target=visit, args=(place,)) for place in range(len(photos))]
     for visitor in visitors:

@@ -10,17 +10,30 @@ import pytest
 from app_parts.answers import Shown
 from app_parts.cards import photo_card, problem_lines
 from app_parts.table import answers_table, csv_bytes
-from app_parts.words import percent, sentence, sureness_level
-from data_loader.labels import NUM_CLASSES
+from app_parts.words import heads, percent, sureness_level
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
 from TRACER.crops import Extraction
 from trainer.photo_model import PhotoAnswer
+
+FACES = load_task("faces")
+
+
+def sentence(cls, language):
+    return FACES.sentence(FACES.decode(cls), language)
 
 
 def answer(cls=10, sureness=0.9, fallback=False):
     probabilities = np.full(18, (1 - sureness) / 17, np.float32)
     probabilities[cls] = sureness
     crop = np.zeros((8, 8, 3), np.uint8)
-    return PhotoAnswer(probabilities, Extraction(crop, (0, 0, 8, 8), fallback, crop[..., 0]))
+    extraction = Extraction(crop, (0, 0, 8, 8), fallback, crop[..., 0])
+    return PhotoAnswer(FACES, answers_to(probabilities), extraction)
+
+
+def answers_to(probabilities):
+    marginals = FACES.marginals(probabilities[None])
+    return {"class": probabilities} | {name: values[0] for name, values in marginals.items()}
 
 
 def shown(**options):
@@ -35,7 +48,7 @@ def test_an_answer_is_a_sentence_in_each_language():
 
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_every_class_has_a_sentence_of_its_own(language):
-    assert len({sentence(cls, language) for cls in range(NUM_CLASSES)}) == NUM_CLASSES
+    assert len({sentence(cls, language) for cls in range(18)}) == 18
 
 
 @pytest.mark.parametrize(
@@ -66,7 +79,7 @@ def test_a_photo_without_a_person_says_so():
     ],
 )
 def test_where_no_person_was_found_the_answer_is_not_to_be_trusted(language, words, sure):
-    strange = replace(answer(sureness=0.97), person=False)
+    strange = replace(answer(sureness=0.97), trusted=False)
     card = photo_card("wall.jpg", replace(shown(), answer=strange), language)
     assert words in card and sure not in card and "mt-sure-3" in card
     assert words not in photo_card("a.jpg", shown(sureness=0.97), language)
@@ -82,7 +95,7 @@ def test_the_csv_has_the_columns_of_a_submission_and_then_words_and_probabilitie
     assert [row["ans"] for row in rows] == ["10", "0"]
     assert list(rows[0])[:2] == ["ImageID", "ans"]
     assert rows[0]["answer"] == sentence(10, "en")
-    assert (rows[1]["mask"], rows[1]["gender"], rows[1]["age"]) == ("mask worn", "male", "under 30")
+    assert (rows[1]["mask"], rows[1]["gender"], rows[1]["age"]) == ("mask worn", "male", "<30")
     assert sum(float(rows[0][f"p{cls}"]) for cls in range(18)) == pytest.approx(1, abs=1e-5)
 
 
@@ -96,11 +109,64 @@ def test_sentence_marks_and_columns_tell_of_the_same_answer():
     """The likeliest class is a male's here, and yet a female the likelier gender."""
     male, female = 0, 3  # mask worn, under 30
     split = answer(male, sureness=0.4)
-    split.class_probabilities[[female, female + 1, female + 2]] = 0.19
-    assert split.heads["gender"].argmax() == 1
-    assert split.head_answers == {"mask": 0, "gender": 0, "age": 0}
+    probabilities = split.probabilities["class"]
+    probabilities[[female, female + 1, female + 2]] = 0.19
+    split = replace(split, probabilities=answers_to(probabilities))
+    assert split.probabilities["gender"].argmax() == 1
+    assert [split.said[head] for head in ("mask", "gender", "age")] == [0, 0, 0]
     (row,) = answers_table([("a.jpg", split)], "en").to_dict("records")
     assert (row["answer"], row["gender"]) == (sentence(male, "en"), "male")
     card = photo_card("a.jpg", replace(shown(), answer=split), "en")
     assert "<li class=mt-best><span>male</span>" in card
     assert 'alt="Gender: male"' in card
+
+
+def answer_of(heads, probabilities, **answer_settings):
+    task = Task(TaskSettings.model_validate({"heads": heads, "answer": answer_settings}))
+    crop = np.zeros((8, 8, 3), np.uint8)
+    said = {name: np.array(values, np.float32) for name, values in probabilities.items()}
+    return PhotoAnswer(task, said, Extraction(crop, (0, 0, 8, 8), False, crop[..., 0]))
+
+
+SHAPES = {"shape": {"classes": ["round", "long"]}, "half_tone": {"classes": ["a", "b"]}}
+
+
+def test_a_task_without_a_sentence_is_answered_head_by_head():
+    said = answer_of(SHAPES, {"shape": [0.2, 0.8], "half_tone": [0.5, 0.5]})
+    assert said.sentence("ko") == "Shape: long, Half tone: a"
+    assert said.sureness == pytest.approx(0.4)
+    (row,) = answers_table([("a.jpg", said)], "en").to_dict("records")
+    assert list(row) == [
+        "image", "answer", "shape", "half_tone", "sureness", "note",
+        "shape_p0", "shape_p1", "half_tone_p0", "half_tone_p1",
+    ]  # fmt: skip
+    assert heads(said.task, "en") == "Shape, half tone"
+
+
+def test_of_a_thousand_classes_the_likeliest_are_shown():
+    classes = [f"kind <{number}>" for number in range(1000)]
+    shares = np.full(1000, 0.0001)
+    shares[7] = 0.9
+    said = answer_of({"kind": {"classes": classes}}, {"kind": shares})
+    card = photo_card("a.jpg", replace(shown(), answer=said, heat={}), "en")
+    assert card.count("<li") == 8 and "<li class=mt-best><span>kind &lt;7&gt;</span>" in card
+    assert said.sentence("en") == "kind <7>" and "kind <7>" not in card
+
+
+def test_every_tag_above_the_threshold_is_marked():
+    tags = {"tags": {"type": "multilabel", "classes": ["sky", "sea", "sand"]}}
+    said = answer_of(tags, {"tags": [0.9, 0.2, 0.6]})
+    card = photo_card("a.jpg", replace(shown(), answer=said, heat={"tags": b"heat"}), "en")
+    assert card.count("mt-best") == 2 and said.sentence("en") == "sky, sand"
+    assert said.sureness == pytest.approx(0.6)
+    assert 'alt="Tags: sky, sand"' in card
+
+
+def test_a_number_is_answered_without_a_share():
+    said = answer_of({"years": {"type": "number", "bins": "0:4:1"}}, {"years": [0, 0.5, 0.5, 0]})
+    card = photo_card("a.jpg", replace(shown(), answer=said, heat={}), "en")
+    assert '<h2 class="mt-answer">2</h2>' in card and "mt-sure" not in card
+    assert "sureness" not in answers_table([("a.jpg", said)], "en")
+    assert "No subject found" in photo_card(
+        "a.jpg", replace(shown(), answer=replace(said, trusted=False), heat={}), "en"
+    )

@@ -39,8 +39,8 @@ def test_the_answer_is_that_of_test_py(call, trained, people, tmp_path, weights)
     model = restored(trained.best, *options)
     for name, expected in list(said_by_test_py(tmp_path / "s.csv").items())[:12]:
         said = answer_photo([model], read_image(people / "eval" / "images" / name))
-        assert np.abs(said.class_probabilities - expected).max() < 1e-5
-        assert said.answer == expected.argmax()
+        assert np.abs(said.probabilities["class"] - expected).max() < 1e-5
+        assert said.said["class"] == expected.argmax()
 
 
 def test_several_models_are_averaged_as_by_test_py(trained, people, model):
@@ -48,17 +48,22 @@ def test_several_models_are_averaged_as_by_test_py(trained, people, model):
     with torch.no_grad():
         other.model.classifiers["mask"].bias += torch.tensor([0.0, 3.0, 0.0])
     photo = read_image(sorted((people / "eval" / "images").iterdir())[0])
-    alone = [answer_photo([each], photo).class_probabilities for each in (model, other)]
-    both = answer_photo([model, other], photo).class_probabilities
+    alone = [answer_photo([each], photo).probabilities["class"] for each in (model, other)]
+    both = answer_photo([model, other], photo).probabilities["class"]
     assert np.allclose(both, np.mean(alone, axis=0), atol=1e-7)
 
 
 def test_heads_and_sureness_follow_from_the_classes(people, model):
     photo = read_image(sorted((people / "eval" / "images").iterdir())[0])
     said = answer_photo([model], photo)
-    mask, gender, age = (said.heads[head].argmax() for head in ("mask", "gender", "age"))
-    assert said.answer == mask * 6 + gender * 3 + age
-    assert said.sureness == pytest.approx(np.prod([p.max() for p in said.heads.values()]), abs=1e-5)
+    mask, gender, age = (said.probabilities[head].argmax() for head in ("mask", "gender", "age"))
+    assert said.said["class"] == mask * 6 + gender * 3 + age
+    assert said.sureness == pytest.approx(
+        np.prod(
+            [p.max() for p in (said.probabilities[head] for head in ("mask", "gender", "age"))]
+        ),
+        abs=1e-5,
+    )
 
 
 def test_the_crop_to_show_is_the_models_crop_at_another_size(trained, people):
@@ -73,9 +78,9 @@ def test_the_crop_to_show_is_the_models_crop_at_another_size(trained, people):
 def test_explaining_changes_no_answer(people, model):
     photo = read_image(sorted((people / "eval" / "images").iterdir())[0])
     before = answer_photo([model], photo)
-    heat = model.explain(before.extraction.crop, before.class_probabilities)
+    heat = model.explain(before.extraction.crop, before.probabilities)
     assert {head: values.shape for head, values in heat.items()} == dict.fromkeys(
         ("mask", "gender", "age"), (32, 32)
     )
     after = answer_photo([model], photo)
-    assert np.array_equal(before.class_probabilities, after.class_probabilities)
+    assert np.array_equal(before.probabilities["class"], after.probabilities["class"])

@@ -28,9 +28,9 @@ def photos(people):
 
 
 def test_new_people_are_people_and_plain_colors_are_not(model, photos):
-    assert np.mean([answer_photo([model], photo).person for photo in photos]) >= 0.95
+    assert np.mean([answer_photo([model], photo).trusted for photo in photos]) >= 0.95
     for color in (0, 127, 255):
-        assert not answer_photo([model], np.full((64, 48, 3), color, np.uint8)).person
+        assert not answer_photo([model], np.full((64, 48, 3), color, np.uint8)).trusted
 
 
 def test_of_several_models_the_most_decide_and_one_that_cannot_tell_finds_nothing_strange(
@@ -41,9 +41,9 @@ def test_of_several_models_the_most_decide_and_one_that_cannot_tell_finds_nothin
     save_checkpoint(tmp_path / "old.pth", state)
     old = restored(tmp_path / "old.pth")
     grey = np.full((64, 48, 3), 127, np.uint8)
-    assert answer_photo([old], grey).person
-    assert answer_photo([old, model], grey).person
-    assert not answer_photo([old, model, model], grey).person
+    assert answer_photo([old], grey).trusted
+    assert answer_photo([old, model], grey).trusted
+    assert not answer_photo([old, model, model], grey).trusted
 
 
 def test_it_stands_in_the_best_checkpoint_beside_all_that_resumes_it(trained):
