@@ -14,7 +14,7 @@ The config is the one of the checkpoint; -c and --set override it key by key. Be
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +46,7 @@ def main(config: ConfigParser) -> None:
     from logger.report import attempt
     from trainer.ensemble import combine, require_one_scheme
     from trainer.restore import decoding_of
-    from trainer.submission import check_writable, write_answers, write_submission
+    from trainer.submission import check_writable
     from trainer.tta import describe, views_from
     from utils import distributed
     from utils.devices import prepare_device
@@ -81,13 +81,12 @@ def main(config: ConfigParser) -> None:
         except PhotoError as error:
             hint = "or leave out what can't be read with --skip-unreadable"
             raise PhotoError(f"{error}; {hint}") from error
-        answers_of_members[checkpoint] = predictions.class_probabilities
+        answers_of_members[checkpoint] = predictions.probabilities
     if distributed.is_main():
-        combined = combine(answers_of_members, args.ensemble)
-        write = write_answers if args.images else write_submission
-        write_results(
-            out, task, photos, crops, combined, answers, write, None if args.out else call
-        )
+        combined = combine(task, answers_of_members, args.ensemble)
+        in_words = args.images is not None
+        call = None if args.out else call
+        write_results(out, task, photos, crops, combined, answers, in_words, call)
         if answers is not None and config["trainer"]["report"]:
             about = (out, task, photos, crops, combined, answers)
             attempt(lambda: print(f"report: {report_test(config, device, *about)}"))
@@ -151,40 +150,40 @@ def write_results(
     task: "Task",
     photos: "Photos",
     crops: "Crops",
-    probabilities: "np.ndarray",
+    probabilities: "dict[str, np.ndarray]",
     answers: "dict[str, np.ndarray] | None",
-    write: "Callable[[Path, list[str], np.ndarray], None]",
+    in_words: bool,
     call: "Call | None" = None,
 ) -> None:
-    """Write the submission with ``write``, the (N, 18) probabilities and, against answers, scores
-    and pictures; and which ``call`` it was."""
+    """Write the submission, the probabilities and, against answers, scores and pictures; and which
+    ``call`` it was. See ``write_submission`` and ``score``."""
     import numpy as np
 
     from data_loader.crops import UNREADABLE
     from logger.report import attempt
     from trainer.report_data import answers_of
     from trainer.results import prediction_pictures, score, score_table
-    from trainer.submission import forget_scores, write_probabilities
+    from trainer.submission import forget_scores, write_probabilities, write_submission
     from utils.errors import DataError
     from utils.files import write_json
 
     readable = np.flatnonzero(crops.states != UNREADABLE)
     if not len(readable):
         raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
-    ids, probabilities = photos.files[readable].tolist(), probabilities[readable]
+    ids = photos.files[readable].tolist()
+    probabilities = {name: values[readable] for name, values in probabilities.items()}
     forget_scores(out)
     if call:
         call.note(out)
-    write(out, ids, probabilities.argmax(axis=1))
-    write_probabilities(out.with_suffix(".probabilities.csv"), ids, probabilities)
+    write_submission(out, ids, task, probabilities, in_words)
+    write_probabilities(out.with_suffix(".probabilities.csv"), ids, task, probabilities)
     print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
     if answers is not None:
         truth = {name: each[readable] for name, each in answers.items()}
-        scores = score(probabilities, truth["class"])
+        scores = score(task, probabilities, truth)
         write_json(out.with_suffix(".metrics.json"), scores)
-        print(f"{score_table(scores)}\nscores: {out.with_suffix('.metrics.json')}")
-        said = {"class": probabilities, **task.marginals(probabilities)}
-        shown = (out.with_suffix(""), crops, readable, answers_of(task, said, truth))
+        print(f"{score_table(task, scores)}\nscores: {out.with_suffix('.metrics.json')}")
+        shown = (out.with_suffix(""), crops, readable, answers_of(task, probabilities, truth))
         for picture in attempt(partial(prediction_pictures, *shown), "pictures") or ():
             print(f"picture: {picture}")
     skipped = np.flatnonzero(crops.states == UNREADABLE)
@@ -200,7 +199,7 @@ def report_test(
     task: "Task",
     photos: "Photos",
     crops: "Crops",
-    probabilities: "np.ndarray",
+    probabilities: "dict[str, np.ndarray]",
     answers: "dict[str, np.ndarray]",
 ) -> Path:
     """Write ``<stem of out>.report.html`` about predictions whose answers are known."""
@@ -216,7 +215,7 @@ def report_test(
     cropped = config["tracer"]["weights"] is not None
     truth = {name: each[readable] for name, each in answers.items()}
     shown = SampleMetadata(task, photos.files[readable], crops, readable, cropped, truth)
-    said = {"class": probabilities[readable], **task.marginals(probabilities[readable])}
+    said = {name: each[readable] for name, each in probabilities.items()}
     run = Run(
         name=config["name"],
         run_id=config.run_id,

@@ -28,11 +28,11 @@ from utils.run_folder import FINISHED, SPLIT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import torch
 
     from data_loader.data_loaders import TrainingData
     from logger.writer import Writer
+    from model.decoding import Factors
 
 
 def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, float]:
@@ -60,7 +60,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     from logger.report import attempt, write_report
     from logger.visualization import open_writers
     from model.decode import SINGLE_HEAD, class_names
-    from model.decoding import weights_of
+    from model.decoding import factors_of
     from model.loss import build_criterion, check_losses
     from model.metric import find_metrics
     from TRACER.weights import DRAWN as MARKER
@@ -88,10 +88,8 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     set_arithmetic(settings["deterministic"], settings["tf32"])
     seed_everything(config["seed"])
     # What is wrong in the config is said before weights are asked for and photos are cropped.
-    find_metrics(config["metrics"])
     build_optimizer = config.init_ftn("optimizer", module_optim)
     monitor = Monitor(settings["monitor"], settings["early_stop"])
-    monitor.require(scalar_names(config["metrics"], [*config.settings.task.heads, SINGLE_HEAD]))
     build_schedule, every = None, config.options("lr_scheduler").get("every", "epoch")
     if config["lr_scheduler"]:
         build_schedule = config.init_ftn("lr_scheduler", module_schedule)
@@ -105,14 +103,17 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
         Path(config["data_dir"]), config.settings.task, config.settings.label_corrections
     )
     task = index.task
-    weights_of(config["decoding"], np.ones(task.num_classes))
+    find_metrics(task, config["metrics"])
+    monitor.require(scalar_names(task, config["metrics"], [*task.heads, SINGLE_HEAD]))
+    ones = {name: np.ones(head.num_classes) for name, head in task.heads.items()}
+    factors_of(config.settings.decoding, task, ones | {SINGLE_HEAD: np.ones(task.num_classes)})
     config.config["task"] = task.to_json()  # with the classes that the data told
     if saved:
         require_classes(saved[0], task, saved[1])
 
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
     model = model_to_train(config, task, saved is not None, origin).to(device)
-    monitor.require(scalar_names(config["metrics"], model.heads))
+    monitor.require(scalar_names(task, config["metrics"], model.heads))
     check_losses(config["loss"], config["loss_name"], model.heads)
     if origin:
         logger.info(init_from(model, origin))
@@ -158,7 +159,7 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
             " batches are not one large one; data_loader.args.batch_size, where it fits, is",
             ", ".join(heads), settings["accumulate"],
         )  # fmt: skip
-    decoding = weights_of(config["decoding"], data.class_counts["class"])
+    decoding = factors_of(config.settings.decoding, task, data.class_counts)
     if every == "step":
         scheduler = schedule(steps_an_epoch=-(-len(data.train) // settings["accumulate"]))
         if saved:
@@ -196,8 +197,11 @@ def main(config: ConfigParser, watchers: "Sequence[Writer]" = ()) -> dict[str, f
     trainer = Trainer(
         train_step,
         config.settings.trainer,
+        task=task,
         train_loader=data.train,
         val_loader=data.val,
+        train_truth=data.train_truth,
+        val_truth=data.val_truth,
         metrics=config["metrics"],
         name_of=lambda position: str(data.index.files[data.train_rows[position]]),
         monitor=monitor,
@@ -274,7 +278,7 @@ def explain_best(
     config: ConfigParser,
     checkpoint: Path,
     data: "TrainingData",
-    decoding: "np.ndarray | None",
+    decoding: "Factors | None",
     device: "torch.device",
 ) -> None:
     """Leave Grad-CAM pictures of the best epoch's model in the log folder."""

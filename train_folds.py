@@ -71,6 +71,8 @@ def start_folds(config: ConfigParser) -> None:
 
 def join_folds(config: ConfigParser, runs: dict[int, ConfigParser]) -> None:
     """Write the out-of-fold answers and the table of scores, and show it."""
+    from base.task import Task
+    from base.task_settings import TaskSettings
     from logger.logger import setup_logging
     from logger.report import attempt, write_report
     from trainer.folds import write_results
@@ -79,7 +81,9 @@ def join_folds(config: ConfigParser, runs: dict[int, ConfigParser]) -> None:
     setup_logging(config.log_dir, verbosity)
     logger = config.get_logger("folds", verbosity)
     answers = {fold: run.log_dir / VALIDATION for fold, run in runs.items()}
-    table = write_results(config.log_dir, answers)
+    built = next(iter(runs.values())).config["task"]
+    task = Task(TaskSettings.model_validate(built))
+    table = write_results(config.log_dir, answers, task)
     record_folds(config.folder, folds, list(runs))
     logger.info("%d of %d folds are trained\n%s", len(runs), folds, table)
     logger.info("out-of-fold answers: %s", config.log_dir / OUT_OF_FOLD)

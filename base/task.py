@@ -103,12 +103,12 @@ class Head:
         return np.array(codes, np.int64), np.array(unknown, np.int64)
 
     def require(self, values: np.ndarray) -> None:
-        """Refuse values that are none of this head's, a missing one among them.
+        """Refuse values that are none of this head's; a missing one passes.
 
         Raises:
             DataError: names the first.
         """
-        require_codes(values, range(self.num_classes), self.name)
+        require_codes(values, range(self.num_classes), self.name, missing=MISSING)
 
     def class_of(self, values: np.ndarray) -> np.ndarray:
         """Values as ``encode`` gives them → (N,) int64 class codes; tags stay as they are."""
@@ -205,11 +205,11 @@ class BinnedHead(Head):
     def require(self, values: np.ndarray) -> None:
         """See ``Head.require``."""
         low, high = self._range
-        wrong = np.flatnonzero(~((values >= low) & (values <= high)))
+        wrong = np.flatnonzero((values < low) | (values > high))
         if len(wrong):
             raise DataError(
                 f"{self.name}: label {values[wrong[0]]:g} at position {wrong[0]} is none of"
-                f" {low:g} to {high:g}; correct it, or leave out photos whose label is missing"
+                f" {low:g} to {high:g}; correct it"
             )
 
     def class_of(self, values: np.ndarray) -> np.ndarray:
@@ -374,6 +374,10 @@ class Task:
             answers[name], code = code % size, code // size
         return {name: answers[name] for name in self.product}
 
+    def answers_of(self, codes: np.ndarray) -> dict[str, np.ndarray]:
+        """(N,) class codes of the whole → head → answer codes; ``MISSING`` stays so."""
+        return {k: np.where(codes == MISSING, MISSING, v) for k, v in self.decode(codes).items()}
+
     def joint(self, probabilities: Mapping[str, Codes]) -> Codes:
         """The heads answer independently, so a class of the whole has the product of theirs.
 
@@ -401,24 +405,28 @@ class Task:
 
     def targets(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Head → (N,) values as ``Head.encode`` gives them → head → (N,) class codes, and with a
-        product under ``"class"`` those of the whole.
+        product under ``"class"`` those of the whole; ``MISSING`` where a label is.
 
         Raises:
-            DataError: a value that the head does not have, as -1 for a missing one.
+            DataError: a value that the head does not have.
         """
         for name, head in self.heads.items():
             head.require(values[name])
         targets = {name: head.class_of(values[name]) for name, head in self.heads.items()}
-        if self.product:
-            answers = {name: self.heads[name].answer_of(values[name]) for name in self.product}
-            targets["class"] = self.encode(answers)
-        return targets
+        return targets | self._class_of(values)
 
     def truth(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Head → (N,) values as ``Head.encode`` gives them → head → the true answers, see
         ``Head.answer_of``, and with a product under ``"class"`` the codes of the whole."""
         truth = {name: head.answer_of(values[name]) for name, head in self.heads.items()}
-        return truth | ({"class": self.encode(truth)} if self.product else {})
+        return truth | self._class_of(values)
+
+    def _class_of(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not self.product:
+            return {}
+        answers = {name: self.heads[name].answer_of(values[name]) for name in self.product}
+        unknown = np.any([each == MISSING for each in answers.values()], axis=0)
+        return {"class": np.where(unknown, MISSING, self.encode(answers))}
 
     def said(self, probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The answers, as ``truth`` has the true ones; those of the product are what its likeliest

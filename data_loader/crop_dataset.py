@@ -71,7 +71,8 @@ class CropDataset(Dataset):
         Returns:
             ``image``: (3, size, size) uint8 tensor, RGB; ``index``: the position in this data set
             (its photo is ``rows[index]``); and for each head its target. With a mixer also
-            ``share`` and the targets of the other photo; an unmixed photo has all of itself.
+            ``share`` and the position and targets of the other photo; an unmixed one has all of
+            itself.
         """
         epoch, position, visit = key if isinstance(key, tuple) else (0, key, 0)
         row = int(self.rows[position])
@@ -97,6 +98,7 @@ class CropDataset(Dataset):
             crop = self.crops[int(self.rows[other])]
             image, share = join(image, self.transform(crop, int(draw.integers(2**63))))
         others = {OTHER + head: values[other] for head, values in self.targets.items()}
+        others[OTHER + "index"] = other
         return image, {SHARE: np.float32(share), **others}
 
 

@@ -53,6 +53,7 @@ class TrainingData:
         crops: their crops, row for row.
         train_rows, val_rows: which photos of the index are whose.
         class_counts: head → how many of each class, among the training people.
+        train_truth, val_truth: name → (N,) true answers, see ``Task.truth``.
     """
 
     train: BaseDataLoader
@@ -62,6 +63,8 @@ class TrainingData:
     train_rows: np.ndarray
     val_rows: np.ndarray
     class_counts: dict[str, np.ndarray]
+    train_truth: dict[str, np.ndarray]
+    val_truth: dict[str, np.ndarray]
 
 
 def setup(
@@ -126,7 +129,7 @@ def setup(
     workers = fit_workers(num_workers, device)
     set_threads(workers, device)
     targets = index.targets(train_rows)
-    mixer = Mixer(mixing, targets["mask"]) if mixing else None
+    mixer = Mixer(mixing, targets) if mixing else None
     weights = sampling_weights(targets, sampling) if sampling else None
     for name, head in index.task.heads.items():
         targets[name] = head.training_targets(index.values[name][train_rows])
@@ -142,7 +145,8 @@ def setup(
     val_targets = index.targets(val_rows)
     val = _in_order(crops, val_rows, val_targets, input_size, batch_size, workers, device)
     counts = class_counts(index, train_rows)
-    return TrainingData(train, val, index, crops, train_rows, val_rows, counts)
+    truths = (index.truth(rows) for rows in (train_rows, val_rows))
+    return TrainingData(train, val, index, crops, train_rows, val_rows, counts, *truths)
 
 
 def prediction_loader(

@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from base.task import Head, Task, build
+from base.task import MISSING, Head, Task, build
 from base.task_settings import TaskSettings, plural_of
 from data_loader.readers import (
     Table,
@@ -100,6 +100,10 @@ class PhotoIndex(Photos):
         """What a model should answer for these rows, see ``Task.targets``."""
         return self.task.targets({name: values[rows] for name, values in self.values.items()})
 
+    def truth(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The true answers of these rows, see ``Task.truth``."""
+        return self.task.truth({name: values[rows] for name, values in self.values.items()})
+
     def published(self, head: str) -> np.ndarray:
         """(N,) values of a head as they were read, whatever was corrected since."""
         head = self.task.heads[head]
@@ -187,13 +191,15 @@ def class_counts(index: PhotoIndex, rows: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         Head name, and with a product ``"class"``, → (classes,) int64.
     """
+    targets = index.targets(rows)
     counts = {
         name: head.count(index.values[name][index.one_of_each(rows, head)])
         for name, head in index.task.heads.items()
     }
     if index.task.product:
-        codes = index.targets(rows)["class"]
-        counts["class"] = np.bincount(codes, minlength=index.task.num_classes)
+        codes = targets["class"]
+        number = index.task.num_classes
+        counts["class"] = np.bincount(codes[codes != MISSING], minlength=number)
     return counts
 
 
@@ -279,7 +285,7 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
     order = [place_of[name] for name in ids.tolist()]
     if task.product:
         codes = [_read_class(rows[place], wanted[0], task, path) for place in order]
-        return {"class": np.array(codes, np.int64)} | task.decode(np.array(codes, np.int64))
+        return {"class": np.array(codes, np.int64)} | task.answers_of(np.array(codes, np.int64))
     answers = {}
     for name, head in task.heads.items():
         values, unknown = head.encode([rows[place][1][head.column] for place in order])

@@ -5,30 +5,42 @@ augmentation does: neither the number of workers or ranks nor a resume changes i
 as they are; the share of the photo's own pixels says how much each of the two counts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
 
 from data_loader.settings import Mixing
+from utils.errors import ConfigError, nearest
 
 Join = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]
 """Two photos (S, S, 3) uint8 → one, and the first one's share of it."""
 
 
 class Mixer:
-    """Chooses for a photo whom it meets and how they are joined.
+    """Chooses a photo's mixing partner and how they are joined.
 
     Args:
         settings: how often, and how.
-        groups: (N,) codes of the photos; only equal ones meet where ``same_mask`` is set.
+        targets: head → (N,) codes of the photos, or (N, n) tags; only photos that agree in the
+            heads ``same`` are joined.
+
+    Raises:
+        ConfigError: no such head.
     """
 
-    def __init__(self, settings: Mixing, groups: np.ndarray) -> None:
+    def __init__(self, settings: Mixing, targets: Mapping[str, np.ndarray]) -> None:
         self.settings = settings
-        groups = groups if settings.same_mask else np.zeros_like(groups)
-        self._group = groups
-        self._members = {code: np.flatnonzero(groups == code) for code in np.unique(groups)}
+        for head in settings.same:
+            if head not in targets:
+                hint = nearest(head, targets)
+                raise ConfigError(f"mixing.same: no head is called {head!r}{hint}")
+        number = len(next(iter(targets.values())))
+        codes = [targets[head].reshape(number, -1) for head in settings.same]
+        codes = np.hstack([*codes, np.zeros((number, 1))])
+        _, self._group = np.unique(codes, axis=0, return_inverse=True)
+        self._group = self._group.reshape(-1)
+        self._members = [np.flatnonzero(self._group == g) for g in range(self._group.max() + 1)]
 
     def draw(self, position: int, draw: np.random.Generator) -> tuple[int, Join] | None:
         """The other photo's position and the way to join them; ``None`` leaves the photo alone.

@@ -1,7 +1,7 @@
 """The sections of the config that say what is loaded, cropped, labelled and augmented."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -142,8 +142,8 @@ that a training photo is taken to show; 0 takes hard labels."""
 class Sampling(Section):
     """``sampling``."""
 
-    by: Literal["class", "mask", "gender", "age"] = "class"
-    """What is evened out in training: the 18 classes, or the classes of one head."""
+    by: str = "class"
+    """What is evened out in training: `class`, those of the whole, or the classes of one head."""
     power: Share = 1.0
     """A photo is visited by 1 / (photos of its class)^power: 1 shows all classes equally often, \
 0.5 goes half the way."""
@@ -166,8 +166,16 @@ class Mixing(Section):
     """How the size of the box is drawn; 1 is uniform."""
     half_face: Share = 0.0
     """Probability of the left or right half taken out of another photo."""
-    same_mask: bool = False
-    """Only mix photos whose masks are worn alike."""
+    same: list[str] = []
+    """Only mix photos that agree in these heads; `same_mask: true` is an alias of `["mask"]`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_alias(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("same_mask"), bool):
+            return values
+        others = {key: value for key, value in values.items() if key != "same_mask"}
+        return others | ({"same": ["mask"]} if values["same_mask"] else {})
 
     @model_validator(mode="after")
     def _one_way_at_a_time(self) -> "Mixing":

@@ -1,4 +1,4 @@
-"""From logits to answers: the only place where heads combine into the 18 classes."""
+"""From logits to answers: the only place where heads combine into the classes of the whole."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from base.task import Head, Task
-from data_loader.labels import FACES
+from base.task import Head, NumberHead, TagHead, Task
 from utils.errors import ConfigError
 
 SINGLE_HEAD = "class"
@@ -50,49 +49,77 @@ def class_names(task: Task, heads: Iterable[str]) -> dict[str, Any]:
     return {"heads": {head: known.get(head, []) for head in heads}, "answer": answer}
 
 
-def class_probabilities(logits: Mapping[str, Tensor]) -> Tensor:
-    """Probabilities of the 18 classes.
-
-    Three heads answer independently, so a class has the product of its mask, gender and age group
-    probability; an age group has the sum of its bins. The likeliest class is therefore the
-    likeliest mask, gender and age group together.
-
-    Args:
-        logits: head → (B, number of its classes), for the heads of the label scheme or for the
-            one head ``"class"``.
-
-    Returns:
-        (B, 18) float32, each row summing to 1.
-    """
-    if SINGLE_HEAD in logits:
-        return logits[SINGLE_HEAD].float().softmax(dim=1)
-    return FACES.joint({head: logits[head].float().softmax(dim=1) for head in FACES.product})
+def head_probabilities(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Logits of a model → head → (B, its classes) float32 probabilities, of tags each by itself."""
+    return {
+        name: values.float().sigmoid() if name in tag_heads(task) else values.float().softmax(dim=1)
+        for name, values in logits.items()
+    }
 
 
-def head_probabilities(class_probabilities):
-    """The probability of each head's answer, whichever way the class probabilities came about.
+def probabilities(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a model says, in the answers that people get.
 
-    Args:
-        class_probabilities: (B, 18) numpy array or tensor.
-
-    Returns:
-        ``{"mask": (B, 3), "gender": (B, 2), "age": (B, 3)}``: marginals, of the same kind; age is
-        in the three groups. For a model with three heads they are the heads' own answers.
-    """
-    return FACES.marginals(class_probabilities)
-
-
-def head_logits(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Logits of the answers of every head, whichever way the model is built.
-
-    An answer that several classes share, such as an age group its bins, has the log-sum-exp of
-    their logits: its softmax is then the answer's probability. In logits, unlike in
-    probabilities, a sure answer still has a gradient.
+    The heads of a product answer independently, so a class of the whole has the product of their
+    probabilities, and the likeliest class is the likeliest answer of each.
 
     Args:
         task: that the model was taught.
-        logits: head → (B, number of its classes), for the heads of the task or for the one head
-            ``"class"``.
+        logits: head → (B, its classes), for the heads of the task or for the one head ``"class"``.
+
+    Returns:
+        With a product ``"class"`` → (B, C); heads outside of it → (B, answers); float32. Those in
+        it follow from ``"class"``, see ``with_marginals``.
+    """
+    of_heads = head_probabilities(task, logits)
+    found = {
+        name: head.group(of_heads[name])
+        for name, head in task.heads.items()
+        if name not in task.product
+    }
+    if not task.product:
+        return found
+    joint = of_heads[SINGLE_HEAD] if SINGLE_HEAD in of_heads else task.joint(of_heads)
+    return found | {SINGLE_HEAD: joint}
+
+
+def with_marginals(task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
+    """``probabilities``, numpy or torch, also for the heads of the product: whichever way those of
+    the classes came about, a head's answer has the sum over the classes that say it."""
+    marginals = task.marginals(found[SINGLE_HEAD]) if task.product else {}
+    ordered = {name: (dict(found) | marginals)[name] for name in task.heads}
+    return ordered | {name: values for name, values in found.items() if name == SINGLE_HEAD}
+
+
+def answers(task: Task, found: Mapping[str, Tensor], k: int = 3) -> dict[str, Tensor]:
+    """What is answered with these probabilities, in memory that does not grow with the classes.
+
+    Returns:
+        Name → (B, up to ``k``) int64 codes, the likeliest first and of equals the lower; of a
+        number (B,) float, the expectation; of tags (B, n) bool.
+    """
+    said = {}
+    for name, values in found.items():
+        head = task.heads.get(name)
+        if isinstance(head, NumberHead):
+            said[name] = (values * torch.tensor(head.middles).to(values)).sum(dim=1)
+        elif isinstance(head, TagHead):
+            said[name] = values >= head.settings.threshold
+        else:
+            said[name] = _likeliest(values, k)
+    return said
+
+
+def head_logits(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Logits of the answers of each head: their softmax, of tags their sigmoid, is what
+    ``with_marginals`` gives before any decoding.
+
+    An answer that several classes of a head share, such as an age group its bins, has the
+    log-sum-exp of their logits. In logits, unlike in probabilities, a sure answer still has a
+    gradient.
+
+    Args:
+        task, logits: as for ``probabilities``.
 
     Returns:
         Head → (B, its answers) float32.
@@ -105,6 +132,20 @@ def head_logits(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
             for place, head in enumerate(task.product, 1)
         }
     return {name: _grouped(head, logits[name].float()) for name, head in task.heads.items()}
+
+
+def tag_heads(task: Task) -> list[str]:
+    """The heads that answer with any of several tags."""
+    return [name for name, head in task.heads.items() if isinstance(head, TagHead)]
+
+
+def _likeliest(values: Tensor, k: int) -> Tensor:
+    """(B, n) → (B, k or n) codes. Not ``topk``, which orders equals as it likes."""
+    left, found = values.clone(), []
+    for _ in range(min(k, values.shape[1])):
+        found.append(left.argmax(dim=1))
+        left.scatter_(1, found[-1][:, None], -1.0)
+    return torch.stack(found, dim=1)
 
 
 def _grouped(head: Head, logits: Tensor) -> Tensor:

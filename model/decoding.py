@@ -1,206 +1,288 @@
-"""From class probabilities to the answers that make the macro-F1 highest.
+"""From probabilities to the answers that make the macro-F1 highest.
 
 The likeliest class makes the fewest mistakes. Macro-F1 counts a rare class as much as a frequent
 one, so it is served better by answering rare classes somewhat before they are the likeliest. A
-decoding is one factor for each of the 18 classes, put together from few numbers, so that few
-photos suffice to choose them: the strength of the class prior, and a bias for each answer of each
-head, of which that of the age group >=60 is the threshold of the border between 59 and 60.
+decoding is one factor for each class of the whole, or of each head outside a product, put together
+from few numbers, so that few photos suffice to choose them: the strength of the class prior, and a
+bias for each answer of each head. Of the faces that of the age group >=60 is the threshold of the
+border between 59 and 60.
 """
 
 import json
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
-from data_loader.labels import AGE_GROUPS, GENDERS, MASKS, NUM_CLASSES, decode_class
-from utils.errors import ConfigError, DataError
+from base.task import MISSING, NumberHead, TagHead, Task
+from model.decode import SINGLE_HEAD
+from model.metric import macro_f1
+from model.settings import Decoding
+from utils.errors import ConfigError, DataError, nearest
 
-BIASED = (("age", 0), ("age", 2), ("gender", 1), ("mask", 1), ("mask", 2))
-"""Head and answer of the biases that are tuned; in every head one answer is left to compare."""
+Factors = Mapping[str, np.ndarray]
+"""``"class"``, or a head outside a product, → (n,) float64, a factor on each probability."""
 STRENGTHS = np.round(np.arange(0, 1.55, 0.1), 1)
 BIASES = np.round(np.arange(-1.5, 1.55, 0.1), 1)
+MOST_BIASED = 20
+"""Answers of a head up to which biases are tuned; those of more would be tuned to chance."""
 COST = 0.002
 """Macro-F1 that a step of 1 away from plain decoding must bring: less would be chance."""
 ROUNDS = 3
 
 
-@dataclass(frozen=True)
-class Decoding:
-    """How strongly answers are favoured; the default takes the likeliest class.
+def factors(
+    decoding: Decoding, task: Task, counts: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """The factor of each answer.
 
-    Attributes:
-        prior_strength: τ; the probability of each class is divided by its frequency to the power
-            τ. 1 answers as if all classes were equally frequent.
-        age: natural logarithm of the factor of each age group; so ``gender`` and ``mask`` of
-            theirs.
+    Args:
+        decoding: how strongly answers are favored.
+        task: whose answers.
+        counts: head → (its classes,), and ``"class"`` → (C,), how often each occurs in training;
+            needed with a ``prior_strength``. A class that never occurs is taken to occur once.
+
+    Returns:
+        Scaled so that the geometric mean of each name's is 1.
+
+    Raises:
+        ConfigError: a bias for no such head, of another length, or for a head that does not answer
+            with one class.
     """
-
-    prior_strength: float = 0.0
-    age: tuple[float, ...] = (0.0,) * len(AGE_GROUPS)
-    gender: tuple[float, ...] = (0.0,) * len(GENDERS)
-    mask: tuple[float, ...] = (0.0,) * len(MASKS)
-
-    def weights(self, counts: np.ndarray | None = None) -> np.ndarray:
-        """The factor of each class.
-
-        Args:
-            counts: (18,) how often each class occurs in training; needed with a
-                ``prior_strength``. A class that never occurs is taken to occur once.
-
-        Returns:
-            (18,) float64, scaled so that their geometric mean is 1.
-        """
-        mask, gender, age = decode_class(np.arange(NUM_CLASSES))
-        logs = np.take(self.mask, mask) + np.take(self.gender, gender) + np.take(self.age, age)
-        if self.prior_strength:
-            logs = logs - self.prior_strength * np.log(np.maximum(counts, 1))
-        return np.exp(logs - logs.mean())
+    for head, biases in decoding.bias.items():
+        _check_bias(task, head, biases)
+    found = {}
+    for name, size in _sizes(task).items():
+        heads = task.decode(np.arange(size)) if name == SINGLE_HEAD else {name: np.arange(size)}
+        logs = sum(
+            np.take(decoding.bias.get(head, np.zeros(size)), codes) for head, codes in heads.items()
+        )
+        if decoding.prior_strength:
+            of_name = np.asarray(counts[name])
+            if name != SINGLE_HEAD:
+                of_name = task.heads[name].group(of_name[None])[0]
+            logs = logs - decoding.prior_strength * np.log(np.maximum(of_name, 1))
+        found[name] = np.exp(logs - logs.mean())
+    return found
 
 
-def decode(probabilities: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """The adjusted answers: class probabilities times the factors, each row scaled to 1 again.
+def decode(probabilities: Any, factors: Factors | None, name: str = SINGLE_HEAD) -> Any:
+    """The adjusted answers: probabilities times the factors, each row scaled to 1 again.
 
     Whoever scores, shows or writes answers takes them from here.
 
     Args:
-        probabilities: (N, 18), as a model gives them; a numpy array, or a tensor as ``weights``.
-        weights: (18,), or ``None``, which leaves the probabilities as they are.
+        probabilities: (N, n), as a model gives them, numpy or torch.
+        factors: without any for ``name``, or ``None``, probabilities stay as they are.
+        name: of a head outside a product, or ``"class"``.
     """
+    weights = (factors or {}).get(name)
     if weights is None:
         return probabilities
-    favoured = probabilities * weights
-    favoured = favoured / favoured.sum(axis=1, keepdims=True)
+    if not isinstance(probabilities, np.ndarray):
+        weights = torch.as_tensor(weights).to(probabilities)
+    favored = probabilities * weights
+    favored = favored / favored.sum(axis=1, keepdims=True)
     # Factors are float64, which numpy would hand on.
-    return favoured.astype(probabilities.dtype) if isinstance(favoured, np.ndarray) else favoured
+    return favored.astype(probabilities.dtype) if isinstance(favored, np.ndarray) else favored
 
 
-def macro_f1(probabilities: np.ndarray, classes: np.ndarray, weights: np.ndarray) -> float:
-    """``metric.f1`` of decoded probabilities (N, 18) against classes (N,), many times faster."""
-    answers = (probabilities * weights).argmax(axis=1)
-    right = np.bincount(classes[answers == classes], minlength=NUM_CLASSES)
-    met = np.bincount(answers, minlength=NUM_CLASSES) + np.bincount(classes, minlength=NUM_CLASSES)
-    return float((2 * right[met > 0] / met[met > 0]).mean())
+def objective(
+    probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], factors: Factors
+) -> float:
+    """The macro-F1 of decoded probabilities, (N, n) each, against the true codes, (N,) each; of
+    several names that have factors the mean of theirs."""
+    scores = []
+    for name, weights in factors.items():
+        known = truth[name] != MISSING
+        answers = (probabilities[name][known] * weights).argmax(axis=1)
+        scores.append(macro_f1(truth[name][known], answers))
+    return float(np.mean(scores))
 
 
-def tune(probabilities: np.ndarray, classes: np.ndarray) -> Decoding:
-    """The decoding that gives these photos the highest macro-F1, by coordinate ascent on a grid.
+def tune(
+    task: Task, probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
+) -> Decoding:
+    """The decoding that gives these photos the highest ``objective``, by coordinate ascent on a
+    grid.
 
     Args:
-        probabilities: (N, 18) of photos that the model was not trained on.
-        classes: (N,) the true ones; their frequencies are the prior.
+        task: that was asked.
+        probabilities: ``"class"``, or the heads outside a product, → (N, n), of photos that the
+            model was not trained on.
+        truth: the same → (N,) true codes; their frequencies are the prior.
     """
-    counts = np.bincount(classes, minlength=NUM_CLASSES)
+    counts = counts_of(task, truth)
 
-    def worth(candidate: Decoding) -> float:
-        steps = sum(map(abs, (*candidate.age, *candidate.gender, *candidate.mask)))
-        score = macro_f1(probabilities, classes, candidate.weights(counts))
+    def gain(candidate: Decoding) -> float:
+        steps = sum(abs(bias) for biases in candidate.bias.values() for bias in biases)
+        score = objective(probabilities, truth, factors(candidate, task, counts))
         return score - COST * (candidate.prior_strength + steps)
 
     best = Decoding()
     for _ in range(ROUNDS):
         before = best
-        best = max([best, *(replace(best, prior_strength=float(s)) for s in STRENGTHS)], key=worth)
-        for head, answer in BIASED:
-            best = max([best, *(_biased(best, head, answer, b) for b in BIASES)], key=worth)
+        stronger = (best.model_copy(update={"prior_strength": float(s)}) for s in STRENGTHS)
+        best = max([best, *stronger], key=gain)
+        for head, answer in _biased(task, truth):
+            best = max([best, *(_with_bias(best, task, head, answer, b) for b in BIASES)], key=gain)
         if best == before:
             break
     return best
 
 
-def honest_macro_f1(
-    probabilities: np.ndarray,
-    classes: np.ndarray,
-    people: np.ndarray,
+def counts_of(task: Task, truth: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """How often each answer occurs: name → (n,) int64."""
+    return {
+        name: np.bincount(truth[name][truth[name] != MISSING], minlength=size)
+        for name, size in _sizes(task).items()
+    }
+
+
+def cross_validated(
+    task: Task,
+    probabilities: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    groups: np.ndarray,
     folds: int = 5,
     seed: int = 0,
 ) -> float:
-    """The macro-F1 that a tuned decoding gives people whom it was not tuned on.
+    """The ``objective`` that a tuned decoding reaches on groups that it was not tuned on.
 
-    The people are divided into folds with classes alike; each fold is decoded as tuned on the
+    The groups are divided into folds with classes alike; each fold is decoded as tuned on the
     others, and the score is taken over all of them together.
 
     Args:
-        probabilities, classes: as for ``tune``.
-        people: (N,) who each photo shows.
-        folds: at most as many as there are people.
+        task, probabilities, truth: as for ``tune``.
+        groups: (N,) such as who each photo shows.
+        folds: at most as many as there are groups.
         seed: of the division.
     """
-    decoded = np.empty_like(probabilities)
+    names = list(_sizes(task))
+    decoded = {name: np.empty_like(probabilities[name]) for name in names}
     division = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # the command says so itself
-        parts = list(division.split(probabilities, classes, people))
+        parts = list(division.split(groups, truth[names[0]], groups))
     for others, own in parts:
-        counts = np.bincount(classes[others], minlength=NUM_CLASSES)
-        weights = tune(probabilities[others], classes[others]).weights(counts)
-        decoded[own] = decode(probabilities[own], weights)
-    return macro_f1(decoded, classes, np.ones(NUM_CLASSES))
+        rest = {name: truth[name][others] for name in names}
+        tuned = tune(task, {name: probabilities[name][others] for name in names}, rest)
+        found = factors(tuned, task, counts_of(task, rest))
+        for name in names:
+            decoded[name][own] = decode(probabilities[name][own], found, name)
+    return objective(decoded, truth, factors(Decoding(), task))
 
 
-def to_json(decoding: Decoding, counts: np.ndarray, measured: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``read_weights`` reads: the factors, and for people what they are made of.
+def to_json(
+    decoding: Decoding, task: Task, counts: Mapping[str, np.ndarray], measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What ``read_factors`` reads: the factors, and for people what they are made of.
 
     Args:
         decoding: as tuned.
-        counts: (18,) of the classes it was tuned on.
-        measured: what is known of its worth.
+        task: it was tuned for.
+        counts: of the answers it was tuned on.
+        measured: what is known of its gain.
     """
+    found = factors(decoding, task, counts)
+    counted = {name: values.tolist() for name, values in counts.items()}
     return {
-        "weights": decoding.weights(counts).tolist(),
-        "made_of": asdict(decoding) | {"class_counts": counts.tolist()},
+        "weights": {name: values.tolist() for name, values in found.items()},
+        "made_of": decoding.model_dump(mode="json") | {"counts": counted},
         "measured": dict(measured),
     }
 
 
-def read_weights(path: Path) -> np.ndarray:
-    """The factors (18,) in a file of ``python -m tools.tune_decoding``.
+def read_factors(path: Path, task: Task) -> dict[str, np.ndarray]:
+    """The factors in a file of ``python -m tools.tune_decoding``.
 
     Raises:
-        DataError: no such file, or not one of that command.
+        DataError: no such file, not one of that command, or for another task.
     """
     try:
-        weights = np.array(json.loads(path.read_text(encoding="utf-8"))["weights"], dtype=float)
+        said = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        said = said if isinstance(said, dict) else {SINGLE_HEAD: said}
+        found = {name: np.array(values, dtype=float) for name, values in said.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not a decoding file ({error}); write one with python -m tools.tune_decoding"
         ) from error
-    if weights.shape != (NUM_CLASSES,) or not np.isfinite(weights).all() or weights.min() <= 0:
-        raise DataError(f"{path}: weights must be {NUM_CLASSES} numbers above 0")
-    return weights
+    sizes = _sizes(task)
+    for name, values in found.items():
+        fits = values.shape == (sizes.get(name),)
+        if not fits or not np.isfinite(values).all() or values.min() <= 0:
+            raise DataError(
+                f"{path}: weights of {name!r} must be {sizes.get(name, 'no')} numbers above 0"
+            )
+    return found
 
 
-def weights_of(
-    decoding: str | Mapping[str, float] | None, counts: np.ndarray | None
-) -> np.ndarray | None:
-    """The factors (18,) that the config key ``decoding`` asks for; ``None`` for plain decoding.
+def factors_of(
+    decoding: str | Decoding | None, task: Task, counts: Mapping[str, np.ndarray] | None
+) -> dict[str, np.ndarray] | None:
+    """The factors that the config key ``decoding`` asks for; ``None`` for plain decoding.
 
     Args:
-        decoding: a file of ``python -m tools.tune_decoding``, or values of ``Decoding``.
-        counts: (18,) how often each class occurs in the model's training, if known.
+        decoding: a file of ``python -m tools.tune_decoding``, or the settings.
+        task: whose answers.
+        counts: as for ``factors``, of the model's training, if known.
 
     Raises:
-        ConfigError: a prior strength without counts.
+        ConfigError: a prior strength without counts, or what ``factors`` raises.
         DataError: not such a file.
     """
     if decoding is None:
         return None
     if isinstance(decoding, str):
-        return read_weights(Path(decoding))
-    chosen = Decoding(**decoding)
-    if chosen.prior_strength and counts is None:
+        return read_factors(Path(decoding), task)
+    if decoding.prior_strength and not counts:
         raise ConfigError(
             "decoding.prior_strength: the checkpoint doesn't say how often each class occurred in"
             " its training; use a file of python -m tools.tune_decoding, or train again"
         )
-    return chosen.weights(counts)
+    return factors(decoding, task, counts)
 
 
-def _biased(decoding: Decoding, head: str, answer: int, bias: float) -> Decoding:
-    biases = list(getattr(decoding, head))
+def _sizes(task: Task) -> dict[str, int]:
+    """What has factors → how many: the classes of the whole, and heads outside a product."""
+    found = {
+        name: len(head.answers)
+        for name, head in task.heads.items()
+        if name not in task.product and not isinstance(head, NumberHead | TagHead)
+    }
+    return ({SINGLE_HEAD: task.num_classes} if task.product else {}) | found
+
+
+def _check_bias(task: Task, head: str, biases: tuple[float, ...]) -> None:
+    where = f"decoding.bias.{head}"
+    if head not in task.heads:
+        raise ConfigError(f"{where}: no head is called {head!r}{nearest(head, task.heads)}")
+    if head not in task.product and head not in _sizes(task):
+        raise ConfigError(f"{where}: {head} does not answer with one class; remove it")
+    names = task.heads[head].answers
+    if len(biases) != len(names):
+        raise ConfigError(
+            f"{where}: must be {len(names)} numbers, one for each of {', '.join(names[:20])}"
+        )
+
+
+def _biased(task: Task, truth: Mapping[str, np.ndarray]) -> Iterator[tuple[str, int]]:
+    """Head and answer of the biases that are tuned; of every head the most frequent answer is left
+    to compare with."""
+    codes = task.decode(truth[SINGLE_HEAD]) if task.product else truth
+    for head in task.product or _sizes(task):
+        number = len(task.heads[head].answers)
+        if number <= MOST_BIASED:
+            known = codes[head][codes[head] != MISSING]
+            most = np.bincount(known, minlength=number).argmax()
+            yield from ((head, answer) for answer in range(number) if answer != most)
+
+
+def _with_bias(decoding: Decoding, task: Task, head: str, answer: int, bias: float) -> Decoding:
+    biases = list(decoding.bias.get(head, [0.0] * len(task.heads[head].answers)))
     biases[answer] = float(bias)
-    return replace(decoding, **{head: tuple(biases)})
+    return decoding.model_copy(update={"bias": {**decoding.bias, head: tuple(biases)}})

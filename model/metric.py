@@ -1,135 +1,198 @@
-"""Metrics over a whole epoch: every photo's probabilities at once, never a mean over batches.
+"""Metrics over a whole epoch: every photo's answer at once, never a mean over batches.
 
-The macro-F1 is that of the competition, the mean of the classes' F1. A class that neither occurs
-nor is predicted in the epoch has no F1 and is left out of the mean; one that is predicted but does
-not occur counts as 0.
+With a product ``accuracy``, ``f1`` and ``top_k_acc`` are about the classes of the whole, without
+one about the heads together. The macro-F1 is that of the competition, the mean of the classes' F1:
+a class that neither occurs nor is answered in the epoch has no F1 and is left out of the mean; one
+that is answered but does not occur counts as 0. Missing labels are passed over.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+import torch
+from sklearn.metrics import average_precision_score, confusion_matrix
 
-from data_loader.labels import HEADS, NUM_CLASSES, head_answers
-from model.decode import head_probabilities
+from base.task import MISSING, NumberHead, TagHead, Task
+from model.decode import SINGLE_HEAD, answers
 from utils.class_codes import require_codes
 from utils.errors import ConfigError, nearest
 
-Metric = Callable[[np.ndarray, np.ndarray], float]
-"""((N, 18) class probabilities, (N,) true classes 0..17) → value; N is at least 1."""
+Arrays = Mapping[str, np.ndarray]
+"""Name of a head, or ``"class"`` → an array with a row a photo."""
+Metric = Callable[[Arrays, Arrays], float]
+"""(Answers as ``model.decode.answers`` gives them, true answers) → value."""
+OF_ALL = ("accuracy", "f1", "top_k_acc")
+"""Names that any task may ask for, also one of numbers alone, which has no F1."""
+MAP = "_map"
+"""End of the names of metrics that need probabilities, which a training does not keep."""
 
 
-def accuracy(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Share of photos whose likeliest class of the 18 is the true one."""
-    return float(accuracy_score(targets, probabilities.argmax(axis=1)))
+def metrics_of(task: Task) -> dict[str, Metric]:
+    """Name → metric, for all that the key ``metrics`` may hold but the ``<head>_map`` of tags."""
+    whole = [SINGLE_HEAD] if task.product else list(task.heads)
+    found: dict[str, Metric] = {"accuracy": partial(_accuracy, task, whole)}
+    f1 = {
+        name: partial(_tag_f1 if isinstance(head, TagHead) else _class_f1, name)
+        for name, head in task.heads.items()
+        if not isinstance(head, NumberHead)
+    }
+    if f1:
+        parts = [partial(_class_f1, SINGLE_HEAD)] if task.product else list(f1.values())
+        found["f1"] = lambda said, true: float(np.mean([part(said, true) for part in parts]))
+        found["top_k_acc"] = partial(_accuracy, task, whole, k=3)
+    for name, head in task.heads.items():
+        if isinstance(head, NumberHead):
+            found[f"{name}_mae"] = partial(_mean_error, name)
+        elif not isinstance(head, TagHead):
+            found[f"{name}_accuracy"] = partial(_accuracy, task, [name])
+    return found | {f"{name}_f1": metric for name, metric in f1.items()}
 
 
-def f1(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Macro-F1 over the 18 classes."""
-    return _macro_f1(targets, probabilities.argmax(axis=1))
+def names_of(task: Task) -> list[str]:
+    """The names that the key ``metrics`` may hold."""
+    tags = [name for name, head in task.heads.items() if isinstance(head, TagHead)]
+    return [*metrics_of(task), *(f"{name}{MAP}" for name in tags)]
 
 
-def top_k_acc(probabilities: np.ndarray, targets: np.ndarray, k: int = 3) -> float:
-    """Share of photos whose true class is among the ``k`` likeliest; of equals the lower class."""
-    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return float((likeliest == np.asarray(targets)[:, None]).any(axis=1).mean())
+def always(task: Task) -> list[str]:
+    """What every epoch and every test is judged by, whatever the config asks for."""
+    return [name for name in names_of(task) if name != "top_k_acc"]
 
 
-def head_accuracy(probabilities: np.ndarray, targets: np.ndarray, head: str) -> float:
-    """Share of photos right in one head; age in its three groups."""
-    truth, predicted = _head_answers(probabilities, targets)[head]
-    return float(accuracy_score(truth, predicted))
-
-
-def head_f1(probabilities: np.ndarray, targets: np.ndarray, head: str) -> float:
-    """Macro-F1 over the classes of one head; age in its three groups."""
-    return _macro_f1(*_head_answers(probabilities, targets)[head])
-
-
-METRICS: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "f1": f1,
-    "top_k_acc": top_k_acc,
-    **{f"{head}_accuracy": partial(head_accuracy, head=head) for head in HEADS},
-    **{f"{head}_f1": partial(head_f1, head=head) for head in HEADS},
-}
-"""The names that the key ``metrics`` of a configuration may hold."""
-
-
-def find_metrics(names: Sequence[str]) -> dict[str, Metric]:
-    """The metrics of these names, in their order.
+def find_metrics(task: Task, names: Iterable[str]) -> list[str]:
+    """Those of the names, without repeats, that the task has a metric for.
 
     Raises:
-        ConfigError: a name that is not in `METRICS`.
+        ConfigError: a name that is none.
     """
+    known = names_of(task)
     for name in names:
-        if name not in METRICS:
-            raise ConfigError(f"metrics: no metric is called {name!r}{nearest(name, METRICS)}")
-    return {name: METRICS[name] for name in names}
+        if name not in known and name not in OF_ALL:
+            raise ConfigError(f"metrics: no metric is called {name!r}{nearest(name, known)}")
+    return [name for name in dict.fromkeys(names) if name in known]
 
 
 def compute_metrics(
-    names: Sequence[str], class_probabilities: np.ndarray, targets: np.ndarray
+    task: Task, names: Sequence[str], probabilities: Arrays, truth: Arrays
 ) -> dict[str, float]:
     """Values of the named metrics.
 
     Args:
-        names: of `METRICS`.
-        class_probabilities: (N, 18); one-hot rows score plain answers.
-        targets: (N,) true classes 0..17.
+        task: that was asked.
+        names: of ``names_of``.
+        probabilities: head → (N, answers), and with a product ``"class"`` → (N, C); one-hot rows
+            score plain answers.
+        truth: head → (N,) true answers, see ``Head.answer_of``, and ``"class"`` → (N,) codes.
 
     Raises:
-        ConfigError: an unknown name.
-        ValueError: no photos, or shapes that do not fit each other.
-        DataError: a true class that is none of the 18.
+        ValueError: no photo, or arrays that do not belong together.
+        DataError: a true class that is none.
     """
-    probabilities, targets = _checked(class_probabilities, targets)
-    return {name: metric(probabilities, targets) for name, metric in find_metrics(names).items()}
+    values = {name: np.asarray(each) for name, each in probabilities.items()}
+    for name, each in values.items():
+        _check(task, name, each, truth[name])
+    said = answers(task, {name: torch.from_numpy(each) for name, each in values.items()})
+    found = judge(task, names, {name: each.numpy() for name, each in said.items()}, truth)
+    for name in (name for name in names if name.endswith(MAP) and name not in found):
+        head = name.removesuffix(MAP)
+        found[name] = _mean_average_precision(values[head], truth[head])
+    return {name: found[name] for name in names}
 
 
-def confusion_matrices(
-    class_probabilities: np.ndarray, targets: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Counts of photos by true (row) and predicted (column) class.
+def judge(task: Task, names: Iterable[str], said: Arrays, truth: Arrays) -> dict[str, float]:
+    """Values of those of the named metrics that answers suffice for, see ``compute_metrics``.
 
     Args:
-        class_probabilities: (N, 18).
-        targets: (N,) true classes 0..17.
+        task, names, truth: as there.
+        said: what ``model.decode.answers`` gives.
+    """
+    metrics = metrics_of(task)
+    return {name: metrics[name](said, truth) for name in names if name in metrics}
+
+
+def confusion_matrices(task: Task, probabilities: Arrays, truth: Arrays) -> dict[str, np.ndarray]:
+    """How often each answer was given for each true one: rows are true, columns given.
+
+    Args:
+        task, probabilities, truth: as for ``compute_metrics``.
 
     Returns:
-        ``{"class": (18, 18), "mask": (3, 3), "gender": (2, 2), "age": (3, 3)}`` int64.
+        For each of the heads that answer with one class, and ``"class"``, (n, n) int64.
     """
-    probabilities, targets = _checked(class_probabilities, targets)
-    widths = {head: p.shape[1] for head, p in head_probabilities(probabilities).items()}
-    answers = {"class": (targets, probabilities.argmax(axis=1))}
-    answers |= _head_answers(probabilities, targets)
-    return {
-        name: confusion_matrix(*pair, labels=range(widths.get(name, NUM_CLASSES)))
-        for name, pair in answers.items()
-    }
+    matrices = {}
+    for name, values in probabilities.items():
+        if isinstance(task.heads.get(name), NumberHead | TagHead):
+            continue
+        _check(task, name, values, truth[name])
+        known = truth[name] != MISSING
+        given = values.argmax(axis=1)[known]
+        labels = range(values.shape[1])
+        matrices[name] = confusion_matrix(truth[name][known], given, labels=labels)
+    return matrices
 
 
-def _head_answers(
-    probabilities: np.ndarray, targets: np.ndarray
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Head → (true, predicted) codes, each (N,)."""
-    truth = head_answers(targets)
-    marginals = head_probabilities(probabilities)
-    return {head: (truth[head], marginals[head].argmax(axis=1)) for head in HEADS}
+def macro_f1(truth: np.ndarray, given: np.ndarray) -> float:
+    """Macro-F1 of (N,) answers against (N,) true codes."""
+    number = int(max(truth.max(initial=0), given.max(initial=0))) + 1
+    right = np.bincount(truth[truth == given], minlength=number)
+    met = np.bincount(given, minlength=number) + np.bincount(truth, minlength=number)
+    return float((2 * right[met > 0] / met[met > 0]).mean()) if met.any() else math.nan
 
 
-def _macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
-    # Without `labels`, scikit-learn takes the classes that occur or are predicted.
-    return float(f1_score(targets, predicted, average="macro", zero_division=0))
+def _accuracy(task: Task, names: Sequence[str], said: Arrays, truth: Arrays, k: int = 1) -> float:
+    """Share of photos right in all of these at once; those that lack a label don't count."""
+    right, known = zip(*(_right(task, name, said, truth, k) for name in names), strict=True)
+    counted = np.all(right, axis=0)[np.all(known, axis=0)]
+    return float(counted.mean()) if len(counted) else math.nan
 
 
-def _checked(probabilities: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    probabilities, targets = np.asarray(probabilities), np.asarray(targets)
-    if targets.ndim != 1 or not len(targets) or probabilities.shape != (len(targets), NUM_CLASSES):
+def _right(
+    task: Task, name: str, said: Arrays, truth: Arrays, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the truth is among the ``k`` likeliest answers, and whether it is known, (N,) each;
+    a number is right in the bin of the true one."""
+    head, given, true = task.heads.get(name), said[name], truth[name]
+    if isinstance(head, NumberHead):
+        return head.class_of(given) == head.class_of(true), ~np.isnan(true)
+    if isinstance(head, TagHead):
+        return (given == (true > 0)).all(axis=1), ~np.isnan(true).any(axis=1)
+    return (given[:, :k] == np.asarray(true)[:, None]).any(axis=1), true != MISSING
+
+
+def _class_f1(name: str, said: Arrays, truth: Arrays) -> float:
+    known = truth[name] != MISSING
+    return macro_f1(truth[name][known], said[name][known, 0])
+
+
+def _tag_f1(name: str, said: Arrays, truth: Arrays) -> float:
+    known = ~np.isnan(truth[name]).any(axis=1)
+    true, given = truth[name][known] > 0, said[name][known]
+    right, met = (true & given).sum(axis=0), true.sum(axis=0) + given.sum(axis=0)
+    return float((2 * right[met > 0] / met[met > 0]).mean()) if met.any() else math.nan
+
+
+def _mean_error(name: str, said: Arrays, truth: Arrays) -> float:
+    errors = np.abs(said[name] - truth[name])[~np.isnan(truth[name])]
+    return float(errors.mean()) if len(errors) else math.nan
+
+
+def _mean_average_precision(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Mean over the tags that occur."""
+    known = ~np.isnan(truth).any(axis=1)
+    true, given = truth[known] > 0, probabilities[known]
+    tags = np.flatnonzero(true.any(axis=0))
+    scores = [average_precision_score(true[:, tag], given[:, tag]) for tag in tags]
+    return float(np.mean(scores)) if scores else math.nan
+
+
+def _check(task: Task, name: str, probabilities: np.ndarray, truth: np.ndarray) -> None:
+    size = task.num_classes if name == SINGLE_HEAD else len(task.heads[name].answers)
+    if not len(truth) or probabilities.shape != (len(truth), size):
         raise ValueError(
-            f"metrics need (N, {NUM_CLASSES}) probabilities and (N,) classes of at least one photo,"
-            f" got {probabilities.shape} and {targets.shape}"
+            f"metrics need (N, {size}) probabilities and N true answers of at least one photo for"
+            f" {name!r}, got {probabilities.shape} and {truth.shape}"
         )
-    require_codes(targets, range(NUM_CLASSES), "true classes")
-    return probabilities, targets
+    if not isinstance(task.heads.get(name), NumberHead | TagHead):
+        require_codes(truth[truth != MISSING], range(size), f"true answers of {name!r}")

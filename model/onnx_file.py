@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from base.base_model import BaseModel
 from base.task import Task
 from data_loader.labels import AGE_FOLD, AGE_GROUPS, FACES, NUM_CLASSES
-from model.decode import class_names, class_probabilities
-from model.decoding import decode
+from model.decode import class_names, probabilities
+from model.decoding import Factors, decode
 from utils.errors import UserError
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2}
@@ -34,7 +34,7 @@ def to_onnx(
     precision: str,
     described: dict[str, str],
     views: Sequence[Callable[[Tensor], Tensor]] = (nn.Identity(),),
-    decoding: np.ndarray | None = None,
+    decoding: Factors | None = None,
 ) -> bytes:
     """The model as an ONNX file: crops in, logits a head and class probabilities out.
 
@@ -46,7 +46,7 @@ def to_onnx(
         precision: ``"float32"``, or ``"float16"`` for all but the heads.
         described: the metadata.
         views: of a crop, whose answers are averaged.
-        decoding: (18,) factors on the class probabilities; ``None`` for none.
+        decoding: factors on the probabilities; ``None`` for none.
 
     Raises:
         UserError: the backbone has an operation that ONNX lacks.
@@ -88,19 +88,21 @@ class _WithAnswers(nn.Module):
         self,
         network: BaseModel,
         views: Sequence[tuple[Tensor, Tensor]],
-        decoding: np.ndarray | None,
+        decoding: Factors | None,
     ) -> None:
         super().__init__()
         self.network = network
         self.rows, self.columns = (torch.stack(matrices) for matrices in zip(*views, strict=True))
-        self.decoding = None if decoding is None else torch.tensor(decoding, dtype=torch.float32)
+        self.decoding = decoding and {
+            name: torch.tensor(values, dtype=torch.float32) for name, values in decoding.items()
+        }
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         if len(self.rows) > 1:  # (B, 3, S, S) → (V, B, 3, S, S) → (V·B, 3, S, S)
             turned = self.rows[:, None, None] @ crops.float() @ self.columns[:, None, None]
             crops = turned.flatten(0, 1)
         seen = self.network(crops)
-        answers = self._mean(class_probabilities(seen), NUM_CLASSES)
+        answers = self._mean(probabilities(FACES, seen)["class"], NUM_CLASSES)
         logits = [self._mean(seen[head], n) for head, n in self.network.heads.items()]
         return (*logits, decode(answers, self.decoding))
 
@@ -123,7 +125,7 @@ def describe(
     run_id: str,
     heads: Iterable[str],
     precision: str,
-    decoding: np.ndarray | None = None,
+    decoding: Factors | None = None,
     task: Task = FACES,
 ) -> dict[str, str]:
     """The metadata of the file: what its user has to know, as JSON texts by key."""
@@ -146,7 +148,7 @@ def describe(
         "classes": names["answer"],
         "answer": {
             "tta": config.get("tta"),
-            "decoding": None if decoding is None else decoding.tolist(),
+            "decoding": None if decoding is None else decoding["class"].tolist(),
             "applied": "in the model",
         },
     }

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from utils.schema_base import Arguments, NonNegative, Positive, Section, Share, says
 
@@ -60,6 +60,8 @@ class Arch(Section):
 
 
 Bias = Annotated[float, Field(ge=-20, le=20)]
+ALIASES = ("age", "gender", "mask")
+"""Heads whose biases may stand in ``decoding`` itself."""
 
 
 class Decoding(Section):
@@ -68,12 +70,19 @@ class Decoding(Section):
     prior_strength: Annotated[float, Field(ge=0, le=2)] = 0.0
     """Divide the probability of each class by its frequency in training to this power: 1 answers \
 as if all classes were equally frequent, 0.5 goes half the way."""
-    age: tuple[Bias, Bias, Bias] = (0.0, 0.0, 0.0)
-    """Logarithm of the factor on <30, 30-59 and >=60; raise the last to answer >=60 more often."""
-    gender: tuple[Bias, Bias] = (0.0, 0.0)
-    """The same for male and female."""
-    mask: tuple[Bias, Bias, Bias] = (0.0, 0.0, 0.0)
-    """The same for worn, worn incorrectly and not worn."""
+    bias: dict[str, tuple[Bias, ...]] = {}
+    """Head → the logarithm of the factor on each of its answers; of the faces' age on <30, 30-59 \
+and >=60: raise the last to answer >=60 more often. `decoding.age`, `.gender` and `.mask` are \
+aliases."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_aliases(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        others = {key: value for key, value in values.items() if key not in ALIASES}
+        named = {key: values[key] for key in ALIASES if key in values}
+        return others | ({"bias": (others.get("bias") or {}) | named} if named else {})
 
 
 BALANCED: list[LossTriple] = [

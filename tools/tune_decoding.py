@@ -20,6 +20,8 @@ from utils.run_folder import OUT_OF_FOLD, VALIDATION, RunFolder, answers_in
 if TYPE_CHECKING:
     import numpy as np
 
+    from base.task import Task
+
 FEW_PHOTOS = 20
 """Below so many photos of a class, its F1 is mostly chance."""
 
@@ -30,32 +32,35 @@ def main() -> None:
     source = find_answers(args.run)
     import numpy as np
 
-    from model.decoding import Decoding, honest_macro_f1, macro_f1, to_json, tune
+    from model.decoding import counts_of, cross_validated, factors, objective, to_json, tune
+    from model.settings import Decoding
     from utils.files import write_json
 
-    probabilities, classes, people = read_answers(source)
+    task = task_of(source)
+    answers, truth, people = read_answers(source, task)
     folds = min(args.folds, len(np.unique(people)))
     if folds < 2:
         raise DataError(f"{source}: photos of one person only; nothing can be tuned on them")
-    tuned = tune(probabilities, classes)
-    counts = np.bincount(classes, minlength=probabilities.shape[1])
+    tuned, counts = tune(task, answers, truth), counts_of(task, truth)
+    found = factors(tuned, task, counts)
     measured = {
-        "photos": len(classes),
+        "photos": len(people),
         "people": len(np.unique(people)),
-        "macro_f1_plain": macro_f1(probabilities, classes, Decoding().weights()),
-        "macro_f1_tuned_on_the_same": macro_f1(probabilities, classes, tuned.weights(counts)),
-        "macro_f1_on_people_not_tuned_on": honest_macro_f1(
-            probabilities, classes, people, folds, args.seed
+        "macro_f1_plain": objective(answers, truth, factors(Decoding(), task)),
+        "macro_f1_tuned_on_the_same": objective(answers, truth, found),
+        "macro_f1_on_people_not_tuned_on": cross_validated(
+            task, answers, truth, people, folds, args.seed
         ),
     }
     out = args.out or source.with_name("decoding.json")
-    write_json(out, to_json(tuned, counts, measured))
+    write_json(out, to_json(tuned, task, counts, measured))
     print(f"{source}: {measured['photos']} photos of {measured['people']} people")
     print(_table(measured, folds))
     print(f"prior strength {tuned.prior_strength}")
-    for head in ("mask", "gender", "age"):
-        print(f"{head} biases {', '.join(f'{bias:+.1f}' for bias in getattr(tuned, head))}")
-    rare = [f"{cls} ({n})" for cls, n in enumerate(counts) if 0 < n < FEW_PHOTOS]
+    for head, biases in tuned.bias.items():
+        print(f"{head} biases {', '.join(f'{bias:+.1f}' for bias in biases)}")
+    whole = next(iter(counts.values()))
+    rare = [f"{cls} ({n})" for cls, n in enumerate(whole) if 0 < n < FEW_PHOTOS]
     if rare:
         print(
             f"note: classes with fewer than {FEW_PHOTOS} photos: {', '.join(rare)}; their part of"
@@ -83,28 +88,47 @@ def find_answers(run: Path) -> Path:
     )
 
 
-def read_answers(path: Path) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
-    """Class probabilities (N, 18), classes (N,) and people (N,) of a file of answers.
+def task_of(answers: Path) -> "Task":
+    """The task of the run that a file of answers belongs to; of one that lies alone the faces'."""
+    from base.task import Task, load_task
+    from base.task_settings import TaskSettings
+    from utils.config_files import read_json5
+
+    folder = RunFolder.of(answers)
+    if folder is None or not folder.config.is_file():
+        return load_task()
+    return Task(TaskSettings.model_validate(read_json5(folder.config)["task"]))
+
+
+def read_answers(
+    path: Path, task: "Task"
+) -> tuple[dict[str, "np.ndarray"], dict[str, "np.ndarray"], "np.ndarray"]:
+    """Probabilities and true codes, as ``tune`` takes them, and groups (N,) of a file of answers.
 
     Raises:
         DataError: a damaged file, one that doesn't say who is on the photos, or NaN.
     """
     import numpy as np
 
+    from trainer.predict import saved_answers
+
     try:
         with np.load(path) as saved:
-            arrays = [saved[name] for name in ("class_probabilities", "classes", "group")]
+            arrays = {name: saved[name] for name in saved.files}
+        answers, truth = saved_answers(task, arrays)
+        groups = arrays["group"]
     except (OSError, ValueError, EOFError, KeyError) as error:
         raise DataError(
             f"{path}: not the answers of a validation ({error}); a training writes them"
         ) from error
-    broken = ~np.isfinite(arrays[0]).all(axis=1)
-    if broken.any():
-        raise DataError(
-            f"{path}: the answers on {broken.sum()} of {len(broken)} photos are no numbers (NaN);"
-            " the training failed, train again with a lower optimizer.args.lr"
-        )
-    return tuple(arrays)
+    for values in answers.values():
+        broken = ~np.isfinite(values).all(axis=1)
+        if broken.any():
+            raise DataError(
+                f"{path}: the answers on {broken.sum()} of {len(broken)} photos are no numbers"
+                " (NaN); the training failed, train again with a lower optimizer.args.lr"
+            )
+    return answers, truth, groups
 
 
 def _table(measured: dict[str, float], folds: int) -> str:

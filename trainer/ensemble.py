@@ -4,39 +4,53 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from base.task import NumberHead, TagHead, Task
+from model.decode import with_marginals
 from utils.errors import CheckpointError, ConfigError
 
 WAYS = ("mean", "vote")
 
 
-def combine(answers: Mapping[str, np.ndarray], how: str = "mean") -> np.ndarray:
+def combine(
+    task: Task, answers: Mapping[str, Mapping[str, np.ndarray]], how: str = "mean"
+) -> dict[str, np.ndarray]:
     """One answer of several models.
 
     Args:
-        answers: name of a model → (N, 18) class probabilities.
+        task: that they were all taught.
+        answers: name of a model → what it says, head → (N, answers), and with a product ``"class"``
+            → (N, C).
         how: ``"mean"``, the mean of the probabilities; ``"vote"``, the share of the models that
             find a class the likeliest, where the mean probability counts as one more model that
-            spreads its vote, so that it decides between equally many votes.
+            spreads its vote, so that it decides between equally many votes. Tags and numbers have
+            the mean in any case.
 
     Returns:
-        (N, 18), each row summing to 1.
+        The same of all of them; the heads of a product have the marginals.
 
     Raises:
         CheckpointError: a model's probabilities have values that are no numbers.
     """
-    for name, probabilities in answers.items():
-        broken = ~np.isfinite(probabilities).all(axis=1)
-        if broken.any():
-            raise CheckpointError(
-                f"{name}: its answers on {broken.sum()} of {len(broken)} photos are no numbers"
-                " (NaN); its training failed, leave this checkpoint out"
-            )
-    stacked = np.stack(list(answers.values()))
-    mean = stacked.mean(axis=0)
-    if how == "mean":
-        return mean
-    votes = np.eye(stacked.shape[2], dtype=mean.dtype)[stacked.argmax(axis=2)].sum(axis=0)
-    return (votes + mean) / (len(stacked) + 1)
+    own = [name for name in next(iter(answers.values())) if name not in task.product]
+    combined = {}
+    for name in own:
+        stacked = np.stack([_sound(model, said[name]) for model, said in answers.items()])
+        combined[name] = stacked.mean(axis=0)
+        if how == "vote" and not isinstance(task.heads.get(name), NumberHead | TagHead):
+            kind = combined[name].dtype
+            votes = np.eye(stacked.shape[2], dtype=kind)[stacked.argmax(axis=2)].sum(axis=0)
+            combined[name] = (votes + combined[name]) / (len(stacked) + 1)
+    return with_marginals(task, combined)
+
+
+def _sound(model: str, probabilities: np.ndarray) -> np.ndarray:
+    broken = ~np.isfinite(probabilities).all(axis=1)
+    if broken.any():
+        raise CheckpointError(
+            f"{model}: its answers on {broken.sum()} of {len(broken)} photos are no numbers"
+            " (NaN); its training failed, leave this checkpoint out"
+        )
+    return probabilities
 
 
 def require_one_scheme(schemes: Mapping[str, Mapping]) -> None:

@@ -14,6 +14,7 @@ from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
 from logger.report_answers import Question
+from model.decoding import Factors
 from model.gradcam import HeadCam, codes_to_explain
 from trainer.results import Validation, read_validation
 from utils.files import write_json
@@ -30,7 +31,7 @@ def explanation_pictures(
     index: PhotoIndex,
     crops: Crops,
     val_rows: np.ndarray,
-    decoding: np.ndarray | None = None,
+    decoding: Factors | None = None,
     limit: int = 6,
 ) -> list[Path]:
     """Explain the surest mistakes of the validation and as many right answers.
@@ -45,7 +46,7 @@ def explanation_pictures(
         index: the photos.
         crops: of all photos.
         val_rows: (V,) which of them validated.
-        decoding: (C,) factors on the class probabilities; ``None`` for none.
+        decoding: factors on the probabilities; ``None`` for none.
         limit: how many photos.
 
     Returns:

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from data_loader.labels import NUM_CLASSES
-from trainer.results import SCORES, score
+from base.task import Task
+from model.decode import with_marginals
+from trainer.predict import saved_answers
+from trainer.results import score, score_words
 from utils.errors import ConfigError, DataError
 from utils.files import write_atomically
 from utils.run_folder import OUT_OF_FOLD
 
-SHOWN = ("macro_f1", "accuracy", "mask_accuracy", "gender_accuracy", "age_accuracy")
-"""Scores that the table shows; folds.csv has all."""
+SPARED = "_f1"
+"""End of the scores that the table spares, where there are others; folds.csv has all."""
 
 
 def choose_folds(text: str, folds: int) -> list[int]:
@@ -70,8 +72,13 @@ def out_of_fold(answers: Mapping[int, Path]) -> dict[str, np.ndarray]:
     return {name: values[order] for name, values in joined.items()}
 
 
-def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
+def write_results(folder: Path, answers: Mapping[int, Path], task: Task) -> str:
     """Write ``oof.npz``, ``folds.csv`` and ``folds.md`` into ``folder``; returns the table.
+
+    Args:
+        folder: the log folder of the whole.
+        answers: fold → its ``validation.npz``.
+        task: that the models were taught.
 
     Raises:
         DataError: as for ``out_of_fold``.
@@ -81,19 +88,19 @@ def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
         np.savez(file, **joined)
     rows = []
     for fold in sorted(answers):
-        rows.append(_row(f"fold {fold}", joined, joined["fold"] == fold))
+        rows.append(_row(f"fold {fold}", task, joined, joined["fold"] == fold))
     keys = [key for key in rows[0] if key != "part"]
     values = np.array([[row[key] for key in keys] for row in rows])
     summary = {"mean": values.mean(axis=0)}
     if len(rows) > 1:
         summary["sd"] = values.std(axis=0, ddof=1)
     rows += [{"part": name} | dict(zip(keys, each, strict=True)) for name, each in summary.items()]
-    rows.append(_row("out of fold", joined, np.full(len(joined["fold"]), True)))
+    rows.append(_row("out of fold", task, joined, np.full(len(joined["fold"]), True)))
     with write_atomically(folder / "folds.csv") as file:
         table = csv.DictWriter(file, ["part", *keys], lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    text = _markdown(rows)
+    text = _markdown(rows, task)
     with write_atomically(folder / "folds.md") as file:
         file.write(text + "\n")
     return text
@@ -116,19 +123,28 @@ def _read(path: Path, fold: int) -> dict[str, np.ndarray]:
     return part | {"fold": np.full(len(part["photo"]), fold)}
 
 
-def _row(part: str, joined: Mapping[str, np.ndarray], rows: np.ndarray) -> dict[str, float | str]:
-    answered = np.eye(NUM_CLASSES)[joined["answers"][rows]]  # as decoded, like a submission
-    scores = score(answered, joined["classes"][rows])
+def _row(
+    part: str, task: Task, joined: Mapping[str, np.ndarray], rows: np.ndarray
+) -> dict[str, float | str]:
+    part_of = {name: each[rows] for name, each in joined.items()}
+    found, truth = saved_answers(task, part_of)
+    if task.product:  # as decoded, like a submission
+        found = with_marginals(
+            task, found | {"class": np.eye(task.num_classes)[part_of["answers"]]}
+        )
+    scores = score(task, found, truth)
     people = len(np.unique(joined["group"][rows]))
     return {"part": part, "people": people, "photos": scores.pop("n"), **scores}
 
 
-def _markdown(rows: Sequence[Mapping[str, float | str]]) -> str:
-    header = ["", "people", "photos", *(SCORES[key][1] for key in SHOWN)]
+def _markdown(rows: Sequence[Mapping[str, float | str]], task: Task) -> str:
+    words = score_words(task)
+    shown = [key for key in words if not key.endswith(SPARED) or key == "macro_f1"]
+    header = ["", "people", "photos", *(words[key] for key in shown)]
     lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
     for row in rows:
         counts = [f"{row[key]:.0f}" for key in ("people", "photos")]
-        lines.append([str(row["part"]), *counts, *(f"{row[key]:.4f}" for key in SHOWN)])
+        lines.append([str(row["part"]), *counts, *(f"{row[key]:.4f}" for key in shown)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |"

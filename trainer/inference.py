@@ -10,6 +10,9 @@ from torch import Tensor
 
 from base.base_model import BaseModel
 from base.inference import infer
+from base.task import Task
+from model.decode import SINGLE_HEAD
+from model.decoding import Factors
 from model.familiarity import Familiarity
 from trainer.predict import Predictions, adjusted, predict
 from trainer.tta import PLAIN, View
@@ -25,8 +28,9 @@ class Predictor:
 
     Args:
         model: in evaluation mode, on its device; its weights change their memory format.
+        task: that it was taught.
         views: test-time augmentation, see ``trainer.tta``.
-        decoding: (18,) factors on the class probabilities; ``None`` for none.
+        decoding: factors on the probabilities; ``None`` for none.
         amp: autocast to this type; ``None`` computes in float32.
         channels_last: memory format of photos and weights.
         arithmetic: what ``set_arithmetic`` takes; ``None`` leaves torch as it is.
@@ -36,8 +40,9 @@ class Predictor:
     def __init__(
         self,
         model: BaseModel,
+        task: Task,
         views: Sequence[View] = PLAIN,
-        decoding: np.ndarray | None = None,
+        decoding: Factors | None = None,
         amp: torch.dtype | None = None,
         channels_last: bool = True,
         arithmetic: Mapping[str, bool] | None = None,
@@ -45,6 +50,7 @@ class Predictor:
     ) -> None:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(memory_format=self.memory_format)
+        self.task = task
         self.views = views
         self.decoding = decoding
         self.amp = amp
@@ -59,12 +65,17 @@ class Predictor:
         """The adjusted answers of all views; ``batches`` as for ``trainer.predict.predict``."""
         if self.arithmetic is not None:  # of the whole process, where others may have set theirs
             set_arithmetic(**self.arithmetic)
-        return adjusted(predict(self.logits, batches, self.views), self.decoding)
+        return adjusted(predict(self.logits, batches, self.task, self.views), self.decoding)
+
+    def probabilities(self, images: Tensor) -> dict[str, np.ndarray]:
+        """(B, 3, S, S) RGB in 0..255 on the model's device → head → (B, answers) float32, and with
+        a product ``"class"``; adjusted."""
+        batch = {"image": images, "index": torch.arange(len(images))}
+        return self.predict([batch]).probabilities
 
     def class_probabilities(self, images: Tensor) -> np.ndarray:
-        """(B, 3, S, S) RGB in 0..255 on the model's device → (B, 18) float32, adjusted."""
-        batch = {"image": images, "index": torch.arange(len(images))}
-        return self.predict([batch]).class_probabilities
+        """``probabilities`` of the classes of the whole, (B, C)."""
+        return self.probabilities(images)[SINGLE_HEAD]
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) RGB in 0..255, on any device → (B, D) float32: what the heads see."""

@@ -6,22 +6,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from base.task import MISSING
 from data_loader.crop_dataset import OTHER, SHARE
 
 Targets = dict[str, Tensor]
 
 
-def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tuple[Targets, Targets]:
-    """What the answers to a batch are judged by, and what the loss learns from.
+def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tuple[Tensor, Targets]:
+    """Whose answers the answers to a batch are judged by, and what the loss learns from.
 
     Args:
-        batch: ``image``, ``index``, and targets: (B,) codes or (B, n) probabilities; of mixed
-            photos also those of the other photo, and the photo's own share (B,).
+        batch: ``image``, ``index``, and targets: (B,) codes or (B, n) shares of the classes; of
+            mixed photos also those of the partner, and the photo's own share (B,).
         heads: head → n.
 
     Returns:
-        name → (B,) or (B, n), for the scores: those of whichever photo has the larger share; and
-        head → the same of unmixed batches, else (B, n) float32: both photos by their shares.
+        (B,) int64 positions in the data set, of whichever photo has the larger share; and name →
+        the targets of unmixed batches, else head → (B, n) float32: both photos' by their shares.
     """
     own = {
         name: values
@@ -29,24 +30,20 @@ def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tupl
         if name not in ("image", "index", SHARE) and not name.startswith(OTHER)
     }
     if SHARE not in batch:
-        return own, own
+        return batch["index"], own
     share = batch[SHARE]
-    others = {name: batch[OTHER + name] for name in own}
-    judged = {
-        name: torch.where(_as_column(share >= 0.5, values), values, others[name])
-        for name, values in own.items()
-    }
+    partner = batch[OTHER + "index"]
+    judged = torch.where(share >= 0.5, batch["index"].to(share.device), partner)
     learnt = {
-        head: share[:, None] * _probabilities(own[head], classes)
-        + (1 - share[:, None]) * _probabilities(others[head], classes)
+        head: share[:, None] * _shares(own[head], classes)
+        + (1 - share[:, None]) * _shares(batch[OTHER + head], classes)
         for head, classes in heads.items()
     }
     return judged, learnt
 
 
-def _probabilities(targets: Tensor, classes: int) -> Tensor:
-    return targets if targets.ndim == 2 else F.one_hot(targets, classes).float()
-
-
-def _as_column(mask: Tensor, like: Tensor) -> Tensor:
-    return mask.view(-1, *[1] * (like.ndim - 1))
+def _shares(targets: Tensor, classes: int) -> Tensor:
+    """(B,) codes or (B, n) shares → (B, n) shares; a missing label has none."""
+    if targets.ndim == 2:
+        return targets
+    return F.one_hot(targets.clamp_min(0), classes) * (targets != MISSING)[:, None].float()

@@ -21,7 +21,6 @@ from model.gradcam import HeadCam, codes_to_explain
 from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
 from trainer.inference import DRAWN, Predictor
-from trainer.predict import answers_of
 from trainer.restore import restore_predictor
 from utils.errors import ConfigError
 
@@ -77,11 +76,8 @@ class PhotoModel:
         return samples["image"].to(self.predictor.device)
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """(S, S, 3) uint8 crops → head → (B, its answers) float32, and with a product ``"class"``
-        → (B, C)."""
-        images = self.batch(crops)
-        batch = {"image": images, "index": torch.arange(len(images))}
-        return answers_of(self.task, self.predictor.predict([batch]))
+        """(S, S, 3) uint8 crops → head → (B, answers) float32, and with a product ``"class"``."""
+        return self.predictor.probabilities(self.batch(crops))
 
     def strange(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """(S, S, 3) uint8 crops → (B,) bool: unlike what the model was trained on."""

@@ -1,19 +1,29 @@
-"""A model over a loader, once: the logits of every photo, in the order of the photos."""
+"""A model over a loader, once: what it says of every photo, in the order of the photos."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from base.task import Task
-from model.decode import SINGLE_HEAD, class_probabilities
-from model.decoding import decode
+from model.decode import (
+    SINGLE_HEAD,
+    head_probabilities,
+    probabilities,
+    tag_heads,
+    with_marginals,
+)
+from model.decoding import Factors, decode
 from trainer.tta import PLAIN, View
 from utils import distributed
+
+Step = Mapping[str, Any]
+"""``index`` (B,) of some photos; and by any other name, name → (B, …) tensors."""
 
 
 @dataclass(frozen=True)
@@ -21,25 +31,38 @@ class Predictions:
     """What a model says of N photos.
 
     Attributes:
+        task: that it was taught.
         index: (N,) int64, positions in the data set, ascending.
         logits: head → (N, n) float32 on the CPU; of several views those whose softmax is the mean
             of the views' probabilities.
         targets: head → (N,) int64, empty when the photos carry no labels.
-        class_probabilities: (N, 18) float32; of several views the mean of theirs.
-        head_probabilities: head → (N, n) float32, likewise.
+        probabilities: head → (N, answers) float32, and with a product ``"class"`` → (N, C); of
+            several views the mean of theirs. Heads of the product have the marginals.
     """
 
+    task: Task
     index: np.ndarray
     logits: dict[str, Tensor]
     targets: dict[str, Tensor]
-    class_probabilities: np.ndarray
-    head_probabilities: dict[str, np.ndarray] = field(default_factory=dict)
+    probabilities: dict[str, np.ndarray]
+
+    @property
+    def class_probabilities(self) -> np.ndarray:
+        """(N, C) float32, where the task has a product."""
+        return self.probabilities[SINGLE_HEAD]
+
+    @property
+    def head_probabilities(self) -> dict[str, np.ndarray]:
+        """Head → (N, its classes) float32, before they are grouped to answers or adjusted."""
+        found = head_probabilities(self.task, self.logits)
+        return {head: values.numpy() for head, values in found.items()}
 
 
 @torch.inference_mode()
 def predict(
     model: Callable[[Tensor], dict[str, Tensor]],
     batches: Iterable[dict[str, Tensor]],
+    task: Task,
     views: Sequence[View] = PLAIN,
 ) -> Predictions:
     """Run ``model``, in evaluation mode, over ``batches`` of ``image``, ``index`` and targets,
@@ -48,85 +71,99 @@ def predict(
     With several ranks each brings its own batches, and all get the predictions of all photos.
     """
     seen: list[dict[str, Any]] = []
+    tags = tag_heads(task)
     for batch in batches:
         targets = {name: batch[name] for name in batch if name not in ("image", "index")}
         logits = [model(view(batch["image"])) for view in views]
         seen.append(
             {
                 "index": batch["index"],
-                "logits": joint_logits(logits),
+                "logits": joint_logits(logits, tags),
                 "targets": targets,
-                "probabilities": _mean([probabilities(each) for each in logits]),
+                "probabilities": _mean([probabilities(task, each) for each in logits]),
             }
         )
-    return gather(seen)
+    index, parts = gather(seen)
+    found = {name: values.numpy() for name, values in parts["probabilities"].items()}
+    return Predictions(task, index, parts["logits"], parts["targets"], with_marginals(task, found))
 
 
-def joint_logits(views: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Logits whose softmax is the mean of the views' probabilities, so that a loss of them judges
-    the very answers that scores judge; one view's are its own.
+def joint_logits(
+    views: Sequence[dict[str, Tensor]], tags: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """Logits whose softmax, or of ``tags`` whose sigmoid, is the mean of the views' probabilities,
+    so that a loss of them judges the very answers that scores judge; one view's are its own.
 
     Args:
         views: of the same photos, head → (B, n).
+        tags: heads that answer with any of several tags.
     """
     if len(views) == 1:
         return views[0]
     joint = {}
     for head in views[0]:
         logits = torch.stack([view[head].float() for view in views])  # (views, B, n)
+        if head in tags:
+            joint[head] = F.logsigmoid(logits).logsumexp(0) - F.logsigmoid(-logits).logsumexp(0)
+            continue
         # A softmax takes no notice of their size; losses that read them as an embedding do.
         size = logits.logsumexp(dim=2, keepdim=True).mean(dim=0)
         joint[head] = logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(views)) + size
     return joint
 
 
-def answers_of(task: Task, predictions: Predictions) -> dict[str, np.ndarray]:
-    """Head → (N, its answers), and with a product ``"class"`` → (N, C)."""
-    whole = predictions.class_probabilities
-    return {SINGLE_HEAD: whole, **task.marginals(whole)}
+def adjusted(predictions: Predictions, factors: Factors | None) -> Predictions:
+    """The same with probabilities as decoded; see ``model.decoding.decode``."""
+    found = adjusted_answers(predictions.task, predictions.probabilities, factors)
+    return replace(predictions, probabilities=found)
 
 
-def adjusted(predictions: Predictions, decoding: np.ndarray | None) -> Predictions:
-    """The same with class probabilities as decoded; see ``model.decoding.decode``."""
-    answers = decode(predictions.class_probabilities, decoding)
-    return replace(predictions, class_probabilities=answers)
+def adjusted_answers(
+    task: Task, found: Mapping[str, np.ndarray], factors: Factors | None
+) -> dict[str, np.ndarray]:
+    """``Predictions.probabilities`` as decoded."""
+    return with_marginals(task, {k: decode(each, factors, k) for k, each in found.items()})
 
 
-def probabilities(logits: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Head → (B, n) probabilities; under ``"class"`` those of the 18 classes."""
-    heads = {head: values.float().softmax(dim=1) for head, values in logits.items()}
-    return heads | {SINGLE_HEAD: class_probabilities(logits)}
+def saved_answers(
+    task: Task, saved: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The probabilities, not adjusted, and the true answers in a file of ``save_validation``."""
+    found, truth = {}, {}
+    for name, head in task.heads.items():
+        if name not in task.product:
+            found[name] = head.group(saved[f"probabilities_{name}"])
+            known = saved.get(f"value_{name}")
+            truth[name] = head.answer_of(saved[f"target_{name}"] if known is None else known)
+    if task.product:
+        found[SINGLE_HEAD], codes = saved["class_probabilities"], saved["classes"]
+        truth |= {SINGLE_HEAD: codes} | task.answers_of(codes)
+    return with_marginals(task, found), truth
 
 
-def gather(seen: Iterable[dict[str, Any]]) -> Predictions:
-    """Join the batches' ``index``, ``logits`` and ``targets``, of all ranks, by photo.
+def gather(seen: Iterable[Step]) -> tuple[np.ndarray, dict[str, dict[str, Tensor]]]:
+    """Join the batches of all ranks, by photo.
 
-    Logits stay on the device until here, so that no step waits for a copy. ``probabilities``,
-    where they are not what the logits say by themselves, are given beside them.
+    Values stay on the device until here, so that no step waits for a copy.
+
+    Returns:
+        (N,) int64 positions in the data set, ascending; and what the steps hold beside ``index``,
+        on the CPU, floats in float32.
     """
     seen = list(seen)
     own = None  # fewer photos than ranks leave some with none
     if seen:
-        parts = [part for part in ("logits", "targets", "probabilities") if part in seen[0]]
+        parts = [part for part in seen[0] if part != "index"]
         own = {part: _joined([step[part] for step in seen]) for part in parts}
         own["index"] = torch.cat([step["index"] for step in seen])
     ranks = [each for each in distributed.gather(own) if each]
-    parts = [part for part in ranks[0] if part != "index"]
-    index = torch.cat([each["index"] for each in ranks])
+    index = torch.cat([each.pop("index") for each in ranks])
     order = torch.argsort(index)
-    joined = {
-        part: {k: values[order] for k, values in _joined([each[part] for each in ranks]).items()}
-        for part in parts
+    joined = {part: _joined([each[part] for each in ranks]) for part in ranks[0]}
+    return index[order].numpy(), {
+        part: {name: values[order] for name, values in group.items()}
+        for part, group in joined.items()
     }
-    answers = joined.get("probabilities") or probabilities(joined["logits"])
-    heads = {head: answers[head].numpy() for head in joined["logits"]}
-    return Predictions(
-        index=index[order].numpy(),
-        logits=joined["logits"],
-        targets=joined["targets"],
-        class_probabilities=answers[SINGLE_HEAD].numpy(),
-        head_probabilities=heads,
-    )
 
 
 def _mean(answers: list[dict[str, Tensor]]) -> dict[str, Tensor]:

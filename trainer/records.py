@@ -10,6 +10,7 @@ from data_loader.crop_dataset import photo_seed
 from data_loader.data_loaders import TrainingData
 from logger.pictures import INK, SHOWN_CLASSES, contact_sheet, fit_picture
 from logger.writer import Cell, Writer
+from model.decoding import Factors
 from trainer.results import Validation, judgement_picture, read_validation
 from utils.errors import DataError
 from utils.images import read_image
@@ -25,7 +26,7 @@ def record_pictures(
     log_dir: Path,
     pictures: Sequence[Path],
     data: TrainingData,
-    decoding: np.ndarray | None = None,
+    decoding: Factors | None = None,
 ) -> None:
     """Hand over the pictures of the run, confusion matrices of the heads, sample predictions of
     the validation, and what augmentation makes of a few photos.
@@ -37,7 +38,7 @@ def record_pictures(
             this one goes on from.
         pictures: files drawn already.
         data: what was trained and validated on.
-        decoding: (C,) factors on the class probabilities; ``None`` for none.
+        decoding: factors on the probabilities; ``None`` for none.
     """
     shown = {path.stem: read_image(path) for path in pictures}
     shown["augmentation"] = augmentation_sheet(data)

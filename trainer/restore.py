@@ -13,7 +13,7 @@ from base.base_model import BaseModel
 from base.checkpoint import load_checkpoint, load_weights, metadata_of
 from base.task import Task
 from model.decode import class_names
-from model.decoding import weights_of
+from model.decoding import Factors, factors_of
 from trainer.inference import Predictor
 from trainer.tta import views_from
 from utils.devices import amp_dtype
@@ -46,6 +46,7 @@ def restore_predictor(config: "ConfigParser", checkpoint: Path, device: torch.de
     amp = "off" if settings["amp"] == "fp16" and device.type == "cpu" else settings["amp"]
     return Predictor(
         model.to(device).eval(),
+        task,
         views_from(config["tta"]),
         decoding,
         amp_dtype(amp, device),
@@ -91,8 +92,8 @@ def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bo
     return all(k in weights and weights[k].shape == shape for k, shape in ours.items())
 
 
-def decoding_of(config: "ConfigParser", checkpoint: Path) -> np.ndarray | None:
-    """The factors (18,) of the classes that the config key ``decoding`` asks for, if any.
+def decoding_of(config: "ConfigParser", checkpoint: Path) -> Factors | None:
+    """The factors that the config key ``decoding`` asks for, if any.
 
     What a checkpoint can't answer is found out by this, before photos are cropped for it.
 
@@ -102,17 +103,16 @@ def decoding_of(config: "ConfigParser", checkpoint: Path) -> np.ndarray | None:
 
     Raises:
         CheckpointError: not a checkpoint, or of other classes.
-        ConfigError, DataError: as for ``weights_of``.
+        ConfigError, DataError: as for ``factors_of``.
     """
     return _decoding(config, load_checkpoint(checkpoint), checkpoint)
 
 
-def _decoding(
-    config: "ConfigParser", state: Mapping[str, Any], checkpoint: Path
-) -> np.ndarray | None:
-    require_classes(state, Task(config.settings.task), checkpoint)
-    counts = state.get("class_counts", {}).get("class")
-    return weights_of(config["decoding"], None if counts is None else np.array(counts))
+def _decoding(config: "ConfigParser", state: Mapping[str, Any], checkpoint: Path) -> Factors | None:
+    task = Task(config.settings.task)
+    require_classes(state, task, checkpoint)
+    counts = {name: np.array(each) for name, each in state.get("class_counts", {}).items()}
+    return factors_of(config.settings.decoding, task, counts)
 
 
 def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from base.task import MISSING, Task
+from base.task import Task
 from data_loader.crops import Crops
 from logger.pictures import (
     GREEN,
@@ -23,36 +23,43 @@ from logger.pictures import (
 from logger.report import attempt
 from logger.report_answers import Answers, Question
 from logger.report_scores import confusion
-from model.decoding import decode
-from model.metric import compute_metrics
-from trainer.predict import Predictions
-from trainer.predict import answers_of as predicted
+from model.decoding import Factors, decode
+from model.metric import always, compute_metrics, names_of
+from trainer.predict import Predictions, adjusted_answers, saved_answers
 from trainer.report_data import CLASS, SampleMetadata, answers_for_report, answers_of
 from utils.files import write_atomically
 from utils.run_folder import VALIDATION
 
-SCORES = {
-    "macro_f1": ("f1", "macro-F1 (18 classes)"),
-    "accuracy": ("accuracy", "accuracy (18 classes)"),
-    "mask_accuracy": ("mask_accuracy", "mask accuracy"),
-    "gender_accuracy": ("gender_accuracy", "gender accuracy"),
-    "age_accuracy": ("age_accuracy", "age accuracy (3 groups)"),
-    "mask_f1": ("mask_f1", "mask macro-F1"),
-    "gender_f1": ("gender_f1", "gender macro-F1"),
-    "age_f1": ("age_f1", "age macro-F1 (3 groups)"),
-}
-"""Key in ``<stem>.metrics.json`` → (name in ``model.metric``, words)."""
+KEYS = {"macro_f1": "f1"}
+"""Key of a score → name in ``model.metric``, where that is another."""
 
 
-def score(class_probabilities: np.ndarray, answers: np.ndarray) -> dict[str, float]:
-    """Judge predictions (N, 18) against true classes (N,); the keys of ``SCORES`` and ``n``."""
-    found = compute_metrics([name for name, _ in SCORES.values()], class_probabilities, answers)
-    return {"n": len(answers)} | {key: found[name] for key, (name, _) in SCORES.items()}
+def score(
+    task: Task, probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Judge predictions: the number ``n`` of photos and the keys of ``score_words``; arguments as
+    for ``compute_metrics``."""
+    found = compute_metrics(task, always(task), probabilities, truth)
+    number = len(next(iter(truth.values())))
+    return {"n": number} | {key: found[KEYS.get(key, key)] for key in score_words(task)}
 
 
-def score_table(scores: dict[str, float]) -> str:
+def score_words(task: Task) -> dict[str, str]:
+    """Key in ``<stem>.metrics.json`` → words, first those of the whole."""
+    classes = f" ({task.num_classes} classes)" if task.product else ""
+    words = {"macro_f1": f"macro-F1{classes}", "accuracy": f"accuracy{classes}"}
+    kinds = {"accuracy": "accuracy", "f1": "macro-F1", "map": "mean average precision"}
+    kinds |= {"mae": "mean error"}
+    for kind, said in kinds.items():
+        for name, head in task.heads.items():
+            groups = f" ({len(head.answers)} groups)" if head.settings.groups else ""
+            words[f"{name}_{kind}"] = f"{name.replace('_', ' ')} {said}{groups}"
+    return {key: text for key, text in words.items() if KEYS.get(key, key) in names_of(task)}
+
+
+def score_table(task: Task, scores: Mapping[str, float]) -> str:
     """The scores as lines of text."""
-    lines = [f"  {words:24} {scores[key]:.4f}" for key, (_, words) in SCORES.items()]
+    lines = [f"  {words:24} {scores[key]:.4f}" for key, words in score_words(task).items()]
     return "\n".join([f"scores on {scores['n']} photos", *lines])
 
 
@@ -63,7 +70,7 @@ def training_pictures(
     task: Task,
     crops: Crops,
     val_rows: np.ndarray,
-    decoding: np.ndarray | None = None,
+    decoding: Factors | None = None,
 ) -> list[Path]:
     """Draw a finished training from its log folder; returns the files written.
 
@@ -75,7 +82,7 @@ def training_pictures(
         task: that was learned.
         crops: of all photos.
         val_rows: (V,) which of them validated.
-        decoding: (C,) factors on the class probabilities; ``None`` for none.
+        decoding: factors on the probabilities; ``None`` for none.
     """
     files = [log_dir / "learning_curves.png"]
     save_picture(files[0], learning_curves(history, best_epoch))
@@ -187,7 +194,7 @@ class Validation(NamedTuple):
 
 
 def read_validation(
-    log_dir: Path, task: Task, val_rows: np.ndarray, decoding: np.ndarray | None
+    log_dir: Path, task: Task, val_rows: np.ndarray, decoding: Factors | None
 ) -> Validation | None:
     """What ``save_validation`` left, for all who show it: as the run's decoding answers.
 
@@ -196,40 +203,28 @@ def read_validation(
             epoch is one of the run that this one goes on from.
         task: that was learned.
         val_rows: (V,) which of all photos validated.
-        decoding: (C,) factors on the class probabilities; ``None`` for none.
+        decoding: factors on the probabilities; ``None`` for none.
     """
     path = log_dir / VALIDATION
     if not path.exists():
         return None
-    probabilities, truth = {}, {}
     with np.load(path) as saved:
-        if task.product:
-            probabilities[CLASS] = decode(saved["class_probabilities"], decoding)
-            probabilities |= task.marginals(probabilities[CLASS])
-            truth[CLASS] = codes = saved["classes"]
-            answers = task.decode(codes)
-            truth |= {name: np.where(codes < 0, MISSING, each) for name, each in answers.items()}
-        for name, head in task.heads.items():
-            if name not in task.product:
-                probabilities[name] = head.group(saved[f"probabilities_{name}"])
-                numeric = head.settings.bins is not None
-                known = saved[f"value_{name}" if numeric else f"target_{name}"]
-                truth[name] = head.answer_of(known)
-        return Validation(val_rows[saved["index"]], probabilities, truth)
+        found, truth = saved_answers(task, saved)
+        return Validation(val_rows[saved["index"]], adjusted_answers(task, found, decoding), truth)
 
 
 def save_validation(
     path: Path,
     predictions: Predictions,
     photos: Mapping[str, np.ndarray] | None = None,
-    decoding: np.ndarray | None = None,
+    decoding: Factors | None = None,
 ) -> None:
     """Keep the best epoch's validation answers as a .npz.
 
     It holds, one row a photo: ``index``, the place in the validation set; for each head
     ``target_<head>`` (N,) and ``probabilities_<head>`` (N, n) of its classes; with a product
     ``classes``, the true ones, ``class_probabilities`` (N, C), as the model gives them, and
-    ``answers`` (N,), the likeliest classes after the factors ``decoding`` (C,), if any; and of the
+    ``answers`` (N,), the likeliest classes after the factors ``decoding``, if any; and of the
     columns ``photos`` their rows ``index``.
     """
     heads = predictions.head_probabilities
@@ -254,7 +249,7 @@ def save_for_report(path: Path, predictions: Predictions, photos: SampleMetadata
     def save() -> None:
         answers = answers_for_report(
             photos.subset(predictions.index),
-            predicted(photos.task, predictions),
+            predictions.probabilities,
             predictions.head_probabilities,
         )
         with write_atomically(path, "wb") as file:

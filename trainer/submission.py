@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from data_loader.labels import FACES
+from base.task import Head, NumberHead, TagHead, Task
+from model.decode import SINGLE_HEAD
 from utils.errors import UserError
 from utils.files import write_atomically, write_json
 
@@ -120,34 +121,64 @@ def forget_scores(path: Path) -> None:
         path.with_suffix(ending).unlink(missing_ok=True)
 
 
-def write_submission(path: Path, ids: Sequence[str], classes: np.ndarray) -> None:
-    """Write ``ImageID,ans``, a row a photo in the order of ``ids``.
+def write_submission(
+    path: Path,
+    ids: Sequence[str],
+    task: Task,
+    probabilities: Mapping[str, np.ndarray],
+    in_words: bool = False,
+) -> None:
+    """Write the answers as ``task.answer.csv`` asks for them, a row a photo as ``ids`` has them.
 
     Args:
         path: of the CSV.
-        ids: N ImageIDs.
-        classes: (N,) 0..17.
+        ids: of N photos.
+        task: that was asked.
+        probabilities: head → (N, answers), and with a product ``"class"`` → (N, C).
+        in_words: also a column for each head, for people to read.
     """
+    said = answer_columns(task, probabilities)
+    columns: dict[str, Sequence[Any]] = {task.settings.answer.csv.id: ids}
+    for column, kind in task.settings.answer.csv.columns.items() if task.product else ():
+        codes = probabilities[SINGLE_HEAD].argmax(axis=1).tolist()
+        columns[column] = codes if kind == "code" else [task.class_name(code) for code in codes]
+    if in_words or len(columns) == 1:
+        columns |= said
+    _write_columns(path, columns)
+
+
+def answer_columns(task: Task, probabilities: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """Head → what is answered for each photo, in words; of a product what the likeliest class
+    says."""
+    said = task.said(probabilities)
+    return {name: _texts(head, said[name]) for name, head in task.heads.items()}
+
+
+def write_probabilities(
+    path: Path, ids: Sequence[str], task: Task, probabilities: Mapping[str, np.ndarray]
+) -> None:
+    """Write the probabilities, with 6 decimals: of a product ``p0``, ``p1``, … a class; without one
+    ``<head>_p0``, …; arguments as for ``write_submission``."""
+    columns: dict[str, Sequence[Any]] = {task.settings.answer.csv.id: ids}
+    for name, values in probabilities.items():
+        if name not in task.product:
+            prefix = "p" if name == SINGLE_HEAD else f"{name}_p"
+            rows = values.T
+            columns |= {f"{prefix}{n}": [f"{p:.6f}" for p in row] for n, row in enumerate(rows)}
+    _write_columns(path, columns)
+
+
+def _texts(head: Head, said: np.ndarray) -> list[str]:
+    if isinstance(head, NumberHead):
+        return [f"{value:.6g}" for value in said.tolist()]
+    if isinstance(head, TagHead):
+        tags = np.array(head.classes, dtype=object)
+        return [head.settings.separator.join(tags[row > 0]) for row in said]
+    return [head.in_words(code) for code in said]
+
+
+def _write_columns(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     with write_atomically(path) as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["ImageID", "ans"])
-        rows.writerows(zip(ids, classes.tolist(), strict=True))
-
-
-def write_answers(path: Path, ids: Sequence[str], classes: np.ndarray) -> None:
-    """``write_submission`` for people to read: ``ImageID,ans,mask,gender,age``, the last three in
-    words."""
-    with write_atomically(path) as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["ImageID", "ans", *FACES.product])
-        for name, cls in zip(ids, classes.tolist(), strict=True):
-            rows.writerow([name, cls, *FACES.class_words(cls).values()])
-
-
-def write_probabilities(path: Path, ids: Sequence[str], probabilities: np.ndarray) -> None:
-    """Write ``ImageID,p0,…,p17``; ``probabilities`` is (N, 18), with 6 decimals in the file."""
-    with write_atomically(path) as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["ImageID", *(f"p{cls}" for cls in range(probabilities.shape[1]))])
-        for name, row in zip(ids, probabilities, strict=True):
-            rows.writerow([name, *(f"{value:.6f}" for value in row)])
+        rows.writerow(columns)
+        rows.writerows(zip(*columns.values(), strict=True))

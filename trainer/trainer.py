@@ -1,4 +1,4 @@
-"""One epoch of a multi-head model: training with a loss a head, validation by the 18 classes."""
+"""One epoch of a multi-head model: training with a loss a head, validation by its answers."""
 
 import itertools
 import time
@@ -15,9 +15,11 @@ from base.base_trainer import BaseTrainer
 from base.image_size import resize
 from base.prefetch import Batch, Prefetcher
 from base.settings import LoopSettings
+from base.task import Task
 from base.train_step import TrainStep
-from data_loader.labels import HEADS
-from model.metric import compute_metrics
+from model.decode import answers, probabilities, with_marginals
+from model.decoding import Factors
+from model.metric import always, compute_metrics, find_metrics, judge, metrics_of, names_of
 from trainer.mixing import split_targets
 from trainer.predict import Predictions, adjusted, gather, predict
 from trainer.profiling import profiled
@@ -34,30 +36,38 @@ CHECK_EVERY = 50
 
 
 class Step(NamedTuple):
-    """What is kept of a training step, on the device: no copy, no waiting.
+    """What is kept of a training step, on the device: no copy, no waiting, and nothing that grows
+    with the number of classes.
 
     Attributes:
         index: (B,) int64, positions in the data set, on the CPU.
-        logits: head → (B, n).
-        targets: head → (B,) int64, or (B, n) float32 where labels are soft; of mixed photos those
-            of the larger share, which training scores go by.
+        judged: (B,) int64, the position whose true answers the scores go by: of mixed photos that
+            of the larger share.
+        answers: what ``model.decode.answers`` gives.
+        finite: (B,) bool, whether all logits are.
         losses: (1 + heads,) total and each head's.
     """
 
     index: Tensor
-    logits: dict[str, Tensor]
-    targets: dict[str, Tensor]
+    judged: Tensor
+    answers: dict[str, Tensor]
+    finite: Tensor
     losses: Tensor
 
+    def to(self, device: torch.device) -> "Step":
+        """The same elsewhere; ``index`` stays on the CPU."""
+        answers = {name: values.to(device) for name, values in self.answers.items()}
+        others = (each.to(device) for each in (self.judged, self.finite, self.losses))
+        judged, finite, losses = others
+        return Step(self.index, judged, answers, finite, losses)
 
-ALWAYS = ["accuracy", "f1", *(f"{head}_{s}" for head in HEADS for s in ("accuracy", "f1"))]
-"""Metrics that every epoch is judged by, whatever the config asks for."""
 
-
-def scalar_names(metrics: Iterable[str], heads: Iterable[str]) -> list[str]:
+def scalar_names(task: Task, metrics: Iterable[str], heads: Iterable[str]) -> list[str]:
     """What ``trainer.monitor`` can watch: the scores and losses in the log of an epoch."""
-    names = ["loss", *(f"{head}_loss" for head in heads), *metrics, *ALWAYS]
-    return [f"{part}/{name}" for part in ("val", "train") for name in names]
+    names = ["loss", *(f"{head}_loss" for head in heads), *metrics, *always(task)]
+    kept = metrics_of(task)
+    of_training = [name for name in names if name in kept or name not in names_of(task)]
+    return [f"val/{name}" for name in names] + [f"train/{name}" for name in of_training]
 
 
 class Trainer(BaseTrainer):
@@ -68,15 +78,16 @@ class Trainer(BaseTrainer):
     Args:
         train_step: of a ``BaseModel``.
         settings: of the epochs.
+        task: what is asked of a photo.
         train_loader: shuffled and augmented.
         val_loader: photos of people that the training never sees.
-        metrics: names from ``model.metric``; accuracy and F1 over the 18 classes and of each head
-            are always measured.
+        train_truth, val_truth: the true answers to their photos, see ``Task.truth``.
+        metrics: names from ``model.metric``; those of ``always`` are measured in any case.
         name_of: position in the training set → what to call the photo in a message.
         report_photos: what the report shows of the validation photos; ``None`` for nothing.
         log_every_steps: updates of the weights between two points of the writers' step curves.
-        decoding: (18,) factors on the class probabilities before validation scores are taken;
-            ``None`` for none. What is kept of the validation are the probabilities without them.
+        decoding: factors on the probabilities before validation scores are taken; ``None`` for
+            none. What is kept of the validation are the probabilities without them.
         views: of a validation photo, whose answers are averaged.
         val_photos: columns (N,) that say which photos those of the validation set are; kept with
             their answers.
@@ -88,13 +99,16 @@ class Trainer(BaseTrainer):
         train_step: TrainStep,
         settings: LoopSettings,
         *,
+        task: Task,
         train_loader: BaseDataLoader,
         val_loader: BaseDataLoader,
+        train_truth: Mapping[str, np.ndarray],
+        val_truth: Mapping[str, np.ndarray],
         metrics: Sequence[str],
         name_of: Callable[[int], str] = str,
         report_photos: SampleMetadata | None = None,
         log_every_steps: int = 10,
-        decoding: np.ndarray | None = None,
+        decoding: Factors | None = None,
         views: Sequence[View] = PLAIN,
         val_photos: Mapping[str, np.ndarray] | None = None,
         **options: Any,
@@ -102,7 +116,9 @@ class Trainer(BaseTrainer):
         super().__init__(train_step, settings, **options)
         self.train_loader = train_loader
         self.val_loader = val_loader
-        self.metrics = list(dict.fromkeys([*metrics, *ALWAYS]))
+        self.task = task
+        self.train_truth, self.val_truth = train_truth, val_truth
+        self.metrics = find_metrics(task, [*metrics, *always(task)])
         self.name_of = name_of
         self.report_photos = report_photos
         self.log_every_steps = log_every_steps
@@ -153,35 +169,38 @@ class Trainer(BaseTrainer):
         return log
 
     def _step(self, batch: Batch, epoch: int, number: int, of: int) -> Step:
-        targets, learnt = split_targets(batch, self.train_step.model.heads)
+        judged, learnt = split_targets(batch, self.train_step.model.heads)
         images = batch["image"]
         if self.settings.progressive_resizing is not None:
             side = self.settings.progressive_resizing.side(epoch, self.epochs, images.shape[-1])
             images = resize(images, side)
         logits, total, parts = self.train_step.step(images, learnt, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
-        return Step(batch["index"], logits, targets, torch.stack([total, *parts.values()]))
+        said = answers(self.task, with_marginals(self.task, probabilities(self.task, logits)))
+        finite = torch.stack([values.isfinite().all(dim=1) for values in logits.values()])
+        losses = torch.stack([total, *parts.values()])
+        return Step(batch["index"], judged, said, finite.all(dim=0), losses)
 
     def _train_log(self) -> dict[str, float]:
         sizes = torch.tensor([len(step.index) for step in self._steps])
         losses = torch.stack([step.losses for step in self._steps]).cpu()
         means = ((losses * sizes[:, None]).sum(0) / sizes.sum()).tolist()
         log = dict(zip(self._loss_names, means, strict=True))
-        log |= self._measure(gather(step._asdict() for step in self._steps))
+        seen = [
+            {"index": step.index, "answers": step.answers, "judged": {"place": step.judged}}
+            for step in self._steps
+        ]
+        _, parts = gather(seen)
+        place = parts["judged"]["place"].numpy()
+        said = {name: values.numpy() for name, values in parts["answers"].items()}
+        truth = {name: values[place] for name, values in self.train_truth.items()}
+        log |= judge(self.task, self.metrics, said, truth)
         return {f"train/{name}": value for name, value in log.items()}
 
     def _partial_state(self) -> dict[str, Any]:
         """The steps so far of all ranks, as tensors and plain values."""
         self._refuse_nan(len(self.history) + 1, len(self._steps) - len(self._steps) % CHECK_EVERY)
-        steps = [
-            {
-                "index": step.index,
-                "logits": {head: values.cpu() for head, values in step.logits.items()},
-                "targets": {head: values.cpu() for head, values in step.targets.items()},
-                "losses": step.losses.cpu(),
-            }
-            for step in self._steps
-        ]
+        steps = [step.to(torch.device("cpu"))._asdict() for step in self._steps]
         return {"steps": distributed.gather(steps), "loss_names": self._loss_names}
 
     def _before_the_stop(self) -> tuple[list[Step], int]:
@@ -195,16 +214,7 @@ class Trainer(BaseTrainer):
                 f" with as many only, not with {distributed.world_size()}"
             )
         self._loss_names = self.partial["loss_names"]
-        device = self.train_step.device
-        own = [
-            Step(
-                step["index"],
-                {head: values.to(device) for head, values in step["logits"].items()},
-                {head: values.to(device) for head, values in step["targets"].items()},
-                step["losses"].to(device),
-            )
-            for step in ranks[distributed.rank()]
-        ]
+        own = [Step(**step).to(self.train_step.device) for step in ranks[distributed.rank()]]
         return own, sum(len(step["index"]) for steps in ranks for step in steps)
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
@@ -215,7 +225,9 @@ class Trainer(BaseTrainer):
         fetched = Prefetcher(self.val_loader, self.train_step.device)
         batches = self._progress(fetched, "validation", 0, len(self.val_loader))
         self.train_step.best_model.eval()
-        predictions = self.validation = predict(self.train_step.predict, batches, self.views)
+        predictions = self.validation = predict(
+            self.train_step.predict, batches, self.task, self.views
+        )
         # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
         on_device = [
             {head: values.to(self.train_step.device) for head, values in group.items()}
@@ -224,7 +236,9 @@ class Trainer(BaseTrainer):
         with torch.inference_mode():
             total, parts = self.train_step.criterion(*on_device)
         log = {"loss": total.item()} | {f"{head}_loss": loss.item() for head, loss in parts.items()}
-        log |= self._measure(adjusted(predictions, self.decoding))
+        truth = {name: values[predictions.index] for name, values in self.val_truth.items()}
+        found = adjusted(predictions, self.decoding).probabilities
+        log |= compute_metrics(self.task, self.metrics, found, truth)
         self.timings["time/validation_seconds"] = time.perf_counter() - began
         return {f"val/{name}": value for name, value in log.items()}
 
@@ -234,13 +248,6 @@ class Trainer(BaseTrainer):
         if self.report_photos is not None:
             answers = adjusted(self.validation, self.decoding)
             save_for_report(self.log_dir / SHOWN, answers, self.report_photos)
-
-    def _measure(self, predictions: Predictions) -> dict[str, float]:
-        return compute_metrics(
-            self.metrics,
-            predictions.class_probabilities,
-            predictions.targets["class"].numpy(),
-        )
 
     def _progress(self, loader: Iterable, title: str, done: int, total: int) -> Iterable:
         hidden = self.verbosity < 2
@@ -259,8 +266,7 @@ class Trainer(BaseTrainer):
         names = [
             name for name, fine in zip(self._loss_names, good[number], strict=True) if not fine
         ]
-        finite = torch.stack([logits.isfinite().all(dim=1) for logits in step.logits.values()])
-        bad = step.index[~finite.all(dim=0).cpu()]
+        bad = step.index[~step.finite.cpu()]
         # The loss is that of all ranks, so all are here; whose photos did it, only some can say.
         found = distributed.gather([self.name_of(position) for position in bad.tolist()])
         whole = distributed.gather([self.name_of(position) for position in step.index.tolist()])

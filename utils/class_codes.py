@@ -10,17 +10,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def require_codes(codes: Union[np.ndarray, "Tensor"], valid: range, what: str) -> None:
-    """Refuse codes, or other whole numbers, (N,) that are not in ``valid``.
+def require_codes(
+    codes: Union[np.ndarray, "Tensor"], valid: range, what: str, missing: int | None = None
+) -> None:
+    """Refuse codes, or other whole numbers, (N,) that are neither in ``valid`` nor ``missing``.
 
-    As an index, -1 would silently be the last class. There is no code for a missing label: photos
-    without one are to be left out.
+    As an index, -1 would silently be the last class.
 
     Raises:
         DataError: the first of them, named by ``what`` and its position. Codes on a GPU are refused
             by an assertion of the device, so that no training step waits for the answer.
     """
     wrong = (codes < valid.start) | (codes >= valid.stop)
+    if missing is not None:
+        wrong &= codes != missing
     bounds = f"{valid.start} to {valid.stop - 1}"
     if getattr(codes, "is_cuda", False):
         import torch  # loaded by whoever has codes on a GPU; reading a folder does without

@@ -50,13 +50,21 @@ def all_rows(index):
 
 class TestTraining:
     @pytest.mark.parametrize("column", ["mask", "gender", "age"])
-    def test_a_missing_label_is_refused_and_not_taken_for_a_class(self, tmp_path, column):
+    def test_a_label_that_is_none_is_refused_and_a_missing_one_is_not_counted(
+        self, tmp_path, column
+    ):
         add_person(tmp_path, "000001_female_Asian_45")
         index = scan(tmp_path)
-        values = {column: np.where(np.arange(7) == 2, -1, 0)}
-        lacking = replace(index, values={**index.values, **values})
-        with pytest.raises(DataError, match=f"{column}: label -1 at position 2"):
-            class_counts(lacking, all_rows(lacking))
+
+        def third(value):
+            values = {column: np.where(np.arange(7) == 2, value, index.values[column])}
+            return replace(index, values={**index.values, **values})
+
+        with pytest.raises(DataError, match=f"{column}: label -2 at position 2"):
+            class_counts(third(-2), all_rows(index))
+        lacking = third(np.nan if column == "age" else -1)
+        assert lacking.truth(all_rows(index))["class"].tolist().count(-1) == 1
+        assert class_counts(lacking, all_rows(index))["class"].sum() == 6
 
     def test_labels_come_from_folder_and_file_names(self, tmp_path):
         add_person(tmp_path, "000001_female_Asian_45")

@@ -8,6 +8,7 @@ from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.mixing import Mixer
 from data_loader.settings import Augmentation, Mixing
 from data_loader.transform import eval_transform, train_transform
+from utils.errors import ConfigError
 
 N, SIDE = 24, 16
 LEVELS = 10 * np.arange(1, N + 1)
@@ -22,7 +23,7 @@ def plain_photos():
 
 def mixed(photos, epoch=1, transform=None, **settings):
     """All samples of an epoch, each photo mixed in the given way."""
-    mixer = Mixer(Mixing(**settings), MASKS)
+    mixer = Mixer(Mixing(**settings), {"mask": MASKS})
     targets = {"mask": MASKS, "age": np.eye(6, dtype=np.float32)[np.arange(N) % 6]}
     rows = np.arange(N)
     data = CropDataset(photos, rows, targets, transform or eval_transform(SIDE), 7, mixer)
@@ -84,14 +85,27 @@ def test_about_as_many_photos_are_mixed_as_asked_for(plain_photos):
 
 
 def test_photos_of_the_same_mask_meet_where_that_is_asked_for(plain_photos):
-    samples = mixed(plain_photos, mixup=0.5, cutmix=0.5, same_mask=True)
-    assert all(sample["other_mask"] == sample["mask"] for sample in samples)
+    for asked in ({"same": ["mask"]}, {"same_mask": True}):
+        samples = mixed(plain_photos, mixup=0.5, cutmix=0.5, **asked)
+        assert all(sample["other_mask"] == sample["mask"] for sample in samples)
+        assert any(sample["other_index"] != sample["index"] for sample in samples)
+    with pytest.raises(ConfigError, match=r"mixing\.same: no head is called 'msk'; did you mean"):
+        mixed(plain_photos, same=["msk"])
+
+
+def test_photos_that_agree_in_all_of_several_heads_meet_also_in_their_tags():
+    tags = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], np.float32)
+    targets = {"kind": np.array([0, 0, 0, 1]), "tags": tags}
+    mixer = Mixer(Mixing(mixup=1.0, same=["kind", "tags"]), targets)
+    draw = np.random.default_rng(0)
+    partners = [{mixer.draw(place, draw)[0] for _ in range(50)} for place in range(4)]
+    assert partners == [{0, 1}, {0, 1}, {2}, {3}]
 
 
 def epoch_of(photos, world_size=1, workers=0, start=0):
     """index → (image, share) of all ranks together."""
     transform = train_transform(Augmentation(), SIDE)
-    mixer = Mixer(Mixing(mixup=0.3, cutmix=0.3, half_face=0.3), MASKS)
+    mixer = Mixer(Mixing(mixup=0.3, cutmix=0.3, half_face=0.3), {"mask": MASKS})
     data = CropDataset(photos, np.arange(N), {"mask": MASKS}, transform, 7, mixer)
     seen = {}
     for rank in range(world_size):

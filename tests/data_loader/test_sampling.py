@@ -7,6 +7,7 @@ from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.sampling import sampling_weights
 from data_loader.settings import Augmentation, Sampling
 from data_loader.transform import train_transform
+from utils.errors import ConfigError
 
 CODES = np.repeat([0, 1, 2], [60, 30, 10])
 
@@ -81,3 +82,10 @@ def test_a_second_visit_is_augmented_differently():
 def test_weights_need_a_shuffled_order():
     with pytest.raises(ValueError, match="weights need shuffle"):
         EpochSampler(3, shuffle=False, weights=np.ones(3))
+
+
+def test_a_head_that_the_task_lacks_or_one_of_tags_is_refused():
+    with pytest.raises(ConfigError, match=r"sampling\.by: neither a head nor .*'age'"):
+        sampling_weights({"age": CODES}, Sampling(by="ages"))
+    with pytest.raises(ConfigError, match=r"sampling\.by: tags has tags"):
+        sampling_weights({"tags": np.eye(3)}, Sampling(by="tags"))

@@ -8,7 +8,7 @@ from torch import nn
 from base.base_model import BaseModel
 from base.task import load_task
 from data_loader.labels import AGE_FOLD, HEADS
-from model.decode import class_probabilities, head_logits, head_probabilities
+from model.decode import head_logits, probabilities, with_marginals
 from model.gradcam import HeadCam, as_map, target_layer
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 
@@ -109,7 +109,7 @@ def test_the_models_answers_and_gradients_stay_the_same():
 def test_head_logits_are_those_of_the_decoded_probabilities(heads):
     generator = torch.Generator().manual_seed(0)
     logits = {head: torch.randn(4, n, generator=generator) * 3 for head, n in heads.items()}
-    decoded = head_probabilities(class_probabilities(logits))
+    decoded = with_marginals(FACES, probabilities(FACES, logits))
     for head, values in head_logits(FACES, logits).items():
         assert torch.allclose(values.softmax(dim=1), decoded[head], atol=1e-6)
     assert len(AGE_FOLD) == HEADS["age"]

@@ -4,10 +4,31 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
-from data_loader.labels import decode_class, encode_class
-from model.metric import METRICS, compute_metrics, confusion_matrices, find_metrics
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
+from model import decode
+from model.decode import with_marginals
+from model.metric import (
+    always,
+    compute_metrics,
+    confusion_matrices,
+    find_metrics,
+    judge,
+    names_of,
+)
 from utils.errors import ConfigError, DataError
+
+FACES = load_task("faces")
+
+
+def encode_class(mask, gender, age):
+    return FACES.encode({"mask": mask, "gender": gender, "age": age})
+
+
+def decode_class(code):
+    return tuple(FACES.decode(code).values())
 
 
 def answers(*classes):
@@ -15,13 +36,20 @@ def answers(*classes):
     return np.eye(18)[list(classes)]
 
 
-def measure(name, probabilities, targets):
-    return compute_metrics([name], probabilities, np.array(targets))[name]
+def judged(names, probabilities, classes):
+    """The metrics of class probabilities (N, 18) against classes (N,) of the faces."""
+    found = with_marginals(FACES, {"class": probabilities})
+    classes = np.array(classes)
+    return compute_metrics(FACES, names, found, {"class": classes} | FACES.answers_of(classes))
+
+
+def measure(name, probabilities, classes):
+    return judged([name], probabilities, classes)[name]
 
 
 def test_right_answers_score_one_in_every_metric():
     every = np.arange(18)
-    assert set(compute_metrics(list(METRICS), answers(*every), every).values()) == {1.0}
+    assert set(judged(names_of(FACES), answers(*every), every).values()) == {1.0}
 
 
 def test_classes_absent_from_truth_and_prediction_are_left_out_of_f1():
@@ -81,7 +109,8 @@ def test_macro_f1_agrees_with_counting_by_hand_on_random_answers():
 
 def test_confusion_matrices_have_truth_in_rows_and_every_class():
     truth, given = np.array([0, 0, 17]), answers(0, 17, 17)
-    matrices = confusion_matrices(given, truth)
+    found = with_marginals(FACES, {"class": given})
+    matrices = confusion_matrices(FACES, found, {"class": truth} | FACES.answers_of(truth))
     assert {name: m.shape for name, m in matrices.items()} == {
         "class": (18, 18),
         "mask": (3, 3),
@@ -97,16 +126,89 @@ def test_confusion_matrices_have_truth_in_rows_and_every_class():
 
 def test_an_unknown_metric_names_the_nearest():
     with pytest.raises(ConfigError, match=r"metrics: .*'acuracy'; did you mean 'accuracy'"):
-        find_metrics(["f1", "acuracy"])
+        find_metrics(FACES, ["f1", "acuracy"])
 
 
 def test_no_photos_are_refused():
     with pytest.raises(ValueError, match="at least one photo"):
-        compute_metrics(["f1"], np.zeros((0, 18)), np.zeros(0, int))
+        judged(["f1"], np.zeros((0, 18)), np.zeros(0, int))
 
 
-@pytest.mark.parametrize("label", [-1, 18])
+@pytest.mark.parametrize("label", [-2, 18])
 def test_a_true_class_that_is_none_is_refused_and_neither_scored_nor_dropped(label):
-    for measured in (partial(compute_metrics, ["f1"]), confusion_matrices):
+    given = ({"class": answers(0, 17)}, {"class": np.array([0, label])})
+    for measured in (partial(compute_metrics, FACES, ["f1"]), partial(confusion_matrices, FACES)):
         with pytest.raises(DataError, match=rf"label {label} at position 1 is none of 0 to 17"):
-            measured(answers(0, 17), np.array([0, label]))
+            measured(*given)
+
+
+def test_a_missing_label_is_passed_over_in_every_metric():
+    given = answers(0, 5, 17, 3)
+    assert judged(names_of(FACES), given, [0, 5, -1, 3]) == judged(
+        names_of(FACES), given[[0, 1, 3]], [0, 5, 3]
+    )
+
+
+MIXED = Task(
+    TaskSettings(
+        heads={
+            "shape": {"classes": ["circle", "square", "star"]},
+            "tags": {"type": "multilabel", "classes": ["red", "big", "old"]},
+            "years": {"type": "number", "bins": "0:40:10"},
+        }
+    )
+)
+SAID = {
+    "shape": np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.4, 0.3, 0.3], [0.1, 0.2, 0.7]]),
+    "tags": np.array([[0.9, 0.2, 0.1], [0.8, 0.1, 0.2], [0.6, 0.7, 0.1], [0.3, 0.2, 0.4]]),
+    "years": np.eye(4)[[0, 1, 2, 3]],
+}
+TRUE = {
+    "shape": np.array([0, 1, 2, -1]),
+    "tags": np.array([[1, 0, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]], np.float32),
+    "years": np.array([4.0, 18.0, np.nan, 31.0]),
+}
+
+
+def test_without_a_product_accuracy_is_all_heads_right_and_f1_the_mean_of_theirs():
+    names = names_of(MIXED)
+    assert names == [
+        "accuracy", "f1", "top_k_acc", "shape_accuracy", "years_mae", "shape_f1", "tags_f1",
+        "tags_map",
+    ]  # fmt: skip
+    found = compute_metrics(MIXED, names, SAID, TRUE)
+    # Of the first two, which alone have every label, the second has a tag too many.
+    assert found["accuracy"] == 0.5 and found["shape_accuracy"] == pytest.approx(2 / 3)
+    assert found["years_mae"] == pytest.approx((1 + 3 + 4) / 3)
+    # red: 2·2/(2 + 3); big: 1; old neither occurs nor is answered.
+    assert found["tags_f1"] == pytest.approx((0.8 + 1) / 2)
+    assert found["shape_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert found["f1"] == pytest.approx((found["tags_f1"] + found["shape_f1"]) / 2)
+    # red: 0.9 and 0.6 are right, 0.8 between them is not; big: the surest is right.
+    assert found["tags_map"] == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)
+    assert set(confusion_matrices(MIXED, SAID, TRUE)) == {"shape"}
+
+
+def test_a_task_of_a_number_alone_is_judged_by_its_error_whatever_is_asked_for():
+    years = Task(TaskSettings(heads={"years": {"type": "number", "bins": "0:40:10"}}))
+    assert find_metrics(years, ["accuracy", "f1"]) == ["accuracy"]
+    assert always(years) == ["accuracy", "years_mae"]
+    with pytest.raises(ConfigError, match="'years_f1'"):
+        find_metrics(years, ["years_f1"])
+
+
+def test_a_thousand_classes_are_judged_by_the_answers_that_a_training_keeps():
+    many = Task(TaskSettings(heads={"kind": {"classes": [f"kind {n}" for n in range(1000)]}}))
+    draw = np.random.default_rng(0)
+    truth = {"kind": draw.integers(0, 1000, 200)}
+    found = {"kind": draw.random((200, 1000)) + 0.999 * np.eye(1000)[truth["kind"]]}
+    kept = decode.answers(many, {"kind": torch.from_numpy(found["kind"])})
+    assert kept["kind"].shape == (200, 3)
+    kept = {name: values.numpy() for name, values in kept.items()}
+    names = ["accuracy", "f1", "top_k_acc"]
+    assert judge(many, names, kept, truth) == compute_metrics(many, names, found, truth)
+
+
+def test_of_equally_likely_classes_the_lower_is_answered():
+    said = decode.answers(FACES, {"class": torch.full((1, 18), 1 / 18)})
+    assert said["class"].tolist() == [[0, 1, 2]]

@@ -13,8 +13,7 @@ from safetensors.torch import save_file
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from data_loader.labels import AGE_FOLD, HEADS, encode_class
-from model.decode import class_probabilities, head_probabilities
+from model.decode import probabilities, with_marginals
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 from utils.errors import CheckpointError, ConfigError
 
@@ -23,6 +22,22 @@ FACES = load_task("faces")
 TINY = "test_resnet"
 FAMILIES = ["test_resnet", "test_efficientnet", "test_vit", "test_convnext", "test_mambaout"]
 FAMILIES += ["mobilenetv3_small_050", "densenet121", "swin_tiny_patch4_window7_224"]
+
+
+HEADS = {"mask": 3, "gender": 2, "age": 6}
+AGE_FOLD = FACES.heads["age"].group_of
+
+
+def encode_class(mask, gender, age):
+    return FACES.encode({"mask": mask, "gender": gender, "age": age})
+
+
+def class_probabilities(logits):
+    return probabilities(FACES, logits)["class"]
+
+
+def head_probabilities(joint):
+    return with_marginals(FACES, {"class": joint})
 
 
 def photos(size=64, count=2):
@@ -190,7 +205,7 @@ def test_class_probabilities_are_products_in_the_order_of_the_label_scheme():
 
 def test_the_likeliest_class_is_the_likeliest_answer_of_each_head():
     joint = class_probabilities(random_logits())
-    heads = {head: values.argmax(dim=1) for head, values in head_probabilities(joint).items()}
+    heads = {head: head_probabilities(joint)[head].argmax(dim=1) for head in HEADS}
     together = encode_class(heads["mask"], heads["gender"], heads["age"])
     assert torch.equal(joint.argmax(dim=1), together)
 

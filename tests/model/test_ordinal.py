@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from base.task import load_task
-from model.decode import class_probabilities
+from model.decode import probabilities
 from model.model import TimmModelMulti, TorchVisionModel
 from model.ordinal import CornHead, log_probabilities
 from utils.errors import ConfigError
@@ -27,7 +27,7 @@ def test_softmax_gives_back_the_probabilities_so_that_decoding_needs_to_know_not
     logs = log_probabilities(torch.randn(5, 5))
     assert torch.allclose(logs.softmax(dim=1), logs.exp(), atol=1e-6)
     logits = {"mask": torch.zeros(5, 3), "gender": torch.zeros(5, 2), "age": logs}
-    groups = class_probabilities(logits).reshape(5, 6, 3).sum(dim=1)
+    groups = probabilities(FACES, logits)["class"].reshape(5, 6, 3).sum(dim=1)
     assert torch.allclose(groups[:, 2], logs[:, 5].exp(), atol=1e-6)
 
 

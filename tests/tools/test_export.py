@@ -43,7 +43,7 @@ def spoken(model):
 def test_every_architecture_answers_as_in_torch_whatever_the_batch(name, precision):
     model = spoken(MODELS[name]())
     exported = to_onnx(model, 32, precision, {})
-    answers = Predictor(model).class_probabilities
+    answers = Predictor(model, FACES).class_probabilities
     assert largest_difference(exported, answers, 32) <= TOLERANCES[precision]
     types = {tensor.data_type for tensor in onnx.load_from_string(exported).graph.initializer}
     assert (onnx.TensorProto.FLOAT16 in types) == (precision == "float16")
@@ -53,7 +53,7 @@ def test_every_architecture_answers_as_in_torch_whatever_the_batch(name, precisi
 def test_a_file_of_another_model_is_told_by_the_comparison():
     model, other = spoken(MODELS["TimmModelMulti"]()), spoken(MODELS["TimmModelMulti"]())
     torch.nn.init.ones_(other.classifiers["age"].bias[:1])
-    answers = Predictor(model).class_probabilities
+    answers = Predictor(model, FACES).class_probabilities
     assert largest_difference(to_onnx(other, 32, "float32", {}), answers, 32) > 0.01
 
 
@@ -61,11 +61,11 @@ def test_a_file_of_another_model_is_told_by_the_comparison():
 def test_views_and_decoding_are_in_the_file(precision):
     model = spoken(MODELS["TimmModelMulti"]())
     views = views_from({"flip": True, "shifts": [0.1], "scales": [0.9, 1.1]})
-    decoding = np.geomspace(0.1, 10, 18)
+    decoding = {"class": np.geomspace(0.1, 10, 18)}
     exported = to_onnx(model, 32, precision, {}, views, decoding)
-    answers = Predictor(model, views, decoding).class_probabilities
+    answers = Predictor(model, FACES, views, decoding).class_probabilities
     assert largest_difference(exported, answers, 32) <= TOLERANCES[precision]
-    for half_of_it in (Predictor(model, views), Predictor(model, decoding=decoding)):
+    for half_of_it in (Predictor(model, FACES, views), Predictor(model, FACES, decoding=decoding)):
         assert largest_difference(exported, half_of_it.class_probabilities, 32) > 0.01
 
 

@@ -1,40 +1,56 @@
 import numpy as np
 import pytest
 
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
 from trainer.ensemble import combine, require_one_scheme
 from utils.errors import CheckpointError, ConfigError
+
+FACES = load_task("faces")
 
 
 def answers(*rows):
     """(1, 18) probabilities of each model, given those of the first classes."""
-    return {f"{n}.pth": np.array([[*row, *[0.0] * (18 - len(row))]]) for n, row in enumerate(rows)}
+    filled = ([[*row, *[0.0] * (18 - len(row))]] for row in rows)
+    return {f"{n}.pth": {"class": np.array(row)} for n, row in enumerate(filled)}
+
+
+def combined(models, how="mean"):
+    return combine(FACES, models, how)["class"]
 
 
 def test_the_mean_and_the_vote_can_disagree():
     models = answers([0.51, 0.49], [0.51, 0.49], [0.0, 1.0])
-    assert combine(models, "mean").argmax() == 1
-    assert combine(models, "vote").argmax() == 0
+    assert combined(models, "mean").argmax() == 1
+    assert combined(models, "vote").argmax() == 0
 
 
 def test_the_mean_is_that_of_the_probabilities():
     models = answers([0.2, 0.8], [0.6, 0.4])
-    assert np.allclose(combine(models)[0, :2], [0.4, 0.6])
+    assert np.allclose(combined(models)[0, :2], [0.4, 0.6])
 
 
 def test_between_equally_many_votes_the_mean_decides():
-    assert combine(answers([0.6, 0.4], [0.1, 0.9]), "vote").argmax() == 1
+    assert combined(answers([0.6, 0.4], [0.1, 0.9]), "vote").argmax() == 1
 
 
 def test_votes_sum_to_1():
     drawn = np.random.default_rng(0).dirichlet(np.ones(18), (5, 30))
-    votes = combine({str(n): part for n, part in enumerate(drawn)}, "vote")
+    votes = combined({str(n): {"class": part} for n, part in enumerate(drawn)}, "vote")
     assert np.allclose(votes.sum(axis=1), 1)
 
 
 def test_a_model_that_answers_with_nan_is_named():
     models = answers([0.5, 0.5], [np.nan, 0.5])
     with pytest.raises(CheckpointError, match=r"1\.pth: .*1 of 1 photos.*NaN"):
-        combine(models)
+        combined(models)
+
+
+def test_tags_have_the_mean_of_the_models_whatever_the_way():
+    tags = Task(TaskSettings(heads={"tags": {"type": "multilabel", "classes": ["a", "b"]}}))
+    models = {"a": {"tags": np.array([[0.2, 0.8]])}, "b": {"tags": np.array([[0.4, 0.6]])}}
+    for how in ("mean", "vote"):
+        assert combine(tags, models, how)["tags"] == pytest.approx(np.array([[0.3, 0.7]]))
 
 
 def test_models_of_different_label_schemes_are_refused():

@@ -3,9 +3,12 @@ import csv
 import numpy as np
 import pytest
 
+from base.task import load_task
 from data_loader.labels import encode_class, fold_age
 from trainer.folds import choose_folds, out_of_fold, write_results
 from utils.errors import ConfigError, DataError
+
+FACES = load_task("faces")
 
 
 def answers_of(folder, fold, photos, **changes):
@@ -60,7 +63,7 @@ def test_out_of_fold_answers_hold_every_photo_once_in_order(answers):
 
 
 def test_the_table_has_each_fold_their_mean_and_sd_and_all_together(answers, tmp_path):
-    text = write_results(tmp_path / "out", answers)
+    text = write_results(tmp_path / "out", answers, FACES)
     with open(tmp_path / "out" / "folds.csv") as file:
         rows = {row["part"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["fold 0", "fold 1", "mean", "sd", "out of fold"]

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from base.task import load_task
-from model.decoding import decode, weights_of
+from model.decoding import decode, factors_of
 from model.model import TimmModelMulti
+from model.settings import Decoding
 from parse_config import ConfigParser
 from trainer.inference import Predictor
 from trainer.restore import restore_predictor
 from utils.devices import set_arithmetic
+
+FACES = load_task("faces")
 
 CPU = torch.device("cpu")
 PHOTOS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
@@ -50,8 +53,8 @@ def test_a_test_of_the_validation_photos_gives_the_probabilities_of_the_validati
         }
     with np.load(tmp_path / "saved/log/tiny/half/validation.npz") as saved:
         found = np.array([rows[photo] for photo in saved["photo"]])
-        counts = np.array(torch.load(best, weights_only=True)["class_counts"]["class"])
-        factors = weights_of({"prior_strength": 1.0}, counts)
+        counts = torch.load(best, weights_only=True)["class_counts"]
+        factors = factors_of(Decoding(prior_strength=1.0), FACES, counts)
         assert np.abs(found - decode(saved["class_probabilities"], factors)).max() < 1e-6
         assert (found.argmax(axis=1) == saved["answers"]).all()
 
@@ -81,9 +84,10 @@ def test_models_of_one_process_each_compute_as_their_run_did(arithmetic_as_befor
             seen.append(torch.are_deterministic_algorithms_enabled())
             return super().forward(images)
 
-    model = Watched(load_task("faces"), "test_resnet", pretrained=False).eval()
+    model = Watched(FACES, "test_resnet", pretrained=False).eval()
     exact, quick = (
-        Predictor(model, arithmetic={"deterministic": way, "tf32": True}) for way in (True, False)
+        Predictor(model, FACES, arithmetic={"deterministic": way, "tf32": True})
+        for way in (True, False)
     )
     for predictor in (exact, quick, exact):
         predictor.class_probabilities(PHOTOS)

@@ -10,7 +10,8 @@ import train
 from base.checkpoint import load_checkpoint
 from base.task import load_task
 from logger.writer import Writer
-from model.decoding import decode, weights_of
+from model.decoding import decode, factors_of
+from model.settings import Decoding
 from parse_config import ConfigParser
 
 FACES = load_task("faces")
@@ -42,7 +43,7 @@ def decoded_run(tiny_config, tmp_path, in_an_empty_folder):
     with np.load(tmp_path / "saved/log/tiny/shown/validation.npz") as saved:
         validation = dict(saved)
     counts = load_checkpoint(tmp_path / "saved/models/tiny/shown/best_epoch.pth")["class_counts"]
-    factors = weights_of({"prior_strength": 2.0}, np.array(counts["class"]))
+    factors = factors_of(Decoding(prior_strength=2.0), FACES, counts)
     return kept, validation, decode(validation["class_probabilities"], factors)
 
 

@@ -7,6 +7,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from logger.report_answers import Question
+from model.decode import with_marginals
 from trainer.predict import Predictions
 from trainer.report_data import answers_of
 from trainer.results import (
@@ -41,18 +42,23 @@ def photos():
     return np.random.default_rng(1).integers(0, 255, (50, 24, 24, 3), dtype=np.uint8)
 
 
+def scored(probabilities, codes):
+    found = with_marginals(FACES, {"class": probabilities})
+    return score(FACES, found, {"class": codes} | FACES.answers_of(codes))
+
+
 def test_scores_are_those_of_scikit_learn(answered):
     probabilities, answers = answered
     predicted = probabilities.argmax(axis=1)
-    scores = score(probabilities, answers)
+    scores = scored(probabilities, answers)
     assert scores["n"] == 40
     assert scores["accuracy"] == pytest.approx(accuracy_score(answers, predicted))
     assert scores["macro_f1"] == pytest.approx(f1_score(answers, predicted, average="macro"))
 
 
 def test_the_table_shows_every_score(answered):
-    scores = score(*answered)
-    table = score_table(scores)
+    scores = scored(*answered)
+    table = score_table(FACES, scores)
     assert "40 photos" in table
     for name, value in scores.items():
         assert name == "n" or f"{value:.4f}" in table
@@ -117,10 +123,11 @@ class TestTrainingPictures:
     def test_curves_and_the_best_epochs_mistakes_are_drawn(self, tmp_path, photos, answered):
         probabilities, answers = answered
         predictions = Predictions(
+            task=FACES,
             index=np.arange(40),
             logits={},
             targets={"class": torch.from_numpy(answers)},
-            class_probabilities=probabilities.astype(np.float32),
+            probabilities={"class": probabilities.astype(np.float32)},
         )
         save_validation(tmp_path / "validation.npz", predictions)
 

@@ -47,13 +47,19 @@ def coloured_photos(number, seed):
 
 def loader(number, seed, shuffle, augmentation=None, batch_size=16, mixing=None, weighted=False):
     photos, targets = coloured_photos(number, seed)
-    mixer = Mixer(mixing, targets["mask"]) if mixing else None
+    mixer = Mixer(mixing, targets) if mixing else None
     weights = sampling_weights(targets, Sampling()) if weighted else None
     transform = train_transform(augmentation, 32) if augmentation else eval_transform(32)
     dataset = CropDataset(photos, np.arange(number), targets, transform, 3, mixer)
     ranks = {"rank": distributed.rank(), "world_size": distributed.world_size()}
     sampler = EpochSampler(number, shuffle=shuffle, seed=3, weights=weights, **ranks)
     return BaseDataLoader(dataset, sampler, batch_size=batch_size, num_workers=0, device=CPU)
+
+
+def truth_of(loading):
+    """The true answers to the photos of a loader."""
+    classes = loading.dataset.targets["class"]
+    return {"class": classes} | FACES.answers_of(classes)
 
 
 def a_trainer(
@@ -87,7 +93,9 @@ def a_trainer(
         "metadata": {"config": {"arch": {"type": "TimmModelMulti"}}},
         "checkpoints": CheckpointFolder(folder / "models"),
     }
-    return Trainer(train_step, settings, log_dir=folder / "log", **parts | options)
+    parts |= options
+    truths = {f"{part}_truth": truth_of(parts[f"{part}_loader"]) for part in ("train", "val")}
+    return Trainer(train_step, settings, task=FACES, log_dir=folder / "log", **truths | parts)
 
 
 def resumed(trainer, path):
@@ -270,7 +278,7 @@ def test_the_first_epochs_see_smaller_photos(tmp_path):
 
 def test_validation_scores_are_those_of_the_decoding_and_the_answers_are_kept_plain(tmp_path):
     plain = a_trainer(tmp_path / "plain")
-    always_the_last = np.where(np.arange(18) == 17, 1e9, 1e-9)
+    always_the_last = {"class": np.where(np.arange(18) == 17, 1e9, 1e-9)}
     decoded = a_trainer(tmp_path / "decoded", decoding=always_the_last)
     first, second = plain._validate_epoch(1), decoded._validate_epoch(1)
     assert first["val/loss"] == second["val/loss"]
