@@ -1,10 +1,16 @@
 # `make demo` and `make test` need only git, make and Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
+# The demo: its data, how they are drawn, what comes last of them, the config, how it is judged.
+NAME := sample
 DEMO_DATA := data/sample
-DEMO_RUN := saved/log/sample/demo
-DEMO_CHECKPOINT := saved/models/sample/demo/best_epoch.pth
-DEMO_CSV := submit/sample_demo.csv
+DEMO_DRAW := -m tools.sample --out $(DEMO_DATA) --persons 210 --eval-persons 60 --seed 1
+DEMO_DRAWN := $(DEMO_DATA)/sample.json
+DEMO_CONFIG := configs/sample.json
+DEMO_TEST := --answers $(DEMO_DATA)/eval/answers.csv
+
+DEMO_RUN := saved/log/$(NAME)/demo
+DEMO_CHECKPOINT := saved/models/$(NAME)/demo/best_epoch.pth
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo app test test-fast coverage lint format hooks golden shape train clean
@@ -20,8 +26,8 @@ setup: .venv/ready  ## make the environment (.venv) from requirements.txt
 	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.txt
 	@touch $@
 
-demo: $(DEMO_RUN)/finished.json  ## generate people, crop, train, predict, score
-	$(BIN)/python test.py --resume $(DEMO_CHECKPOINT) --answers $(DEMO_DATA)/eval/answers.csv --out $(DEMO_CSV)
+demo: $(DEMO_RUN)/finished.json  ## draw photos, crop, train, predict, score
+	$(BIN)/python test.py --resume $(DEMO_CHECKPOINT) $(DEMO_TEST) --out submit/$(NAME)_demo.csv
 	@echo "checkpoint: $(DEMO_CHECKPOINT)"
 
 app: $(DEMO_CHECKPOINT)  ## show the demo's model in a web page
@@ -30,11 +36,11 @@ app: $(DEMO_CHECKPOINT)  ## show the demo's model in a web page
 $(DEMO_CHECKPOINT):
 	$(MAKE) demo
 
-$(DEMO_DATA)/sample.json: | .venv/ready
-	$(BIN)/python -m tools.sample --out $(DEMO_DATA) --persons 210 --eval-persons 60 --seed 1
+$(DEMO_DRAWN): | .venv/ready
+	$(BIN)/python $(DEMO_DRAW)
 
-$(DEMO_RUN)/finished.json: $(DEMO_DATA)/sample.json
-	$(BIN)/python train.py --config configs/sample.json --run-id demo --resume auto
+$(DEMO_RUN)/finished.json: $(DEMO_DRAWN)
+	$(BIN)/python train.py --config $(DEMO_CONFIG) --run-id demo --resume auto
 
 test: .venv/ready  ## run the test suite
 	$(BIN)/python -m pytest
@@ -65,5 +71,5 @@ shape: .venv/ready  ## count lines, words of the faces, imports in functions
 train: .venv/ready  ## train config.json on data/
 	$(BIN)/python train.py --config config.json
 
-clean:  ## remove the sample data, its runs and the crop cache; other runs stay
-	rm -rf $(DEMO_DATA) saved/models/sample saved/log/sample saved/crops submit/sample_*
+clean:  ## remove the demo's data, its runs and the crop cache; other runs stay
+	rm -rf $(DEMO_DATA) saved/models/$(NAME) saved/log/$(NAME) saved/crops submit/$(NAME)_*

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import logging
 import os
 import runpy
@@ -14,8 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from faces.sample import generate
 from tests.cuda_stand_in import two_gpus  # noqa: F401, a fixture
+
+with contextlib.suppress(ImportError):  # a project of new_project.py has no faces
+    from tests.people import people, tiny_config, trained  # noqa: F401, fixtures
 from tools import shapes as drawn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,68 +151,11 @@ def in_two_ranks():
 
 
 @pytest.fixture(scope="session")
-def people(tmp_path_factory):
-    """A data set of 16 people to train on and 8 to test on, seven photos each."""
-    folder = tmp_path_factory.mktemp("people") / "data"
-    generate(folder, persons=16, eval_persons=8, seed=3, workers=1)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def shapes(tmp_path_factory):
     """A data set of drawn shapes, see ``tools.shapes``: 90 to train on and 30 to test on."""
     folder = tmp_path_factory.mktemp("shapes") / "data"
     drawn.generate(folder)
     return folder
-
-
-class Trained(NamedTuple):
-    """A finished training, and where its commands are called from."""
-
-    home: Path
-    config: Path
-    result: Result
-
-    @property
-    def models(self):
-        return self.home / "saved" / "models" / "tiny" / "first"
-
-    @property
-    def log(self):
-        return self.home / "saved" / "log" / "tiny" / "first"
-
-    @property
-    def best(self):
-        return self.models / "best_epoch.pth"
-
-
-@pytest.fixture(scope="session")
-def tiny_config(people, tmp_path_factory):
-    """A config that trains within seconds; crops are shared by all who use it."""
-    folder = tmp_path_factory.mktemp("config")
-    config = {
-        "name": "tiny",
-        "n_gpu": 0,
-        "data_dir": str(people),
-        "arch": {"args": {"model_name": "test_resnet", "pretrained": False}},
-        "data_loader": {"args": {"input_size": 32, "batch_size": 16, "num_workers": 0}},
-        "tracer": {"weights": None, "cache_dir": str(folder / "crops")},
-        "optimizer": {"args": {"lr": 0.003}},
-        "trainer": {"epochs": 2, "verbosity": 1},
-        "explain": False,
-    }
-    path = folder / "tiny.json"
-    path.write_text(json.dumps(config))
-    return path
-
-
-@pytest.fixture(scope="session")
-def trained(tiny_config, tmp_path_factory):
-    """``train.py`` as a user calls it, for two epochs."""
-    home = tmp_path_factory.mktemp("home")
-    result = _run("train.py", "--config", tiny_config, "--run-id", "first", cwd=home)
-    assert result.returncode == 0, result
-    return Trained(home, tiny_config, result)
 
 
 LONG = ("test_stopping", "test_distributed", "end_to_end", "test_app", "test_sweep", "TRACER")

@@ -1,32 +1,107 @@
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from parse_config import ConfigParser
+from utils.config_files import read_json5
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def new_project(target):
+def command(*arguments, cwd=ROOT):
     return subprocess.run(
-        [sys.executable, str(ROOT / "new_project.py"), str(target)], capture_output=True, text=True
+        [sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True
     )
 
 
-def test_the_framework_is_copied_without_data_runs_and_history(tmp_path):
-    target = tmp_path / "MyProject"
-    assert new_project(target).returncode == 0
-    for name in ("train.py", "Makefile", "tests", "TRACER", "saved/.gitkeep"):
-        assert (target / name).exists(), name
-    for name in (".git", ".venv", "data/sample", "saved/models"):
-        assert not (target / name).exists(), name
+def new_project(*arguments):
+    return command(ROOT / "new_project.py", *arguments)
 
 
-def test_the_new_project_runs(tmp_path):
-    target = tmp_path / "MyProject"
-    new_project(target)
-    done = subprocess.run(
-        [sys.executable, "train.py", "--help"], cwd=target, capture_output=True, text=True
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project of drawn shapes."""
+    target = tmp_path_factory.mktemp("new") / "MyShapes"
+    done = new_project(target)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def test_the_framework_is_copied_without_data_runs_and_what_is_of_faces_alone(project):
+    for name in ("train.py", "Makefile", "tests", "TRACER", "saved/.gitkeep", ".github", ".git"):
+        assert (project / name).exists(), name
+    assert (project / "configs/tasks/faces.json").exists()  # as an example
+    left = ("faces", "benchmarks", "CHANGELOG.md", "data/sample", "saved/models", "export.py",
+            "TRACER/weights", "tests/faces", "tests/golden", "tests/people.py")  # fmt: skip
+    for name in left:
+        assert not (project / name).exists(), name
+    # so that nothing there tells of people any more
+    assert not [f for f in project.rglob("*.py") if re.search(r"from faces\b", f.read_text())
+                and f.name != "conftest.py"]  # fmt: skip
+
+
+def test_its_readme_and_makefile_are_its_own(project):
+    readme, makefile = (project / "README.md").read_text(), (project / "Makefile").read_text()
+    assert readme.startswith("# MyShapes")
+    for script in ("python train.py", "python test.py", "streamlit run app.py"):
+        assert script in readme
+    assert "NAME := MyShapes" in makefile and "sample" not in makefile and "golden:" not in makefile
+
+
+def test_its_config_asks_what_is_drawn(project):
+    config = ConfigParser(read_json5(project / "config.json"))
+    assert list(config.settings.task.heads) == ["kind", "colour"]
+    assert config["name"] == "MyShapes"
+
+
+def test_its_tests_can_be_collected_and_pass(project):
+    done = command("-m", "pytest", "--collect-only", "-q", "-n0", cwd=project)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert done.stdout.count("tests/") > 40
+    # The rest are the same files as here; these three look at files of the project.
+    few = ("tests/test_imports.py", "tests/test_config_docs.py", "tests/tools/test_shapes.py")
+    done = command("-m", "pytest", "-q", "-n0", *few, cwd=project)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_the_task_is_proposed_by_a_table(shapes, tmp_path):
+    done = new_project(tmp_path / "Tabled", "--data", shapes)
+    assert done.returncode == 0, done.stderr
+    config = read_json5(tmp_path / "Tabled" / "config.json")
+    assert config["task"]["data"]["group"] == "board"
+    assert config["task"]["data"]["test"]["table"] == "eval.csv"
+    types = {name: head["type"] for name, head in config["task"]["heads"].items()}
+    assert types == {
+        "kind": "classes", "colour": "classes", "tags": "multilabel", "size": "number",
+    }  # fmt: skip
+    assert "asks tags: type multilabel" in done.stdout
+    assert Path(config["data_dir"]) == shapes.resolve()
+    assert "DEMO_DATA :=\n" in (tmp_path / "Tabled" / "Makefile").read_text()  # never cleaned away
+
+
+def test_the_task_is_proposed_by_folders_of_classes(shapes, tmp_path):
+    done = new_project(tmp_path / "Sorted", "--data", shapes / "train")
+    assert done.returncode == 0, done.stderr
+    config = read_json5(tmp_path / "Sorted" / "config.json")
+    assert config["task"]["heads"] == {"kind": {"column": "folder"}}
+    readme = (tmp_path / "Sorted" / "README.md").read_text()
+    assert (
+        "--images FOLDER" in readme
+        and "test.py" not in (tmp_path / "Sorted" / "Makefile").read_text()
     )
-    assert done.returncode == 0 and "--config" in done.stdout
+    json.dumps(config)
+
+
+@pytest.mark.parametrize("data", ["empty", "none"])
+def test_data_that_nothing_can_be_made_of_is_refused_before_anything_is_copied(tmp_path, data):
+    (tmp_path / "empty").mkdir()
+    done = new_project(tmp_path / "New", "--data", tmp_path / data)
+    assert done.returncode == 2 and not (tmp_path / "New").exists()
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path):
