@@ -21,9 +21,32 @@ def resize(image, side):
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
+def likeliest(head, probabilities):
+    """The code of a head's answer; in a product it is what the likeliest class says."""
+    if not head["in_product"]:
+        return int(probabilities[head["output"]].argmax())
+    product = about["task"]["answer"]["product"]
+    names = {other["head"]: other["names"] for other in about["answers"]}
+    sizes = [len(names[other]) for other in product]
+    codes = np.unravel_index(probabilities[head["output"]].argmax(), sizes)
+    return int(codes[product.index(head["head"])])
+
+
+def in_words(head, probabilities, spoken):
+    """A head's answer in words: those of the sentence, or else the names."""
+    shares, names = probabilities[head["output"]], head["names"]
+    if head["kind"] == "number":
+        return f"{shares @ np.array(head['middles']):.4g}"
+    if head["kind"] == "multilabel":
+        return ", ".join(names[tag] for tag in np.flatnonzero(shares >= head["threshold"])) or "–"
+    return spoken.get(head["head"], names)[likeliest(head, probabilities)]
+
+
 model, *files = sys.argv[1:]
 session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
+outputs = sorted({head["output"] for head in about["answers"]})
+form = about["task"]["answer"]["sentence"].get("en", {})
 
 for file in files:
     image = cv2.imread(file, cv2.IMREAD_COLOR)
@@ -31,6 +54,17 @@ for file in files:
         sys.exit(f"error: {file}: not an image that can be read")
     crop = resize(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), about["input"]["side"])
     crops = np.ascontiguousarray(crop.transpose(2, 0, 1)[None])
-    (probabilities,) = session.run(["probabilities"], {about["input"]["name"]: crops})
-    answer = int(probabilities[0].argmax())
-    print(f"{file},{answer},{about['classes'][answer]},{probabilities[0, answer]:.3f}")
+    found = session.run(outputs, {about["input"]["name"]: crops})
+    probabilities = {output: values[0] for output, values in zip(outputs, found, strict=True)}
+    words = {head["head"]: in_words(head, probabilities, form) for head in about["answers"]}
+    if form:
+        said = form["text"].format(**words)
+    elif len(words) == 1:
+        said = words[about["answers"][0]["head"]]
+    else:
+        said = ", ".join(f"{head['title']}: {words[head['head']]}" for head in about["answers"])
+    if about["classes"]:  # of a product, which has numbers, and one probability for all
+        shares = probabilities["probabilities"]
+        print(f"{file},{shares.argmax()},{said},{shares.max():.3f}")
+    else:
+        print(f"{file},{said}")

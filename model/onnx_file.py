@@ -4,7 +4,7 @@ import copy
 import io
 import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,34 +14,36 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from base.task import Task
-from data_loader.labels import AGE_FOLD, AGE_GROUPS, FACES, NUM_CLASSES
-from model.decode import class_names, probabilities
+from base.task import NumberHead, Task
+from model.decode import SINGLE_HEAD, class_names, probabilities
 from model.decoding import Factors, decode
 from utils.errors import UserError
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2}
-"""Largest difference of a class probability from torch's in float32 that is let pass."""
+"""Largest difference of a probability from torch's in float32 that is let pass."""
 CROPS, PROBABILITIES = "crops", "probabilities"
-"""What input and last output are called; the other outputs have the names of the heads."""
+"""What the input is called, and the output for the classes of a product; the probabilities of
+another head are called ``<head>_probabilities``, and logits like their head."""
 OPSET = 17
 CHECKED_BATCHES = (1, 5)
 
 
 def to_onnx(
     network: BaseModel,
+    task: Task,
     side: int,
     precision: str,
     described: dict[str, str],
     views: Sequence[Callable[[Tensor], Tensor]] = (nn.Identity(),),
     decoding: Factors | None = None,
 ) -> bytes:
-    """The model as an ONNX file: crops in, logits a head and class probabilities out.
+    """The model as an ONNX file: crops in, logits per head and probabilities of the answers out.
 
     What turns logits into the answer is in the file, so that its users need not do it again.
 
     Args:
         network: on the CPU, in evaluation mode; left as it is.
+        task: that it was taught.
         side: of the crops, px.
         precision: ``"float32"``, or ``"float16"`` for all but the heads.
         described: the metadata.
@@ -51,11 +53,12 @@ def to_onnx(
     Raises:
         UserError: the backbone has an operation that ONNX lacks.
     """
-    names = [*network.heads, PROBABILITIES]
+    names = [*network.heads, *outputs_of(task).values()]
     copied = copy.deepcopy(network)
     if precision == "float16":
         copied.half().classifiers.float()
-    wrapped = _WithAnswers(copied, [_as_matrices(view, side) for view in views], decoding).eval()
+    matrices = [_as_matrices(view, side) for view in views]
+    wrapped = _WithAnswers(copied, task, matrices, decoding).eval()
     crops = torch.zeros(2, 3, side, side, dtype=torch.uint8)
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
@@ -81,17 +84,25 @@ def to_onnx(
     return exported.SerializeToString()
 
 
+def outputs_of(task: Task) -> dict[str, str]:
+    """``"class"`` and each head outside a product → the output that holds its probabilities."""
+    alone = {name: f"{name}_{PROBABILITIES}" for name in task.heads if name not in task.product}
+    return ({SINGLE_HEAD: PROBABILITIES} if task.product else {}) | alone
+
+
 class _WithAnswers(nn.Module):
-    """A model that gives its logits one by one, and the adjusted answer of all views."""
+    """A model that gives its logits one by one, and the adjusted answers of all views."""
 
     def __init__(
         self,
         network: BaseModel,
+        task: Task,
         views: Sequence[tuple[Tensor, Tensor]],
         decoding: Factors | None,
     ) -> None:
         super().__init__()
         self.network = network
+        self.task = task
         self.rows, self.columns = (torch.stack(matrices) for matrices in zip(*views, strict=True))
         self.decoding = decoding and {
             name: torch.tensor(values, dtype=torch.float32) for name, values in decoding.items()
@@ -102,9 +113,14 @@ class _WithAnswers(nn.Module):
             turned = self.rows[:, None, None] @ crops.float() @ self.columns[:, None, None]
             crops = turned.flatten(0, 1)
         seen = self.network(crops)
-        answers = self._mean(probabilities(FACES, seen)["class"], NUM_CLASSES)
+        found = probabilities(self.task, seen)
+        answers = []
+        for name in outputs_of(self.task):
+            head = self.task.heads.get(name)
+            width = len(head.answers) if head else self.task.num_classes
+            answers.append(decode(self._mean(found[name], width), self.decoding, name))
         logits = [self._mean(seen[head], n) for head, n in self.network.heads.items()]
-        return (*logits, decode(answers, self.decoding))
+        return (*logits, *answers)
 
     def _mean(self, values: Tensor, width: int) -> Tensor:
         """(V·B, width) → (B, width); every size but the batch's is a constant of the file."""
@@ -123,12 +139,21 @@ def _as_matrices(view: Callable[[Tensor], Tensor], side: int) -> tuple[Tensor, T
 def describe(
     config: dict[str, Any],
     run_id: str,
+    task: Task,
     heads: Iterable[str],
     precision: str,
     decoding: Factors | None = None,
-    task: Task = FACES,
 ) -> dict[str, str]:
-    """The metadata of the file: what its user has to know, as JSON texts by key."""
+    """The metadata of the file: what its user has to know, as JSON texts by key.
+
+    Args:
+        config: of the run.
+        run_id: of the run.
+        task: that the model was taught; the whole of it is in the file.
+        heads: of the model.
+        precision: ``"float32"`` or ``"float16"``.
+        decoding: factors on the probabilities; ``None`` for none.
+    """
     names = class_names(task, heads)
     described = {
         "model": {"name": config["name"], "run_id": run_id, "arch": config["arch"]},
@@ -144,39 +169,65 @@ def describe(
         },
         "crop": config["tracer"],
         "heads": names["heads"],
-        "age_groups": {"names": AGE_GROUPS, "of_bin": AGE_FOLD},
         "classes": names["answer"],
+        "answers": [_describe_head(task, name) for name in task.heads],
         "answer": {
             "tta": config.get("tta"),
-            "decoding": None if decoding is None else decoding["class"].tolist(),
+            "decoding": decoding and {name: each.tolist() for name, each in decoding.items()},
             "applied": "in the model",
         },
+        "task": task.to_json(),
     }
     return {key: json.dumps(value, ensure_ascii=False) for key, value in described.items()}
 
 
+def _describe_head(task: Task, name: str) -> dict[str, Any]:
+    """What to make of the output that a head's answer comes from, without knowing the task."""
+    head = task.heads[name]
+    described = {
+        "head": name,
+        "title": head.title(),
+        "kind": head.settings.kind,
+        "output": outputs_of(task).get(name, PROBABILITIES),
+        "in_product": name in task.product,
+        "names": head.answer_names(),
+    }
+    if isinstance(head, NumberHead):
+        described["middles"] = head.middles.tolist()
+    if head.settings.kind == "multilabel":
+        described["threshold"] = head.settings.threshold
+    return described
+
+
 def largest_difference(
-    exported: bytes, answers: Callable[[Tensor], np.ndarray], side: int
+    exported: bytes,
+    task: Task,
+    answers: Callable[[Tensor], Mapping[str, np.ndarray]],
+    side: int,
 ) -> float:
     """Compare the file's answers under onnxruntime with torch's on batches of random crops.
 
     Args:
         exported: the file.
-        answers: crops (B, 3, side, side) uint8 → (B, 18), what test.py would write of them.
+        task: that the model was taught.
+        answers: crops (B, 3, side, side) uint8 → head → (B, its answers), and with a product
+            ``"class"``, what test.py would write of them.
         side: of the crops, px.
 
     Returns:
-        The largest difference of a class probability; NaN where one side gives NaN.
+        The largest difference of a probability; NaN where one side gives NaN.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
-    draw, differences = np.random.default_rng(0), []
+    draw, differences, outputs = np.random.default_rng(0), [], outputs_of(task)
     for batch in CHECKED_BATCHES:
         # Blotches under fine noise: of noise alone, a network sees little but the mean.
         coarse = draw.integers(0, 200, (batch, 3, 4, 4), dtype=np.uint8)
         blotches = np.kron(coarse, np.ones((-(-side // 4),) * 2, np.uint8))[..., :side, :side]
         crops = blotches + draw.integers(0, 56, blotches.shape, dtype=np.uint8)
-        (found,) = session.run([PROBABILITIES], {CROPS: crops})
-        differences.append(np.abs(found - answers(torch.from_numpy(crops))).max())
+        expected = answers(torch.from_numpy(crops))
+        found = session.run(list(outputs.values()), {CROPS: crops})
+        for name, values in zip(outputs, found, strict=True):
+            differences.append(np.abs(values - expected[name]).max())
     return float(np.max(differences))

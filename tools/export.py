@@ -4,10 +4,11 @@
     python -m tools.export --resume CKPT --out model.onnx --half      weights and sums in float16
 
 The file takes uint8 RGB crops (batch, 3, side, side), batch of any size, and gives the logits of
-every head and the probabilities of the 18 classes as test.py writes them: decoding and test-time
-augmentation are in it (leave them out by --set decoding=null --set tta=null). Label scheme and
-preprocessing stand in its metadata. What onnxruntime makes of it is compared with test.py's answers
-before the file is written; examples/predict_onnx.py predicts with it.
+every head and the probabilities as test.py writes them: of the classes of a product, and of each
+other head. Decoding and test-time augmentation are in it (leave them out by --set decoding=null
+--set tta=null). The task and the preprocessing stand in its metadata. What onnxruntime makes of it
+is compared with test.py's answers before the file is written; examples/predict_onnx.py predicts
+with it.
 """
 
 import argparse
@@ -23,7 +24,6 @@ def main(config: ConfigParser) -> None:
     # Heavy imports wait until the command line is known to be right.
     import torch
 
-    from base.task import Task
     from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
     from trainer.restore import restore_predictor
     from trainer.submission import check_writable
@@ -37,10 +37,10 @@ def main(config: ConfigParser) -> None:
     network, decoding = predictor.model, predictor.decoding
     precision = "float16" if args.half else "float32"
     side = config["data_loader"]["args"]["input_size"]
-    task = Task(config.settings.task)
-    described = describe(config.config, config.run_id, network.heads, precision, decoding, task)
-    exported = to_onnx(network, side, precision, described, predictor.views, decoding)
-    difference = largest_difference(exported, predictor.class_probabilities, side)
+    task = predictor.task
+    described = describe(config.config, config.run_id, task, network.heads, precision, decoding)
+    exported = to_onnx(network, task, side, precision, described, predictor.views, decoding)
+    difference = largest_difference(exported, task, predictor.probabilities, side)
     verdict = f"largest difference from torch {difference:.2g}, {TOLERANCES[precision]:g} allowed"
     if not difference <= TOLERANCES[precision]:
         advice = "; export without --half" if args.half else ""

@@ -34,16 +34,13 @@ class PhotoModel:
     Not safe to share between threads.
 
     Args:
-        task: that it was taught.
         predictor: the model, as test.py asks it.
         extractor: makes the crops.
         input_size: side of what the model sees, px.
     """
 
-    def __init__(
-        self, task: Task, predictor: Predictor, extractor: Extractor, input_size: int
-    ) -> None:
-        self.task = task
+    def __init__(self, predictor: Predictor, extractor: Extractor, input_size: int) -> None:
+        self.task = predictor.task
         self.predictor = predictor
         self.extractor = extractor
         self.input_size = input_size
@@ -67,7 +64,7 @@ class PhotoModel:
         input_size = config["data_loader"]["args"]["input_size"]
         extractor = extractor_from(config["tracer"], input_size, device)
         extractor.load()  # whatever photo comes is cropped; better now than in the middle of it
-        return cls(Task(config.settings.task), predictor, extractor, input_size)
+        return cls(predictor, extractor, input_size)
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from base.checkpoint import load_checkpoint, save_checkpoint
-from base.task import load_task
-from data_loader.labels import AGE_BINS, class_name
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
 from trainer.inference import Predictor
@@ -42,9 +42,9 @@ def spoken(model):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_architecture_answers_as_in_torch_whatever_the_batch(name, precision):
     model = spoken(MODELS[name]())
-    exported = to_onnx(model, 32, precision, {})
-    answers = Predictor(model, FACES).class_probabilities
-    assert largest_difference(exported, answers, 32) <= TOLERANCES[precision]
+    exported = to_onnx(model, FACES, 32, precision, {})
+    answers = Predictor(model, FACES).probabilities
+    assert largest_difference(exported, FACES, answers, 32) <= TOLERANCES[precision]
     types = {tensor.data_type for tensor in onnx.load_from_string(exported).graph.initializer}
     assert (onnx.TensorProto.FLOAT16 in types) == (precision == "float16")
     assert next(model.parameters()).dtype == torch.float32
@@ -53,8 +53,8 @@ def test_every_architecture_answers_as_in_torch_whatever_the_batch(name, precisi
 def test_a_file_of_another_model_is_told_by_the_comparison():
     model, other = spoken(MODELS["TimmModelMulti"]()), spoken(MODELS["TimmModelMulti"]())
     torch.nn.init.ones_(other.classifiers["age"].bias[:1])
-    answers = Predictor(model, FACES).class_probabilities
-    assert largest_difference(to_onnx(other, 32, "float32", {}), answers, 32) > 0.01
+    answers = Predictor(model, FACES).probabilities
+    assert largest_difference(to_onnx(other, FACES, 32, "float32", {}), FACES, answers, 32) > 0.01
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
@@ -62,16 +62,16 @@ def test_views_and_decoding_are_in_the_file(precision):
     model = spoken(MODELS["TimmModelMulti"]())
     views = views_from({"flip": True, "shifts": [0.1], "scales": [0.9, 1.1]})
     decoding = {"class": np.geomspace(0.1, 10, 18)}
-    exported = to_onnx(model, 32, precision, {}, views, decoding)
-    answers = Predictor(model, FACES, views, decoding).class_probabilities
-    assert largest_difference(exported, answers, 32) <= TOLERANCES[precision]
+    exported = to_onnx(model, FACES, 32, precision, {}, views, decoding)
+    answers = Predictor(model, FACES, views, decoding).probabilities
+    assert largest_difference(exported, FACES, answers, 32) <= TOLERANCES[precision]
     for half_of_it in (Predictor(model, FACES, views), Predictor(model, FACES, decoding=decoding)):
-        assert largest_difference(exported, half_of_it.class_probabilities, 32) > 0.01
+        assert largest_difference(exported, FACES, half_of_it.probabilities, 32) > 0.01
 
 
 def test_the_heads_compute_in_float32_also_with_half(tmp_path):
     model = spoken(MODELS["TimmModelMulti"]())
-    graph = onnx.load_from_string(to_onnx(model, 32, "float16", {})).graph
+    graph = onnx.load_from_string(to_onnx(model, FACES, 32, "float16", {})).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     heads = {name: kind for name, kind in types.items() if "classifiers" in name}
     assert heads and set(heads.values()) == {onnx.TensorProto.FLOAT}
@@ -79,8 +79,8 @@ def test_the_heads_compute_in_float32_also_with_half(tmp_path):
 
 def test_a_single_head_is_described_by_the_18_classes():
     config = {"name": "n", "arch": {}, "tracer": {}, "data_loader": {"args": {"input_size": 32}}}
-    heads = json.loads(describe(config, "r", ["class"], "float32")["heads"])
-    assert heads == {"class": [class_name(cls) for cls in range(18)]}
+    heads = json.loads(describe(config, "r", FACES, ["class"], "float32")["heads"])
+    assert heads == {"class": [FACES.class_name(cls) for cls in range(18)]}
 
 
 def test_age_bins_whose_edges_were_moved_are_called_what_they_are(trained, tmp_path, call):
@@ -134,14 +134,15 @@ def test_a_run_with_decoding_and_views_is_answered_as_by_test_py(trained, people
     assert said != classes_of_test_py(trained, people, call, tmp_path / "plain.csv")
     about = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
     assert json.loads(about["answer"])["tta"]["flip"] is True
-    assert len(json.loads(about["answer"])["decoding"]) == 18
+    assert len(json.loads(about["answer"])["decoding"]["class"]) == 18
 
 
 def test_what_a_user_must_know_stands_in_the_metadata(exported):
     session = onnxruntime.InferenceSession(exported)
     about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
     assert about["input"]["side"] == 32 and about["input"]["colour"] == "RGB"
-    assert about["heads"]["age"] == list(AGE_BINS)
+    assert about["heads"]["age"] == list(FACES.heads["age"].classes)
+    assert Task(TaskSettings.model_validate(about["task"])).meaning == FACES.meaning
     assert about["model"]["run_id"] == "first" and about["model"]["name"] == "tiny"
     assert [output.name for output in session.get_outputs()] == [
         "mask", "gender", "age", "probabilities",
@@ -165,6 +166,8 @@ def test_the_example_gives_the_classes_of_test_py_without_torch_or_this_project(
     assert not imported & {"torch", "timm", "pandas", "model", "data_loader"}
     rows = [line.split(",", 2) for line in done.stdout.splitlines()]
     assert {Path(file).name: int(answer) for file, answer, _ in rows} == expected
+    for _, answer, said in rows:
+        assert said.startswith(FACES.sentence(FACES.decode(int(answer))))
 
 
 def test_a_batch_of_any_size_is_answered_photo_by_photo(exported, people):
@@ -178,6 +181,45 @@ def test_a_batch_of_any_size_is_answered_photo_by_photo(exported, people):
     alone = [session.run(["probabilities"], {"crops": batch[n : n + 1]})[0] for n in range(9)]
     assert together == pytest.approx(np.concatenate(alone), abs=1e-5)
     assert together.sum(axis=1) == pytest.approx(np.ones(9), abs=1e-5)
+
+
+HEADS = {
+    "two heads": {
+        "shape": {"classes": ["round", "long"]},
+        "size": {
+            "bins": [1, 2],
+            "groups": {"edges": [2], "of_bin": [0, 0, 1], "names": {"en": ["small", "large"]}},
+        },
+    },
+    "a thousand classes": {"kind": {"classes": [f"kind {number}" for number in range(1000)]}},
+    "tags": {"tags": {"type": "multilabel", "classes": ["sky", "sea", "sand"], "threshold": 0.4}},
+    "a number": {"years": {"type": "number", "bins": "0:4:1"}},
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_every_kind_of_task_is_answered_and_said_as_here(kind, tmp_path):
+    task = Task(TaskSettings.model_validate({"heads": HEADS[kind]}))
+    model = spoken(TimmModelMulti(task, "test_resnet", pretrained=False))
+    config = {"name": "n", "arch": {}, "tracer": {}, "data_loader": {"args": {"input_size": 32}}}
+    described = describe(config, "r", task, model.heads, "float32")
+    views = views_from({"flip": True, "shifts": [], "scales": []})
+    file, photo = tmp_path / "model.onnx", tmp_path / "photo.png"
+    file.write_bytes(to_onnx(model, task, 32, "float32", described, views))
+    predictor = Predictor(model, task, views)
+    assert largest_difference(file.read_bytes(), task, predictor.probabilities, 32) < 1e-4
+    names = [output.name for output in onnxruntime.InferenceSession(file).get_outputs()]
+    assert names == [*task.heads, *(f"{head}_probabilities" for head in task.heads)]
+
+    crop = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    cv2.imwrite(str(photo), crop[..., ::-1])
+    here = predictor.probabilities(torch.from_numpy(crop.transpose(2, 0, 1)[None]))
+    said = {head: values[0] for head, values in task.said(here).items()}
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "predict_onnx.py", file, photo],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.strip() == f"{photo},{task.sentence(said)}", done.stderr
 
 
 class TestMistakes:
