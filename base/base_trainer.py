@@ -1,8 +1,9 @@
-"""The epoch loop: train, validate, judge, record, save; and going on after a stop."""
+"""The epoch loop: train, validate, judge, save, resume; and the callbacks that go along."""
 
 import logging
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,87 @@ from base.monitor import Monitor
 from base.settings import LoopSettings
 from base.stopping import Stopped, StopRequest
 from base.train_step import TrainStep
-from logger.logger import EpochLines, MetricsTables
-from logger.writer import Writer
 from utils import distributed
-from utils.errors import UserError
+from utils.errors import UserError, reason_of
+
+
+class StopTraining(Exception):
+    """Raised by a callback that sees no use in going on: the training ends with this epoch, which
+    is saved, on all ranks."""
+
+
+class Callback:
+    """Something done beside or after the training: tables, curves, pictures, a report, …
+
+    The trainer calls these on the first rank, one callback after the other. What a callback raises
+    is said once and the callback left out from there on; ``StopTraining`` ends the training.
+    Checkpoints hold nothing of a callback.
+
+    Attributes:
+        name: for messages.
+        essential: whether the training ends with an error of this callback.
+    """
+
+    name = ""
+    essential = False
+
+    def on_train_start(
+        self, run: Mapping[str, Any], history: Sequence[Mapping[str, float]], updates: int
+    ) -> None:
+        """Get ready; what an interrupted run did after these epochs and updates comes again.
+
+        Args:
+            run: what the run is made of: ``config``, ``environment``, … as plain JSON values.
+            history: the scalars of the epochs that are done.
+            updates: of the weights that are done.
+        """
+
+    def on_step(
+        self, update: int, losses: Mapping[str, float], rates: Mapping[str, float], photos: int
+    ) -> None:
+        """After an update of the weights. The updates are told of in bunches of about 50, where
+        the training waits for the GPU anyway, and in order.
+
+        Args:
+            update: its number in the training, from 1.
+            losses: name → mean over the batches of the update.
+            rates: ``lr``, …, and how fast the bunch was: ``images_per_second``,
+                ``data_wait_share``, on a GPU ``gpu_peak_gib``.
+            photos: of the update, over all ranks.
+        """
+
+    def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
+        """After the validation of an epoch, from 1, before its checkpoint is written.
+
+        Args:
+            epoch: its number.
+            scalars: rates, losses, scores, seconds.
+            best: whether it is the best epoch so far.
+        """
+
+    def on_best(self, epoch: int, checkpoint: Path, predictions: Any) -> None:
+        """After the checkpoint of the best epoch so far is written.
+
+        Args:
+            epoch: its number.
+            checkpoint: ``best_epoch.pth``.
+            predictions: what the epoch's model says of the validation photos, as the trainer of
+                the project keeps it.
+        """
+
+    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
+        """After the last epoch; not where the training was stopped or failed.
+
+        Args:
+            history: the scalars of every epoch.
+            best_epoch: its number; ``None`` where no epoch had a number.
+        """
+
+    def on_exception(self, error: BaseException) -> None:
+        """Where the training ends otherwise: an error, a request to stop, Ctrl-C."""
+
+    def close(self) -> None:
+        """Write out what is still buffered; always called, last."""
 
 
 class BaseTrainer(ABC):
@@ -25,12 +103,10 @@ class BaseTrainer(ABC):
         settings: epochs, saves, verbosity; see there.
         monitor: judges the epochs and ends the training early.
         checkpoints: where ``best_epoch.pth``, ``last_epoch.pth`` and earlier ones are kept.
-        log_dir: where ``metrics.csv`` and ``timings.csv`` go.
         metadata: plain JSON values that checkpoints carry (``config``, ``run_id``, …).
-        description: what the writers record of the run: ``config``, ``environment``, … as plain
+        description: what callbacks may record of the run: ``config``, ``environment``, … as plain
             JSON values.
-        writers: TensorBoard, wandb, … beside the console and those tables; they get nothing on
-            any rank but the first. Who opened them closes them.
+        callbacks: called in this order, on the first rank.
     """
 
     def __init__(
@@ -40,30 +116,27 @@ class BaseTrainer(ABC):
         *,
         monitor: Monitor,
         checkpoints: CheckpointFolder,
-        log_dir: Path,
         metadata: dict[str, Any] | None = None,
         description: dict[str, Any] | None = None,
-        writers: Sequence[Writer] = (),
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.train_step = train_step
         self.settings = settings
         self.epochs = settings.epochs
         self.monitor = monitor
         self.checkpoints = checkpoints
-        self.log_dir = Path(log_dir)
         self.metadata = metadata or {}
         self.description = description or {}
         self.verbosity = settings.verbosity if distributed.is_main() else 0
-        self.writers: list[Writer] = []
-        if distributed.is_main():
-            self.writers = [MetricsTables(self.log_dir), *writers]
-        if self.verbosity >= 1:
-            self.writers.append(EpochLines(settings.epochs, None if monitor.off else monitor.name))
+        self.callbacks = list(callbacks) if distributed.is_main() else []
+        self._dropped: set[Callback] = set()
+        self._end: StopTraining | None = None
         self.logger = logging.getLogger("trainer")
         self.history: list[dict[str, float]] = []
         self.timings: dict[str, float] = {}
         self.rates: dict[str, float] = {}
         self.partial: dict[str, Any] | None = None
+        self.predictions: Any = None
         self.stop = StopRequest()
 
     @abstractmethod
@@ -75,15 +148,14 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the validation photos; returns scalars named ``val/…``."""
+        """One pass over the validation photos; returns scalars named ``val/…``.
+
+        Leaves in ``self.predictions`` what callbacks get of a best epoch.
+        """
 
     @abstractmethod
     def _partial_state(self) -> dict[str, Any]:
         """What ``_train_epoch`` needs to go on within the epoch: tensors and plain values."""
-
-    @abstractmethod
-    def _on_best(self, epoch: int) -> None:
-        """Called on the first rank after ``best_epoch.pth`` is written."""
 
     def train(self) -> dict[str, float]:
         """Run the epochs that are left.
@@ -93,20 +165,19 @@ class BaseTrainer(ABC):
 
         Raises:
             Stopped: the process was asked to stop; everything is saved.
+            StopTraining: a callback ended it.
         """
-        for writer in self.writers:
-            writer.start(self.history, self.train_step.updates)
-            for name, value in self.description.items():
-                writer.describe(name, value)
-        with self.stop.listening():
-            for epoch in range(len(self.history) + 1, self.epochs + 1):
-                if self.monitor.exhausted:
-                    break
-                self._run_epoch(epoch)
-                # Asked between epochs, too: an epoch may be too short to be asked within.
-                if epoch < self.epochs and self.stop.agreed(0):
-                    raise Stopped(self.checkpoints.last)
-        self._say_outcome()
+        try:
+            self._tell("on_train_start", self.description, self.history, self.train_step.updates)
+            with self.stop.listening():
+                self._run_epochs()
+            self._say_outcome()
+            self._tell("on_train_end", self.history, self.monitor.best_epoch)
+        except BaseException as error:
+            self._tell("on_exception", error)
+            raise
+        finally:
+            self._tell("close")
         return self.history[self.monitor.best_epoch - 1] if self.monitor.best_epoch else {}
 
     def resume(self, state: dict[str, Any], path: Path) -> None:
@@ -125,6 +196,15 @@ class BaseTrainer(ABC):
         steps = f", step {self.partial['step']}" if self.partial else ""
         self.logger.info("resumed %s after epoch %d%s", path, len(self.history), steps)
 
+    def _run_epochs(self) -> None:
+        for epoch in range(len(self.history) + 1, self.epochs + 1):
+            if self.monitor.exhausted:
+                break
+            self._run_epoch(epoch)
+            # Asked between epochs, too: an epoch may be too short to be asked within.
+            if epoch < self.epochs and self.stop.agreed(0):
+                raise Stopped(self.checkpoints.last)
+
     def _run_epoch(self, epoch: int) -> None:
         # Those the epoch began with, also where it goes on from within.
         self.rates = (self.partial or {}).get("rates") or self.train_step.learning_rates
@@ -136,8 +216,11 @@ class BaseTrainer(ABC):
         log |= distributed.broadcast(self._validate_epoch(epoch))
         self.train_step.end_epoch(epoch, log.get(self.monitor.name))
         improved = self.monitor.update(epoch, log)
-        self._record(log, improved)
+        self.history.append(log)
+        self._tell("on_epoch_end", epoch, log | self.timings, improved)
         self._save(epoch, improved)
+        if end := distributed.broadcast(self._end and str(self._end)):
+            raise self._end or StopTraining(end)
 
     def _after_step(self, step: int) -> None:
         """To be called after each step that moved the weights; saves and stops where asked.
@@ -156,10 +239,26 @@ class BaseTrainer(ABC):
         if stop:
             raise Stopped(self.checkpoints.last)
 
-    def _record(self, log: dict[str, float], improved: bool) -> None:
-        self.history.append(log)
-        for writer in self.writers:
-            writer.log(int(log["epoch"]), log | self.timings, improved)
+    def _tell(self, event: str, *arguments: Any) -> None:
+        """Call the method ``event`` of every callback; see ``Callback``."""
+        for callback in self.callbacks:
+            if callback in self._dropped and event != "close":
+                continue
+            try:
+                getattr(callback, event)(*arguments)
+            except StopTraining as end:
+                self._end = end  # of one rank: all of them agree on it at the end of the epoch
+            except Exception as error:
+                if callback.essential and event not in ("on_exception", "close"):
+                    raise
+                if callback not in self._dropped:
+                    self._dropped.add(callback)
+                    reason = reason_of(error)
+                    if not isinstance(error, UserError):
+                        reason = f"{type(error).__name__}: {reason}"
+                    name = callback.name or type(callback).__name__
+                    debug = "--debug" in sys.argv
+                    self.logger.warning("%s: not written: %s", name, reason, exc_info=debug)
 
     def _save(self, epoch: int, improved: bool) -> None:
         """``last_epoch.pth`` comes last: whatever a kill leaves undone, a resume does again."""
@@ -167,8 +266,7 @@ class BaseTrainer(ABC):
         path = self.checkpoints.save(self._state(), epoch)
         if improved:
             self.checkpoints.make_best(path)
-            if distributed.is_main():
-                self._on_best(epoch)
+            self._tell("on_best", epoch, self.checkpoints.best, self.predictions)
         period = self.settings.save_period
         if period > 1 and epoch % period == 0:
             self.checkpoints.keep_for_good(path, epoch)

@@ -32,6 +32,7 @@ from benchmarks.common import machine
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.settings import Augmentation
 from data_loader.transform import eval_transform, train_transform
+from logger.callbacks import MetricsTables, Sinks
 from logger.visualization import open_writers
 from logger.writer import Writer
 from model.loss import build_criterion
@@ -94,7 +95,7 @@ def main() -> None:
         clocks = [Clock(writer) for writer in open_writers(config, home / "on" / "log", "cost")]
         sides = {"off": trainer(home / "off", args, []), "on": trainer(home / "on", args, clocks)}
         before = cpu_seconds_of_children()
-        seconds = measured(sides, args.rounds)
+        seconds = measured(sides, clocks, args.rounds)
         beside = cpu_seconds_of_children() - before
         for clock in clocks:
             clock.close()
@@ -116,8 +117,10 @@ def trainer(folder: Path, args: argparse.Namespace, writers: Sequence[Writer]) -
         metrics=["accuracy", "f1"],
         monitor=Monitor("max val/f1"),
         checkpoints=CheckpointFolder(folder / "models"),
-        log_dir=folder / "log",
-        writers=writers,
+        callbacks=[
+            MetricsTables(folder / "log"),
+            Sinks(writers, folder / "models" / "best_epoch.pth"),
+        ],
     )
 
 
@@ -138,16 +141,17 @@ def loader(args: argparse.Namespace, photos: int, shuffle: bool) -> BaseDataLoad
     return BaseDataLoader(dataset, sampler, batch_size=args.batch, num_workers=0, device=device)
 
 
-def measured(sides: dict[str, Trainer], rounds: int) -> dict[str, list[float]]:
+def measured(
+    sides: dict[str, Trainer], clocks: Sequence[Clock], rounds: int
+) -> dict[str, list[float]]:
     """Seconds of each epoch of each side; who comes first changes from round to round."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
-        for writer in side.writers:
-            writer.start([], 0)
+        for callback in side.callbacks:
+            callback.on_train_start({}, [], 0)
         epoch(side, 1)  # warms caches and allocators, and is not counted
-        for writer in side.writers:
-            if isinstance(writer, Clock):
-                writer.seconds = 0.0
+    for clock in clocks:
+        clock.seconds = 0.0
     for number in range(rounds):
         for name in sorted(sides, reverse=bool(number % 2)):
             began = time.perf_counter()
@@ -163,7 +167,8 @@ def epoch(side: Trainer, number: int) -> None:
     log = {"epoch": number, **side.train_step.learning_rates}
     log |= side._train_epoch(number)
     log |= side._validate_epoch(number)
-    side._record(log, improved=False)
+    for callback in side.callbacks:
+        callback.on_epoch_end(number, log, False)
 
 
 def cpu_seconds_of_children() -> float:

@@ -232,7 +232,6 @@ def ours(setting: Setting, crops, between=lambda batches: batches):
         metrics=["f1"],
         monitor=Monitor("off"),
         checkpoints=CheckpointFolder(folder),
-        log_dir=folder,
     )
 
     def run() -> float:

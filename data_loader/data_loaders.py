@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from base.base_data_loader import BaseDataLoader
+from base.settings import LimitSettings
 from base.task import Head
 from base.task_settings import TaskSettings
 from data_loader.corrections import NOTHING_TO_SAY, apply_corrections
@@ -38,6 +39,7 @@ from utils.errors import ConfigError, DataError
 
 logger = logging.getLogger("data")
 
+NO_LIMITS = LimitSettings()
 PROJECT = Path(__file__).parents[1]
 """What paths in a task start from."""
 
@@ -82,9 +84,7 @@ def setup(
     mixing: Mixing | None = None,
     seed: int,
     device: torch.device,
-    limit_train_batches: int | None = None,
-    limit_val_batches: int | None = None,
-    overfit_batch: bool = False,
+    limits: LimitSettings = NO_LIMITS,
     progress: bool = True,
 ) -> TrainingData:
     """Build the loaders of a training.
@@ -103,9 +103,7 @@ def setup(
         mixing: how photos are joined with others; ``None`` for not at all.
         seed: of the split, the order and the augmentations.
         device: where the model is.
-        limit_train_batches: train on so many batches an epoch.
-        limit_val_batches: validate on so many batches.
-        overfit_batch: train and validate on one batch of photos, unaugmented.
+        limits: of the batches, for a look.
         progress: show bars.
 
     Raises:
@@ -119,11 +117,11 @@ def setup(
     train_rows, val_rows = split(index, validation, seed)
     for head in index.task.heads.values():
         train_rows = _without_dropped(index, train_rows, head)
-    if overfit_batch:
+    if limits.overfit_batch:
         train_rows = val_rows = spread(train_rows, batch_size)
         augmentation = mixing = sampling = None
-    if limit_val_batches is not None:
-        val_rows = spread(val_rows, limit_val_batches * batch_size)
+    if limits.limit_val_batches is not None:
+        val_rows = spread(val_rows, limits.limit_val_batches * batch_size)
     _describe(index, train_rows, val_rows)
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
     workers = fit_workers(num_workers, device)
@@ -136,7 +134,7 @@ def setup(
     train_transforms = _transform_of_training(augmentation, input_size)
     train = BaseDataLoader(
         CropDataset(crops, train_rows, targets, train_transforms, seed, mixer),
-        _training_order(len(train_rows), batch_size, limit_train_batches, seed, weights),
+        _training_order(len(train_rows), batch_size, limits.limit_train_batches, seed, weights),
         batch_size=batch_size,
         num_workers=workers,
         device=device,

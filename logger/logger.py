@@ -1,17 +1,15 @@
-"""Console and file logging, and the tables of epochs."""
+"""Console and file logging, and the files of tables of epochs."""
 
 import csv
 import logging
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from logger.writer import MACHINE, Writer
 from utils.files import write_atomically
-from utils.run_folder import MESSAGES, METRICS, TIMINGS
+from utils.run_folder import MESSAGES
 
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.INFO}
 
@@ -59,63 +57,6 @@ def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
     for noisy in ("httpx", "huggingface_hub", "timm", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
-
-
-class EpochLines(Writer):
-    """A line an epoch on the console and, after ``setup_logging`` with a folder, in ``run.log``.
-
-    Args:
-        epochs: how many there will be.
-        monitored: the score that decides which epoch is the best; ``None`` if none does.
-    """
-
-    def __init__(self, epochs: int, monitored: str | None) -> None:
-        self._epochs = epochs
-        self._monitored = monitored
-        self._logger = logging.getLogger("trainer")
-
-    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
-        """Say the scores that matter most, and how fast it went."""
-        wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self._monitored)
-        names = [name for name in dict.fromkeys(wanted) if name in scalars]
-        shown = "  ".join(f"{name} {scalars[name]:.4g}" for name in names)
-        star = "  * best" if best and self._monitored else ""
-        speed = scalars.get("time/images_per_second", 0)
-        text = f"epoch {epoch}/{self._epochs}  {shown}  {speed:.0f} images/s{star}"
-        self._logger.info(text)
-
-
-class MetricsTables(Writer):
-    """``metrics.csv``, which a repeated run gives again byte by byte, and ``timings.csv``, which
-    tells of the machine; a row an epoch.
-
-    Args:
-        log_dir: where they go.
-    """
-
-    def __init__(self, log_dir: Path) -> None:
-        self._metrics_file = log_dir / METRICS
-        self._timings_file = log_dir / TIMINGS
-        self._metrics: list[dict[str, float]] = []
-        self._timings: list[dict[str, float]] = []
-
-    def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
-        """Take over the rows of the epochs that are done, as far as they are known."""
-        self._metrics = [dict(log) for log in history]
-        known = read_metrics(self._timings_file)
-        self._timings = [row for row in known if row["epoch"] <= len(history)]
-
-    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
-        """Write both tables with a further row.
-
-        Raises:
-            UserError: they cannot be written.
-        """
-        timings = {name: value for name, value in scalars.items() if name.startswith(MACHINE)}
-        self._metrics.append({k: v for k, v in scalars.items() if k not in timings})
-        self._timings.append({"epoch": epoch} | timings)
-        write_metrics(self._metrics_file, self._metrics)
-        write_metrics(self._timings_file, self._timings)
 
 
 def write_metrics(path: Path, history: list[dict[str, float]]) -> None:

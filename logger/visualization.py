@@ -5,11 +5,11 @@ from typing import Any
 
 from logger.tensorboard_writer import TensorboardWriter
 from logger.wandb_writer import WandbWriter
-from logger.writer import Guarded
+from logger.writer import Writer
 from utils import distributed
 
 
-def open_writers(config: dict[str, Any], log_dir: Path, run_id: str) -> list[Guarded]:
+def open_writers(config: dict[str, Any], log_dir: Path, run_id: str) -> list[Writer]:
     """TensorBoard and wandb, as far as ``config`` wants them; they begin with ``start``.
 
     Args:
@@ -19,11 +19,11 @@ def open_writers(config: dict[str, Any], log_dir: Path, run_id: str) -> list[Gua
     """
     if not distributed.is_main():
         return []
-    writers: list[Guarded] = []
+    writers: list[Writer] = []
     if config["trainer"]["tensorboard"]:
-        writers.append(Guarded(TensorboardWriter(log_dir)))
+        writers.append(TensorboardWriter(log_dir))
     if config["wandb"]:
         chosen = config["wandb"] if isinstance(config["wandb"], dict) else {}
         options = {k: v for k, v in chosen.items() if v is not None}
-        writers.append(Guarded(WandbWriter(log_dir, run_id, config["name"], **options)))
+        writers.append(WandbWriter(log_dir, run_id, config["name"], **options))
     return writers

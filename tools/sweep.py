@@ -67,15 +67,16 @@ def run_trial(
     """Train with the values that the study wants tried; returns what the best epoch reached."""
     import optuna
 
+    from base.base_trainer import StopTraining
     from base.stopping import Stopped
     from trainer.search import ERROR, PERMANENT, RUN, TrialFailed
     from utils.cli import EXIT_STOPPED
 
     try:
         return train_trial(trial, config, space, study)
-    except optuna.TrialPruned as pruned:
+    except StopTraining as pruned:
         print(f"trial {trial.number}: pruned {pruned}", flush=True)
-        raise
+        raise optuna.TrialPruned(str(pruned)) from pruned
     except Stopped:
         sys.exit(EXIT_STOPPED)  # the study repeats this trial
     except Exception as error:  # whatever is wrong with these values, others may do
@@ -96,8 +97,8 @@ def train_trial(
     import torch
 
     from base.stopping import Stopped
-    from train import main as train
     from trainer.search import RUN, Reports, first_number, free_disk, outcome, suggest
+    from trainer.session import train
 
     values = suggest(trial, space)
     watched = config["trainer"]["monitor"].partition(" ")[2]

@@ -15,7 +15,7 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
-from logger.writer import Writer
+from base.base_trainer import Callback, StopTraining
 from parse_config import ConfigParser
 from utils.config_files import assign, differing_paths, read_json5
 from utils.errors import CheckpointError, ConfigError, DataError, UserError, nearest
@@ -120,28 +120,30 @@ def suggest(trial: Trial, space: Mapping[str, Dimension]) -> dict[str, Any]:
     return values
 
 
-class Reports(Writer):
+class Reports(Callback):
     """Tells a study of every epoch, and ends the trial where the study sees no prospect.
 
     Args:
         trial: to report for.
-        name: of the scalar that the study looks at, such as ``"val/f1"``.
+        watched: the scalar that the study looks at, such as ``"val/f1"``.
     """
 
-    def __init__(self, trial: Trial, name: str) -> None:
-        self.trial = trial
-        self.name = name
+    essential = True  # a study whose database is gone learns nothing more
 
-    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
+    def __init__(self, trial: Trial, watched: str) -> None:
+        self.trial = trial
+        self.watched = watched
+
+    def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
         """Report an epoch.
 
         Raises:
-            TrialPruned: the trial is not worth going on with.
+            StopTraining: the trial is not worth going on with.
         """
-        if math.isfinite(scalars[self.name]):
-            self.trial.report(scalars[self.name], epoch)
+        if math.isfinite(scalars[self.watched]):
+            self.trial.report(scalars[self.watched], epoch)
         if self.trial.should_prune():
-            raise optuna.TrialPruned(f"after epoch {epoch}")
+            raise StopTraining(f"after epoch {epoch}")
 
 
 def open_study(

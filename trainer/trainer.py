@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,15 +22,12 @@ from model.decode import answers, probabilities, with_marginals
 from model.decoding import Factors
 from model.metric import always, compute_metrics, find_metrics, judge, metrics_of, names_of
 from trainer.mixing import split_targets
-from trainer.predict import Predictions, adjusted, gather, predict
+from trainer.predict import adjusted, gather, predict
 from trainer.profiling import profiled
-from trainer.report_data import SampleMetadata
-from trainer.results import save_for_report, save_validation
-from trainer.step_curve import StepCurve, gpu_memory, reset_gpu_memory
 from trainer.tta import PLAIN, View
+from trainer.updates import Updates, gpu_memory, reset_gpu_memory
 from utils import distributed
 from utils.errors import CheckpointError, UserError
-from utils.run_folder import SHOWN, VALIDATION
 
 CHECK_EVERY = 50
 """Steps between two looks at whether the losses are still numbers; each look waits for the GPU."""
@@ -84,13 +82,10 @@ class Trainer(BaseTrainer):
         train_truth, val_truth: the true answers to their photos, see ``Task.truth``.
         metrics: names from ``model.metric``; those of ``always`` are measured in any case.
         name_of: position in the training set → what to call the photo in a message.
-        report_photos: what the report shows of the validation photos; ``None`` for nothing.
-        log_every_steps: updates of the weights between two points of the writers' step curves.
         decoding: factors on the probabilities before validation scores are taken; ``None`` for
-            none. What is kept of the validation are the probabilities without them.
+            none. ``predictions`` are kept without them.
         views: of a validation photo, whose answers are averaged.
-        val_photos: columns (N,) that say which photos those of the validation set are; kept with
-            their answers.
+        profile_dir: where a profile goes.
         options: what ``BaseTrainer`` takes.
     """
 
@@ -106,11 +101,9 @@ class Trainer(BaseTrainer):
         val_truth: Mapping[str, np.ndarray],
         metrics: Sequence[str],
         name_of: Callable[[int], str] = str,
-        report_photos: SampleMetadata | None = None,
-        log_every_steps: int = 10,
         decoding: Factors | None = None,
         views: Sequence[View] = PLAIN,
-        val_photos: Mapping[str, np.ndarray] | None = None,
+        profile_dir: Path = Path("profile"),
         **options: Any,
     ) -> None:
         super().__init__(train_step, settings, **options)
@@ -120,12 +113,9 @@ class Trainer(BaseTrainer):
         self.train_truth, self.val_truth = train_truth, val_truth
         self.metrics = find_metrics(task, [*metrics, *always(task)])
         self.name_of = name_of
-        self.report_photos = report_photos
-        self.log_every_steps = log_every_steps
         self.decoding = decoding
         self.views = views
-        self.val_photos = val_photos or {}
-        self.validation: Predictions | None = None
+        self.profile_dir = profile_dir
         self._steps: list[Step] = []
         self._loss_names: list[str] = []
 
@@ -137,25 +127,24 @@ class Trainer(BaseTrainer):
         fetched = Prefetcher(self.train_loader, self.train_step.device)
         batches: Iterable[Batch] = fetched
         if self.settings.profile_steps and epoch == 1 and distributed.is_main():
-            folder = self.log_dir / "profile"
-            batches = profiled(fetched, self.settings.profile_steps, folder, self.train_step.device)
+            steps, device = self.settings.profile_steps, self.train_step.device
+            batches = profiled(fetched, steps, self.profile_dir, device)
         self.train_step.stopwatch.read()
         reset_gpu_memory(self.train_step.device)
         began, done = time.perf_counter(), len(self._steps)
-        every = self.log_every_steps
-        curve = StepCurve(self.writers, every, self.train_step, fetched, done)
+        updates = Updates(self.train_step, fetched, done)
         title = f"epoch {epoch}/{self.epochs}"
         batches = self._progress(batches, title, done, total)
         for number, batch in enumerate(batches, len(self._steps)):
             self._steps.append(self._step(batch, epoch, number, total))
-            curve.note(number + 1, len(batch["index"]) * distributed.world_size())
+            updates.note(number + 1, len(batch["index"]) * distributed.world_size())
             if (number + 1) % CHECK_EVERY == 0:
                 self._refuse_nan(epoch, number + 1 - CHECK_EVERY)
-                curve.send([step.losses for step in self._steps], self._loss_names)
+                self._tell_of(updates)
             if (number + 1) % self.train_step.settings.accumulate == 0 and number + 1 < total:
                 self._after_step(number + 1)
         self._refuse_nan(epoch, total - total % CHECK_EVERY)
-        curve.send([step.losses for step in self._steps], self._loss_names)
+        self._tell_of(updates)
         log = self._train_log()
         photos = sum(len(step.index) for step in self._steps[done:]) * distributed.world_size()
         seconds = time.perf_counter() - began
@@ -167,6 +156,11 @@ class Trainer(BaseTrainer):
         parts = self.train_step.stopwatch.read()
         self.timings |= {f"time/{part}_seconds": spent for part, spent in parts.items()}
         return log
+
+    def _tell_of(self, updates: Updates) -> None:
+        losses = [step.losses for step in self._steps]
+        for update in updates.since_last_time(losses, self._loss_names):
+            self._tell("on_step", *update)
 
     def _step(self, batch: Batch, epoch: int, number: int, of: int) -> Step:
         judged, learnt = split_targets(batch, self.train_step.model.heads)
@@ -225,7 +219,7 @@ class Trainer(BaseTrainer):
         fetched = Prefetcher(self.val_loader, self.train_step.device)
         batches = self._progress(fetched, "validation", 0, len(self.val_loader))
         self.train_step.best_model.eval()
-        predictions = self.validation = predict(
+        predictions = self.predictions = predict(
             self.train_step.predict, batches, self.task, self.views
         )
         # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
@@ -241,13 +235,6 @@ class Trainer(BaseTrainer):
         log |= compute_metrics(self.task, self.metrics, found, truth)
         self.timings["time/validation_seconds"] = time.perf_counter() - began
         return {f"val/{name}": value for name, value in log.items()}
-
-    def _on_best(self, epoch: int) -> None:
-        path = self.log_dir / VALIDATION
-        save_validation(path, self.validation, self.val_photos, self.decoding)
-        if self.report_photos is not None:
-            answers = adjusted(self.validation, self.decoding)
-            save_for_report(self.log_dir / SHOWN, answers, self.report_photos)
 
     def _progress(self, loader: Iterable, title: str, done: int, total: int) -> Iterable:
         hidden = self.verbosity < 2

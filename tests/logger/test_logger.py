@@ -6,8 +6,6 @@ import pytest
 from tqdm import tqdm
 
 from logger.logger import (
-    EpochLines,
-    MetricsTables,
     read_metrics,
     setup_logging,
     write_metrics,
@@ -116,47 +114,3 @@ class TestReadingMetricsBack:
         (tmp_path / "m.csv").write_text(text)
         assert read_metrics(tmp_path / "m.csv") == []
         assert read_metrics(tmp_path / "missing.csv") == []
-
-
-def test_an_epoch_is_a_line_with_the_scores_that_matter(capsys):
-    setup_logging()
-    lines = EpochLines(3, "val/top_k_acc")
-    lines.log(1, {"epoch": 1, "lr": 0.1, "val/f1": 0.25, "val/top_k_acc": 0.5, "val/age_f1": 0.1})
-    lines.log(2, {"epoch": 2, "val/f1": 0.5, "time/images_per_second": 80.4}, best=True)
-    assert capsys.readouterr().out.splitlines() == [
-        "epoch 1/3  lr 0.1  val/f1 0.25  val/top_k_acc 0.5  0 images/s",
-        "epoch 2/3  val/f1 0.5  80 images/s  * best",
-    ]
-
-
-class TestTables:
-    def rows(self, path):
-        with open(path, newline="") as file:
-            return list(csv.DictReader(file))
-
-    def test_what_the_machine_gave_is_kept_apart(self, tmp_path):
-        tables = MetricsTables(tmp_path)
-        tables.start([], 0)
-        tables.log(
-            1, {"epoch": 1, "val/f1": 0.5, "time/validation_seconds": 2.5, "memory/gpu_peak_gib": 3}
-        )
-        assert self.rows(tmp_path / "metrics.csv") == [{"epoch": "1", "val/f1": "0.5"}]
-        assert self.rows(tmp_path / "timings.csv") == [
-            {"epoch": "1", "time/validation_seconds": "2.5", "memory/gpu_peak_gib": "3"}
-        ]
-
-    def test_a_resumed_run_writes_again_what_it_does_again(self, tmp_path):
-        for done in ([], [{"epoch": 1, "val/f1": 0.5}]):
-            tables = MetricsTables(tmp_path)
-            tables.start(done, 0)
-            for epoch in range(len(done) + 1, 3):
-                tables.log(epoch, {"epoch": epoch, "val/f1": 0.5, "time/validation_seconds": 1.0})
-        for name in ("metrics.csv", "timings.csv"):
-            assert [row["epoch"] for row in self.rows(tmp_path / name)] == ["1", "2"]
-
-    def test_timings_that_a_crash_cut_short_are_taken_as_far_as_they_go(self, tmp_path):
-        (tmp_path / "timings.csv").write_text("epoch,time/validation_seconds\n1,2.5\n2,oh")
-        tables = MetricsTables(tmp_path)
-        tables.start([{"epoch": 1}, {"epoch": 2}], 0)
-        tables.log(3, {"epoch": 3, "time/validation_seconds": 1.0})
-        assert [row["epoch"] for row in self.rows(tmp_path / "timings.csv")] == ["1", "3"]

@@ -158,6 +158,7 @@ def test_losses_of_different_kinds_are_said_to_be_no_score(path, rule, warned):
 
 
 def test_the_trainer_reports_every_epoch_so_that_bad_trials_can_be_pruned():
+    from base.base_trainer import StopTraining
     from trainer.search import Reports
 
     study = optuna.create_study(
@@ -167,7 +168,10 @@ def test_the_trainer_reports_every_epoch_so_that_bad_trials_can_be_pruned():
     def objective(trial):
         reports = Reports(trial, "val/f1")
         for epoch, score in enumerate((0.5, 0.3, 0.1, 0.9), 1):
-            reports.log(epoch, {"val/f1": score, "val/loss": 1.0})
+            try:
+                reports.on_epoch_end(epoch, {"val/f1": score, "val/loss": 1.0}, False)
+            except StopTraining as end:
+                raise optuna.TrialPruned from end
         return 0.9
 
     study.optimize(objective, n_trials=1)

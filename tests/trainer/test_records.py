@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-import train
 from base.checkpoint import load_checkpoint
 from base.task import load_task
 from logger.writer import Writer
 from model.decoding import decode, factors_of
 from model.settings import Decoding
 from parse_config import ConfigParser
+from trainer.session import train
 
 FACES = load_task("faces")
 
@@ -39,7 +39,7 @@ def decoded_run(tiny_config, tmp_path, in_an_empty_folder):
     options = ["decoding.prior_strength=2.0", "trainer.epochs=1", "visualize=true"]
     argv = ["-c", str(tiny_config), "--run-id", "shown", "--set", *options]
     kept = Kept()
-    train.main(ConfigParser.from_args(parser, argv=argv), [kept])
+    train(ConfigParser.from_args(parser, argv=argv), writers=[kept])
     with np.load(tmp_path / "saved/log/tiny/shown/validation.npz") as saved:
         validation = dict(saved)
     counts = load_checkpoint(tmp_path / "saved/models/tiny/shown/best_epoch.pth")["class_counts"]

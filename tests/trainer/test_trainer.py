@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from base.base_data_loader import BaseDataLoader
+from base.base_trainer import Callback, StopTraining
 from base.checkpoint import CheckpointFolder, load_checkpoint
 from base.monitor import Monitor
 from base.settings import GrowingPhotos, LoopSettings, StepSettings
@@ -19,6 +20,7 @@ from data_loader.mixing import Mixer
 from data_loader.sampling import sampling_weights
 from data_loader.settings import Augmentation, Mixing, Sampling
 from data_loader.transform import eval_transform, train_transform
+from logger.callbacks import MetricsTables, Sinks
 from logger.writer import Writer
 from model.loss import build_criterion
 from model.model import TimmModel, TimmModelMulti
@@ -83,6 +85,10 @@ def a_trainer(
         StepSettings(**{"amp": "off", "channels_last": False} | (optimizing or {})),
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6),
     )
+    callbacks = [MetricsTables(folder / "log"), *options.pop("callbacks", ())]
+    if writers := options.pop("writers", ()):
+        best, every = folder / "models" / "best_epoch.pth", options.pop("log_every_steps", 10)
+        callbacks.append(Sinks(writers, best, every))
     looping = {key: options.pop(key) for key in LoopSettings.model_fields if key in options}
     settings = LoopSettings(epochs=epochs, **{"verbosity": 0} | looping)
     parts = {
@@ -95,7 +101,7 @@ def a_trainer(
     }
     parts |= options
     truths = {f"{part}_truth": truth_of(parts[f"{part}_loader"]) for part in ("train", "val")}
-    return Trainer(train_step, settings, task=FACES, log_dir=folder / "log", **truths | parts)
+    return Trainer(train_step, settings, task=FACES, callbacks=callbacks, **truths | parts)
 
 
 def resumed(trainer, path):
@@ -135,7 +141,7 @@ def test_validation_judges_every_photo_once_whatever_the_batch_size(tmp_path):
     odd = a_trainer(tmp_path / "b", val_loader=loader(40, 2, False, batch_size=7))
     first, second = whole._validate_epoch(1), odd._validate_epoch(1)
     assert first == pytest.approx(second, rel=1e-5)
-    assert len(odd.validation.index) == 40
+    assert len(odd.predictions.index) == 40
 
 
 def test_the_best_epoch_is_kept_whatever_the_save_period(tmp_path):
@@ -162,7 +168,6 @@ def test_a_save_period_keeps_every_so_many_epochs(tmp_path):
 def test_training_stops_early_after_the_patience(tmp_path):
     trainer = a_trainer(tmp_path, epochs=10, lr=1e-12, monitor=Monitor("max val/top", 2))
     trainer._validate_epoch = lambda epoch: {"val/loss": 1.0, "val/top": 0.5}
-    trainer._on_best = lambda epoch: None
     trainer.train()
     assert len(trainer.history) == 3
 
@@ -282,9 +287,9 @@ def test_validation_scores_are_those_of_the_decoding_and_the_answers_are_kept_pl
     decoded = a_trainer(tmp_path / "decoded", decoding=always_the_last)
     first, second = plain._validate_epoch(1), decoded._validate_epoch(1)
     assert first["val/loss"] == second["val/loss"]
-    last = decoded.validation.targets["class"] == 17
+    last = decoded.predictions.targets["class"] == 17
     assert second["val/accuracy"] == pytest.approx(last.float().mean().item())
-    kept = [trainer.validation.class_probabilities for trainer in (plain, decoded)]
+    kept = [trainer.predictions.class_probabilities for trainer in (plain, decoded)]
     assert (kept[0] == kept[1]).all()
 
 
@@ -408,6 +413,103 @@ class TestWriters:
         trainer.train()
         rates = {name: recorder.epochs[0][1][name] for name in ("lr/heads", "lr/backbone")}
         assert rates == {"lr/heads": 1e-2, "lr/backbone": 1e-4}
+
+
+class Noting(Callback):
+    """Notes every event; ``fails`` is raised in the event of that name."""
+
+    def __init__(self, notes, **fails):
+        self.notes, self.fails = notes, fails
+
+    def __getattribute__(self, event):
+        method = super().__getattribute__(event)
+        if not event.startswith("on_") and event != "close":
+            return method
+
+        def noted(*arguments):
+            self.notes.append((event, *arguments))
+            if event in self.fails:
+                raise self.fails[event]
+
+        return noted
+
+
+def events(notes):
+    return [event for event, *_ in notes if event != "on_step"]
+
+
+class TestCallbacks:
+    def test_they_are_called_in_the_course_of_the_training_and_closed_last(self, tmp_path):
+        notes = []
+        trainer = a_trainer(tmp_path, callbacks=[Noting(notes)], description={"config": {}})
+        trainer.train()
+        assert notes[0] == ("on_train_start", {"config": {}}, trainer.history, 0)
+        epochs = [each for each in events(notes) if each != "on_best"]
+        assert epochs == ["on_train_start", *["on_epoch_end"] * 2, "on_train_end", "close"]
+        assert notes[-2] == ("on_train_end", trainer.history, trainer.monitor.best_epoch)
+        bests = [note for note in notes if note[0] == "on_best"]
+        assert bests[0][1:3] == (1, tmp_path / "models" / "best_epoch.pth")
+        assert bests[0][3].class_probabilities.shape == (40, 18)
+
+    def test_each_update_is_told_once_with_its_losses_rates_and_photos(self, tmp_path):
+        notes = []
+        optimizing = {"accumulate": 2}
+        a_trainer(tmp_path, epochs=1, callbacks=[Noting(notes)], optimizing=optimizing).train()
+        steps = [note[1:] for note in notes if note[0] == "on_step"]
+        assert [(update, photos) for update, _, _, photos in steps] == [(1, 32), (2, 32)]
+        for _, losses, rates, _ in steps:
+            assert losses.keys() == {"loss", "mask_loss", "gender_loss", "age_loss"}
+            assert {"lr", "images_per_second", "data_wait_share"} <= rates.keys()
+
+    def test_one_that_fails_is_named_once_left_out_and_closed(self, tmp_path, caplog):
+        broken, sound = [], []
+        failing = Noting(broken, on_epoch_end=OSError("disk full"), close=OSError("again"))
+        a_trainer(tmp_path, callbacks=[failing, Noting(sound)]).train()
+        assert events(broken) == ["on_train_start", "on_epoch_end", "close"]
+        assert events(sound).count("on_epoch_end") == 2 and events(sound)[-1] == "close"
+        assert caplog.text.count("Noting: not written: OSError: disk full") == 1
+        assert "again" not in caplog.text
+
+    def test_an_essential_one_that_fails_ends_the_training(self, tmp_path):
+        notes = []
+        failing = Noting(notes, on_epoch_end=UserError("no room"))
+        failing.essential = True
+        with pytest.raises(UserError, match="no room"):
+            a_trainer(tmp_path, callbacks=[failing]).train()
+        assert events(notes)[-2:] == ["on_exception", "close"]
+
+    def test_one_may_end_the_training_with_an_epoch_that_is_saved(self, tmp_path):
+        notes = []
+        ending = Noting([], on_epoch_end=StopTraining("no prospect"))
+        with pytest.raises(StopTraining, match="no prospect"):
+            a_trainer(tmp_path, epochs=3, callbacks=[ending, Noting(notes)]).train()
+        assert load_checkpoint(tmp_path / "models" / "last_epoch.pth")["epoch"] == 1
+        assert "on_train_end" not in events(notes) and events(notes)[-1] == "close"
+
+    def test_they_learn_of_a_request_to_stop(self, tmp_path):
+        notes = []
+        trainer = a_trainer(tmp_path, epochs=3, callbacks=[Noting(notes)])
+        trainer.stop.received = True
+        with pytest.raises(Stopped) as stopped:
+            trainer.train()
+        assert notes[-2:] == [("on_exception", stopped.value), ("close",)]
+
+    def test_two_processes_end_together_where_the_firsts_callback_asks_for_it(
+        self, in_two_ranks, tmp_path
+    ):
+        in_two_ranks(
+            "import pytest\n"
+            "from pathlib import Path\n"
+            "from base.base_trainer import StopTraining\n"
+            "from tests.trainer.test_trainer import Noting, a_trainer\n"
+            "def work():\n"
+            "    ending = Noting([], on_epoch_end=StopTraining('no prospect'))\n"
+            f"    trainer = a_trainer(Path({str(tmp_path)!r}), epochs=3, callbacks=[ending])\n"
+            "    with pytest.raises(StopTraining, match='no prospect'):\n"
+            "        trainer.train()\n"
+            "    assert len(trainer.history) == 1",
+            "work()",
+        )
 
 
 def a_trainer_of_two(folder, **optimizing):

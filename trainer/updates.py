@@ -1,84 +1,73 @@
-"""The scalars of training steps, for the writers, without making a GPU wait for each of them."""
+"""The updates of the weights within an epoch, for callbacks, without making a GPU wait for them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from base.prefetch import Prefetcher
 from base.train_step import TrainStep
-from logger.writer import Writer
 
 GIB = 2**30
 
 
-class StepCurve:
-    """A point every so many updates of the weights: losses, learning rates; speed and memory.
+class Updates:
+    """Losses, learning rates and speed of each update.
 
-    Losses stay on the device until ``send``, which is called where the training waits for the
-    device anyway.
+    Losses stay on the device until ``since_last_time``, which is called where the training waits
+    for the device anyway.
 
     Args:
-        writers: none of them, and nothing is done.
-        every: updates of the weights from point to point.
-        train_step: whose steps these are.
+        train_step: whose updates these are.
         fetched: the batches, which know how long they were waited for.
         done: batches of the epoch that were trained on before.
     """
 
-    def __init__(
-        self,
-        writers: Sequence[Writer],
-        every: int,
-        train_step: TrainStep,
-        fetched: Prefetcher,
-        done: int = 0,
-    ) -> None:
-        self.writers = writers
-        self.every = every
+    def __init__(self, train_step: TrainStep, fetched: Prefetcher, done: int = 0) -> None:
         self.train_step = train_step
         self.fetched = fetched
-        self._points: list[tuple[int, int, dict[str, float]]] = []
-        self._drawn = done
+        self._noted: list[tuple[int, int, dict[str, float], int]] = []
+        self._told = done
         self._last_update = train_step.updates
-        self._photos = 0
+        self._photos_of_update = self._photos = 0
         self._began, self._waited = time.perf_counter(), 0.0
 
     def note(self, batches: int, photos: int) -> None:
-        """Mark a point if one is due.
+        """Take note of a batch, which need not move the weights.
 
         Args:
             batches: of this epoch that are done.
             photos: in the last of them, over all ranks.
         """
         self._photos += photos
+        self._photos_of_update += photos
         update = self.train_step.updates
-        if self.writers and update != self._last_update and update % self.every == 0:
-            self._points.append((batches, update, self.train_step.learning_rates))
-        self._last_update = update
+        if update != self._last_update:
+            rates = self.train_step.learning_rates
+            self._noted.append((batches, update, rates, self._photos_of_update))
+            self._last_update, self._photos_of_update = update, 0
 
-    def send(self, losses: Sequence[Tensor], names: Sequence[str]) -> None:
-        """Hand the points since the last call to the writers.
+    def since_last_time(
+        self, losses: Sequence[Tensor], names: Sequence[str]
+    ) -> Iterator[tuple[int, dict[str, float], dict[str, float], int]]:
+        """Number, losses, rates and photos of each update since the last call, as
+        ``Callback.on_step`` takes them.
 
         Args:
             losses: of every batch of the epoch, (names,) on the device.
             names: of the losses.
         """
-        if not self._points:
+        if not self._noted:
             return
-        values = torch.stack(list(losses[self._drawn :])).cpu()
+        values = torch.stack(list(losses[self._told :])).cpu()
         speed = self._speed()
-        for batches, update, rates in self._points:
-            new = batches - self._drawn
+        for batches, update, rates, photos in self._noted:
+            new = batches - self._told
             means = values[:new].mean(0).tolist()
-            values, self._drawn = values[new:], batches
-            scalars = dict(zip(names, means, strict=True)) | rates
-            if update == self._points[-1][1]:
-                scalars |= speed
-            for writer in self.writers:
-                writer.log_step(update, {f"step/{name}": v for name, v in scalars.items()})
-        self._points = []
+            values, self._told = values[new:], batches
+            yield update, dict(zip(names, means, strict=True)), rates | speed, photos
+        self._noted = []
 
     def _speed(self) -> dict[str, float]:
         """What the time since the last call was good for, now that the device has caught up."""

@@ -1,6 +1,6 @@
 import torch
 
-from trainer.step_curve import gpu_memory, reset_gpu_memory
+from trainer.updates import gpu_memory, reset_gpu_memory
 
 
 def test_the_gpus_peak_is_that_of_what_came_after_the_reset(monkeypatch):

@@ -1,0 +1,149 @@
+"""What goes along with any training: tables, console, TensorBoard and wandb, a report."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from base.base_trainer import Callback
+from logger.logger import read_metrics, write_metrics
+from logger.report import write_report
+from logger.writer import MACHINE, Guarded, Writer
+from utils.files import write_json
+from utils.run_folder import FINISHED, METRICS, TIMINGS
+
+
+class MetricsTables(Callback):
+    """``metrics.csv``, which a repeated run gives again byte by byte, and ``timings.csv``, which
+    tells of the machine, a row an epoch; at the end ``finished.json``.
+
+    Args:
+        log_dir: where they go.
+    """
+
+    essential = True
+
+    def __init__(self, log_dir: Path) -> None:
+        self._log_dir = Path(log_dir)
+        self._metrics: list[dict[str, float]] = []
+        self._timings: list[dict[str, float]] = []
+
+    def on_train_start(
+        self, run: Mapping[str, Any], history: Sequence[Mapping[str, float]], updates: int
+    ) -> None:
+        """Take over the rows of the epochs that are done, as far as they are known."""
+        self._metrics = [dict(log) for log in history]
+        known = read_metrics(self._log_dir / TIMINGS)
+        self._timings = [row for row in known if row["epoch"] <= len(history)]
+
+    def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
+        """Write both tables with a further row.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        timings = {name: value for name, value in scalars.items() if name.startswith(MACHINE)}
+        self._metrics.append({k: v for k, v in scalars.items() if k not in timings})
+        self._timings.append({"epoch": epoch} | timings)
+        write_metrics(self._log_dir / METRICS, self._metrics)
+        write_metrics(self._log_dir / TIMINGS, self._timings)
+
+    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
+        """Mark the run as finished."""
+        best = history[best_epoch - 1] if best_epoch else {}
+        write_json(self._log_dir / FINISHED, {"epochs": len(history), "best": best})
+
+
+class EpochLines(Callback):
+    """A line an epoch on the console and, after ``setup_logging`` with a folder, in ``run.log``.
+
+    Args:
+        epochs: how many there will be.
+        monitored: the score that decides which epoch is the best; ``None`` if none does.
+    """
+
+    def __init__(self, epochs: int, monitored: str | None) -> None:
+        self._epochs = epochs
+        self._monitored = monitored
+        self._logger = logging.getLogger("trainer")
+
+    def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
+        """Say the scores that matter most, and how fast it went."""
+        wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self._monitored)
+        names = [name for name in dict.fromkeys(wanted) if name in scalars]
+        shown = "  ".join(f"{name} {scalars[name]:.4g}" for name in names)
+        star = "  * best" if best and self._monitored else ""
+        speed = scalars.get("time/images_per_second", 0)
+        text = f"epoch {epoch}/{self._epochs}  {shown}  {speed:.0f} images/s{star}"
+        self._logger.info(text)
+
+
+class Sinks(Callback):
+    """TensorBoard, wandb, …: the curves, and the best checkpoint at the end. Who makes pictures
+    and tables hands them to ``writers``, each of which may fail without the others.
+
+    Args:
+        writers: to write to; closed at the end.
+        best: the checkpoint of the best epoch.
+        every: updates of the weights between two points of the curves over steps.
+    """
+
+    def __init__(self, writers: Sequence[Writer], best: Path, every: int = 10) -> None:
+        self.writers = [Guarded(writer) for writer in writers]
+        self._best = best
+        self._every = every
+        self._losses: list[Mapping[str, float]] = []
+
+    def on_train_start(
+        self, run: Mapping[str, Any], history: Sequence[Mapping[str, float]], updates: int
+    ) -> None:
+        """Open the writers and record what the run is made of."""
+        for writer in self.writers:
+            writer.start(history, updates)
+            for name, value in run.items():
+                writer.describe(name, value)
+
+    def on_step(
+        self, update: int, losses: Mapping[str, float], rates: Mapping[str, float], photos: int
+    ) -> None:
+        """A point every so many updates, with the mean losses since the last one."""
+        self._losses.append(losses)
+        if update % self._every:
+            return
+        means = {name: sum(each[name] for each in self._losses) for name in losses}
+        scalars = {name: total / len(self._losses) for name, total in means.items()} | rates
+        self._losses = []
+        for writer in self.writers:
+            writer.log_step(update, {f"step/{name}": value for name, value in scalars.items()})
+
+    def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
+        """A point of the curves over epochs."""
+        for writer in self.writers:
+            writer.log(epoch, scalars, best)
+
+    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
+        """Hand over the best checkpoint, for writers that keep it."""
+        for writer in self.writers if self._best.exists() else ():
+            writer.checkpoint(self._best, history[best_epoch - 1] if best_epoch else {})
+
+    def close(self) -> None:
+        """Close the writers."""
+        for writer in self.writers:
+            writer.close()
+
+
+class Report(Callback):
+    """``report.html`` of the finished run.
+
+    Args:
+        log_dir: of the run.
+    """
+
+    name = "report"
+
+    def __init__(self, log_dir: Path) -> None:
+        self._log_dir = log_dir
+
+    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
+        """Write the page."""
+        logging.getLogger("report").info("report: %s", write_report(self._log_dir))

@@ -1,0 +1,388 @@
+"""A training on one page: what the config names is built, trained, and looked at."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import base.optimizers
+import base.schedulers
+import data_loader.data_loaders
+from base.base_model import BaseModel
+from base.base_trainer import Callback
+from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
+from base.monitor import Monitor
+from base.schedulers import filled_in, make_schedule, refuse_longer, refuse_more_moves
+from base.stopping import Stopped
+from base.task import Task
+from base.train_step import TrainStep, backbone_modules
+from data_loader.crops import extractor_from
+from data_loader.data_loaders import TrainingData, labelled_photos
+from data_loader.dataset import PhotoIndex
+from data_loader.split import save_split
+from logger.callbacks import EpochLines, MetricsTables, Report, Sinks
+from logger.logger import setup_logging
+from logger.visualization import open_writers
+from logger.writer import Writer
+from model.decode import SINGLE_HEAD, class_names
+from model.decoding import Factors, factors_of
+from model.loss import build_criterion, check_losses
+from model.metric import find_metrics
+from parse_config import ConfigParser
+from TRACER.weights import DRAWN as MARKER
+from trainer.callbacks import BestAnswers, GradCamPictures, KnownPhotos, Pictures, SharedPictures
+from trainer.folds import train_folds
+from trainer.inference import DRAWN
+from trainer.plausibility import note_familiarity
+from trainer.report_data import SampleMetadata
+from trainer.restore import model_to_train, require_classes, restore_predictor
+from trainer.trainer import Trainer, scalar_names
+from trainer.tta import PLAIN, describe, views_from
+from utils import distributed
+from utils.cli import EXIT_STOPPED
+from utils.devices import prepare_device, set_arithmetic
+from utils.environment import describe_environment
+from utils.run_folder import SPLIT
+from utils.seeding import seed_everything, seed_ranks_apart
+
+logger = logging.getLogger("train")
+
+Saved = tuple[dict[str, Any], Path]
+"""The state that a run goes on from, and the file it was read from."""
+
+
+def run(config: ConfigParser) -> None:
+    """Train as the command line says: one run, or one for each fold.
+
+    Where the training is asked to stop, it leaves the process with ``EXIT_STOPPED``.
+    """
+    try:
+        train_folds(config, train) if config.args.folds else train(config)
+    except Stopped as stopped:
+        if distributed.is_main():
+            print(stopped, file=sys.stderr)
+        sys.exit(EXIT_STOPPED)
+
+
+def train(
+    config: ConfigParser, callbacks: Sequence[Callback] = (), writers: Sequence[Writer] = ()
+) -> dict[str, float]:
+    """Build the parts that ``config`` names, and train.
+
+    What is wrong in the config is said before weights are asked for and photos are cropped.
+
+    Args:
+        config: of the run.
+        callbacks: further ones, beside those that belong to every run.
+        writers: further ones, beside those that ``config`` names.
+
+    Returns:
+        The log of the best epoch.
+    """
+    device = prepare(config)
+    monitor = check_names(config)
+    saved = checkpoint_to_resume(config)
+    index = read_photos(config, monitor, saved)
+    model = build_model(config, index.task, monitor, saved, device)
+    optimizer = build_optimizer(config, model)
+    by_step = config.options("lr_scheduler").get("every") == "step"
+    scheduler = None if by_step else build_scheduler(config, optimizer, monitor, saved)
+    data = build_data(config, index, device)
+    if by_step:
+        scheduler = build_scheduler(config, optimizer, monitor, saved, len(data.train))
+    step = build_step(config, model, data, optimizer, scheduler, device)
+    seed_ranks_apart(config["seed"])
+    if saved:  # before the run's own config is written over with one that does not fit
+        step.restore(*saved)
+        for line in ignored_overrides(saved[0]["config"], config.config):
+            logger.warning("warning: %s", line)
+    begin_run(config, data, device)
+    checkpoints = CheckpointFolder(
+        config.save_dir, config.settings.trainer.keep_last, config.settings.trainer.keep_best
+    )
+    decoding = factors_of(config.settings.decoding, index.task, data.class_counts)
+    callbacks = run_callbacks(config, data, monitor, decoding, device, callbacks, writers)
+    trainer = build_trainer(config, step, data, monitor, checkpoints, decoding, device, callbacks)
+    if saved:
+        trainer.resume(*saved)
+    return trainer.train()
+
+
+def prepare(config: ConfigParser) -> torch.device:
+    """Logging, arithmetic, random numbers; returns the device."""
+    settings = config.settings.trainer
+    verbosity = settings.verbosity if distributed.is_main() else 0
+    setup_logging(verbosity=verbosity)
+    config.get_logger("train", verbosity)
+    for line in config.warnings():
+        logger.warning("warning: %s", line)
+    device = prepare_device(config["n_gpu"], config.device)
+    set_arithmetic(settings.deterministic, settings.tf32)
+    seed_everything(config["seed"])
+    return device
+
+
+def check_names(config: ConfigParser) -> Monitor:
+    """Refuse names that nothing has: of an optimizer, of a schedule.
+
+    Raises:
+        ConfigError: such a name, arguments that it does not take, or folders that are taken.
+    """
+    settings = config.settings.trainer
+    config.init_ftn("optimizer", base.optimizers)
+    monitor = Monitor(settings.monitor, settings.early_stop)
+    if config["lr_scheduler"]:
+        build = config.init_ftn("lr_scheduler", base.schedulers)
+        filled_in(build, config["lr_scheduler"]["every"], monitor.mode)
+    config.require_free_folders()
+    return monitor
+
+
+def checkpoint_to_resume(config: ConfigParser) -> Saved | None:
+    """The state that the run goes on from, if any.
+
+    Raises:
+        CheckpointError: it can't be read.
+        ConfigError: the schedule in it is too short.
+    """
+    if not config.resume:
+        return None
+    saved = CheckpointFolder(config.resume.parent).load(config.resume)
+    refuse_longer(saved[0]["config"], config.settings.trainer.epochs)
+    return saved
+
+
+def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> PhotoIndex:
+    """The photos to train and validate on; the classes found in them go into the run's config.
+
+    Raises:
+        DataError: a photo or table is wrong.
+        CheckpointError: the run that goes on had other classes.
+        ConfigError: a metric, a monitored score or a decoding that the task does not have.
+    """
+    index = labelled_photos(
+        Path(config["data_dir"]), config.settings.task, config.settings.label_corrections
+    )
+    task = index.task
+    find_metrics(task, config["metrics"])
+    monitor.require(scalar_names(task, config["metrics"], [*task.heads, SINGLE_HEAD]))
+    ones = {name: np.ones(head.num_classes) for name, head in task.heads.items()}
+    factors_of(config.settings.decoding, task, ones | {SINGLE_HEAD: np.ones(task.num_classes)})
+    config.config["task"] = task.to_json()
+    if saved:
+        require_classes(saved[0], task, saved[1])
+    return index
+
+
+def build_model(
+    config: ConfigParser, task: Task, monitor: Monitor, saved: Saved | None, device: torch.device
+) -> BaseModel:
+    """The model as the training begins, and a look whether losses and monitor fit its heads.
+
+    Raises:
+        ConfigError: a loss, a monitored score or a part to freeze that it does not have.
+    """
+    origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
+    model = model_to_train(config, task, saved is not None, origin).to(device)
+    monitor.require(scalar_names(task, config["metrics"], model.heads))
+    check_losses(config["loss"], config["loss_name"], model.heads)
+    backbone_modules(model, config.settings.trainer.freeze)
+    if origin:
+        logger.info(init_from(model, origin))
+    return model
+
+
+def build_optimizer(config: ConfigParser, model: BaseModel) -> torch.optim.Optimizer:
+    """The optimizer over the model's parameter groups."""
+    return base.optimizers.make_optimizer(
+        config.init_ftn("optimizer", base.optimizers),
+        model,
+        batches_a_step=config.settings.trainer.accumulate * distributed.world_size(),
+        **config.options("optimizer"),
+    )
+
+
+def build_scheduler(
+    config: ConfigParser,
+    optimizer: torch.optim.Optimizer,
+    monitor: Monitor,
+    saved: Saved | None,
+    batches: int = 1,
+) -> Any:
+    """The schedule of the learning rate, ``None`` where the config has none.
+
+    Args:
+        config, optimizer, monitor, saved: of the run.
+        batches: of an epoch, which a schedule by steps must know.
+    """
+    if not config["lr_scheduler"]:
+        return None
+    settings = config.settings.trainer
+    scheduler = make_schedule(
+        config.init_ftn("lr_scheduler", base.schedulers),
+        optimizer,
+        epochs=settings.epochs,
+        steps_an_epoch=-(-batches // settings.accumulate),
+        monitor_mode=monitor.mode,
+        epochs_done=len(saved[0]["history"]) if saved else 0,
+        **config.options("lr_scheduler"),
+    )
+    if saved and config["lr_scheduler"]["every"] == "step":
+        refuse_more_moves(saved[0], scheduler)
+    return scheduler
+
+
+def build_data(config: ConfigParser, index: PhotoIndex, device: torch.device) -> TrainingData:
+    """The loaders; makes the crops that are not there yet."""
+    settings = config.settings.trainer
+    input_size = config["data_loader"]["args"]["input_size"]
+    return config.init_ftn("data_loader", data_loader.data_loaders)(
+        index=index,
+        extractor=extractor_from(config["tracer"], input_size, device),
+        cache_dir=Path(config["tracer"]["cache_dir"]),
+        validation=config.settings.validation,
+        augmentation=config.settings.augmentation,
+        sampling=config.settings.sampling,
+        mixing=config.settings.mixing,
+        limits=settings,
+        seed=config["seed"],
+        device=device,
+        progress=settings.verbosity > 1 and distributed.is_main(),
+    )
+
+
+def build_step(
+    config: ConfigParser,
+    model: BaseModel,
+    data: TrainingData,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any,
+    device: torch.device,
+) -> TrainStep:
+    """The training step: model, loss, optimizer, schedule."""
+    settings = config.settings.trainer
+    criterion = build_criterion(
+        config["loss"], config["loss_name"], model.heads, data.class_counts
+    ).to(device)
+    if settings.accumulate > 1 and (heads := criterion.heads_beyond_means()):
+        logger.warning(
+            "warning: trainer.accumulate: the loss of %s weighs photos by their whole batch, so %d"
+            " batches are not one large one; data_loader.args.batch_size, where it fits, is",
+            ", ".join(heads), settings.accumulate,
+        )  # fmt: skip
+    every = config.options("lr_scheduler").get("every", "epoch")
+    return TrainStep(
+        model, criterion, optimizer, settings, scheduler=scheduler, schedule_every=every
+    )
+
+
+def ignored_overrides(saved: dict, asked: dict) -> list[str]:
+    """What a resumed run was asked to do otherwise, and does as it did: a line for each."""
+    lines = []
+    for part in ("optimizer", "lr_scheduler"):
+        before, now = [(config.get(part) or {}).get("args") or {} for config in (saved, asked)]
+        if before != now:
+            lines.append(f"{part}.args: no effect, since the run goes on as saved")
+        elif saved["trainer"]["epochs"] != asked["trainer"]["epochs"] and "all" in now.values():
+            lines.append(f"{part}: stays made for {saved['trainer']['epochs']} epochs, as saved")
+    return lines
+
+
+def begin_run(config: ConfigParser, data: TrainingData, device: torch.device) -> None:
+    """Make the run's folders, with its config, environment and split; all ranks learn its id."""
+    if distributed.is_main():
+        config.start_run(str(device))
+        setup_logging(config.log_dir, config.settings.trainer.verbosity)
+        split = config.save_dir / SPLIT
+        began_with = config.resume and config.resume.parent / split.name
+        known = began_with.read_bytes() if began_with and began_with.exists() else None
+        save_split(split, data.index, {"train": data.train_rows, "val": data.val_rows})
+        if known not in (None, split.read_bytes()):
+            logger.warning("warning: not the people, or not the split, that the run began with")
+    config.run_id = distributed.broadcast(config.run_id)
+
+
+def run_callbacks(
+    config: ConfigParser,
+    data: TrainingData,
+    monitor: Monitor,
+    decoding: Factors | None,
+    device: torch.device,
+    callbacks: Sequence[Callback],
+    writers: Sequence[Writer],
+) -> list[Callback]:
+    """What goes along with the training, in the order in which it is called."""
+    settings, log_dir, best = config.settings.trainer, config.log_dir, config.folder.best
+    cropped = config["tracer"]["weights"] is not None
+    photos = SampleMetadata.of(data.index, data.crops, data.val_rows, cropped)
+    columns = data.index.describe(data.val_rows)
+    opened = open_writers(config.config, log_dir, config.run_id)
+    sinks = Sinks([*opened, *writers], best, settings.log_every_steps)
+    pictures = Pictures(log_dir, data, decoding)
+    chosen: list[Callback] = [MetricsTables(log_dir)]
+    if settings.verbosity >= 1:
+        chosen.append(EpochLines(settings.epochs, None if monitor.off else monitor.name))
+    # Before the sinks, which may keep the checkpoint that it writes into.
+    chosen.append(KnownPhotos(best, lambda path: note_familiarity(config, path, data, device)))
+    chosen += [sinks, *callbacks, BestAnswers(log_dir, photos, columns, decoding), pictures]
+    if config["explain"]:
+        size = config["data_loader"]["args"]["input_size"]
+        chosen.append(
+            GradCamPictures(
+                pictures, size, best, lambda path: restore_predictor(config, path, device).model
+            )
+        )
+    if config["visualize"]:
+        chosen.append(SharedPictures(pictures, sinks))
+    if settings.report:
+        chosen.append(Report(log_dir))
+    return chosen
+
+
+def build_trainer(
+    config: ConfigParser,
+    step: TrainStep,
+    data: TrainingData,
+    monitor: Monitor,
+    checkpoints: CheckpointFolder,
+    decoding: Factors | None,
+    device: torch.device,
+    callbacks: Sequence[Callback],
+) -> Trainer:
+    """The trainer, with what checkpoints and callbacks record of the run."""
+    views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
+    if len(views) > 1:
+        logger.info("validation, each epoch: %s", describe([len(views)], len(data.val_rows)))
+    return Trainer(
+        step,
+        config.settings.trainer,
+        task=data.index.task,
+        train_loader=data.train,
+        val_loader=data.val,
+        train_truth=data.train_truth,
+        val_truth=data.val_truth,
+        metrics=config["metrics"],
+        name_of=lambda position: str(data.index.files[data.train_rows[position]]),
+        monitor=monitor,
+        checkpoints=checkpoints,
+        metadata={
+            "config": config.config,
+            "run_id": config.run_id,
+            "class_counts": {head: each.tolist() for head, each in data.class_counts.items()},
+            "classes": class_names(data.index.task, step.model.heads),
+            DRAWN: (Path(config["data_dir"]) / MARKER).exists(),
+        },
+        description={
+            "config": config.config,
+            "environment": describe_environment(str(device)),
+            "augmentation_pipeline": data.train.dataset.transform.describe(),
+        },
+        callbacks=callbacks,
+        decoding=decoding,
+        profile_dir=config.log_dir / "profile",
+        views=views,
+    )
