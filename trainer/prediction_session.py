@@ -1,0 +1,216 @@
+"""A prediction on one page: every checkpoint answers, their mean is written and scored."""
+
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from base.prefetch import Prefetcher
+from base.task import Task
+from data_loader.crops import UNREADABLE, Crops, extractor_from
+from data_loader.data_loaders import prediction_loader
+from data_loader.dataset import Photos, eval_photos, read_answers, scan_folder
+from logger.logger import setup_logging
+from logger.report import attempt, write_page
+from logger.report_run import Run
+from parse_config import ConfigParser
+from trainer.ensemble import combine, require_one_scheme
+from trainer.predict import Predictions
+from trainer.report_data import SampleMetadata, answers_for_report, answers_of
+from trainer.restore import decoding_of, restore_predictor
+from trainer.results import prediction_pictures, score, score_table
+from trainer.submission import (
+    Call,
+    check_writable,
+    forget_scores,
+    write_probabilities,
+    write_submission,
+)
+from trainer.tta import describe, views_from
+from utils import distributed
+from utils.devices import prepare_device
+from utils.environment import describe_environment
+from utils.errors import DataError, PhotoError
+from utils.files import write_json
+
+logger = logging.getLogger("test")
+
+
+def run(config: ConfigParser) -> None:
+    """Predict, also as one of several processes of a launcher."""
+    with distributed.process_group(config["n_gpu"]):
+        predict(config)
+
+
+def predict(config: ConfigParser) -> None:
+    """Predict with every checkpoint, average, write and score.
+
+    What can't be done is said before photos are cropped.
+    """
+    args = config.args
+    setup_logging(verbosity=config["trainer"]["verbosity"] if distributed.is_main() else 0)
+    for line in config.warnings() if distributed.is_main() else ():
+        logger.warning("warning: %s", line)
+    call, out = named_output(config)
+    check_writable(out)
+    task = Task(config.settings.task)
+    photos = photos_of(config)
+    truth = read_answers(args.answers, photos.files, task) if args.answers else None
+    device = prepare_device(config["n_gpu"], config.device)
+    members = {path: config.for_checkpoint(path) for path in config.resumes}
+    require_one_scheme({path: member.label_scheme for path, member in members.items()})
+    views = [len(views_from(member["tta"])) for member in members.values()]
+    logger.info(describe(views, len(photos)))
+    for checkpoint, member in members.items():
+        decoding_of(member, checkpoint)
+    answers_of_members = {}
+    for checkpoint, member in members.items():
+        crops, predictions = predict_photos(
+            member, checkpoint, photos.paths(), device, args.skip_unreadable
+        )
+        answers_of_members[checkpoint] = predictions.probabilities
+    if not distributed.is_main():
+        return
+    rows = np.flatnonzero(crops.states != UNREADABLE)
+    if not len(rows):
+        raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
+    combined = combine(task, answers_of_members, args.ensemble)
+    probabilities = {name: values[rows] for name, values in combined.items()}
+    forget_scores(out)
+    if not args.out:
+        call.note(out)
+    ids = photos.files[rows].tolist()
+    write_submission(out, ids, task, probabilities, in_words=args.images is not None)
+    write_probabilities(out.with_suffix(".probabilities.csv"), ids, task, probabilities)
+    print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
+    if truth is not None:
+        truth = {name: each[rows] for name, each in truth.items()}
+        write_scores(out, task, crops, rows, probabilities, truth)
+    say_unreadable(photos, crops)
+    if truth is not None and config["trainer"]["report"]:
+        cropped = config["tracer"]["weights"] is not None
+        shown = SampleMetadata(task, photos.files[rows], crops, rows, cropped, truth)
+        report = partial(report_test, config, device, out, shown, probabilities)
+        attempt(lambda: print(f"report: {report()}"))
+
+
+def named_output(config: ConfigParser) -> tuple[Call, Path]:
+    """This call and the CSV that it writes: ``<name>_<run_id>.csv``, with a word for each thing
+    that is not as the run has it, unless ``--out`` names another.
+
+    Raises:
+        UserError: another call's answers are there.
+    """
+    args = config.args
+    call = Call.of(config.config, config.resumes, args.images, args.ensemble)
+    if args.out:
+        return call, args.out
+    folds = config.resumes if len(args.resume) == 1 else config.resumes[:1]
+    own = Call.of(config.as_trained(config.resume).config, folds, None, "mean")
+    tags = call.tags(own, images=args.images is not None)
+    name = "_".join([config["name"], config.run_id, *tags])
+    out = Path(config["submit_dir"]) / f"{name}.csv"
+    call.require_own(out, plain=not tags)
+    return call, out
+
+
+def photos_of(config: ConfigParser) -> Photos:
+    """The photos of ``--images``, else those of the task's test."""
+    if config.args.images:
+        return scan_folder(config.args.images)
+    return eval_photos(
+        config["data_dir"],
+        config.settings.task,
+        config["info_dir"],
+        must_exist=not config.args.skip_unreadable,
+    )
+
+
+def predict_photos(
+    config: ConfigParser,
+    checkpoint: Path,
+    photos: Sequence[Path],
+    device: torch.device,
+    skip_unreadable: bool,
+) -> tuple[Crops, Predictions]:
+    """The crops of ``photos`` and what one model says of them.
+
+    Raises:
+        PhotoError: one can't be read, and none may be left out.
+    """
+    predictor = restore_predictor(config, checkpoint, device)
+    loading = config["data_loader"]["args"]
+    try:
+        loader, crops = prediction_loader(
+            photos,
+            extractor=extractor_from(config["tracer"], loading["input_size"], device),
+            cache_dir=Path(config["tracer"]["cache_dir"]),
+            input_size=loading["input_size"],
+            batch_size=loading["batch_size"],
+            num_workers=loading["num_workers"],
+            device=device,
+            skip_unreadable=skip_unreadable,
+        )
+    except PhotoError as error:
+        hint = "or leave out what can't be read with --skip-unreadable"
+        raise PhotoError(f"{error}; {hint}") from error
+    hidden = not distributed.is_main()
+    batches = tqdm(Prefetcher(loader, device), "predicting", len(loader), disable=hidden)
+    return crops, predictor.predict(batches)
+
+
+def write_scores(
+    out: Path,
+    task: Task,
+    crops: Crops,
+    rows: np.ndarray,
+    probabilities: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+) -> None:
+    """Write ``<stem of out>.metrics.json`` and pictures, and print the scores.
+
+    Args:
+        out: the submission.
+        task: that was asked.
+        crops: of all photos.
+        rows: (N,) which of them were predicted.
+        probabilities, truth: of those; see ``score``.
+    """
+    scores = score(task, probabilities, truth)
+    write_json(out.with_suffix(".metrics.json"), scores)
+    print(f"{score_table(task, scores)}\nscores: {out.with_suffix('.metrics.json')}")
+    shown = (out.with_suffix(""), crops, rows, answers_of(task, probabilities, truth))
+    for picture in attempt(partial(prediction_pictures, *shown), "pictures") or ():
+        print(f"picture: {picture}")
+
+
+def say_unreadable(photos: Photos, crops: Crops) -> None:
+    """Name the photos that were left out."""
+    skipped = np.flatnonzero(crops.states == UNREADABLE)
+    if len(skipped):
+        print(f"left out, since they could not be read ({len(skipped)}):", file=sys.stderr)
+        print("\n".join(f"  {photos.path(row)}" for row in skipped), file=sys.stderr)
+
+
+def report_test(
+    config: ConfigParser,
+    device: torch.device,
+    out: Path,
+    photos: SampleMetadata,
+    probabilities: Mapping[str, np.ndarray],
+) -> Path:
+    """Write ``<stem of out>.report.html`` about predictions whose answers are known."""
+    run = Run(
+        name=config["name"],
+        run_id=config.run_id,
+        answers=answers_for_report(photos, probabilities),
+        config=config.config,
+        environment=describe_environment(str(device)),
+        tested=f"scored against {config.args.answers}",
+    )
+    return write_page(run, out.with_suffix(".report.html"))
