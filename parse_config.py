@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from base.task_settings import task_file
+from base.task_settings import TaskSettings, task_file
 from config_schema import Config, idle_options, without_aliases
 from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
@@ -83,6 +83,12 @@ class ConfigParser:
         self._chosen_run_id = run_id
         self.run_id = run_id or self._id_of_resumed_run() or _time_stamp()
         _check_run_id(self.run_id)
+
+    def adopt(self, task: TaskSettings) -> None:
+        """Take the task as built, with the classes that the data told, in place of what was asked;
+        it travels with the run, its checkpoints and exports."""
+        self.settings = self.settings.model_copy(update={"task": task})
+        self.config["task"] = task.model_dump(mode="json")
 
     @classmethod
     def from_args(

@@ -200,8 +200,9 @@ KINDS = {kind.kind: kind for kind in (Question, TagsQuestion, NumberQuestion)}
 
 
 class Together(Question):
-    """Several questions whose answers make no class of the whole: right where each is whose truth
-    is known.
+    """Several questions whose answers make no class of the whole: right where each is.
+
+    A photo that lacks the truth of one doesn't count, unless all lack one.
 
     Args:
         parts: at least two questions; numbers, which are never right or wrong, do not count.
@@ -217,8 +218,9 @@ class Together(Question):
 
     @cached_property
     def known(self) -> np.ndarray:
-        """(N,) bool, whether the truth of any part is."""
-        return np.any([part.known for part in self.parts], axis=0)
+        """(N,) bool, whether the truth of every part is; of any, where no photo has all."""
+        known = np.array([part.known for part in self.parts])
+        return known.all(axis=0) if known.all(axis=0).any() else known.any(axis=0)
 
     @cached_property
     def sureness(self) -> np.ndarray:
@@ -228,7 +230,7 @@ class Together(Question):
     @cached_property
     def wrong(self) -> np.ndarray:
         """(N,) bool, whether any part is."""
-        return np.any([part.wrong for part in self.parts], axis=0)
+        return self.known & np.any([part.wrong for part in self.parts], axis=0)
 
     def said(self, row: int) -> str:
         """See ``Question.said``."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from base.task import Task, build
 from config_schema import Config
 from parse_config import ConfigParser
 from tests.config_files import error_of, error_with_config, parse, with_config, write
@@ -410,3 +411,11 @@ def test_a_missing_argument_and_one_given_twice_are_named():
 def test_what_is_null_cannot_be_built():
     with pytest.raises(ConfigError, match="lr_scheduler: is null; give it a type and args"):
         ConfigParser({"name": "a"}).init_obj("lr_scheduler", torch.optim.lr_scheduler)
+
+
+def test_a_run_knows_its_task_by_the_classes_that_its_data_told():
+    config = ConfigParser({"name": "n", "task": {"heads": {"kind": {}}}})
+    built = build(config.settings.task, {"kind": ["round", "long", "round"]})
+    config.adopt(built.settings)
+    assert Task(config.settings.task).heads["kind"].classes == ("long", "round")
+    assert Task(ConfigParser(config.config).settings.task).meaning == built.meaning

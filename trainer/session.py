@@ -172,7 +172,7 @@ def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> 
     monitor.require(scalar_names(task, config["metrics"], [*task.heads, SINGLE_HEAD]))
     ones = {name: np.ones(head.num_classes) for name, head in task.heads.items()}
     factors_of(config.settings.decoding, task, ones | {SINGLE_HEAD: np.ones(task.num_classes)})
-    config.config["task"] = task.to_json()
+    config.adopt(task.settings)
     if saved:
         require_classes(saved[0], task, saved[1])
     return index

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from model.decode import SINGLE_HEAD
 from utils.errors import UserError
 from utils.files import write_atomically, write_json
 
-SCORES = (".metrics.json", ".confusion.png", ".mistakes.png", ".examples.png", ".report.html")
-"""Endings of what lies beside a submission that was scored."""
+SCORES = (".metrics.json", ".mistakes.png", ".examples.png", ".report.html")
+"""Endings of what lies beside a submission that was scored; and ``.confusion``, ``.scatter``."""
 CALL = ".call.json"
 """Ending of what lies beside a submission that test.py named: the call that wrote it."""
 
@@ -119,6 +120,9 @@ def forget_scores(path: Path) -> None:
     """Remove scores and pictures of an earlier submission ``path``; they tell of other answers."""
     for ending in (*SCORES, CALL):
         path.with_suffix(ending).unlink(missing_ok=True)
+    for what in ("confusion", "scatter"):  # one of the whole, or one a head
+        for picture in path.parent.glob(f"{escape(path.stem)}.{what}*.png"):
+            picture.unlink()
 
 
 def write_submission(

@@ -85,7 +85,8 @@ def test_two_heads_without_a_product_are_right_where_both_are():
     said = {"shape": sure_of([0, 1, 0], 2), "hue": sure_of([0, 2, 2], 3)}
     answers = answers_of(task, said, truth)
     assert [q.key for q in answers.details] == ["shape", "hue"]
-    assert answers.whole.wrong.tolist() == [False, True, True]
+    assert answers.whole.wrong.tolist() == [False, True, False]
+    assert answers.whole.known.tolist() == [True, True, False]
     assert (answers.whole.said(1), answers.whole.true(2)) == ("long, c", "long, not known")
 
 
