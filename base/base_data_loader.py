@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from base.stopping import SIGNALS
+from base.preemption import SIGNALS
 from utils.cli import end_children
 
 

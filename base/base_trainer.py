@@ -9,8 +9,8 @@ from typing import Any
 
 from base.checkpoint import CheckpointFolder, random_state, restore_random_state
 from base.monitor import Monitor
+from base.preemption import Stopped, StopRequest
 from base.settings import LoopSettings
-from base.stopping import Stopped, StopRequest
 from base.train_step import TrainStep
 from utils import distributed
 from utils.errors import UserError, reason_of

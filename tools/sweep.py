@@ -68,7 +68,7 @@ def run_trial(
     import optuna
 
     from base.base_trainer import StopTraining
-    from base.stopping import Stopped
+    from base.preemption import Stopped
     from trainer.search import ERROR, PERMANENT, RUN, TrialFailed
     from utils.cli import EXIT_STOPPED
 
@@ -96,7 +96,7 @@ def train_trial(
 
     import torch
 
-    from base.stopping import Stopped
+    from base.preemption import Stopped
     from trainer.search import RUN, Reports, first_number, free_disk, outcome, suggest
     from trainer.session import train
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from base.stopping import Stopped
+from base.preemption import Stopped
 from base.task import Task
 from base.task_settings import TaskSettings
 from logger.logger import setup_logging

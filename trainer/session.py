@@ -16,8 +16,8 @@ from base.base_model import BaseModel
 from base.base_trainer import Callback
 from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
 from base.monitor import Monitor
+from base.preemption import Stopped
 from base.schedulers import filled_in, make_schedule, refuse_longer, refuse_more_moves
-from base.stopping import Stopped
 from base.task import Task
 from base.train_step import TrainStep, backbone_modules
 from data_loader.crops import extractor_from

@@ -10,8 +10,8 @@ from base.base_data_loader import BaseDataLoader
 from base.base_trainer import Callback, StopTraining
 from base.checkpoint import CheckpointFolder, load_checkpoint
 from base.monitor import Monitor
+from base.preemption import Stopped
 from base.settings import GrowingPhotos, LoopSettings, StepSettings
-from base.stopping import Stopped
 from base.task import load_task
 from base.train_step import TrainStep
 from data_loader.crop_dataset import CropDataset, EpochSampler

@@ -1,7 +1,7 @@
 import shlex
 from pathlib import Path
 
-from base.stopping import Stopped
+from base.preemption import Stopped
 
 
 def test_the_command_to_go_on_can_be_pasted_whatever_the_folder_is_called():
