@@ -9,7 +9,7 @@ from typing import Any
 
 from base.checkpoint import CheckpointFolder, random_state, restore_random_state
 from base.monitor import Monitor
-from base.preemption import Stopped, StopRequest
+from base.preemption import Preemption, Stopped
 from base.settings import LoopSettings
 from base.train_step import TrainStep
 from utils import distributed
@@ -137,7 +137,7 @@ class BaseTrainer(ABC):
         self.rates: dict[str, float] = {}
         self.partial: dict[str, Any] | None = None
         self.predictions: Any = None
-        self.stop = StopRequest()
+        self.preemption = Preemption()
 
     @abstractmethod
     def _train_epoch(self, epoch: int) -> dict[str, float]:
@@ -169,7 +169,7 @@ class BaseTrainer(ABC):
         """
         try:
             self._tell("on_train_start", self.description, self.history, self.train_step.updates)
-            with self.stop.listening():
+            with self.preemption.install():
                 self._run_epochs()
             self._say_outcome()
             self._tell("on_train_end", self.history, self.monitor.best_epoch)
@@ -202,7 +202,7 @@ class BaseTrainer(ABC):
                 break
             self._run_epoch(epoch)
             # Asked between epochs, too: an epoch may be too short to be asked within.
-            if epoch < self.epochs and self.stop.agreed(0):
+            if epoch < self.epochs and self.preemption.should_stop(0):
                 raise Stopped(self.checkpoints.last)
 
     def _run_epoch(self, epoch: int) -> None:
@@ -229,7 +229,7 @@ class BaseTrainer(ABC):
             step: batches of this epoch that are done.
         """
         accumulate = self.train_step.settings.accumulate
-        stop = self.stop.agreed(step // accumulate)
+        stop = self.preemption.should_stop(step // accumulate)
         every = self.settings.save_every_steps
         if stop or (every and step // every > (step - accumulate) // every):
             self.partial = {"step": step, "rates": self.rates, **self._partial_state()}

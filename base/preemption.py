@@ -24,14 +24,14 @@ class Stopped(Exception):
         self.checkpoint = checkpoint
 
 
-class StopRequest:
+class Preemption:
     """Whether SIGTERM or SIGUSR1 has come."""
 
     def __init__(self) -> None:
         self.received = False
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def install(self) -> Iterator[None]:
         """Take note of the signals instead of dying of them, for the time of the block."""
         if threading.current_thread() is not threading.main_thread():
             yield  # signals are the main thread's
@@ -43,7 +43,7 @@ class StopRequest:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def agreed(self, step: int) -> bool:
+    def should_stop(self, step: int) -> bool:
         """Whether all ranks stop after this move of the weights, because one was asked to."""
         if distributed.world_size() == 1:
             return self.received

@@ -4,6 +4,7 @@ import copy
 import inspect
 import math
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -114,17 +115,9 @@ def make_schedule(
         raise ConfigError(
             f"lr_scheduler.args: {name} refuses them: {why} (--debug shows where)"
         ) from error
-    if not warmup and length > 1 and len(set(rates)) == 1:
-        raise ConfigError(
-            f"lr_scheduler: {name} never changes the learning rate in {length} {every}s; mend its"
-            " args, or set lr_scheduler=null"
-        )
-    left = rates[max(0, epochs_done * unit - warmup) :]
-    if left and not any(left):
-        raise ConfigError(
-            f"lr_scheduler: {name} leaves a learning rate of 0 for all after epoch {epochs_done};"
-            f" {AFRESH}"
-        )
+    if not warmup:
+        _require_change(rates, name, every)
+    _require_rates_left(rates[max(0, epochs_done * unit - warmup) :], name, epochs_done)
     _keep_proportions(optimizer)
     if not warmup:
         return scheduler
@@ -133,6 +126,22 @@ def make_schedule(
         group["lr"] = group["initial_lr"]
     rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
     return SequentialLR(optimizer, [rise, scheduler], milestones=[warmup])
+
+
+def _require_change(rates: Sequence[float], name: str, every: str) -> None:
+    if len(rates) > 1 and len(set(rates)) == 1:
+        raise ConfigError(
+            f"lr_scheduler: {name} never changes the learning rate in {len(rates)} {every}s; mend"
+            " its args, or set lr_scheduler=null"
+        )
+
+
+def _require_rates_left(rates: Sequence[float], name: str, epochs_done: int) -> None:
+    if len(rates) and not any(rates):
+        raise ConfigError(
+            f"lr_scheduler: {name} leaves a learning rate of 0 for all after epoch {epochs_done};"
+            f" {AFRESH}"
+        )
 
 
 def move(

@@ -188,7 +188,7 @@ def test_a_resumed_training_ends_with_the_same_bits_as_one_that_never_stopped(tm
 def test_a_training_stopped_within_an_epoch_ends_with_the_same_bits(tmp_path, optimizing):
     a_trainer(tmp_path / "whole", epochs=2, optimizing=optimizing).train()
     stopped = a_trainer(tmp_path / "parts", epochs=2, optimizing=optimizing)
-    stopped.stop.agreed = lambda moves: len(stopped.history) == 1 and moves == 1
+    stopped.preemption.should_stop = lambda moves: len(stopped.history) == 1 and moves == 1
     with pytest.raises(Stopped, match=r"train\.py --resume .*last_epoch\.pth"):
         stopped.train()
     again = a_trainer(tmp_path / "parts", epochs=2, optimizing=optimizing)
@@ -198,7 +198,7 @@ def test_a_training_stopped_within_an_epoch_ends_with_the_same_bits(tmp_path, op
 
 def test_an_epoch_of_a_single_batch_can_be_stopped_after(tmp_path):
     trainer = a_trainer(tmp_path, epochs=3, train_loader=loader(16, 1, True))
-    trainer.stop.received = True
+    trainer.preemption.received = True
     with pytest.raises(Stopped):
         trainer.train()
     assert len(load_checkpoint(tmp_path / "models" / "last_epoch.pth")["history"]) == 1
@@ -217,7 +217,7 @@ def test_the_rest_of_a_stopped_epoch_is_each_photo_once_also_with_another_batch_
         return loading
 
     stopped = a_trainer(tmp_path, epochs=1, train_loader=noting(16))
-    stopped.stop.agreed = lambda moves: moves == 2
+    stopped.preemption.should_stop = lambda moves: moves == 2
     with pytest.raises(Stopped):
         stopped.train()
     again = a_trainer(tmp_path, epochs=1, train_loader=noting(8))
@@ -251,7 +251,7 @@ def test_a_stop_within_an_epoch_of_mixed_growing_and_weighted_photos_changes_no_
 
     trainer(tmp_path / "whole").train()
     stopped = trainer(tmp_path / "parts")
-    stopped.stop.agreed = lambda step: len(stopped.history) == 1 and step == 2
+    stopped.preemption.should_stop = lambda step: len(stopped.history) == 1 and step == 2
     with pytest.raises(Stopped):
         stopped.train()
     last = tmp_path / "parts" / "models" / "last_epoch.pth"
@@ -489,7 +489,7 @@ class TestCallbacks:
     def test_they_learn_of_a_request_to_stop(self, tmp_path):
         notes = []
         trainer = a_trainer(tmp_path, epochs=3, callbacks=[Noting(notes)])
-        trainer.stop.received = True
+        trainer.preemption.received = True
         with pytest.raises(Stopped) as stopped:
             trainer.train()
         assert notes[-2:] == [("on_exception", stopped.value), ("close",)]
@@ -522,7 +522,7 @@ def a_trainer_of_two(folder, **optimizing):
 def stopped_and_resumed(folder, **optimizing):
     """A training that is stopped within its second epoch and then ends."""
     first = a_trainer_of_two(folder, **optimizing)
-    first.stop.agreed = lambda moves: len(first.history) == 1 and moves == 1
+    first.preemption.should_stop = lambda moves: len(first.history) == 1 and moves == 1
     with pytest.raises(Stopped):
         first.train()
     again = a_trainer_of_two(folder, **optimizing)
