@@ -77,6 +77,12 @@ def test_a_model_of_drawn_people_says_so(page, trained, tmp_path, drawn, notices
     assert all("drawn people only" in warning.value for warning in at.warning)
 
 
+def test_the_title_asks_what_the_models_task_asks(page, trained):
+    at = page("--resume", trained.best)
+    assert "<h1>Mask, gender, age</h1>" in html_of(at)
+    assert "TRACER finds the person" in html_of(at)
+
+
 def test_with_no_model_chosen_it_asks_for_one(page, trained):
     at = page("--resume", trained.best)
     at.multiselect[0].set_value([]).run()

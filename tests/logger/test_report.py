@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from logger.report import attempt, compare_runs, write_page, write_report
-from logger.report_answers import Answers, Question
+from logger.report_answers import Answers, NumberQuestion, Question, TagsQuestion
 from logger.report_run import Run
 from utils.errors import UserError
 
@@ -350,6 +350,70 @@ def test_a_page_about_a_thousand_classes_stays_small(tmp_path):
     assert file.stat().st_size < 2_000_000
     page = Page(file)
     assert "class: the 40 most confused" in page.text and "class: the 40 weakest" in page.text
+
+
+class TestTasksOfOtherKinds:
+    """Boards of shapes; 60 photos of 20 boards."""
+
+    def answers(self, *questions):
+        files, boards = tuple(map(str, range(60))), np.arange(60) // 3
+        parts = len(questions) if len(questions) > 1 else 0
+        return Answers(questions, parts, files, boards, None, {}, "board", "boards", not parts)
+
+    def shape(self, wrong=6):
+        truth = np.arange(60) % 2
+        said = np.where(np.arange(60) < wrong, 1 - truth, truth)
+        return Question("shape", "shape", ("round", "long"), np.eye(2)[said] * 0.8 + 0.1, truth)
+
+    def tags(self):
+        truth = (np.arange(120).reshape(60, 2) % 3 == 0).astype(np.float32)
+        return TagsQuestion("tags", "tags", ("sky", "sea"), 0.1 + 0.8 * truth, truth)
+
+    def years(self, off=1.0):
+        bins, truth = np.arange(60) // 6, np.arange(60) / 6.0
+        names, middles = tuple(map(str, range(10))), tuple(np.arange(10) + off)
+        return NumberQuestion("years", "years", names, np.eye(10)[bins], truth, middles=middles)
+
+    def test_without_a_product_a_photo_is_right_where_every_head_is(self, make_run):
+        page = Page(write_report(make_run(answers=self.answers(self.shape(), self.tags()))))
+        assert page.headings[0] == "Right on 90 of 100 photos of boards it never saw."
+        assert "A photo counts as right if shape and tags all are." in page.text
+        assert "all right at once" in page.text and "of 20 boards" in page.text
+        assert "The weakest tag: “sky”" in page.text and "people" not in page.text
+
+    def test_a_single_question_has_a_table_and_no_parts(self, make_run):
+        page = Page(write_report(make_run(answers=self.answers(self.shape(0)))))
+        assert page.headings[0] == "Right on 100 of 100 photos of boards it never saw."
+        assert "counts as right if" not in page.text and "What is taken for what" in page.headings
+
+    def test_tags_are_judged_one_by_one(self, make_run):
+        page = Page(write_report(make_run(answers=self.answers(self.tags()))))
+        assert "sky 20 1.000 1.000 1.000" in page.text
+        assert "What is taken for what" not in page.headings
+
+    def test_a_number_is_judged_by_how_far_off_it_is(self, make_run):
+        page = Page(write_report(make_run(answers=self.answers(self.years()))))
+        assert page.headings[0].startswith("Off by 0.583 on average on photos of boards")
+        assert "How far off the numbers are" in page.headings and "of 100" not in page.text
+        assert "Every class" not in page.headings and "wrong" not in page.text
+
+    def test_of_two_runs_with_a_number_the_nearer_one_wins(self, make_run):
+        runs = [
+            make_run("far", answers=self.answers(self.years(3.0))),
+            make_run("near", answers=self.answers(self.years(1.0))),
+        ]
+        page = Page(compare_runs(runs))
+        assert page.headings[0].startswith("“near” is much better than “far”: mean error 0.583")
+        assert "Of 60 photos, 60 are nearer with “near” only" in page.text
+
+    def test_runs_without_a_product_are_compared_by_the_mean_of_their_heads(self, make_run):
+        runs = [
+            make_run("a", answers=self.answers(self.shape(30), self.tags())),
+            make_run("b", answers=self.answers(self.shape(0), self.tags())),
+        ]
+        page = Page(compare_runs(runs))
+        assert page.headings[0].startswith("“b” is much better than “a”: macro-F1 1.000")
+        assert "accuracy, all right at once 50.0%" in page.text
 
 
 class TestComparison:
