@@ -21,7 +21,7 @@ from data_loader.settings import (
     Validation,
 )
 from logger.settings import Wandb
-from model.settings import BALANCED, Arch, ArchArguments, Decoding, LossTriple
+from model.settings import Arch, ArchArguments, Decoding, LossTriple
 from trainer.settings import Tta
 from utils.cli import run_command
 from utils.errors import ConfigError
@@ -69,11 +69,15 @@ path of one, or the object itself."""
     loss: str = "all_loss"
     """`all_loss` adds up what `loss_name` says; the name of a loss gives it to every head, \
 unweighted."""
-    loss_name: Annotated[list[LossTriple], Field(min_length=1, max_length=3)] = BALANCED
-    """For mask, gender and age: the loss (a name, or an object with type and args), its class \
-weights (`balanced` and `effective` count them from the training people), and the head's share \
-of the sum. \
-`TimmModel` has one head, so one entry."""
+    loss_name: Annotated[
+        Annotated[list[LossTriple] | None, Field(min_length=1), Tag("list")]
+        | Annotated[dict[str, LossTriple], Tag("object")],
+        Discriminator(lambda value: "object" if isinstance(value, dict) else "list"),
+    ] = None
+    """For each head in the order of the task, or by its name: the loss (a name, or an object with \
+type and args), its class weights (`balanced` and `effective` count them in the training data), \
+and the head's share of the sum. `null`, and heads that an object leaves out, take \
+`task.heads.<head>.loss`. `TimmModel` has one head, so one entry."""
     decoding: Annotated[
         Annotated[str | None, Tag("file")] | Annotated[Decoding, Tag("values")],
         Discriminator(lambda value: "values" if isinstance(value, dict | Decoding) else "file"),
@@ -100,8 +104,8 @@ TensorBoard."""
 
 
 def without_aliases(config: Config) -> Config:
-    """The config with what the older names say where it belongs: ``labels`` in the task's head
-    ``age``, ``arch.args.age_head`` in ``heads``.
+    """The config with what the older names say where it belongs, ``labels`` in the task's head
+    ``age``, ``arch.args.age_head`` in ``heads``; and with the monitor that the task suggests.
 
     Raises:
         ConfigError: the task has no such head.
@@ -110,7 +114,9 @@ def without_aliases(config: Config) -> Config:
     if layer := args.pop("age_head", None):
         args["heads"] = {"age": layer} | args.get("heads", {})
     arch = config.arch.model_copy(update={"args": ArchArguments(**args)})
-    config = config.model_copy(update={"arch": arch})
+    monitor = config.trainer.monitor or default_monitor(config.task)
+    trainer = config.trainer.model_copy(update={"monitor": monitor})
+    config = config.model_copy(update={"arch": arch, "trainer": trainer})
     if config.labels is None:
         return config
     fields = {"age_edges": "bins", "drop_ages": "drop", "age_spread": "sigma"}
@@ -124,6 +130,12 @@ def without_aliases(config: Config) -> Config:
     if said:
         task = task.changed("age", **said)
     return config.model_copy(update={"task": task, "labels": None})
+
+
+def default_monitor(task: TaskSettings) -> str:
+    """What makes an epoch the best one: of a task with a number its error."""
+    numbers = [name for name, head in task.heads.items() if head.kind == "number"]
+    return f"min val/{numbers[0]}_mae" if numbers else "max val/f1"
 
 
 AUGMENTATION_STRENGTHS = {

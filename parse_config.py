@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from base.task_settings import TaskSettings, task_file
+from base.task_settings import TaskSettings, default_loss, task_file
 from config_schema import Config, idle_options, without_aliases
 from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
@@ -358,14 +358,20 @@ def _validate(draft: Draft) -> Config:
 
 
 def _read_task(values: dict[str, Any]) -> None:
-    """Put the task itself in the place of its name or path; without either the faces."""
+    """Put the task itself in the place of its name or path, without either the faces; and what it
+    says of the losses in that of ``loss_name``."""
     task = values.setdefault("task", "faces")
     if isinstance(task, str):
         task = values["task"] = read_json5(task_file(task), asked_by="task: ")
     heads = task.get("heads") if isinstance(task, dict) else None
-    for head in heads.values() if isinstance(heads, dict) else ():
+    heads = list(heads.values()) if isinstance(heads, dict) else []
+    for head in heads:
         if isinstance(head, dict) and "bins" in head:  # a later --set may move them
             head.setdefault("split_bins", head["bins"])
+    arch = values.get("arch")
+    if values.get("loss_name") is None and not (arch and arch.get("type") == "TimmModel"):
+        # Written out, so that --set loss_name.2.0=… finds its place.
+        values["loss_name"] = [default_loss(h) for h in heads if isinstance(h, dict)] or None
 
 
 def _defaults() -> dict[str, Any]:

@@ -27,7 +27,7 @@ def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd
 
 def _row(name: str, said: PhotoAnswer, language: str) -> dict[str, Any]:
     task, csv = said.task, said.task.settings.answer.csv
-    row: dict[str, Any] = {csv.id: name}
+    row: dict[str, Any] = {task.settings.id_column: name}
     for column, kind in csv.columns.items() if task.product else ():
         code = int(said.said["class"])
         row[column] = code if kind == "code" else task.class_name(code, language)

@@ -142,8 +142,9 @@ class TrainerSettings(LoopSettings, StepSettings, LimitSettings):
 
     save_dir: str = "saved/"
     """Runs go to `<save_dir>/models/<name>/<run_id>` and `<save_dir>/log/<name>/<run_id>`."""
-    monitor: MonitorRule = "max val/f1"
-    """What makes an epoch the best one, such as `max val/f1` or `min val/loss`."""
+    monitor: MonitorRule | None = None
+    """What makes an epoch the best one, such as `min val/loss`; `null` takes `max val/f1`, or \
+where a head is a number `min val/<head>_mae`."""
     early_stop: Natural | None = None
     """Epochs without improvement after which training ends; 0 or `null` never."""
     report: bool = True

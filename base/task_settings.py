@@ -4,6 +4,7 @@ answer is written.
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -247,8 +248,8 @@ those of the task's file."""
 class CsvFormat(Section):
     """``task.answer.csv``."""
 
-    id: str = "image"
-    """Column of the photo."""
+    id: str | None = None
+    """Column of the photo; `null` for the one in the table of test photos, else `image`."""
     columns: dict[str, Literal["code", "name"]] = {}
     """Column → whether it holds the product's class by code or in words; without any, each head \
 has a column of its own, in words."""
@@ -306,6 +307,12 @@ class TaskSettings(Section):
         values["heads"][head] |= settings
         return TaskSettings.model_validate(values)
 
+    @property
+    def id_column(self) -> str:
+        """What the column of the photo is called in predictions and true answers."""
+        test = self.data and self.data.test
+        return self.answer.csv.id or (test.path if isinstance(test, CsvSource) else "image")
+
     @model_validator(mode="after")
     def _answerable(self) -> "TaskSettings":
         number = 1
@@ -327,6 +334,12 @@ class TaskSettings(Section):
 def plural_of(noun: str) -> str:
     """What to call several groups or photos."""
     return {"person": "people"}.get(noun, f"{noun}s")
+
+
+def default_loss(head: Mapping[str, Any]) -> list[Any]:
+    """Loss, class weights and share of the sum of a head, as plain values."""
+    tags = head.get("type") == "multilabel"
+    return list(head.get("loss") or ("bce" if tags else "ce_loss", None, 1.0))
 
 
 def task_file(name: str) -> Path:

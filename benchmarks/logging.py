@@ -107,7 +107,7 @@ def trainer(folder: Path, args: argparse.Namespace, writers: Sequence[Writer]) -
     device = torch.device(args.device)
     torch.manual_seed(0)
     model = TimmModelMulti(FACES, args.model, pretrained=False).to(device)
-    criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(device)
+    criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     return Trainer(
         TrainStep(model, criterion, optimizer),

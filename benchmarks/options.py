@@ -85,7 +85,7 @@ def stepper(
     """Runs ``--steps`` steps with these options of ``StepSettings``; returns images a second."""
     torch.manual_seed(0)
     model = TimmModelMulti(FACES, args.model, pretrained=False).to(device)
-    criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(device)
+    criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
     arguments = {"lr": 1e-4} if fused is None else {"lr": 1e-4, "fused": fused}
     optimizer = make_optimizer(partial(torch.optim.AdamW, **arguments), model)
     train_step = TrainStep(model, criterion, optimizer, StepSettings(**options))

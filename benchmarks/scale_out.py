@@ -103,7 +103,7 @@ def build(args: argparse.Namespace) -> TrainStep:
     """The model under its optimizer, the same in every process."""
     torch.manual_seed(0)
     model = TimmModelMulti(FACES, args.model, pretrained=False)
-    criterion = build_criterion("all_loss", LOSSES, model.heads, {})
+    criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {})
     optimizer = make_optimizer(partial(torch.optim.AdamW, lr=1e-4), model)
     return TrainStep(model, criterion, optimizer)
 

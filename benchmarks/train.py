@@ -93,7 +93,7 @@ class Setting:
 
     def train_step(self) -> TrainStep:
         model = self.model()
-        criterion = build_criterion("all_loss", LOSSES, model.heads, {}).to(self.device)
+        criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(self.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
         return TrainStep(model, criterion, optimizer, StepSettings(amp=self.precision))
 

@@ -257,7 +257,7 @@ def scan_folder(folder: str | Path) -> Photos:
 def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.ndarray]:
     """The true answers of the photos ``ids`` from a table.
 
-    It has the column that ``task.answer.csv.id`` names, and of a product the column that
+    It has the column of the photo, see ``task.answer.csv.id``, and of a product the column that
     ``task.data.test.truth`` names, else a column for each head.
 
     Returns:
@@ -267,7 +267,7 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
     Raises:
         DataError: the table is missing or malformed, or lists other photos than ``ids``.
     """
-    identity = task.settings.answer.csv.id
+    identity = task.settings.id_column
     truth = getattr(task.settings.data and task.settings.data.test, "truth", None)
     wanted = (truth or "class",) if task.product else tuple(h.column for h in task.heads.values())
     rows = read_table(path, (identity, *wanted))

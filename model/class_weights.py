@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_loader.labels import NAMES
 from utils.errors import ConfigError
 
 logger = logging.getLogger(__name__)
+SHOWN = 30
+"""Classes of a head whose weights are said."""
 
 
 def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -70,15 +71,22 @@ def count_weights(rule: str, counts: Sequence[int] | np.ndarray, head: str) -> n
     )
 
 
-def log_weights(head: str, weights: np.ndarray, rule: str = "balanced") -> None:
-    """Say the weights (n,) of a head, and which classes training does not have."""
-    names = NAMES["en"].get(head, range(len(weights)))
-    shown = ", ".join(f"{name} {weight:.4g}" for name, weight in zip(names, weights, strict=True))
+def log_weights(
+    head: str, weights: np.ndarray, rule: str = "balanced", names: Sequence[str] | None = None
+) -> None:
+    """Say the weights (n,) of a head, by the ``names`` of its classes or else their codes; and
+    which classes training does not have."""
+    names = names or range(len(weights))
+    pairs = list(zip(names, weights, strict=True))[:SHOWN]
+    shown = ", ".join(f"{name} {weight:.4g}" for name, weight in pairs)
+    shown += ", …" if len(weights) > SHOWN else ""
     logger.info("%s class weights of %s: %s", rule, head, shown)
     absent = [str(name) for name, weight in zip(names, weights, strict=True) if weight == 0]
     if absent:
         logger.warning(
-            "%s: nobody in training is %s; the model cannot learn it", head, " or ".join(absent)
+            "%s: nobody in training is %s; the model cannot learn it",
+            head,
+            " or ".join(absent[:SHOWN]),
         )
 
 

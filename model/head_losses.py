@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from base.task import MISSING
 from utils.class_codes import require_codes
 
 
@@ -70,8 +71,8 @@ class SoftLabelLoss(nn.Module):
             # The floor keeps the gradient of the power finite where p is 1 and gamma is below 1.
             values = (-torch.expm1(log_p)).clamp_min(1e-12) ** self.gamma * values
         if targets.ndim == 1:
-            require_codes(targets, range(logits.shape[1]), "targets of a loss")
-            weights = self.class_weights[targets]
+            targets, known = known_labels(targets, logits.shape[1])
+            weights = self.class_weights[targets] * known
             return weighted_mean((self.labels[targets] * values).sum(dim=1), weights)
         weights = targets * self.class_weights
         # By element and not by matrix product, which GPUs may compute in lower precision.
@@ -153,13 +154,37 @@ class SoftF1(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, n) logits and (B,) labels or (B, n) label shares → scalar in [0, 1]."""
         probabilities = logits.float().softmax(dim=1)
-        truth = targets
+        truth, known = targets, targets.sum(dim=-1) > 0
         if targets.ndim == 1:
-            require_codes(targets, range(probabilities.shape[1]), "targets of a loss")
-            truth = F.one_hot(targets, probabilities.shape[1]).to(probabilities)
+            targets, known = known_labels(targets, probabilities.shape[1])
+            truth = F.one_hot(targets, probabilities.shape[1]).to(probabilities) * known[:, None]
+        probabilities = probabilities * known[:, None]
         support = truth.sum(dim=0)
         f1 = 2 * (probabilities * truth).sum(dim=0) / (probabilities.sum(dim=0) + support + 1e-7)
         return weighted_mean(1 - f1, self.class_weights * (support > 0))
+
+
+class BinaryCrossEntropy(nn.Module):
+    """Of each tag by itself: is it there? The mean over tags and photos, tags by their weights.
+
+    Args:
+        num_classes: n.
+        class_weights: (n,), or ``None``.
+    """
+
+    def __init__(self, num_classes: int, class_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", ones_unless(class_weights, num_classes))
+
+    is_mean = True
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """(B, n) logits and (B, n) of 0, 1 or, of mixed photos, between → scalar; NaN where it is
+        not known."""
+        known = ~targets.isnan()
+        there = targets.nan_to_num()
+        values = F.binary_cross_entropy_with_logits(logits.float(), there, reduction="none")
+        return weighted_mean(values, self.class_weights * known)
 
 
 class WithCrossEntropy(nn.Module):
@@ -178,6 +203,16 @@ class WithCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, n) logits and (B,) labels or (B, n) label shares → scalar."""
         return self.other(logits, targets) + self.cross_entropy(logits, targets)
+
+
+def known_labels(targets: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """(B,) labels, missing ones as 0, and (B,) bool, which are known.
+
+    Raises:
+        DataError: a label that is neither a class nor missing.
+    """
+    require_codes(targets, range(num_classes), "targets of a loss", missing=MISSING)
+    return targets.clamp_min(0), targets != MISSING
 
 
 def ones_unless(class_weights: Tensor | None, num_classes: int) -> Tensor:

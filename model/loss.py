@@ -1,7 +1,8 @@
 """Losses of the heads and their weighted sum, from the names in a configuration.
 
 Each loss takes (B, n) logits and (B,) class labels of one head, for any n, or (B, n) shares of the
-labels, and computes in float32 whatever the precision of the model. Class weights scale a photo's
+labels, or of tags which of them are there; and computes in float32 whatever the precision of the
+model. Photos whose label is missing count for nothing. Class weights scale a photo's
 loss by the weight of its true class, and the mean divides by the sum of those weights, as torch's
 cross entropy does; so weights shift attention between classes without changing the size of the
 loss.
@@ -16,8 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from base.base_model import module_name
+from base.task import TagHead, Task
+from base.task_settings import default_loss
 from model.class_weights import count_weights, log_weights, weights_tensor
-from model.head_losses import CrossEntropy, Focal, SoftF1, WithCrossEntropy
+from model.head_losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Focal,
+    SoftF1,
+    WithCrossEntropy,
+)
 from model.metric_learning import MetricLearningLoss, metric_learning_names
 from utils.errors import ConfigError, nearest
 
@@ -35,19 +45,24 @@ class HeadLoss(NamedTuple):
     """Share of this head in the sum."""
 
 
+Given = Sequence[Sequence] | Mapping[str, Sequence] | None
+"""``loss_name``: (loss, class weights, head weight) for each head, in their order or by name."""
+
+
 def build_criterion(
+    task: Task,
     loss: str,
-    loss_name: Sequence[Sequence] | None,
+    loss_name: Given,
     heads: Mapping[str, int],
     counts: Mapping[str, np.ndarray],
 ) -> "AllLoss":
     """The criterion that a configuration asks for.
 
     Args:
+        task: of the heads; says the loss of those that ``loss_name`` leaves out.
         loss: ``"all_loss"``, which takes the losses from ``loss_name``; or the name of one loss,
             for every head alike, unweighted.
-        loss_name: one (loss, class weights, head weight) for each head, in the order of ``heads``;
-            read for ``"all_loss"`` only.
+        loss_name: read for ``"all_loss"`` only.
         heads: head name → number of its classes.
         counts: head name → (number of its classes,) how often each occurs in training; needed for
             class weights that are counted and for logit adjustment.
@@ -55,39 +70,40 @@ def build_criterion(
     Raises:
         ConfigError: an unknown loss or argument, or an entry that does not fit its head.
     """
-    if loss == "all_loss":
-        return all_loss(resolve_class_weights(loss_name or (), counts, heads), heads, counts)
-    return all_loss([HeadLoss(loss, None, 1.0) for _ in heads], heads, counts)
+    if loss != "all_loss":
+        loss_name = [HeadLoss(loss, None, 1.0) for _ in heads]
+    return all_loss(task, resolve_class_weights(task, loss_name, counts, heads), heads, counts)
 
 
-def check_losses(loss: str, loss_name: Sequence[Sequence] | None, heads: Mapping[str, int]) -> None:
+def check_losses(task: Task, loss: str, loss_name: Given, heads: Mapping[str, int]) -> None:
     """Raise what ``build_criterion`` would, before there are counts."""
     said = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # what there is to say is said with the true counts
+    ones = {head: np.ones(n) for head, n in heads.items()}
     try:
         with torch.random.fork_rng(devices=()):
-            build_criterion(loss, loss_name, heads, {head: np.ones(n) for head, n in heads.items()})
+            build_criterion(task, loss, loss_name, heads, ones)
     finally:
         logging.disable(said)
 
 
 def all_loss(
-    loss_name: Sequence[Sequence],
+    task: Task,
+    loss_name: Given,
     heads: Mapping[str, int],
     counts: Mapping[str, np.ndarray] | None = None,
 ) -> "AllLoss":
-    """A loss for each head, from (loss, class weights or ``None``, head weight) entries.
-
-    ``counts`` as for ``build_criterion``.
+    """A loss for each head, from (loss, class weights or ``None``, head weight) entries; arguments
+    as for ``build_criterion``.
 
     Raises:
         ConfigError: an unknown loss or argument, or an entry that does not fit its head.
     """
     losses, head_weights = {}, {}
-    for position, (head, entry) in enumerate(_entries_of_heads(loss_name, heads).items()):
-        where = f"loss_name[{position}]"
+    for head, (where, entry) in _entries_of_heads(task, loss_name, heads).items():
         if not np.isfinite(entry.head_weight) or entry.head_weight < 0:
             raise ConfigError(f"{where}: head weight {entry.head_weight} of {head!r} must be >= 0")
+        _require_fitting(entry.loss, task, head, where)
         class_weights = weights_tensor(entry.class_weights, head, heads[head], where)
         of_head = (counts or {}).get(head)
         losses[head] = single_loss(entry.loss, heads[head], class_weights, where, of_head)
@@ -105,13 +121,14 @@ class AllLoss(nn.Module):
 
     def __init__(self, losses: Mapping[str, nn.Module], head_weights: Mapping[str, float]) -> None:
         super().__init__()
-        self.losses = nn.ModuleDict(losses)
+        self.losses = nn.ModuleDict({module_name(head): loss for head, loss in losses.items()})
         self.head_weights = dict(head_weights)
 
     def heads_beyond_means(self) -> list[str]:
         """Heads whose loss of a batch is no plain mean of its photos' losses, so that the mean
         over batches differs from the loss of all their photos."""
-        return [head for head, loss in self.losses.items() if not getattr(loss, "is_mean", False)]
+        losses = zip(self.head_weights, self.losses.values(), strict=True)
+        return [head for head, loss in losses if not getattr(loss, "is_mean", False)]
 
     def forward(
         self, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]
@@ -120,12 +137,13 @@ class AllLoss(nn.Module):
 
         Args:
             logits: head → (B, number of its classes).
-            targets: head → (B,) int64 class labels, or (B, n) shares of them; heads without a
-                loss are passed over.
+            targets: head → (B,) int64 class labels, (B, n) shares of them, or (B, n) tags; heads
+                without a loss are passed over.
         """
         device = next(iter(logits.values())).device.type
         with torch.autocast(device, enabled=False):
-            parts = {head: loss(logits[head], targets[head]) for head, loss in self.losses.items()}
+            losses = zip(self.head_weights, self.losses.values(), strict=True)
+            parts = {head: loss(logits[head], targets[head]) for head, loss in losses}
             total = sum(self.head_weights[head] * part for head, part in parts.items())
         return total, parts
 
@@ -138,6 +156,8 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
     "f1": SoftF1,
 }
 """Name → (number of classes, class weights, further arguments) → loss of one head."""
+TAG_LOSSES: dict[str, Callable[..., nn.Module]] = {"bce": BinaryCrossEntropy}
+"""The same for heads that answer with any of several tags."""
 
 
 def single_loss(
@@ -150,7 +170,7 @@ def single_loss(
     """The loss of one head.
 
     Args:
-        loss: a name of `LOSSES` or of a pytorch_metric_learning loss, or
+        loss: a name of `LOSSES`, `TAG_LOSSES` or of a pytorch_metric_learning loss, or
             ``{"type": name, "args": {…}}``; the argument ``logit_adjustment`` is the strength τ of
             that method (Menon et al. 2021, arXiv:2007.07314): training sees the logits plus
             τ · log of the class's frequency, so that the logits themselves suit balanced classes.
@@ -167,40 +187,38 @@ def single_loss(
         args = {**args, "log_prior": _log_prior(args["logit_adjustment"], counts, where)}
         del args["logit_adjustment"]
     try:
-        if name in LOSSES:
-            return LOSSES[name](num_classes, class_weights, **args)
+        if build := (LOSSES | TAG_LOSSES).get(name):
+            return build(num_classes, class_weights, **args)
         if name in metric_learning_names():
             return _metric_learning(name, num_classes, class_weights, args, where)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: loss {name!r} with arguments {args}: {error}") from error
-    hint = nearest(name, [*LOSSES, *metric_learning_names()])
+    hint = nearest(name, [*LOSSES, *TAG_LOSSES, *metric_learning_names()])
     raise ConfigError(f"{where}: no loss is called {name!r}{hint}")
 
 
 def resolve_class_weights(
-    loss_name: Sequence[Sequence], counts: Mapping[str, np.ndarray], heads: Mapping[str, int]
-) -> list[HeadLoss]:
-    """``loss_name`` with each rule for class weights replaced by numbers.
-
-    Args:
-        loss_name: one (loss, class weights, head weight) for each head.
-        counts: head name → (number of its classes,) how often each occurs in training.
-        heads: head name → number of its classes.
+    task: Task, loss_name: Given, counts: Mapping[str, np.ndarray], heads: Mapping[str, int]
+) -> list[HeadLoss] | dict[str, HeadLoss]:
+    """An entry for each head, each rule for class weights replaced by numbers; arguments as for
+    ``build_criterion``.
 
     Raises:
         ConfigError: as many entries as heads were expected; or a rule without counts.
     """
     resolved = []
-    for head, entry in _entries_of_heads(loss_name, heads).items():
+    for head, (_, entry) in _entries_of_heads(task, loss_name, heads).items():
         rule = entry.class_weights
         if isinstance(rule, str):
             if head not in counts:
                 raise ConfigError(f"loss_name: no class counts for {rule!r} of head {head!r}")
             weights = count_weights(rule, counts[head], head)
-            log_weights(head, weights, rule)
+            known = task.heads.get(head)
+            log_weights(head, weights, rule, known.class_names() if known else None)
             entry = entry._replace(class_weights=weights.tolist())
         resolved.append(entry)
-    return resolved
+    by_name = not isinstance(loss_name, Sequence)
+    return dict(zip(heads, resolved, strict=True)) if by_name else resolved
 
 
 def _log_prior(strength: float, counts: np.ndarray | None, where: str) -> Tensor:
@@ -229,20 +247,49 @@ def _metric_learning(
 
 
 def _entries_of_heads(
-    loss_name: Sequence[Sequence], heads: Mapping[str, int]
-) -> dict[str, HeadLoss]:
-    if len(loss_name) != len(heads):
+    task: Task, loss_name: Given, heads: Mapping[str, int]
+) -> dict[str, tuple[str, HeadLoss]]:
+    """Head → the place of its entry in the configuration, and the entry."""
+    if loss_name is None or isinstance(loss_name, Mapping):
+        given = dict(loss_name or {})
+        for head in given:
+            if head not in heads:
+                raise ConfigError(f"loss_name: no head is called {head!r}{nearest(head, heads)}")
+        places = {head: f"loss_name.{head}" for head in heads}
+        entries = [given.get(head, _default(task, head)) for head in heads]
+    else:
+        places = {head: f"loss_name[{position}]" for position, head in enumerate(heads)}
+        entries = list(loss_name)
+    if len(entries) != len(heads):
         example = ", ".join('["focal", "balanced", 1.0]' for _ in heads)
         raise ConfigError(
-            f"loss_name has {len(loss_name)} entries, and the model {len(heads)} head(s)"
+            f"loss_name has {len(entries)} entries, and the model {len(heads)} head(s)"
             f" ({', '.join(heads)}); write one for each, such as [{example}]"
         )
-    entries = {}
-    for position, (head, entry) in enumerate(zip(heads, loss_name, strict=True)):
+    for head, entry in zip(heads, entries, strict=True):
         if len(entry) != 3:
             raise ConfigError(
-                f"loss_name[{position}] has {len(entry)} parts; write [loss, class weights or null,"
+                f"{places[head]} has {len(entry)} parts; write [loss, class weights or null,"
                 ' head weight], such as ["focal", "balanced", 1.0]'
             )
-        entries[head] = HeadLoss(*entry)
-    return entries
+    return {
+        head: (places[head], HeadLoss(*entry)) for head, entry in zip(heads, entries, strict=True)
+    }
+
+
+def _default(task: Task, head: str) -> Sequence:
+    settings = task.heads[head].settings.model_dump() if head in task.heads else {}
+    return default_loss(settings)
+
+
+def _require_fitting(loss: str | Mapping[str, Any], task: Task, head: str, where: str) -> None:
+    name = loss if isinstance(loss, str) else loss["type"]
+    known = task.heads.get(head)
+    if (name in TAG_LOSSES) != isinstance(known, TagHead):
+        fits = "takes 'bce'" if isinstance(known, TagHead) else "is not of tags"
+        raise ConfigError(f"{where}: {name!r} does not fit {head}, which {fits}")
+    if name == "soft_ordinal" and not (known and known.is_ordered):
+        raise ConfigError(
+            f"{where}: 'soft_ordinal' is for classes in an order; say task.heads.{head}.ordered if"
+            " they have one, or take 'label_smoothing'"
+        )

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from base.task import MISSING
 from utils.class_codes import require_codes
 
 MOST_PHOTOS = 256
@@ -60,9 +61,14 @@ class MetricLearningLoss(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, n) logits and (B,) labels → scalar; more than `MOST_PHOTOS` go in several parts.
 
-        Photos with (B, n) label shares count as the label with the largest one.
+        Photos with (B, n) label shares count as the label with the largest one, those without a
+        label not at all.
         """
+        known = targets.sum(dim=1) > 0 if targets.ndim == 2 else targets != MISSING
         targets = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        logits, targets = logits[known], targets[known]
+        if not len(targets):
+            return logits.sum()  # 0, and has a gradient
         require_codes(targets, range(logits.shape[1]), "targets of a loss")
         parts = zip(logits.float().split(MOST_PHOTOS), targets.split(MOST_PHOTOS), strict=True)
         return sum(self.loss(x, y) * (len(y) / len(targets)) for x, y in parts)

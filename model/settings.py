@@ -83,10 +83,3 @@ aliases."""
         others = {key: value for key, value in values.items() if key not in ALIASES}
         named = {key: values[key] for key in ALIASES if key in values}
         return others | ({"bias": (others.get("bias") or {}) | named} if named else {})
-
-
-BALANCED: list[LossTriple] = [
-    ("focal", "balanced", 0.375),
-    ("focal", "balanced", 0.25),
-    ("focal", "balanced", 0.375),
-]

@@ -164,7 +164,7 @@ def test_files_based_on_each_other_are_refused():
         ({"trainer": {"epochs": 2.5}}, "trainer.epochs: must be an integer >= 1, got 2.5"),
         ({"trainer": 5}, "trainer: must be an object {…}, got 5"),
         ({"trainer": {"monitor": "best f1"}},
-         "trainer.monitor: must be 'off', 'min METRIC' or 'max METRIC', got 'best f1'"),
+         "trainer.monitor: must be 'off', 'min METRIC' or 'max METRIC' or null, got 'best f1'"),
         ({"visualize": 1}, "visualize: must be true or false, got 1"),
         ({"data_loader": {"args": {"input_size": 5000}}},
          "data_loader.args.input_size: must be an integer from 32 to 1024, got 5000"),

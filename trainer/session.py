@@ -189,7 +189,7 @@ def build_model(
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
     model = model_to_train(config, task, saved is not None, origin).to(device)
     monitor.require(scalar_names(task, config["metrics"], model.heads))
-    check_losses(config["loss"], config["loss_name"], model.heads)
+    check_losses(task, config["loss"], config["loss_name"], model.heads)
     backbone_modules(model, config.settings.trainer.freeze)
     if origin:
         logger.info(init_from(model, origin))
@@ -266,7 +266,7 @@ def build_step(
     """The training step: model, loss, optimizer, schedule."""
     settings = config.settings.trainer
     criterion = build_criterion(
-        config["loss"], config["loss_name"], model.heads, data.class_counts
+        data.index.task, config["loss"], config["loss_name"], model.heads, data.class_counts
     ).to(device)
     if settings.accumulate > 1 and (heads := criterion.heads_beyond_means()):
         logger.warning(

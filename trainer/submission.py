@@ -142,7 +142,7 @@ def write_submission(
         in_words: also a column for each head, for people to read.
     """
     said = answer_columns(task, probabilities)
-    columns: dict[str, Sequence[Any]] = {task.settings.answer.csv.id: ids}
+    columns: dict[str, Sequence[Any]] = {task.settings.id_column: ids}
     for column, kind in task.settings.answer.csv.columns.items() if task.product else ():
         codes = probabilities[SINGLE_HEAD].argmax(axis=1).tolist()
         columns[column] = codes if kind == "code" else [task.class_name(code) for code in codes]
@@ -163,7 +163,7 @@ def write_probabilities(
 ) -> None:
     """Write the probabilities, with 6 decimals: of a product ``p0``, ``p1``, … a class; without one
     ``<head>_p0``, …; arguments as for ``write_submission``."""
-    columns: dict[str, Sequence[Any]] = {task.settings.answer.csv.id: ids}
+    columns: dict[str, Sequence[Any]] = {task.settings.id_column: ids}
     for name, values in probabilities.items():
         if name not in task.product:
             prefix = "p" if name == SINGLE_HEAD else f"{name}_p"

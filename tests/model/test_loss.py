@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from data_loader.labels import HEADS
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
 from model.class_weights import balanced_weights, effective_weights
 from model.loss import (
     LOSSES,
@@ -19,6 +20,8 @@ from model.loss import (
 )
 from utils.errors import ConfigError, DataError
 
+FACES = load_task("faces")
+HEADS = {"mask": 3, "gender": 2, "age": 6}
 SIZES = [2, 3, 6, 18]
 COMPETITION = {
     "mask": np.array([13500, 2700, 2700]),
@@ -48,7 +51,7 @@ WEIGHTS = torch.tensor([1.0, 3.0])
 def test_balanced_weights_of_the_competition_are_the_inverse_frequencies_by_label():
     triples = [("focal", "balanced", 1.0)] * 3
     mask, gender, age = (
-        entry.class_weights for entry in resolve_class_weights(triples, COMPETITION, HEADS)
+        entry.class_weights for entry in resolve_class_weights(FACES, triples, COMPETITION, HEADS)
     )
     assert mask == pytest.approx([1.4, 7.0, 7.0])
     assert gender == pytest.approx([2.5912, 1.6285], abs=1e-4)
@@ -59,7 +62,7 @@ def test_an_absent_class_weighs_nothing_and_is_named_in_the_log(caplog):
     assert balanced_weights([4, 0, 6]).tolist() == [2.5, 0, pytest.approx(10 / 6)]
     counts = COMPETITION | {"age": np.array([5, 5, 0, 5, 5, 5])}
     with caplog.at_level(logging.WARNING):
-        resolve_class_weights([("f1", "balanced", 1.0)] * 3, counts, HEADS)
+        resolve_class_weights(FACES, [("f1", "balanced", 1.0)] * 3, counts, HEADS)
     assert "nobody in training is 30s" in caplog.text
 
 
@@ -75,14 +78,14 @@ def test_effective_weights_are_one_over_the_effective_number_of_photos():
 
 @pytest.mark.parametrize("rule, beta", [("effective", 0.999), ("effective:0.99", 0.99)])
 def test_a_configuration_may_ask_for_effective_weights(rule, beta):
-    (entry,) = resolve_class_weights([("focal", rule, 1.0)], COMPETITION, {"age": 6})
+    (entry,) = resolve_class_weights(FACES, [("focal", rule, 1.0)], COMPETITION, {"age": 6})
     assert entry.class_weights == pytest.approx(effective_weights(COMPETITION["age"], beta))
 
 
 def test_logit_adjustment_trains_on_logits_plus_the_log_frequencies():
     counts = {"gender": np.array([3, 1])}
     adjusted = {"type": "ce_loss", "args": {"logit_adjustment": 1.0}}
-    criterion = build_criterion("all_loss", [[adjusted, None, 1.0]], {"gender": 2}, counts)
+    criterion = build_criterion(FACES, "all_loss", [[adjusted, None, 1.0]], {"gender": 2}, counts)
     total, _ = criterion({"gender": LOGITS}, {"gender": TARGETS})
     # 0.8 · 3/4 against 0.2 · 1/4, and 0.4 · 1/4 against 0.6 · 3/4.
     expected = (-math.log(0.6 / 0.65) - math.log(0.1 / 0.55)) / 2
@@ -181,7 +184,7 @@ def test_a_better_answer_has_a_lower_loss(name):
 
 def test_the_total_is_the_sum_by_head_weights():
     triples = [("ce_loss", None, 0.5), ("focal", [1, 2], 0.25), ("f1", None, 2)]
-    criterion = all_loss(triples, HEADS)
+    criterion = all_loss(FACES, triples, HEADS)
     batches = {head: batch_of(n) for head, n in HEADS.items()}
     logits = {head: pair[0] for head, pair in batches.items()}
     targets = {head: pair[1] for head, pair in batches.items()}
@@ -193,13 +196,13 @@ def test_the_total_is_the_sum_by_head_weights():
 
 
 def test_class_weights_travel_with_the_criterion():
-    criterion = all_loss([("focal", [1, 2, 3], 1.0)], {"mask": 3})
+    criterion = all_loss(FACES, [("focal", [1, 2, 3], 1.0)], {"mask": 3})
     assert criterion.state_dict()["losses.mask.class_weights"].tolist() == [1, 2, 3]
     assert not list(criterion.parameters())
 
 
 def test_one_name_serves_every_head_alike():
-    criterion = build_criterion("label_smoothing", None, HEADS, {})
+    criterion = build_criterion(FACES, "label_smoothing", None, HEADS, {})
     logits = {head: torch.zeros(2, n) for head, n in HEADS.items()}
     targets = {head: torch.zeros(2, dtype=torch.long) for head in HEADS}
     total, _ = criterion(logits, targets)
@@ -208,7 +211,9 @@ def test_one_name_serves_every_head_alike():
 
 def test_all_loss_takes_balanced_weights_from_the_counts_of_a_single_head():
     counts = {"class": np.arange(1, 19)}
-    criterion = build_criterion("all_loss", [["ce_loss", "balanced", 1.0]], {"class": 18}, counts)
+    criterion = build_criterion(
+        FACES, "all_loss", [["ce_loss", "balanced", 1.0]], {"class": 18}, counts
+    )
     assert torch.allclose(
         criterion.losses["class"].class_weights,
         torch.tensor(balanced_weights(counts["class"])).float(),
@@ -236,13 +241,13 @@ def test_all_loss_takes_balanced_weights_from_the_counts_of_a_single_head():
 )
 def test_a_wrong_entry_is_one_clear_line(triples, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        all_loss(triples, HEADS)
+        all_loss(FACES, triples, HEADS)
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_combination_is_refused():
     with pytest.raises(ConfigError, match="'al_loss'"):
-        build_criterion("al_loss", None, HEADS, {})
+        build_criterion(FACES, "al_loss", None, HEADS, {})
 
 
 @pytest.mark.parametrize("name", [*PROTOTYPE_LOSSES, "TripletMarginLoss", "ContrastiveLoss"])
@@ -282,7 +287,7 @@ def test_metric_learning_losses_take_a_whole_epoch_at_once():
 def test_a_rule_for_class_weights_that_does_not_exist_is_one_clear_line():
     for rule in ("even", "effective:2", "effective:x"):
         with pytest.raises(ConfigError, match='or "balanced", or "effective"'):
-            resolve_class_weights([("focal", rule, 1.0)], COMPETITION, {"mask": 3})
+            resolve_class_weights(FACES, [("focal", rule, 1.0)], COMPETITION, {"mask": 3})
 
 
 def test_a_loss_that_compares_photos_takes_mixed_ones_for_their_larger_share():
@@ -292,7 +297,7 @@ def test_a_loss_that_compares_photos_takes_mixed_ones_for_their_larger_share():
     assert torch.allclose(loss.other(logits, shares), loss.other(logits, targets))
 
 
-@pytest.mark.parametrize("label", [-1, -100, 3])
+@pytest.mark.parametrize("label", [-2, -100, 3])
 @pytest.mark.parametrize("name", [*LOSSES, "ArcFaceLoss", "ProxyAnchorLoss", "TripletMarginLoss"])
 def test_a_label_that_is_no_class_is_refused_and_not_taken_for_another(name, label):
     logits, targets = batch_of(3)
@@ -304,16 +309,16 @@ def test_a_label_that_is_no_class_is_refused_and_not_taken_for_another(name, lab
 @pytest.mark.parametrize("weights", [None, [2.0, 2.0, 2.0], [1.0, 2.0, 3.0]])
 @pytest.mark.parametrize("name", [*LOSSES, "TripletMarginLoss"])
 def test_it_is_known_which_losses_of_a_batch_are_the_mean_over_its_halves(name, weights):
-    criterion = all_loss([[name, weights, 1.0]], {"mask": 3})
+    criterion = all_loss(FACES, [[name, weights, 1.0]], {"age": 3})
     draw = torch.Generator().manual_seed(1)
     logits = torch.randn(24, 3, generator=draw)
     targets = torch.randint(3, (24,), generator=draw)
     whole, *halves = (
-        criterion({"mask": logits[part]}, {"mask": targets[part]})[0].item()
+        criterion({"age": logits[part]}, {"age": targets[part]})[0].item()
         for part in (slice(24), slice(12), slice(12, 24))
     )
     beyond = whole != pytest.approx(sum(halves) / 2, rel=1e-5)
-    assert criterion.heads_beyond_means() == (["mask"] if beyond else [])
+    assert criterion.heads_beyond_means() == (["age"] if beyond else [])
 
 
 def test_an_unknown_loss_is_answered_with_our_own_first():
@@ -325,10 +330,98 @@ def test_losses_are_checked_before_there_are_counts_without_a_word_or_a_random_n
     state = torch.get_rng_state()
     adjusted = {"type": "focal", "args": {"logit_adjustment": 1.0}}
     check_losses(
+        FACES,
         "all_loss",
         [["ArcFaceLoss", None, 1.0], [adjusted, "balanced", 1.0]],
         {"mask": 3, "gender": 2},
     )
     assert torch.equal(torch.get_rng_state(), state) and not caplog.records
     with pytest.raises(ConfigError, match=r"loss_name\[1\]: no loss is called 'focl'"):
-        check_losses("all_loss", [["f1", None, 1.0], ["focl", None, 1.0]], {"mask": 3, "gender": 2})
+        check_losses(
+            FACES, "all_loss", [["f1", None, 1.0], ["focl", None, 1.0]], {"mask": 3, "gender": 2}
+        )
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "ArcFaceLoss", "TripletMarginLoss"])
+def test_a_photo_without_a_label_counts_for_nothing(name):
+    logits, targets = batch_of(3)
+    some, loss = targets.clone(), single_loss(name, 3)
+    some[[1, 5]] = -1
+    known = some >= 0
+    expected = loss(logits[known], targets[known])
+    assert torch.allclose(loss(logits, some), expected)
+    shares = torch.nn.functional.one_hot(targets, 3) * known[:, None].float()
+    assert torch.allclose(loss(logits, shares), expected)
+    nothing = loss(logits.requires_grad_(), torch.full_like(targets, -1))
+    nothing.backward()
+    assert nothing == 0 and not logits.grad.any()
+
+
+MIXED = Task(
+    TaskSettings(
+        heads={
+            "type": {"classes": ["a", "b"], "loss": ("focal", None, 0.5)},
+            "tags": {"type": "multilabel", "classes": ["red", "big", "old"]},
+            "years": {"type": "number", "bins": "0:100:1", "sigma": 2.0},
+        }
+    )
+)
+SIZES_OF_MIXED = {"type": 2, "tags": 3, "years": 100}
+
+
+def test_without_loss_name_each_head_has_the_loss_of_its_task_or_kind():
+    criterion = build_criterion(MIXED, "all_loss", None, SIZES_OF_MIXED, {})
+    kinds = [type(loss).__name__ for loss in criterion.losses.values()]
+    assert kinds == ["Focal", "BinaryCrossEntropy", "CrossEntropy"]
+    assert criterion.head_weights == {"type": 0.5, "tags": 1.0, "years": 1.0}
+    single = build_criterion(FACES, "all_loss", None, {"class": 18}, {})
+    assert type(single.losses["class"]).__name__ == "CrossEntropy"
+
+
+def test_losses_by_the_names_of_heads_leave_the_others_as_they_are():
+    criterion = build_criterion(
+        MIXED, "all_loss", {"years": ["focal", None, 2]}, SIZES_OF_MIXED, {}
+    )
+    assert type(criterion.losses["years"]).__name__ == "Focal"
+    assert criterion.head_weights == {"type": 0.5, "tags": 1.0, "years": 2.0}
+    with pytest.raises(ConfigError, match=r"loss_name: no head is called 'year'; did you mean"):
+        build_criterion(MIXED, "all_loss", {"year": ["focal", None, 2]}, SIZES_OF_MIXED, {})
+    with pytest.raises(ConfigError, match=r"loss_name\.years: no loss is called 'focl'"):
+        build_criterion(MIXED, "all_loss", {"years": ["focl", None, 2]}, SIZES_OF_MIXED, {})
+
+
+def test_tags_are_learned_each_by_itself_and_unknown_ones_not_at_all():
+    loss = single_loss("bce", 2)
+    logits = torch.tensor([[2.0, -1.0], [0.0, 3.0]])
+    tags = torch.tensor([[1.0, 0.0], [float("nan")] * 2])
+    known = [-math.log(1 / (1 + math.exp(-2))), -math.log(1 - 1 / (1 + math.exp(1)))]
+    assert loss(logits, tags) == pytest.approx(np.mean(known))
+    weighted = single_loss("bce", 2, torch.tensor([3.0, 1.0]))
+    assert weighted(logits, tags) == pytest.approx((3 * known[0] + known[1]) / 4)
+
+
+@pytest.mark.parametrize(
+    "head, loss, words",
+    [
+        ("tags", "focal", "'focal' does not fit tags, which takes 'bce'"),
+        ("type", "bce", "'bce' does not fit type, which is not of tags"),
+        (
+            "type",
+            "soft_ordinal",
+            r"'soft_ordinal' is for classes in an order; say task\.heads\.type\.ordered",
+        ),
+    ],
+)
+def test_a_loss_that_does_not_fit_its_head_is_refused(head, loss, words):
+    with pytest.raises(ConfigError, match=rf"loss_name\.{head}: {words}"):
+        build_criterion(MIXED, "all_loss", {head: [loss, None, 1]}, SIZES_OF_MIXED, {})
+
+
+def test_a_thousand_classes_have_class_weights_of_which_the_log_shows_a_few(caplog):
+    many = Task(TaskSettings(heads={"kind": {"classes": [f"kind {n}" for n in range(1000)]}}))
+    counts = {"kind": np.arange(1000)}
+    with caplog.at_level(logging.INFO):
+        triples = {"kind": ["ce_loss", "balanced", 1]}
+        criterion = build_criterion(many, "all_loss", triples, {"kind": 1000}, counts)
+    assert criterion.losses["kind"].class_weights.shape == (1000,)
+    assert "kind 29" in caplog.text and "kind 30" not in caplog.text

@@ -80,7 +80,7 @@ def a_trainer(
     counts = {head: np.ones(size) for head, size in model.heads.items()}
     train_step = TrainStep(
         model,
-        build_criterion("all_loss", loss_name, model.heads, counts),
+        build_criterion(FACES, "all_loss", loss_name, model.heads, counts),
         optimizer,
         StepSettings(**{"amp": "off", "channels_last": False} | (optimizing or {})),
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6),
@@ -243,7 +243,7 @@ def test_a_stop_within_an_epoch_of_mixed_growing_and_weighted_photos_changes_no_
     def trainer(folder):
         mixing = Mixing(mixup=0.4, cutmix=0.3, half_face=0.3)
         photos = loader(64, 1, True, Augmentation(), mixing=mixing, weighted=True)
-        losses = [["soft_ordinal", None, 1.0], ["focal", [1, 2], 1.0], ["label_smoothing", None, 1]]
+        losses = [["label_smoothing", None, 1], ["focal", [1, 2], 1.0], ["soft_ordinal", None, 1.0]]
         growing = GrowingPhotos(first_scale=0.5, full_from=0.5, multiple=8)
         return a_trainer(
             folder, train_loader=photos, loss_name=losses, progressive_resizing=growing
