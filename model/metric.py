@@ -1,7 +1,7 @@
 """Metrics over a whole epoch: every photo's answer at once, never a mean over batches.
 
 With a product ``accuracy``, ``f1`` and ``top_k_acc`` are about the classes of the whole, without
-one about the heads together. The macro-F1 is that of the competition, the mean of the classes' F1:
+one about the heads together but those of numbers. The macro-F1 is that of the competition, the mean of the classes' F1:
 a class that neither occurs nor is answered in the epoch has no F1 and is left out of the mean; one
 that is answered but does not occur counts as 0. Missing labels are passed over.
 """
@@ -24,22 +24,23 @@ Arrays = Mapping[str, np.ndarray]
 Metric = Callable[[Arrays, Arrays], float]
 """(Answers as ``model.decode.answers`` gives them, true answers) → value."""
 OF_ALL = ("accuracy", "f1", "top_k_acc")
-"""Names that any task may ask for, also one of numbers alone, which has no F1."""
+"""Names that any task may ask for, also one of numbers alone, which has none of them."""
 MAP = "_map"
 """End of the names of metrics that need probabilities, which a training does not keep."""
 
 
 def metrics_of(task: Task) -> dict[str, Metric]:
     """Name → metric, for all that the key ``metrics`` may hold but the ``<head>_map`` of tags."""
-    whole = [SINGLE_HEAD] if task.product else list(task.heads)
-    found: dict[str, Metric] = {"accuracy": partial(_accuracy, task, whole)}
     f1 = {
         name: partial(_tag_f1 if isinstance(head, TagHead) else _class_f1, name)
         for name, head in task.heads.items()
         if not isinstance(head, NumberHead)
     }
+    found: dict[str, Metric] = {}
     if f1:
+        whole = [SINGLE_HEAD] if task.product else list(f1)
         parts = [partial(_class_f1, SINGLE_HEAD)] if task.product else list(f1.values())
+        found["accuracy"] = partial(_accuracy, task, whole)
         found["f1"] = lambda said, true: float(np.mean([part(said, true) for part in parts]))
         found["top_k_acc"] = partial(_accuracy, task, whole, k=3)
     for name, head in task.heads.items():
@@ -151,12 +152,9 @@ def _accuracy(task: Task, names: Sequence[str], said: Arrays, truth: Arrays, k: 
 def _right(
     task: Task, name: str, said: Arrays, truth: Arrays, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the truth is among the ``k`` likeliest answers, and whether it is known, (N,) each;
-    a number is right in the bin of the true one."""
-    head, given, true = task.heads.get(name), said[name], truth[name]
-    if isinstance(head, NumberHead):
-        return head.class_of(given) == head.class_of(true), ~np.isnan(true)
-    if isinstance(head, TagHead):
+    """Whether the truth is among the ``k`` likeliest answers, and whether it is known, (N,) each."""
+    given, true = said[name], truth[name]
+    if isinstance(task.heads.get(name), TagHead):
         return (given == (true > 0)).all(axis=1), ~np.isnan(true).any(axis=1)
     return (given[:, :k] == np.asarray(true)[:, None]).any(axis=1), true != MISSING
 
