@@ -52,7 +52,7 @@ class SoftLabelLoss(nn.Module):
             raise ValueError(f"smoothing {smoothing} must be at least 0 and below 1")
         if not spread >= 0:
             raise ValueError(f"spread {spread} must be at least 0")
-        self.gamma = gamma
+        self.gamma, self.sharp = gamma, not (smoothing or spread)
         self.register_buffer("class_weights", ones_unless(class_weights, num_classes))
         self.register_buffer("labels", soft_labels(num_classes, smoothing, spread))
         self.register_buffer("log_prior", log_prior)
@@ -75,9 +75,14 @@ class SoftLabelLoss(nn.Module):
             weights = self.class_weights[targets] * known
             return weighted_mean((self.labels[targets] * values).sum(dim=1), weights)
         weights = targets * self.class_weights
+        return weighted_mean(self._values_of_labels(values), weights)
+
+    def _values_of_labels(self, values: Tensor) -> Tensor:
+        """(B, n) values of the classes → (B, n), of each label the mean over what it stands for."""
+        if self.sharp:  # the same, without n² values a photo
+            return values
         # By element and not by matrix product, which GPUs may compute in lower precision.
-        values_of_labels = (self.labels * values[:, None, :]).sum(dim=2)
-        return weighted_mean(values_of_labels, weights)
+        return (self.labels * values[:, None, :]).sum(dim=2)  # (B, n, n) → (B, n)
 
 
 def soft_labels(num_classes: int, smoothing: float = 0.0, spread: float = 0.0) -> Tensor:

@@ -1,9 +1,10 @@
 """Metrics over a whole epoch: every photo's answer at once, never a mean over batches.
 
 With a product ``accuracy``, ``f1`` and ``top_k_acc`` are about the classes of the whole, without
-one about the heads together but those of numbers. The macro-F1 is that of the competition, the mean of the classes' F1:
-a class that neither occurs nor is answered in the epoch has no F1 and is left out of the mean; one
-that is answered but does not occur counts as 0. Missing labels are passed over.
+one about all heads together but those of numbers. The macro-F1 is that of the competition, the
+mean of the classes' F1: a class that neither occurs nor is answered in the epoch has no F1 and is
+left out of the mean; one that is answered but does not occur counts as 0. Missing labels are
+passed over.
 """
 
 import math
@@ -152,7 +153,7 @@ def _accuracy(task: Task, names: Sequence[str], said: Arrays, truth: Arrays, k: 
 def _right(
     task: Task, name: str, said: Arrays, truth: Arrays, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the truth is among the ``k`` likeliest answers, and whether it is known, (N,) each."""
+    """Whether the truth is among the ``k`` likeliest answers, and is known at all; (N,) each."""
     given, true = said[name], truth[name]
     if isinstance(task.heads.get(name), TagHead):
         return (given == (true > 0)).all(axis=1), ~np.isnan(true).any(axis=1)

@@ -12,7 +12,8 @@ from base.checkpoint import CheckpointFolder, load_checkpoint
 from base.monitor import Monitor
 from base.preemption import Stopped
 from base.settings import GrowingPhotos, LoopSettings, StepSettings
-from base.task import load_task
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
 from base.train_step import TrainStep
 from data_loader.crop_dataset import CropDataset, EpochSampler
 from data_loader.labels import encode_class, fold_age
@@ -23,6 +24,7 @@ from data_loader.transform import eval_transform, train_transform
 from logger.callbacks import MetricsTables, Sinks
 from logger.writer import Writer
 from model.loss import build_criterion
+from model.metric import names_of
 from model.model import TimmModel, TimmModelMulti
 from trainer.trainer import Trainer
 from utils import distributed
@@ -75,12 +77,13 @@ def a_trainer(
     **options,
 ):
     seed_everything(1)
-    model = model_class(FACES, "test_resnet", pretrained=False, dropout=0.1)
+    task = options.get("task", FACES)
+    model = model_class(task, "test_resnet", pretrained=False, dropout=0.1)
     optimizer = optimizer_class(model.parameters(), lr=lr)
     counts = {head: np.ones(size) for head, size in model.heads.items()}
     train_step = TrainStep(
         model,
-        build_criterion(FACES, "all_loss", loss_name, model.heads, counts),
+        build_criterion(task, "all_loss", loss_name, model.heads, counts),
         optimizer,
         StepSettings(**{"amp": "off", "channels_last": False} | (optimizing or {})),
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6),
@@ -100,8 +103,10 @@ def a_trainer(
         "checkpoints": CheckpointFolder(folder / "models"),
     }
     parts |= options
-    truths = {f"{part}_truth": truth_of(parts[f"{part}_loader"]) for part in ("train", "val")}
-    return Trainer(train_step, settings, task=FACES, callbacks=callbacks, **truths | parts)
+    for part in ("train", "val"):
+        if f"{part}_truth" not in parts:
+            parts[f"{part}_truth"] = truth_of(parts[f"{part}_loader"])
+    return Trainer(train_step, settings, callbacks=callbacks, **{"task": task} | parts)
 
 
 def resumed(trainer, path):
@@ -335,6 +340,84 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_head_and_photos(tmp_pa
     with pytest.raises(UserError, match=r"epoch 1, step 1: loss, gender_loss is not .* photo-\d+"):
         trainer.train()
     assert not (tmp_path / "models").exists()
+
+
+def shapes_task(kinds=2):
+    """Two heads, tags and a number, without a product."""
+    heads = {
+        "kind": {"classes": [f"kind {n}" for n in range(kinds)]},
+        "shade": {"classes": ["dark", "bright"]},
+        "tags": {"type": "multilabel", "classes": ["red", "green"]},
+        "size": {"type": "number", "bins": "0:10:1", "sigma": 1.0},
+    }
+    return Task(TaskSettings.model_validate({"heads": heads}))
+
+
+def shapes(task, number=48, seed=5, shuffle=True, mixing=None):
+    """Photos that show ``shapes_task``, a label in eight missing, and the true answers."""
+    draw = np.random.default_rng(seed)
+    size = np.where(draw.random(number) < 1 / 8, np.nan, draw.uniform(0, 10, number))
+    tags = draw.integers(2, size=(number, 2)).astype(np.float32)
+    values = {"kind": draw.integers(len(task.heads["kind"].classes), size=number)}
+    values |= {"shade": draw.integers(2, size=number), "tags": tags, "size": size}
+    values["shade"][draw.random(number) < 1 / 8] = -1
+    tags[draw.random(number) < 1 / 8] = np.nan
+    levels = np.stack([values["shade"] * 200, *(np.nan_to_num(tags).T * 200)], axis=1)
+    photos = (levels[:, None, None] + draw.integers(0, 20, (number, 32, 32, 3))).clip(0, 255)
+    targets = task.targets(values)
+    if shuffle:
+        targets = {name: head.training_targets(values[name]) for name, head in task.heads.items()}
+    mixer = Mixer(mixing, task.targets(values)) if mixing else None
+    crops, rows = photos.astype(np.uint8), np.arange(number)
+    dataset = CropDataset(crops, rows, targets, eval_transform(32), 3, mixer)
+    sampler = EpochSampler(number, shuffle=shuffle, seed=3)
+    loading = BaseDataLoader(dataset, sampler, batch_size=16, num_workers=0, device=CPU)
+    return loading, task.truth(values)
+
+
+def a_trainer_of_shapes(folder, task, mixing=None, **options):
+    train, val = shapes(task, mixing=mixing), shapes(task, seed=6, shuffle=False)
+    parts = {"train_loader": train[0], "train_truth": train[1], "loss_name": None, "metrics": []}
+    parts |= {"val_loader": val[0], "val_truth": val[1], "task": task}
+    return a_trainer(folder, **parts | options)
+
+
+def test_heads_without_a_product_tags_and_numbers_are_trained_and_judged(tmp_path):
+    task = shapes_task()
+    monitor = Monitor("min val/size_mae")
+    best = a_trainer_of_shapes(tmp_path, task, epochs=6, monitor=monitor).train()
+    assert {f"val/{name}" for name in names_of(task) if name != "top_k_acc"} <= set(best)
+    rows = metrics_of(tmp_path)
+    assert all(math.isfinite(float(value)) for row in rows for value in row.values())
+    assert float(rows[-1]["val/shade_accuracy"]) > 0.9 and float(rows[-1]["val/tags_f1"]) > 0.9
+
+
+def test_a_stop_within_an_epoch_of_heads_without_a_product_changes_no_bit(tmp_path):
+    def trainer(name):
+        mixing = Mixing(mixup=0.5, same=["kind"])
+        return a_trainer_of_shapes(tmp_path / name, shapes_task(), mixing)
+
+    trainer("whole").train()
+    stopped = trainer("parts")
+    stopped.preemption.should_stop = lambda step: len(stopped.history) == 1 and step == 1
+    with pytest.raises(Stopped):
+        stopped.train()
+    resumed(trainer("parts"), tmp_path / "parts" / "models" / "last_epoch.pth").train()
+    same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_what_is_kept_of_a_step_does_not_grow_with_the_classes(tmp_path):
+    sizes = {}
+    for kinds in (2, 1000):
+        trainer = a_trainer_of_shapes(tmp_path / str(kinds), shapes_task(kinds), epochs=1)
+        trainer.preemption.should_stop = lambda moves: moves == 1
+        with pytest.raises(Stopped):
+            trainer.train()
+        saved = load_checkpoint(tmp_path / str(kinds) / "models" / "last_epoch.pth")
+        kept = saved["partial"]["steps"][0][0]["answers"]
+        sizes[kinds] = {name: values.numel() for name, values in kept.items()}
+    assert sizes[1000]["kind"] == 16 * 3 and sizes[2]["kind"] == 16 * 2
+    assert all(sizes[2][name] == sizes[1000][name] for name in ("shade", "tags", "size"))
 
 
 class Recorder(Writer):
