@@ -395,7 +395,7 @@ class TestTasksOfOtherKinds:
         page = Page(write_report(make_run(answers=self.answers(self.years()))))
         assert page.headings[0].startswith("Off by 0.583 on average on photos of boards")
         assert "How far off the numbers are" in page.headings and "of 100" not in page.text
-        assert "Every class" not in page.headings and "wrong" not in page.text
+        assert "Every class" not in page.headings and "✗ wrong" not in page.text
 
     def test_of_two_runs_with_a_number_the_nearer_one_wins(self, make_run):
         runs = [
