@@ -27,7 +27,7 @@ from data_loader.crops import (
 from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor
 from TRACER.network import Tracer
-from TRACER.weights import save_float16
+from TRACER.weights import SAMPLE, save_float16
 from utils.errors import CheckpointError, DataError, UserError
 from utils.images import read_image
 
@@ -494,6 +494,7 @@ class TestWithTheNetwork:
         with pytest.raises(CheckpointError, match=r"weights\.json.*other TRACER weights.*delete"):
             build(photos[:4], tmp_path, extractor)
 
+    @pytest.mark.skipif(not SAMPLE.is_file(), reason="a project without the sample weights")
     def test_sample_weights_before_photographs_are_warned_of_also_where_all_is_cropped(
         self, photos, tmp_path, caplog
     ):
