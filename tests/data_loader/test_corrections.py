@@ -3,11 +3,13 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 
+from base.task import load_task
 from data_loader.corrections import NOTHING_TO_SAY, apply_corrections, read_corrections
 from data_loader.data_loaders import PROJECT
 from data_loader.dataset import read_index
-from data_loader.labels import FACES
 from utils.errors import ConfigError, DataError
+
+FACES = load_task("faces")
 
 PHOTOS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 HEADER = "key,field,value,tier,sources,note\n"

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from base.base_data_loader import BaseDataLoader
+from base.task import load_task
 from data_loader.crops import extractor_from
 from data_loader.data_loaders import labelled_photos, prediction_loader, setup
-from data_loader.labels import FACES
 from data_loader.settings import (
     Augmentation,
     LabelCorrections,
@@ -22,6 +22,8 @@ from TRACER.network import Tracer
 from TRACER.weights import save_float16
 from utils.errors import ConfigError, DataError
 from utils.images import read_image
+
+FACES = load_task("faces")
 
 CPU = torch.device("cpu")
 TRACER = {

@@ -6,6 +6,7 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 
+from base.task import load_task
 from data_loader.dataset import (
     class_counts,
     eval_photos,
@@ -13,9 +14,10 @@ from data_loader.dataset import (
     read_index,
     scan_folder,
 )
-from data_loader.labels import FACES
 from data_loader.readers import read_table
 from utils.errors import DataError
+
+FACES = load_task("faces")
 
 PHOTOS = ("mask1", "mask2", "mask3", "mask4", "mask5", "incorrect_mask", "normal")
 

@@ -4,11 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from base.task import load_task
 from data_loader.dataset import PhotoIndex
-from data_loader.labels import FACES, age_bin
 from data_loader.settings import Validation
 from data_loader.split import holdout, image_level, save_split, split, stratified_group_kfold
 from utils.errors import ConfigError, DataError, UserError
+
+FACES = load_task("faces")
+AGE = FACES.heads["age"]
 
 
 def index_of(people):
@@ -67,7 +70,7 @@ def test_the_size_is_the_fraction_and_so_is_that_of_every_stratum(crowd, fractio
     for gender in range(2):
         for band in range(6):
             alike = np.flatnonzero(
-                (crowd.values["gender"] == gender) & (age_bin(crowd.values["age"]) == band)
+                (crowd.values["gender"] == gender) & (AGE.class_of(crowd.values["age"]) == band)
             )
             there = people_of(crowd, alike)
             chosen = there & people_of(crowd, validation)
@@ -150,7 +153,7 @@ def test_folds_are_equally_large_and_alike_in_gender_and_age(crowd):
     assert max(sizes) - min(sizes) <= 2
     for gender in range(2):
         for band in range(6):
-            alike = (crowd.values["gender"] == gender) & (age_bin(crowd.values["age"]) == band)
+            alike = (crowd.values["gender"] == gender) & (AGE.class_of(crowd.values["age"]) == band)
             shares = [alike[rows].sum() / 7 for rows in validated]
             assert max(shares) - min(shares) <= 2
 

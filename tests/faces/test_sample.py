@@ -13,12 +13,15 @@ import cv2
 import numpy as np
 import pytest
 
-from data_loader.labels import GENDERS, MASK_OF_PHOTO, age_group, decode_class, encode_class
-from faces.sample import cast_people, generate
+from faces.sample import FACES, GENDERS, MASK_OF_PHOTO, cast_people, generate
 from utils.errors import DataError
 
 PERSONS, EVAL_PERSONS = 12, 6
 PHOTOS = [f"mask{number}.jpg" for number in range(1, 6)] + ["incorrect_mask.jpg", "normal.jpg"]
+
+
+def age_group(years):
+    return int(FACES.heads["age"].answer_of(np.array([float(years)]))[0])
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +94,14 @@ def test_even_a_small_set_has_every_class(sample):
     assert len(groups) == 6
     answers = [int(row["ans"]) for row in read_table(sample / "eval" / "answers.csv")]
     assert set(answers) == set(range(18))
-    masks = Counter(decode_class(answer)[0] for answer in answers)
+    masks = Counter(FACES.decode(answer)["mask"] for answer in answers)
     assert masks == {0: 5 * EVAL_PERSONS, 1: EVAL_PERSONS, 2: EVAL_PERSONS}
 
 
 def test_the_answers_are_those_of_the_people_drawn(sample):
     people = cast_people(EVAL_PERSONS, half=1, seed=5)
     expected = Counter(
-        encode_class(mask, person.gender, age_group(person.age))
+        FACES.encode({"mask": mask, "gender": person.gender, "age": age_group(person.age)})
         for person in people
         for mask in MASK_OF_PHOTO.values()
     )
