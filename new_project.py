@@ -123,50 +123,16 @@ def shapes_task(name: str) -> dict[str, Any]:
 
 def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | None) -> None:
     """Config, README, Makefile and pyproject of the new project."""
-    small = data is None  # drawn shapes are learned from scratch within a minute
-    config = {
-        "name": name,
-        "n_gpu": 1,
-        "data_dir": "data/shapes" if data is None else data.resolve().as_posix(),
-        "task": task,
-        "arch": {
-            "type": "TimmModelMulti",
-            "args": {"model_name": "resnet10t", "pretrained": False}
-            if small
-            else {"model_name": "tf_efficientnet_lite0", "pretrained": True},
-        },
-        "tracer": {"weights": None},
-        "data_loader": {
-            "type": "setup",
-            "args": {
-                "stage": "train",
-                "input_size": 48 if small else 160,
-                "batch_size": 32,
-                "num_workers": 1,
-            },
-        },
-        "optimizer": {"type": "AdamW", "args": {"lr": 0.001, "weight_decay": 0.05}},
-        "trainer": {"epochs": 10},
-    }
     has_test = "test" in task["data"]
-    text = json.dumps(config, indent=4, ensure_ascii=False)
+    text = json.dumps(config_of(name, task, data), indent=4, ensure_ascii=False)
     head = "//   python train.py --config config.json\n// docs/config.md explains every key.\n"
     (target / "config.json").write_text(f"{head}{text}\n", encoding="utf-8")
-    (target / "README.md").write_text(
-        README.format(name=name, images="" if has_test else " --images FOLDER"), encoding="utf-8"
-    )
-    variables = {
-        "NAME": name,
-        "DEMO_DATA": "data/shapes" if small else "",  # what `make clean` removes
-        "DEMO_DRAW": "-m tools.shapes --out $(DEMO_DATA)",
-        "DEMO_DRAWN": "data/shapes/eval.csv" if small else "config.json",
-        "DEMO_CONFIG": "config.json",
-        "DEMO_TEST": "--answers data/shapes/eval.csv" if small else "",
-    }
+    readme = README.format(name=name, images="" if has_test else " --images FOLDER")
+    (target / "README.md").write_text(readme, encoding="utf-8")
     makefile = (target / "Makefile").read_text(encoding="utf-8")
-    for key, value in variables.items():
+    for key, value in demo_of(name, data).items():
         makefile = re.sub(rf"(?m)^{key} :=.*$", f"{key} := {value}".rstrip(), makefile)
-    if not (small or has_test):
+    if not has_test:
         makefile = re.sub(r"\t\$\(BIN\)/python test\.py .*\n", "", makefile)
     makefile = re.sub(r"(?ms)^(golden|shape): .*?\n\n", "", makefile)
     (target / "Makefile").write_text(makefile, encoding="utf-8")
@@ -174,6 +140,37 @@ def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | 
     project = re.sub(r"(?m)^name = .*$", f'name = "{name.lower()}"', project, count=1)
     project = re.sub(r"(?m)^description = .*\n", "", project, count=1)
     (target / "pyproject.toml").write_text(project, encoding="utf-8")
+
+
+def config_of(name: str, task: dict[str, Any], data: Path | None) -> dict[str, Any]:
+    """A modest config; drawn shapes are learned from scratch within a minute."""
+    small = {"model_name": "resnet10t", "pretrained": False}
+    pretrained = {"model_name": "tf_efficientnet_lite0", "pretrained": True}
+    size, epochs = (160, 10) if data else (48, 25)
+    loader = {"stage": "train", "input_size": size, "batch_size": 32, "num_workers": 1}
+    return {
+        "name": name,
+        "n_gpu": 1,
+        "data_dir": data.resolve().as_posix() if data else "data/shapes",
+        "task": task,
+        "arch": {"type": "TimmModelMulti", "args": pretrained if data else small},
+        "tracer": {"weights": None},
+        "data_loader": {"type": "setup", "args": loader},
+        "optimizer": {"type": "AdamW", "args": {"lr": 0.001, "weight_decay": 0.05}},
+        "trainer": {"epochs": epochs},
+    }
+
+
+def demo_of(name: str, data: Path | None) -> dict[str, str]:
+    """The variables at the top of the Makefile."""
+    return {
+        "NAME": name,
+        "DEMO_DATA": "" if data else "data/shapes",  # `make clean` removes it
+        "DEMO_DRAW": "-m tools.shapes --out $(DEMO_DATA)",
+        "DEMO_DRAWN": "config.json" if data else "data/shapes/eval.csv",
+        "DEMO_CONFIG": "config.json",
+        "DEMO_TEST": "" if data else "--answers data/shapes/eval.csv",
+    }
 
 
 README = """# {name}
