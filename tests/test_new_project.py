@@ -58,14 +58,13 @@ def test_its_config_asks_what_is_drawn(project):
     assert config["name"] == "MyShapes"
 
 
-def test_its_tests_can_be_collected_and_pass(project):
-    done = command("-m", "pytest", "--collect-only", "-q", "-n0", cwd=project)
+@pytest.mark.slow
+def test_its_tests_can_be_imported_and_pass(project):
+    """All are imported; run are those of files that are not the same there as here."""
+    few = "test_config_docs or test_shapes"
+    done = command("-m", "pytest", "-n0", "-k", few, cwd=project)
     assert done.returncode == 0, done.stdout[-2000:]
-    assert done.stdout.count("tests/") > 40
-    # The rest are the same files as here; these three look at files of the project.
-    few = ("tests/test_imports.py", "tests/test_config_docs.py", "tests/tools/test_shapes.py")
-    done = command("-m", "pytest", "-q", "-n0", *few, cwd=project)
-    assert done.returncode == 0, done.stdout[-2000:]
+    assert int(re.search(r"(\d+) deselected", done.stdout)[1]) > 800
 
 
 def test_the_task_is_proposed_by_a_table(shapes, tmp_path):
