@@ -7,12 +7,12 @@ from torch import nn
 
 from base.base_model import BaseModel
 from base.task import load_task
-from data_loader.labels import AGE_FOLD, HEADS
 from model.decode import head_logits, probabilities, with_marginals
 from model.gradcam import HeadCam, as_map, target_layer
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 
 FACES = load_task("faces")
+HEADS = {"mask": 3, "gender": 2, "age": 6}
 
 ANSWERS = {"mask": np.array([0]), "gender": np.array([1]), "age": np.array([2])}
 
@@ -112,4 +112,3 @@ def test_head_logits_are_those_of_the_decoded_probabilities(heads):
     decoded = with_marginals(FACES, probabilities(FACES, logits))
     for head, values in head_logits(FACES, logits).items():
         assert torch.allclose(values.softmax(dim=1), decoded[head], atol=1e-6)
-    assert len(AGE_FOLD) == HEADS["age"]

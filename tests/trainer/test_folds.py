@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from base.task import load_task
-from data_loader.labels import encode_class, fold_age
 from trainer.folds import choose_folds, out_of_fold, write_results
 from utils.errors import ConfigError, DataError
 
@@ -16,7 +15,8 @@ def answers_of(folder, fold, photos, **changes):
     draw = np.random.default_rng(fold)
     number = len(photos)
     target = {head: draw.integers(0, n, number) for head, n in HEADS.items()}
-    classes = encode_class(target["mask"], target["gender"], fold_age(target["age"]))
+    age_group = np.take(FACES.heads["age"].group_of, target["age"])
+    classes = FACES.encode(target | {"age": age_group})
     said = np.where(np.arange(number) % 2, classes, (classes + 1) % 18)
     columns = {
         "index": np.arange(number),

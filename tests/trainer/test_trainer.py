@@ -16,7 +16,6 @@ from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from base.train_step import TrainStep
 from data_loader.crop_dataset import CropDataset, EpochSampler
-from data_loader.labels import encode_class, fold_age
 from data_loader.mixing import Mixer
 from data_loader.sampling import sampling_weights
 from data_loader.settings import Augmentation, Mixing, Sampling
@@ -45,7 +44,8 @@ def coloured_photos(number, seed):
     levels = np.stack([targets["mask"] * 110, targets["gender"] * 200, targets["age"] * 45], axis=1)
     noise = draw.integers(0, 20, size=(number, 32, 32, 3))
     photos = (levels[:, None, None] + noise).clip(0, 255).astype(np.uint8)
-    targets["class"] = encode_class(targets["mask"], targets["gender"], fold_age(targets["age"]))
+    age_group = np.take(FACES.heads["age"].group_of, targets["age"])
+    targets["class"] = FACES.encode(targets | {"age": age_group})
     return photos, targets
 
 
