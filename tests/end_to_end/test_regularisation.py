@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.decoding import Decoding
-from model.metric import f1
+from base.task import load_task
+from model.decoding import Decoding, factors
+from model.metric import macro_f1
 from parse_config import ConfigParser
 from tools import tune_decoding
 from trainer.photo_model import PhotoModel, answer_photo
@@ -103,7 +104,7 @@ def test_the_answer_to_one_photo_is_decoded_as_that_of_the_test_set(
     config = ConfigParser.from_args(argparse.ArgumentParser(), argv=["-r", str(checkpoint)])
     model = PhotoModel.restore(config, checkpoint, torch.device("cpu"))
     photo = read_image(people / "eval" / "images" / first["ImageID"])
-    said = answer_photo([model], photo).class_probabilities
+    said = answer_photo([model], photo).probabilities["class"]
     assert said == pytest.approx([float(first[f"p{cls}"]) for cls in range(18)], abs=1e-5)
 
 
@@ -117,11 +118,12 @@ def test_validation_scores_use_the_prior_and_the_kept_probabilities_do_not(
 ):
     log = everything_on / "saved" / "log" / "tiny" / "first"
     with np.load(log / "validation.npz") as saved:
-        counts = torch.load(checkpoint, weights_only=True)["class_counts"]["class"]
-        factors = Decoding(prior_strength=0.5).weights(np.array(counts))
-        likeliest = (saved["class_probabilities"] * factors).argmax(axis=1)
+        counts = torch.load(checkpoint, weights_only=True)["class_counts"]
+        decoding, task = Decoding(prior_strength=0.5), load_task("faces")
+        of_class = factors(decoding, task, {k: np.array(v) for k, v in counts.items()})["class"]
+        likeliest = (saved["class_probabilities"] * of_class).argmax(axis=1)
         assert (saved["answers"] == likeliest).all()
-        score = f1(np.eye(18)[likeliest], saved["classes"])
+        score = macro_f1(saved["classes"], likeliest)
     with open(log / "metrics.csv") as file:
         best = max(float(row["val/f1"]) for row in csv.DictReader(file))
     assert best == pytest.approx(score)
