@@ -119,8 +119,16 @@ def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> N
     """Refuse a checkpoint whose answers mean something else than the program would say.
 
     Raises:
-        CheckpointError: its classes have other names; one from before they were kept passes.
+        CheckpointError: it is of another task, or its classes have other names; one from before
+            they were kept passes.
     """
+    taught = state["config"].get("task")
+    if isinstance(taught, dict) and list(taught["heads"]) != list(task.heads):
+        raise CheckpointError(
+            f"{checkpoint}: was trained for the task {taught['name']!r}"
+            f" ({', '.join(taught['heads'])}), this config has {task.name!r}"
+            f" ({', '.join(task.heads)}); use the checkpoint's own config, or train again"
+        )
     theirs = state.get("classes")
     if theirs is None:
         return
