@@ -51,9 +51,10 @@ test-fast: .venv/ready  ## the tests that take a minute together
 coverage: .venv/ready  ## the test suite, and which lines it runs (htmlcov/)
 	$(BIN)/python -m pytest --cov --cov-report=html --cov-report=term:skip-covered
 
-lint: .venv/ready  ## check formatting, imports and code with ruff
+lint: .venv/ready  ## check formatting, code, and that imports go one way
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
 
 format: .venv/ready  ## let ruff put formatting and imports right
 	$(BIN)/ruff format .
