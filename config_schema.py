@@ -4,7 +4,8 @@ The sections stand with what they are about, in the settings.py of each room. Th
 is its documentation; ``python config_schema.py`` prints them all as the table of docs/config.md.
 """
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
@@ -138,11 +139,41 @@ def default_monitor(task: TaskSettings) -> str:
     return f"min val/{numbers[0]}_mae" if numbers else "max val/f1"
 
 
+REMOVED: dict[str, tuple[Any, str]] = {
+    "augmentation.erase": (0.0, "augmentation.dropout"),
+    "augmentation.erase_area": (0.33, "augmentation.dropout_size"),
+    "optimizer.backbone_lr_ratio": (1.0, "optimizer.layer_decay"),
+    "optimizer.decay_norm_and_bias": (False, "optimizer.args.weight_decay"),
+    "optimizer.scale_lr": ("off", "optimizer.args.lr"),
+    "trainer.freeze_backbone_epochs": (0, "trainer.freeze or optimizer.layer_decay"),
+    "trainer.progressive_resizing": (None, "data_loader.args.input_size"),
+    "trainer.swa_start": (None, "trainer.ema_decay or python -m tools.soup"),
+}
+"""Keys of older versions: dotted path → its default, and what to use instead."""
+
+
+def migrate(values: dict[str, Any]) -> list[str]:
+    """Take the removed keys out of the config of an older version, in place.
+
+    Returns:
+        One line for every one of them that was not at its default.
+    """
+    lines = []
+    for path, (default, instead) in REMOVED.items():
+        section, key = path.split(".")
+        if not isinstance(values.get(section), dict) or key not in values[section]:
+            continue
+        if (value := values[section].pop(key)) != default:
+            lines.append(
+                f"{path}={json.dumps(value)}: dropped, since it was removed; use {instead}"
+            )
+    return lines
+
+
 AUGMENTATION_STRENGTHS = {
     "affine": ("shift", "scale", "rotate"),
     "tone": ("brightness", "contrast"),
     "dropout": ("dropout_holes", "dropout_size"),
-    "erase": ("erase_area",),
 }
 
 

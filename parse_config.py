@@ -1,6 +1,7 @@
 """From JSON files and the command line to one checked config, and from the config to objects."""
 
 import argparse
+import copy
 import json
 import logging
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from base.task_settings import TaskSettings, default_loss, task_file
-from config_schema import Config, idle_options, without_aliases
+from config_schema import REMOVED, Config, idle_options, migrate, without_aliases
 from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
 from utils.errors import CheckpointError, ConfigError
@@ -118,7 +119,10 @@ class ConfigParser:
         several = isinstance(args.resume, list)
         named = [path for each in given for path in _checkpoints(each, several)]
         file = args.config or (None if named else DEFAULT_CONFIG)
-        own = Draft(read_layers(file) if file else [], assignments(args, options))
+        layers = read_layers(file) if file else []
+        if file and is_run(Path(file).parent):
+            layers = [_up_to_date(layer) for layer in layers]
+        own = Draft(layers, assignments(args, options))
         run_id = args.run_id or (given[0].name if len(given) == 1 and given[0].is_dir() else None)
         config = cls._over_checkpoints(own, named, run_id)
         of_folds = getattr(args, "folds", None)  # they look for their checkpoints themselves
@@ -130,6 +134,11 @@ class ConfigParser:
             print(json.dumps(config.config, indent=2, ensure_ascii=False))
             sys.exit(0)
         return config
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any], source: str | Path) -> "ConfigParser":
+        """The config that a run, maybe of an older version, has kept at ``source``."""
+        return cls(Draft([_up_to_date(Layer(str(source), dict(values)))]))
 
     def for_checkpoint(self, checkpoint: str | Path) -> "ConfigParser":
         """The config of another checkpoint, with what this command line says over it.
@@ -216,10 +225,14 @@ class ConfigParser:
         return self._callable(name, module, args, kwargs, complete=False)
 
     def warnings(self) -> list[str]:
-        """One line for every option that was written for this run but has no effect in it."""
+        """One line for every option that was written for this run but has no effect in it, and
+        for those of an older version's run that there are no more."""
         written = self._draft.written()
         idle = [(sorted(keys & written), reason) for keys, reason in idle_options(self.settings)]
-        return [f"{', '.join(keys)}: no effect, since {reason}" for keys, reason in idle if keys]
+        return [
+            *(f"{layer.source}: {note}" for layer in self._draft.layers for note in layer.notes),
+            *(f"{', '.join(keys)}: no effect, since {reason}" for keys, reason in idle if keys),
+        ]
 
     @property
     def label_scheme(self) -> dict[str, Any]:
@@ -352,6 +365,8 @@ def _validate(draft: Draft) -> Config:
         return without_aliases(config)
     except ValidationError as error:
         problems = explain(error, Config.model_json_schema(), values)
+    for path in problems.keys() & REMOVED.keys():
+        problems[path] = f"was removed; use {REMOVED[path][1]}"
     lines = [f"{draft.source_of(path)}: {path}: {text}" for path, text in problems.items()]
     heading = [f"{draft.main_source}: {len(lines)} errors"] if len(lines) > 1 else []
     raise ConfigError("\n  ".join(heading + lines))
@@ -383,11 +398,17 @@ def _origin_of(checkpoint: Path) -> tuple[Layer, str | None]:
     alone, from inside it, and with that the run's id, where it has one."""
     if is_run(checkpoint.parent):
         beside = checkpoint.parent / CONFIG
-        return Layer(str(beside), read_json5(beside)), None
+        return _up_to_date(Layer(str(beside), read_json5(beside))), None
     from base.checkpoint import load_checkpoint  # imports torch, which --help spares
 
     state = load_checkpoint(checkpoint)
-    return Layer(str(checkpoint), state["config"]), state.get("run_id")
+    return _up_to_date(Layer(str(checkpoint), state["config"])), state.get("run_id")
+
+
+def _up_to_date(layer: Layer) -> Layer:
+    """What a run has kept, without the keys that there are no more."""
+    values = copy.deepcopy(layer.values)
+    return layer._replace(values=values, notes=migrate(values))
 
 
 def _checkpoints(path: Path, several: bool) -> list[Path]:

@@ -208,7 +208,7 @@ TRAINING = (
     "format", "state_dict", "raw_model", "averaged_epochs", "optimizer", "kinds", "lr_scheduler",
     "scaler", "updates", "epoch", "monitor", "history", "partial", "random",
 )  # fmt: skip
-"""What a checkpoint holds of the course of a training."""
+"""What a checkpoint holds of the course of a training; older ones also ``averaged_epochs``."""
 
 
 def metadata_of(state: dict[str, Any]) -> dict[str, Any]:

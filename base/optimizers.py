@@ -56,10 +56,7 @@ def make_optimizer(
     model: BaseModel,
     *,
     batches_a_step: int = 1,
-    decay_norm_and_bias: bool = False,
-    backbone_lr_ratio: float = 1.0,
     layer_decay: float = 1.0,
-    scale_lr: str = "off",
 ) -> torch.optim.Optimizer:
     """The optimizer that ``build`` makes, over the weights of ``model`` in suitable groups.
 
@@ -67,13 +64,8 @@ def make_optimizer(
         build: class and arguments, ``lr`` among them.
         model: its ``parameter_groups()`` are the backbone and the heads.
         batches_a_step: processes times accumulated batches.
-        decay_norm_and_bias: give norms, biases and what the backbone itself exempts, such as
-            position embeddings, the weight decay, too.
-        backbone_lr_ratio: learning rate of the backbone over that of the heads.
         layer_decay: learning rate of each layer of the backbone over that of the layer above it
             (Clark et al. 2020, arXiv:2003.10555); what a layer is, timm says.
-        scale_lr: how the learning rate grows with ``batches_a_step``: ``"linear"`` (Goyal et al.
-            2017, arXiv:1706.02677), ``"sqrt"`` or ``"off"``.
 
     Raises:
         ConfigError: arguments that the optimizer refuses, at once or in its first step.
@@ -81,21 +73,12 @@ def make_optimizer(
     args = dict(build.keywords)
     if build.func in FUSED and not {"fused", "foreach", "differentiable"} & args.keys():
         args["fused"] = True
-    factor = {"off": 1.0, "linear": float(batches_a_step), "sqrt": batches_a_step**0.5}[scale_lr]
-    if "lr" in args:
-        args["lr"] *= factor
     if batches_a_step > 1:
-        logger.info(
-            "a step takes %d batches, learning rate %s (scale_lr: %s)",
-            batches_a_step,
-            args.get("lr"),
-            scale_lr,
-        )
-    spared = set()
-    if not decay_norm_and_bias and _weight_decay(build.func, args):
-        spared = _without_decay(model)
+        rate = args.get("lr")
+        logger.info("a step takes %d batches, at learning rate %s", batches_a_step, rate)
+    spared = _without_decay(model) if _weight_decay(build.func, args) else set()
     groups = []
-    for part, weights, ratio in _by_learning_rate(model, backbone_lr_ratio, layer_decay):
+    for part, weights, ratio in _by_learning_rate(model, layer_decay):
         own_rate = {"lr": args["lr"] * ratio} if "lr" in args else {}
         for some, exempt in _by_decay(weights, spared):
             groups.append({"params": some, "part": part} | own_rate | exempt)
@@ -123,20 +106,18 @@ def _try_step(build: partial, groups: list[dict[str, Any]]) -> None:
 
 
 def _by_learning_rate(
-    model: BaseModel, backbone_lr_ratio: float, layer_decay: float
+    model: BaseModel, layer_decay: float
 ) -> Iterator[tuple[str, list[nn.Parameter], float]]:
     """Weights that learn equally fast, the part they belong to, and how fast beside the heads."""
     for part in model.parameter_groups():
-        if part["name"] != "backbone":
+        if part["name"] != "backbone" or layer_decay == 1.0:
             yield part["name"], part["params"], 1.0
-        elif layer_decay == 1.0:
-            yield part["name"], part["params"], backbone_lr_ratio
         else:
             layers = param_groups_layer_decay(
                 model.backbone, weight_decay_exclude_1d=False, layer_decay=layer_decay
             )
             for layer in layers:
-                yield part["name"], layer["params"], backbone_lr_ratio * layer["lr_scale"]
+                yield part["name"], layer["params"], layer["lr_scale"]
 
 
 def _weight_decay(optimizer: type, args: dict[str, Any]) -> float | None:

@@ -1,11 +1,10 @@
 """The sections of the config about training: optimizer, schedule, trainer."""
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from utils.schema_base import Arguments, Natural, Positive, Section, Share, says
+from utils.schema_base import Arguments, Natural, Positive, Section, says
 
 MonitorRule = Annotated[
     str, says("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
@@ -26,15 +25,8 @@ class Optimizer(Section):
     """Class in torch.optim."""
     args: OptimizerArguments = OptimizerArguments()
     """Arguments of that class. Adam, AdamW and SGD run in one kernel unless `fused` is `false`."""
-    decay_norm_and_bias: bool = False
-    """Give norms, biases and what the backbone itself exempts, such as position embeddings, the \
-weight decay, too."""
-    backbone_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
-    """Learning rate of the backbone over that of the heads."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Learning rate of each layer of the backbone over that of the layer above it."""
-    scale_lr: Literal["off", "linear", "sqrt"] = "off"
-    """How the learning rate grows with the number of GPUs and of accumulated batches."""
 
 
 class Scheduler(Section):
@@ -50,25 +42,6 @@ class Scheduler(Section):
     """Epochs in which the learning rate rises from near zero."""
 
 
-class GrowingPhotos(Section):
-    """``trainer.progressive_resizing``."""
-
-    first_scale: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Side of the first epoch's photos, as share of `data_loader.args.input_size`."""
-    full_from: Share = 0.6
-    """Share of the epochs after which photos have their full side."""
-    multiple: Positive = 32
-    """Sides in between are multiples of so many pixels."""
-
-    def side(self, epoch: int, epochs: int, full: int) -> int:
-        """The side in pixels in an epoch, from 1, of so many."""
-        growing = math.ceil(self.full_from * epochs)
-        if epoch > growing:
-            return full
-        scale = self.first_scale + (1 - self.first_scale) * (epoch - 1) / growing
-        return min(full, math.ceil(scale * full / self.multiple) * self.multiple)
-
-
 class StepSettings(Section):
     """How ``base.train_step`` does a step."""
 
@@ -77,8 +50,7 @@ class StepSettings(Section):
     channels_last: bool | None = None
     """Memory format of photos and weights; `null` switches it on."""
     compile: bool = False
-    """Run the model through torch.compile: slow to start, and anew for each size of growing \
-photos; faster then."""
+    """Run the model through torch.compile: slow to start, faster then."""
     accumulate: Positive = 1
     """Batches whose gradients make one step: as one large batch, but for batch norm and for \
 losses that are no plain mean over photos (unequal class weights, `f1`, those that compare \
@@ -87,11 +59,6 @@ photos)."""
     """Largest norm of the gradient; `null` for any."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Keep and validate a moving average of the weights with this decay; `null` for none."""
-    swa_start: Positive | None = None
-    """From this epoch on, keep and validate the mean of the weights at the ends of the epochs \
-(SWA); `null` for none."""
-    freeze_backbone_epochs: Natural = 0
-    """First epochs in which only the heads learn."""
     freeze: list[str] = []
     """Parts of the backbone that never learn, nor count statistics for their batch norms, such as \
 `["conv_stem", "bn1", "blocks.0"]`: quicker, and less is memorised."""
@@ -119,8 +86,6 @@ class LoopSettings(CheckpointSettings):
     """Training epochs, those before a resume counted in."""
     verbosity: Annotated[int, Field(ge=0, le=2)] = 2
     """0 quiet, 1 a line an epoch, 2 progress bars too."""
-    progressive_resizing: GrowingPhotos | None = None
-    """Train on small photos first; the size grows with the epochs. `null` for full size always."""
     profile_steps: Natural = 0
     """Profile so many steps of the first epoch: a trace, and where the time goes."""
 

@@ -11,7 +11,6 @@ from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, update_bn
 
 from base.base_model import BaseModel
 from base.checkpoint import load_weights
@@ -25,8 +24,6 @@ from utils.errors import CheckpointError, ConfigError, nearest
 
 Logits = dict[str, Tensor]
 DEFAULTS = StepSettings()
-MOST_SIZES = 64
-"""Sizes of photos that a model is compiled for; for further ones it runs as it is."""
 
 
 class TrainStep:
@@ -36,13 +33,13 @@ class TrainStep:
         model: on its device.
         criterion: (logits, targets) → (total, dict head → loss), on the same device.
         optimizer: over the model's parameters.
-        settings: precision, accumulation, averages, frozen parts; see there.
+        settings: precision, accumulation, average, frozen parts; see there.
         scheduler: of the learning rate, from torch or timm; ``None`` keeps it.
         schedule_every: ``"epoch"`` or ``"step"``: when the scheduler moves.
 
     Raises:
-        ConfigError: both averages at once, float16 or synchronized batch norms on the CPU, or a
-            part to freeze that the backbone does not have.
+        ConfigError: float16 or synchronized batch norms on the CPU, or a part to freeze that the
+            backbone does not have.
     """
 
     def __init__(
@@ -55,10 +52,6 @@ class TrainStep:
         scheduler: torch.optim.lr_scheduler.LRScheduler | TimmScheduler | None = None,
         schedule_every: str = "epoch",
     ) -> None:
-        if settings.ema_decay is not None and settings.swa_start is not None:
-            raise ConfigError(
-                "trainer.ema_decay and trainer.swa_start exclude each other; null one"
-            )
         self.settings = settings
         self.device = next(model.parameters()).device
         channels_last = settings.channels_last is not False
@@ -75,11 +68,9 @@ class TrainStep:
         self.ema = None
         if settings.ema_decay is not None:
             self.ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
-        self.swa: AveragedModel | None = None
         self.updates = 0
         self.stopwatch = Stopwatch(self.device)
         self._frozen = backbone_modules(self.model, settings.freeze)
-        self._backbone_frozen = False
         for module in self._frozen:
             module.requires_grad_(False)
         self._forward = self._wrapped()
@@ -99,23 +90,13 @@ class TrainStep:
     @property
     def best_model(self) -> BaseModel:
         """What is validated and kept: the average of the weights where there is one."""
-        average = self.ema or self.swa
-        return average.module if average is not None else self.model
+        return self.ema.module if self.ema is not None else self.model
 
-    def start_epoch(self, epoch: int) -> None:
-        """Prepare for the training batches of an epoch, from 1."""
-        frozen = epoch <= self.settings.freeze_backbone_epochs
-        if frozen != self._backbone_frozen:
-            self._backbone_frozen = frozen
-            self.model.backbone.requires_grad_(not frozen)
-            for module in self._frozen:
-                module.requires_grad_(False)
-            self._forward = self._wrapped()
+    def start_epoch(self) -> None:
+        """Prepare for the training batches of an epoch."""
         self._forward.train()
-        if frozen:
-            self.model.backbone.eval()  # the statistics of its batch norms stay, too
         for module in self._frozen:
-            module.eval()
+            module.eval()  # the statistics of its batch norms stay, too
         self.optimizer.zero_grad(set_to_none=True)
 
     def step(
@@ -171,32 +152,6 @@ class TrainStep:
         average = self.best_model.state_dict().values() if self.ema is not None else ()
         distributed.broadcast_tensors([*self.model.buffers(), *average])
 
-    def average_epoch(self, epoch: int, batches: Iterable[dict[str, Tensor]]) -> None:
-        """Take the weights at the end of an epoch into their mean, from ``swa_start`` on.
-
-        Stochastic weight averaging (Izmailov et al., UAI 2018). The statistics of batch norms are
-        counted anew, since those of the members don't fit the mean of their weights.
-
-        Args:
-            epoch: the one that ended, from 1.
-            batches: of training photos, ``image`` (B, 3, S, S).
-        """
-        if self.settings.swa_start is None or epoch < self.settings.swa_start:
-            return
-        if self.swa is None:
-            self.swa = AveragedModel(self.model)
-        self.swa.update_parameters(self.model)
-        images = (batch["image"].to(memory_format=self.memory_format) for batch in batches)
-        with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            update_bn(images, self.swa, self.device)
-        averages = backbone_modules(self.swa.module, self.settings.freeze)
-        for average, module in zip(averages, self._frozen, strict=True):
-            average.load_state_dict(module.state_dict())
-        for buffer in self.swa.module.buffers():  # each rank has seen its own share of the photos
-            if buffer.is_floating_point() and distributed.world_size() > 1:
-                torch.distributed.all_reduce(buffer)
-                buffer /= distributed.world_size()
-
     def end_epoch(self, epoch: int, monitored: float | None) -> None:
         """Move a scheduler that goes by epochs.
 
@@ -213,7 +168,6 @@ class TrainStep:
         return {
             "state_dict": self.best_model.state_dict(),
             "raw_model": None if self.best_model is self.model else self.model.state_dict(),
-            "averaged_epochs": int(self.swa.n_averaged) if self.swa is not None else 0,
             "optimizer": self.optimizer.state_dict(),
             "kinds": self._kinds(),
             "lr_scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
@@ -244,18 +198,15 @@ class TrainStep:
         """
         if state["kinds"] != self._kinds():
             raise ValueError(f"{state['kinds']} saved, {self._kinds()} configured")
-        moving = state["raw_model"] is not None and not state.get("averaged_epochs")
-        averaged = state.get("averaged_epochs")
-        if moving != (self.ema is not None) or (averaged and self.settings.swa_start is None):
-            raise ValueError("trainer.ema_decay or trainer.swa_start is another")
+        if state.get("averaged_epochs"):
+            raise ValueError("trainer.swa_start was on, which there is no more")
+        if (state["raw_model"] is not None) != (self.ema is not None):
+            raise ValueError("trainer.ema_decay is another")
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["lr_scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         self.updates = state["updates"]
-        if averaged:
-            self.swa = AveragedModel(self.model)
-            self.swa.n_averaged.fill_(averaged)
         self.best_model.load_state_dict(state["state_dict"])
         if self.best_model is not self.model:
             self.model.load_state_dict(state["raw_model"])
@@ -281,9 +232,8 @@ class TrainStep:
     def _wrapped(self) -> nn.Module:
         forward = self.model
         if self.settings.compile:
-            # For each size of growing photos anew: with shapes left open, the padding of
-            # TensorFlow's networks took minutes at the second size, 20 s when compiled anew.
-            torch._dynamo.config.recompile_limit = MOST_SIZES
+            # With shapes left open, the padding of TensorFlow's networks took minutes at the
+            # second size of a batch, 20 s when compiled anew.
             forward = torch.compile(self.model, dynamic=False)
         if distributed.world_size() == 1:
             return forward

@@ -102,7 +102,7 @@ def stepper(
         return args.steps * args.batch
 
     def run() -> float:
-        train_step.start_epoch(1)
+        train_step.start_epoch()
         return timed(work)
 
     return run

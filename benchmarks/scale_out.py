@@ -85,7 +85,7 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
         address = f"tcp://127.0.0.1:{port}"
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=processes)
     train_step = build(args)
-    train_step.start_epoch(1)
+    train_step.start_epoch()
     shape = (args.batch, 3, args.size, args.size)
     images = torch.randint(0, 255, shape, dtype=torch.uint8)
     heads = train_step.model.heads.items()

@@ -118,10 +118,6 @@ class Augmentation(Section):
     """Largest number of holes."""
     dropout_size: Share = 0.15
     """Largest side of a hole, as share of the photo's."""
-    erase: Share = 0.0
-    """Probability of random erasing (Zhong et al. 2020, arXiv:1708.04896): one box of noise."""
-    erase_area: Annotated[float, Field(gt=0, le=1)] = 0.33
-    """Largest area of that box, as share of the photo's."""
 
 
 class Labels(Section):

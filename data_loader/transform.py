@@ -84,6 +84,4 @@ def _augmentations(settings: Augmentation, size: int) -> list[A.BasicTransform]:
         # In pixels: as a fraction, the whole side (1.0) would be taken for one pixel.
         side = (max(1, round(size * s.dropout_size / 2)), max(1, round(size * s.dropout_size)))
         steps.append(A.CoarseDropout((1, s.dropout_holes), side, side, p=s.dropout))
-    areas = (min(0.02, s.erase_area), s.erase_area)
-    steps.append(A.Erasing(scale=areas, ratio=(0.3, 3.3), fill="random", p=s.erase))
     return [step for step in steps if step.p > 0]

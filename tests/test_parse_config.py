@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from base.task import Task, build
-from config_schema import Config
+from config_schema import REMOVED, Config
 from parse_config import ConfigParser
 from tests.config_files import error_of, error_with_config, parse, with_config, write
 from utils.config_options import Option
 from utils.errors import ConfigError
+from utils.schema_text import keys
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -355,6 +356,48 @@ def test_options_that_nobody_wrote_are_not_warned_of():
     write("base.json", {"name": "base", "tracer": {"threshold": 0.4}})
     file = write("own.json", {"_base_": "base.json"})
     assert parse("-c", file, "--set", "tracer.weights=null").warnings() == []
+
+
+# Keys of older versions
+
+
+OLD = {
+    "name": "old",
+    "trainer": {"swa_start": 8, "progressive_resizing": {"full_from": 0.5}, "epochs": 3},
+    "optimizer": {"scale_lr": "off", "backbone_lr_ratio": 1.0},
+    "augmentation": None,
+}
+
+
+@pytest.mark.parametrize("way", ["-c", "-r", "alone"])
+def test_the_config_of_an_older_run_loses_the_keys_that_are_gone_and_says_which_did_something(way):
+    folder = Path("saved/models/old/1")
+    checkpoint = write(folder / "last_epoch.pth", "")
+    source = write(folder / "config.json", OLD)
+    write(folder / "environment.json", "{}")
+    if way == "alone":
+        checkpoint = source = "old.pth"
+        torch.save({"format": 1, "state_dict": {}, "config": OLD}, checkpoint)
+    config = parse("-c", source) if way == "-c" else parse("-r", checkpoint)
+    assert "swa_start" not in config["trainer"] and config["trainer"]["epochs"] == 3
+    assert config.warnings() == [
+        f'{source}: trainer.progressive_resizing={{"full_from": 0.5}}: dropped, since it was'
+        " removed; use data_loader.args.input_size",
+        f"{source}: trainer.swa_start=8: dropped, since it was removed; use trainer.ema_decay or"
+        " python -m tools.soup",
+    ]
+
+
+@pytest.mark.parametrize("path", REMOVED)
+def test_a_removed_key_that_a_user_writes_is_an_error_that_names_what_replaced_it(path):
+    (section, key), (default, instead) = path.split("."), REMOVED[path]
+    message = f"{path}: was removed; use {instead}"
+    assert error_with_config({section: {key: default}}) == f"config.json: {message}"
+    assert error_with_config({}, "--set", f"{path}={json.dumps(default)}") == f"--set: {message}"
+    shown = Config.model_json_schema()
+    for name in instead.replace(" or ", " ").split():
+        if "." in name and not name.startswith("tools."):
+            assert name in keys(shown) or name == "optimizer.args.weight_decay"
 
 
 # Building objects

@@ -83,7 +83,9 @@ def start_folds(config: ConfigParser) -> None:
     elif goes_on:
         begun = config.folder.config
         # Through the parser, since the file may be from before there were some of today's keys.
-        require_same_config(begun, ConfigParser(read_json5(begun)).config, config.config)
+        require_same_config(
+            begun, ConfigParser.stored(read_json5(begun), begun).config, config.config
+        )
     else:
         raise ConfigError(
             f"--run-id {config.run_id}: {config.save_dir} holds folds already; choose another id,"

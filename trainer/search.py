@@ -217,7 +217,7 @@ def _require_same_config(
     if (begun := study.user_attrs.get("config")) is None:
         return
     # Through the parser, since the study may be from before there were some of today's keys.
-    saved, now = ConfigParser(begun).config, copy.deepcopy(config)
+    saved, now = ConfigParser.stored(begun, study.study_name).config, copy.deepcopy(config)
     for path in (*FREE, *space):
         for values in (saved, now):
             assign(values, path, None, "space")

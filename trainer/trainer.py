@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import BaseTrainer
-from base.image_size import resize
 from base.prefetch import Batch, Prefetcher
 from base.settings import LoopSettings
 from base.task import Task
@@ -122,7 +121,7 @@ class Trainer(BaseTrainer):
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self._steps, photos_done = self._before_the_stop()
         self.train_loader.set_epoch(epoch, done=photos_done)
-        self.train_step.start_epoch(epoch)
+        self.train_step.start_epoch()
         total = len(self._steps) + len(self.train_loader)
         fetched = Prefetcher(self.train_loader, self.train_step.device)
         batches: Iterable[Batch] = fetched
@@ -136,7 +135,7 @@ class Trainer(BaseTrainer):
         title = f"epoch {epoch}/{self.epochs}"
         batches = self._progress(batches, title, done, total)
         for number, batch in enumerate(batches, len(self._steps)):
-            self._steps.append(self._step(batch, epoch, number, total))
+            self._steps.append(self._step(batch, number, total))
             updates.note(number + 1, len(batch["index"]) * distributed.world_size())
             if (number + 1) % CHECK_EVERY == 0:
                 self._refuse_nan(epoch, number + 1 - CHECK_EVERY)
@@ -162,13 +161,9 @@ class Trainer(BaseTrainer):
         for update in updates.since_last_time(losses, self._loss_names):
             self._tell("on_step", *update)
 
-    def _step(self, batch: Batch, epoch: int, number: int, of: int) -> Step:
+    def _step(self, batch: Batch, number: int, of: int) -> Step:
         judged, learnt = split_targets(batch, self.train_step.model.heads)
-        images = batch["image"]
-        if self.settings.progressive_resizing is not None:
-            side = self.settings.progressive_resizing.side(epoch, self.epochs, images.shape[-1])
-            images = resize(images, side)
-        logits, total, parts = self.train_step.step(images, learnt, number, of)
+        logits, total, parts = self.train_step.step(batch["image"], learnt, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
         said = answers(self.task, with_marginals(self.task, probabilities(self.task, logits)))
         finite = torch.stack([values.isfinite().all(dim=1) for values in logits.values()])
@@ -213,8 +208,6 @@ class Trainer(BaseTrainer):
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         began = time.perf_counter()
-        self.train_loader.set_epoch(epoch)
-        self.train_step.average_epoch(epoch, self.train_loader)
         self.val_loader.set_epoch(0)
         fetched = Prefetcher(self.val_loader, self.train_step.device)
         batches = self._progress(fetched, "validation", 0, len(self.val_loader))

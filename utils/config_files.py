@@ -3,7 +3,7 @@
 import copy
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -17,11 +17,15 @@ BASE_KEY = "_base_"
 
 
 class Layer(NamedTuple):
-    """Values that one source wrote; ``named`` when it is what the user pointed at himself."""
+    """Values that one source wrote; ``named`` when it is what the user pointed at himself.
+
+    ``notes``: what to warn of.
+    """
 
     source: str
     values: dict[str, Any]
     named: bool = False
+    notes: Sequence[str] = ()
 
 
 class Assignment(NamedTuple):

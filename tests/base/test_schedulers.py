@@ -8,7 +8,6 @@ from torch import nn
 
 import base.schedulers as module_schedule
 from base.base_model import BaseModel
-from base.optimizers import make_optimizer
 from base.schedulers import SCHEDULERS, make_schedule, move, refuse_longer, refuse_more_moves
 from parse_config import ConfigParser
 from utils.errors import ConfigError
@@ -20,6 +19,12 @@ def model():
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     return BaseModel(backbone, 4, {"mask": 3, "gender": 2}, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def an_optimizer(model, lr, share):
+    """The backbone learns at this share of the rate of the heads."""
+    backbone = {"params": model.backbone.parameters(), "lr": lr * share}
+    return torch.optim.AdamW([backbone, {"params": model.classifiers.parameters()}], lr=lr)
 
 
 def rates(build, epochs=6, steps=1, **options):
@@ -35,7 +40,7 @@ def rates(build, epochs=6, steps=1, **options):
 
 
 def test_one_cycle_keeps_the_proportions_of_the_groups(model):
-    optimizer = make_optimizer(partial(torch.optim.AdamW, lr=1e-3), model, backbone_lr_ratio=0.1)
+    optimizer = an_optimizer(model, lr=1e-3, share=0.1)
     build = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.01, total_steps="all")
     schedule = make_schedule(build, optimizer, epochs=2, steps_an_epoch=5, every="step")
     seen = []
@@ -52,7 +57,7 @@ def test_one_cycle_keeps_the_proportions_of_the_groups(model):
 def test_one_cycle_rises_to_the_learning_rate_of_the_optimizer_if_nothing_else_is_said(
     model, share
 ):
-    optimizer = make_optimizer(partial(torch.optim.AdamW, lr=0.02), model, backbone_lr_ratio=share)
+    optimizer = an_optimizer(model, 0.02, share)
     build = partial(torch.optim.lr_scheduler.OneCycleLR, total_steps="all", pct_start=0.5)
     schedule = make_schedule(build, optimizer, epochs=1, steps_an_epoch=9, every="step")
     seen = []

@@ -38,31 +38,22 @@ def a_train_step(*layers, schedule_every="epoch", **settings):
     return TrainStep(model, Criterion(), optimizer, settings, schedule_every=schedule_every)
 
 
-def changed_by_an_epoch(train_step, epoch):
+def changed_by_an_epoch(train_step):
     """Which parts of the state an epoch of one step changes."""
     before = {name: value.clone() for name, value in train_step.model.state_dict().items()}
-    train_step.start_epoch(epoch)
+    train_step.start_epoch()
     train_step.step(PHOTOS, TARGETS, 0, 1)
     after = train_step.model.state_dict()
     return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_only_the_heads_learn_in_the_frozen_epochs_and_all_does_after_them():
-    train_step = a_train_step(freeze_backbone_epochs=2)
-    assert changed_by_an_epoch(train_step, 1) == {"classifiers"}
-    assert changed_by_an_epoch(train_step, 2) == {"classifiers"}
-    assert changed_by_an_epoch(train_step, 3) == {"classifiers", "backbone"}
-
-
 def test_frozen_parts_and_their_batch_norms_stay_while_the_rest_learns():
-    train_step = a_train_step(freeze=["0", "1"], swa_start=1, freeze_backbone_epochs=1)
+    train_step = a_train_step(freeze=["0", "1"], ema_decay=0.9)
     before = copy.deepcopy(train_step.model.backbone.state_dict())
-    for epoch in (1, 2):
-        assert changed_by_an_epoch(train_step, epoch) == {"classifiers"}
-    train_step.average_epoch(2, [{"image": PHOTOS}])
+    assert changed_by_an_epoch(train_step) == {"classifiers"}
     for model in (train_step.model, train_step.best_model):
         assert all(torch.equal(model.backbone.state_dict()[key], before[key]) for key in before)
-    assert changed_by_an_epoch(a_train_step(freeze=["0"]), 1) == {"classifiers", "backbone"}
+    assert changed_by_an_epoch(a_train_step(freeze=["0"])) == {"classifiers", "backbone"}
 
 
 def test_a_part_to_freeze_that_is_not_there_is_refused_with_the_nearest():
@@ -76,7 +67,7 @@ def test_a_compiled_model_learns_the_same_and_its_weights_keep_their_names():
     layers = nn.Flatten(), nn.Linear(3 * 8 * 8, 4)  # compiled within seconds
     plain, compiled = a_train_step(*layers), a_train_step(*layers, compile=True)
     for train_step in (plain, compiled):
-        train_step.start_epoch(1)
+        train_step.start_epoch()
         train_step.step(PHOTOS, TARGETS, 0, 1)
     expected = plain.state_dict()["state_dict"]
     weights = compiled.state_dict()["state_dict"]
@@ -85,21 +76,21 @@ def test_a_compiled_model_learns_the_same_and_its_weights_keep_their_names():
         assert torch.allclose(value, expected[name], atol=1e-5), name
 
 
-def test_growing_photos_are_compiled_size_by_size_and_never_with_open_shapes(monkeypatch):
+def test_batches_are_compiled_size_by_size_and_never_with_open_shapes(monkeypatch):
     sizes = []
 
     def noted(graph, inputs):
         photos = next(value for value in inputs if getattr(value, "ndim", 0) == 4)
-        sizes.append([type(side) is int and side for side in photos.shape[2:]])
+        sizes.append([type(side) is int and side for side in photos.shape])
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=noted))
     train_step = a_train_step(compile=True)
-    train_step.start_epoch(1)
-    sides = range(8, 18)  # more than torch's own limit of 8 sizes
-    for side in sides:
-        train_step.step(PHOTOS.repeat(1, 1, 3, 3)[..., :side, :side], TARGETS, 0, 1)
-    assert sizes == [[side, side] for side in sides]
+    train_step.start_epoch()
+    for photos in (4, 3):
+        targets = {head: values[:photos] for head, values in TARGETS.items()}
+        train_step.step(PHOTOS[:photos], targets, 0, 1)
+    assert sizes == [[4, *PHOTOS.shape[1:]], [3, *PHOTOS.shape[1:]]]
 
 
 def test_synchronized_batch_norms_keep_the_activations_that_timm_has_in_its_own():
@@ -131,8 +122,24 @@ def test_a_step_that_overflows_float16_counts_neither_for_the_schedule_nor_for_t
     train_step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-30)
     average = train_step.best_model.classifiers["mask"].weight
     before = average.clone()
-    train_step.start_epoch(1)
+    train_step.start_epoch()
     for updates, rate in ((0, 0.1), (1, 0.05)):  # the first overflows, the second does not
         train_step.step(PHOTOS, TARGETS, 0, 1)
         assert (train_step.updates, train_step.lr) == (updates, rate)
         assert torch.equal(average, before) == (updates == 0)
+
+
+@pytest.mark.parametrize(
+    ("ema", "averaged", "fits"), [(None, 0, True), (0.9, 0, True), (None, 2, False)]
+)
+def test_the_state_of_a_version_that_had_swa_is_gone_on_with_unless_it_was_on(ema, averaged, fits):
+    saved, train_step = (a_train_step(ema_decay=ema) for _ in range(2))
+    changed_by_an_epoch(saved)
+    state = saved.state_dict() | {"averaged_epochs": averaged}
+    if not fits:
+        with pytest.raises(ValueError, match=r"trainer\.swa_start"):
+            train_step.load_state_dict(state)
+        return
+    train_step.load_state_dict(state)
+    for name, value in train_step.model.state_dict().items():
+        assert torch.equal(value, saved.model.state_dict()[name]), name

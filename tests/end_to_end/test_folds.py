@@ -1,7 +1,6 @@
 """``train.py --folds`` from outside: folds, what they say together, and predicting with them."""
 
 import csv
-import json
 
 import numpy as np
 import pytest
@@ -87,7 +86,8 @@ def test_folds_that_were_cut_off_are_continued_by_the_same_command(
         "fold 1", "mean", "out of fold",
     ]  # fmt: skip
     config = tmp_path / "saved/models/tiny/cv/config.json"
-    config.write_text(config.read_text().replace('"swa_start": null,', ""))  # an older version's
+    # An older version's.
+    config.write_text(config.read_text().replace('"clip_norm": null,', '"swa_start": null,'))
     before = (tmp_path / "saved/models/tiny/cv-fold1/last_epoch.pth").stat().st_mtime_ns
 
     result = call(*command, "all")
@@ -165,27 +165,3 @@ def test_a_model_whose_answers_are_no_numbers_is_named(
     result = call("test.py", "-r", path, tmp_path / "broken.pth", "--out", "x.csv")
     assert_one_line_error(result, "broken.pth", "56 of 56 photos", "NaN")
     assert not (tmp_path / "x.csv").exists()
-
-
-def test_swa_averages_the_last_epochs_and_goes_on_where_it_stopped(tiny_config, call, tmp_path):
-    swa = ("train.py", "-c", tiny_config, "--set", "trainer.swa_start=2", "trainer.report=false")
-    first = call(*swa, "--run-id", "whole", "--set", "trainer.epochs=3", "tta.validation=true")
-    assert "14 photos × 2 views = 28 forward passes" in first.stdout
-    assert call(*swa, "--run-id", "parts", "--set", "trainer.epochs=2").returncode == 0
-    more = ("--run-id", "parts", "--resume", "auto", "--set", "trainer.epochs=3")
-    assert call(*swa, *more).returncode == 0
-    runs = [tmp_path / "saved/models/tiny" / name / "last_epoch.pth" for name in ("whole", "parts")]
-    whole, parts = (torch.load(path, weights_only=True) for path in runs)
-    assert whole["averaged_epochs"] == 2
-    for key, value in whole["state_dict"].items():
-        assert torch.equal(value, parts["state_dict"][key]), key
-    weight = "classifiers.age.weight"
-    assert not torch.equal(whole["state_dict"][weight], whole["raw_model"][weight])
-    config = json.loads((runs[0].parent / "config.json").read_text())
-    assert config["trainer"]["swa_start"] == 2
-
-
-def test_two_averages_at_once_are_refused(tiny_config, call, assert_one_line_error):
-    both = ("trainer.swa_start=1", "trainer.ema_decay=0.9")
-    result = call("train.py", "-c", tiny_config, "--set", *both)
-    assert_one_line_error(result, "trainer.ema_decay", "trainer.swa_start")

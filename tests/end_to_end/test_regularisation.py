@@ -21,7 +21,6 @@ EVERYTHING = {
     "labels": {"age_edges": [20, 30, 40, 50, 58], "drop_ages": [57, 57], "age_spread": 3.0},
     "sampling": {"by": "class", "power": 0.5},
     "mixing": {"mixup": 0.3, "cutmix": 0.3, "half_face": 0.3, "same_mask": True},
-    "augmentation": {"erase": 0.5},
     "arch.args.age_head": "corn",
     "arch.args.dropout": 0.2,
     "optimizer.type": "AdamW",
@@ -31,7 +30,6 @@ EVERYTHING = {
         "args": {"max_lr": 0.003, "total_steps": "all"},
         "every": "step",
     },
-    "trainer.progressive_resizing": {"full_from": 0.5},
     "trainer.ema_decay": 0.9,
     "decoding": {"prior_strength": 0.5},
     "loss_name": [

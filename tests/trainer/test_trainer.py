@@ -11,7 +11,7 @@ from base.base_trainer import Callback, StopTraining
 from base.checkpoint import CheckpointFolder, load_checkpoint
 from base.monitor import Monitor
 from base.preemption import Stopped
-from base.settings import GrowingPhotos, LoopSettings, StepSettings
+from base.settings import LoopSettings, StepSettings
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from base.train_step import TrainStep
@@ -244,15 +244,12 @@ def test_an_average_of_the_weights_is_not_gone_on_with_as_the_weights(tmp_path):
         resumed(a_trainer(tmp_path, epochs=2), last)
 
 
-def test_a_stop_within_an_epoch_of_mixed_growing_and_weighted_photos_changes_no_bit(tmp_path):
+def test_a_stop_within_an_epoch_of_mixed_and_weighted_photos_changes_no_bit(tmp_path):
     def trainer(folder):
         mixing = Mixing(mixup=0.4, cutmix=0.3, half_face=0.3)
         photos = loader(64, 1, True, Augmentation(), mixing=mixing, weighted=True)
         losses = [["label_smoothing", None, 1], ["focal", [1, 2], 1.0], ["soft_ordinal", None, 1.0]]
-        growing = GrowingPhotos(first_scale=0.5, full_from=0.5, multiple=8)
-        return a_trainer(
-            folder, train_loader=photos, loss_name=losses, progressive_resizing=growing
-        )
+        return a_trainer(folder, train_loader=photos, loss_name=losses)
 
     trainer(tmp_path / "whole").train()
     stopped = trainer(tmp_path / "parts")
@@ -269,21 +266,6 @@ def test_mixed_photos_still_teach_what_they_show(tmp_path):
     photos = loader(64, 1, True, mixing=mixing)
     best = a_trainer(tmp_path, epochs=12, train_loader=photos).train()
     assert best["val/gender_accuracy"] > 0.9
-
-
-def test_the_first_epochs_see_smaller_photos(tmp_path):
-    trainer = a_trainer(
-        tmp_path,
-        epochs=2,
-        progressive_resizing=GrowingPhotos(first_scale=0.5, full_from=0.5, multiple=8),
-    )
-    sides = []
-    trainer.train_step.model.register_forward_pre_hook(
-        lambda _, inputs: sides.append(inputs[0].shape[-1])
-    )
-    trainer.train()
-    training = [side for side in sides if side == 16]
-    assert len(training) == 4 and sides[0] == 16 and sides[-1] == 32
 
 
 def test_validation_scores_are_those_of_the_decoding_and_the_answers_are_kept_plain(tmp_path):
@@ -627,7 +609,7 @@ def test_two_processes_with_dropout_of_their_own_stop_and_resume_exactly(in_two_
 
 
 def test_two_processes_validate_the_model_that_is_kept(in_two_ranks, tmp_path):
-    averages = {"plain": {}, "ema": {"ema_decay": 0.9}, "swa": {"swa_start": 1}}
+    averages = {"plain": {}, "ema": {"ema_decay": 0.9}}
     in_two_ranks(
         "from pathlib import Path\n"
         "from tests.trainer.test_trainer import a_trainer\n"

@@ -38,7 +38,7 @@ def audit(run: Path, out: Path | None, top: int | None, data_dir: Path | None) -
         DataError: no such run, or its answers or photos can't be read.
     """
     path, config = find_run(run)
-    settings = ConfigParser(read_json5(config)).settings
+    settings = ConfigParser.stored(read_json5(config), config).settings
     index = read_index(data_dir or settings.data_dir, settings.task)
     answers = read_answers(path, index.task)
     out = out or path.with_name("audit.csv")
