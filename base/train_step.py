@@ -179,8 +179,14 @@ class TrainStep:
         """``load_state_dict`` with the state of the checkpoint ``path``.
 
         Raises:
-            CheckpointError: the state belongs to another architecture, optimizer or scheduler.
+            CheckpointError: the state belongs to another architecture, optimizer or scheduler, or
+                is an average of an older version's kind.
         """
+        if state.get("averaged_epochs"):
+            raise CheckpointError(
+                f"{path}: was trained with trainer.swa_start, which was removed; begin a new run"
+                " with --init-from"
+            )
         load_weights(self.best_model, state, path)
         try:
             self.load_state_dict(state)
@@ -198,8 +204,6 @@ class TrainStep:
         """
         if state["kinds"] != self._kinds():
             raise ValueError(f"{state['kinds']} saved, {self._kinds()} configured")
-        if state.get("averaged_epochs"):
-            raise ValueError("trainer.swa_start was on, which there is no more")
         if (state["raw_model"] is not None) != (self.ema is not None):
             raise ValueError("trainer.ema_decay is another")
         self.optimizer.load_state_dict(state["optimizer"])
