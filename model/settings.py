@@ -82,4 +82,9 @@ aliases."""
             return values
         others = {key: value for key, value in values.items() if key not in ALIASES}
         named = {key: values[key] for key in ALIASES if key in values}
-        return others | ({"bias": (others.get("bias") or {}) | named} if named else {})
+        bias = others.get("bias") or {}
+        if not isinstance(bias, dict):
+            return values
+        # Behind a validator of one's own a list of JSON is no tuple to pydantic any more.
+        tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in (bias | named).items()}
+        return others | ({"bias": tuples} if tuples else {})

@@ -462,3 +462,22 @@ def test_a_run_knows_its_task_by_the_classes_that_its_data_told():
     config.adopt(built.settings)
     assert Task(config.settings.task).heads["kind"].classes == ("long", "round")
     assert Task(ConfigParser(config.config).settings.task).meaning == built.meaning
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["decoding.age=[0, 0.3, 0.4]", "decoding.bias.age=[0, 0.3, 0.4]",
+     'decoding={"bias": {"age": [0, 0.3, 0.4]}}'],
+)  # fmt: skip
+def test_a_bias_of_the_decoding_is_taken_by_its_name_and_by_its_alias(setting):
+    parser = argparse.ArgumentParser()
+    argv = ["-c", str(PROJECT / "config.json"), "--set", setting]
+    config = ConfigParser.from_args(parser, argv=argv)
+    assert config["decoding"]["bias"] == {"age": [0.0, 0.3, 0.4]}
+
+
+@pytest.mark.parametrize("setting", ["decoding.age=3", 'decoding.age=["a", 1]', "decoding.bias=3"])
+def test_a_bias_that_is_none_is_an_error_and_no_traceback(setting):
+    argv = ["-c", str(PROJECT / "config.json"), "--set", setting]
+    with pytest.raises(ConfigError, match=r"--set: decoding\."):
+        ConfigParser.from_args(argparse.ArgumentParser(), argv=argv)

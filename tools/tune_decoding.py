@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from utils.cli import run_command
 from utils.errors import DataError
-from utils.run_folder import OUT_OF_FOLD, VALIDATION, RunFolder, answers_in
+from utils.run_folder import CONFIG, OUT_OF_FOLD, VALIDATION, RunFolder, answers_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,10 @@ def find_answers(run: Path) -> Path:
 
 
 def task_of(answers: Path) -> "Task":
-    """The task of the run that a file of answers belongs to; of one that lies alone the faces'."""
+    """The task of the run that a file of answers belongs to; of one that lies alone the faces'.
+
+    Of folds it is that of a fold, which knows the classes that were found in the data.
+    """
     from base.task import Task, load_task
     from base.task_settings import TaskSettings
     from utils.config_files import read_json5
@@ -97,7 +100,8 @@ def task_of(answers: Path) -> "Task":
     folder = RunFolder.of(answers)
     if folder is None or not folder.config.is_file():
         return load_task()
-    return Task(TaskSettings.model_validate(read_json5(folder.config)["task"]))
+    config = next(iter(sorted(folder.models.parent.glob(f"{folder.run_id}-fold*/{CONFIG}"))), None)
+    return Task(TaskSettings.model_validate(read_json5(config or folder.config)["task"]))
 
 
 def read_answers(

@@ -97,6 +97,8 @@ def _sentence(detail: Any, path: tuple[str | int, ...], root: Node) -> str:
     nodes = _at(path, root)
     if detail["type"] == "value_error" and any(_properties(node, root) for node in nodes):
         return str(detail["ctx"]["error"])  # values of a section that don't go together
+    if not nodes:  # an alias, of which the schema knows nothing
+        return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, got {_shown(detail['input'])}"
     allowed = _either([describe(node, root) for node in nodes])
     if detail["type"] == "missing" and isinstance(detail["loc"][-1], str):
         return f"missing; must be {allowed}"

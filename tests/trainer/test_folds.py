@@ -93,3 +93,13 @@ def test_missing_answers_are_refused(answers, tmp_path):
     answers[1] = tmp_path / "none.npz"
     with pytest.raises(DataError, match=r"none\.npz: the answers of fold 1 can't be read"):
         out_of_fold(answers)
+
+
+def test_a_number_that_is_not_known_of_a_photo_is_no_failed_training(tmp_path):
+    photos = [f"b/mask{n}" for n in range(1, 6)]
+    years = np.array([20.0, np.nan, 30, 40, 50])
+    joined = out_of_fold({0: answers_of(tmp_path, 0, photos, value_age=years)})
+    assert np.isnan(joined["value_age"]).sum() == 1
+    broken = np.full((5, 6), np.nan)
+    with pytest.raises(DataError, match="probabilities_age has values that are no numbers"):
+        out_of_fold({0: answers_of(tmp_path, 0, photos, probabilities_age=broken)})
