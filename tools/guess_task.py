@@ -97,8 +97,10 @@ def _heads(rows: Sequence[dict[str, str]], path: str) -> tuple[dict[str, Any], s
             group = group or (column if len(different) < len(rows) else None)
         elif head := _head(cells, different):
             name = re.sub(r"[^a-z0-9]+", "_", column.casefold()).strip("_") or "label"
-            name = name if name[0].isalpha() else f"head_{name}"
-            heads[name[:31]] = head if name == column else {"column": column, **head}
+            name = (name if name[0].isalpha() else f"head_{name}")[:28]
+            if name in heads:  # columns whose names have no letters that a head's name may have
+                name = f"{name}_{len(heads) + 1}"
+            heads[name] = head if name == column else {"column": column, **head}
     return heads, group
 
 

@@ -71,3 +71,10 @@ def test_folders_of_the_photos_to_predict_are_no_classes(tmp_path):
 def test_a_folder_without_photos_is_refused(tmp_path):
     with pytest.raises(DataError, match="two folders"):
         guess_task(tmp_path)
+
+
+def test_columns_in_another_script_are_all_asked(tmp_path):
+    rows = [(f"{n}.jpg", "가나"[n % 2], "다라마"[n % 3]) for n in range(12)]
+    table(tmp_path, "t.csv", "file,모양,색", rows)
+    heads = guess_task(tmp_path)["heads"]
+    assert [head["column"] for head in heads.values()] == ["모양", "색"]
