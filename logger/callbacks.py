@@ -7,7 +7,7 @@ from typing import Any
 
 from base.base_trainer import Callback
 from logger.logger import read_metrics, write_metrics
-from logger.report import write_report
+from logger.report.write import write_report
 from logger.writer import MACHINE, Guarded, Writer
 from utils.files import write_json
 from utils.run_folder import FINISHED, METRICS, TIMINGS

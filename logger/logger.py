@@ -3,13 +3,19 @@
 import csv
 import logging
 import math
+import sys
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
+from utils.errors import UserError
 from utils.files import write_atomically
 from utils.run_folder import MESSAGES
+
+T = TypeVar("T")
 
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.INFO}
 
@@ -57,6 +63,25 @@ def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
     for noisy in ("httpx", "huggingface_hub", "timm", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
+
+
+def attempt(write: Callable[[], T], what: str = "report") -> T | None:
+    """Call what writes a report, pictures or another extra; no training or test is lost to it.
+
+    Whatever it raises is one line in the log, under ``--debug`` with its traceback.
+
+    Returns:
+        What ``write`` returns; ``None`` where it failed.
+    """
+    try:
+        return write()
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        if not isinstance(error, UserError):
+            reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
+        debug = "--debug" in sys.argv
+        logging.getLogger("report").warning("%s: not written: %s", what, reason, exc_info=debug)
+        return None
 
 
 def write_metrics(path: Path, history: list[dict[str, float]]) -> None:

@@ -12,7 +12,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from logger.report import compare_runs, write_report
 from utils.cli import run_command
 
 
@@ -31,6 +30,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.compare and len(args.compare) < 2:
         parser.error("--compare needs two runs or more")
+    # scikit-learn and OpenCV, which --help does without.
+    from logger.report.write import compare_runs, write_report
+
     page = write_report(args.run, args.out) if args.run else compare_runs(args.compare, args.out)
     print(f"report: {page}")
 

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 def main(config: ConfigParser) -> None:
     """Try until the study has as many trials as asked for, then show what came of it."""
     # Heavy imports wait until the command line is known to be right.
-    from logger.logger import setup_logging
-    from logger.report import attempt
+    from logger.logger import attempt, setup_logging
     from trainer.search import (
         draw_pictures,
         incomparable,

@@ -13,7 +13,7 @@ from data_loader.dataset import PhotoIndex
 from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
-from logger.report_answers import Question
+from logger.report.answers import Question
 from model.decoding import Factors
 from model.gradcam import HeadCam, codes_to_explain
 from trainer.results import Validation, read_validation

@@ -21,8 +21,8 @@ import numpy as np
 from base.preemption import Stopped
 from base.task import Task
 from base.task_settings import TaskSettings
-from logger.logger import setup_logging
-from logger.report import attempt, write_report
+from logger.logger import attempt, setup_logging
+from logger.report.write import write_report
 from model.decode import with_marginals
 from parse_config import AUTO, ConfigParser
 from trainer.predict import saved_answers

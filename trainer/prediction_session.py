@@ -15,9 +15,9 @@ from base.task import Task
 from data_loader.crops import UNREADABLE, Crops, extractor_from
 from data_loader.data_loaders import prediction_loader
 from data_loader.dataset import Photos, eval_photos, read_answers, scan_folder
-from logger.logger import setup_logging
-from logger.report import attempt, write_page
-from logger.report_run import Run
+from logger.logger import attempt, setup_logging
+from logger.report.run import Run
+from logger.report.write import write_page
 from parse_config import ConfigParser
 from trainer.ensemble import combine, require_one_scheme
 from trainer.predict import Predictions

@@ -10,7 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from base.prefetch import Batch
-from logger.report import attempt
+from logger.logger import attempt
 
 PARTS = ("data wait", "host-to-device", "forward", "backward", "optimizer")
 """Names under which a step's parts are recorded."""

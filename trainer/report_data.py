@@ -10,7 +10,7 @@ import numpy as np
 from base.task import Head, NumberHead, Task
 from data_loader.crops import WHOLE, Crops
 from data_loader.dataset import PhotoIndex
-from logger.report_answers import (
+from logger.report.answers import (
     Answers,
     NumberQuestion,
     Question,

@@ -9,6 +9,7 @@ import numpy as np
 
 from base.task import Task
 from data_loader.crops import Crops
+from logger.logger import attempt
 from logger.pictures import (
     GREEN,
     INK,
@@ -20,9 +21,8 @@ from logger.pictures import (
     save_picture,
     scatter_picture,
 )
-from logger.report import attempt
-from logger.report_answers import Answers, Question
-from logger.report_scores import confusion
+from logger.report.answers import Answers, Question
+from logger.report.scores import confusion
 from model.decoding import Factors, decode
 from model.metric import always, compute_metrics, names_of
 from trainer.predict import Predictions, adjusted_answers, saved_answers

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from base.checkpoint import save_checkpoint
-from logger.report import write_report
+from logger.report.write import write_report
 
 FOLDS = (
     "--set", "validation.folds=3", "trainer.epochs=1", "trainer.report=false", "--run-id", "cv",

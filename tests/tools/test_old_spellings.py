@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     "old",
     ["export.py", "sweep.py", *(f"{name.replace('.', '/')}.py" for name in (
-        "data_loader.sample", "data_loader.explore", "data_loader.audit", "logger.report",
+        "data_loader.sample", "data_loader.explore", "data_loader.audit", "logger.report.__main__",
         "model.explain", "model.tune_decoding", "base.soup",
     ))],
 )  # fmt: skip

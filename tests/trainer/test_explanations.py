@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from base.task import load_task
-from logger.report_answers import Question
+from logger.report.answers import Question
 from trainer.explanations import worth_explaining
 from utils.images import read_image
 

@@ -7,7 +7,7 @@ import torch
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from data_loader.crops import CROPPED, WHOLE
-from logger.report_answers import Answers
+from logger.report.answers import Answers
 from trainer.predict import Predictions
 from trainer.report_data import SampleMetadata, answers_for_report, answers_of
 from trainer.results import save_for_report

@@ -6,7 +6,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from logger.report_answers import Question
+from logger.report.answers import Question
 from model.decode import with_marginals
 from trainer.predict import Predictions
 from trainer.report_data import answers_of

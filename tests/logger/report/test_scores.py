@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import f1_score
 
-from logger.report_answers import (
+from logger.report.answers import (
     Answers,
     Question,
     fallback_photos,
@@ -13,8 +13,8 @@ from logger.report_answers import (
     photos_to_show,
     worst_mistakes,
 )
-from logger.report_run import Run
-from logger.report_scores import (
+from logger.report.run import Run
+from logger.report.scores import (
     better_than_guessing,
     borders,
     calibration,
@@ -25,7 +25,7 @@ from logger.report_scores import (
     main_score_gain,
     main_score_interval,
 )
-from logger.report_verdict import verdict
+from logger.report.verdict import verdict
 
 
 def test_the_macro_f1_is_that_of_scikit_learn(mixed_answers):

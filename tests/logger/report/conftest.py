@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from logger.logger import write_metrics
-from logger.report_answers import Answers, Question, photos_to_show, thumbnail
+from logger.report.answers import Answers, Question, photos_to_show, thumbnail
 
 SHAPES = ("round", "square", "long")
 SIZES = ("small", "large")

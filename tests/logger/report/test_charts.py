@@ -2,8 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from logger.report_charts import line_chart, number_chart, reliability_chart
-from logger.report_scores import NumberRow, calibration
+from logger.report.charts import line_chart, number_chart, reliability_chart
+from logger.report.scores import NumberRow, calibration
 
 
 def labels(ticks):

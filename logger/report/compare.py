@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from logger.pictures import SHOWN_CLASSES
-from logger.report_answers import Answers, NumberQuestion, Question, Together
-from logger.report_charts import Chart, line_chart
-from logger.report_page import duration, epochs_of, flat, render
-from logger.report_run import Run
-from logger.report_scores import (
+from logger.report.answers import Answers, NumberQuestion, Question, Together
+from logger.report.charts import Chart, line_chart
+from logger.report.page import duration, epochs_of, flat, render
+from logger.report.run import Run
+from logger.report.scores import (
     FEWEST_GROUPS,
     accuracy,
     calibration,

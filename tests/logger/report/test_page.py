@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 import pytest
 
-from logger.report import attempt, compare_runs, write_page, write_report
-from logger.report_answers import Answers, NumberQuestion, Question, TagsQuestion
-from logger.report_run import Run
+from logger.logger import attempt
+from logger.report.answers import Answers, NumberQuestion, Question, TagsQuestion
+from logger.report.run import Run
+from logger.report.write import compare_runs, write_page, write_report
 from utils.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -502,7 +503,7 @@ class TestComparison:
         assert "trainer.save_dir" not in page.text
 
     def test_every_class_shows_its_change(self, two, mixed_answers):
-        from logger.report_scores import class_scores
+        from logger.report.scores import class_scores
 
         before = class_scores(mixed_answers.whole)[0]
         page = Page(compare_runs(two))

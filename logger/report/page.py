@@ -11,17 +11,17 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from logger.pictures import SHOWN_CLASSES, most_confused
-from logger.report_answers import Answers, Question
-from logger.report_charts import (
+from logger.report.answers import Answers, Question
+from logger.report.charts import (
     Chart,
     line_chart,
     number_chart,
     reliability_chart,
     scatter_chart,
 )
-from logger.report_photos import explained, galleries
-from logger.report_run import Run
-from logger.report_scores import (
+from logger.report.photos import explained, galleries
+from logger.report.run import Run
+from logger.report.scores import (
     ClassScore,
     accuracy,
     borders,
@@ -33,7 +33,7 @@ from logger.report_scores import (
     main_score,
     main_score_interval,
 )
-from logger.report_verdict import verdict
+from logger.report.verdict import verdict
 from utils.run_folder import EXPLANATIONS
 
 PARTS_OF_TIME = {

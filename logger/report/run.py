@@ -10,7 +10,7 @@ import numpy as np
 
 from base.task_settings import plural_of
 from logger.logger import read_metrics
-from logger.report_answers import Answers
+from logger.report.answers import Answers
 from utils.errors import UserError
 from utils.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, SHOWN, TIMINGS, RunFolder
 

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from logger.report_answers import (
+from logger.report.answers import (
     Answers,
     fallback_photos,
     least_certain,

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array, hstack
 from scipy.stats import norm, t
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from logger.report_answers import Answers, NumberQuestion, Question, Together
+from logger.report.answers import Answers, NumberQuestion, Question, Together
 
 CALIBRATION_BINS = 10
 DRAWS = 1000

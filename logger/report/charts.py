@@ -11,8 +11,8 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from logger.report_answers import NumberQuestion
-from logger.report_scores import Calibration, NumberRow
+from logger.report.answers import NumberQuestion
+from logger.report.scores import Calibration, NumberRow
 
 Points = Sequence[tuple[float, float]]
 DOTS = 1000

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from logger.report_answers import Answers, Question
-from logger.report_run import Run
-from logger.report_scores import (
+from logger.report.answers import Answers, Question
+from logger.report.run import Run
+from logger.report.scores import (
     accuracy,
     better_than_guessing,
     calibration,
