@@ -24,8 +24,8 @@ NOT_OURS = shutil.ignore_patterns(
 )
 WRITTEN_BY_RUNS = ("data", "saved", "submit")
 LEFT_BEHIND = re.compile(
-    r"(faces|benchmarks|docs/images|tests/(faces|golden))/.*|TRACER/weights/.*|tests/people\.py"
-    r"|README\.md|CHANGELOG\.md|docs/(accuracy|new_task)\.md|configs/[^/]*\.json|config\.json"
+    r"(faces|benchmarks|docs/images|tests/(faces|golden|fuzz))/.*|TRACER/weights/.*|tests/people\.py"
+    r"|README\.md|CHANGELOG\.md|docs/(accuracy|new_task|reliability)\.md|configs/[^/]*\.json|config\.json"
     r"|tools/sample\.py|new_project\.py|tests/(test_new_project|test_new_task|shape)\.py"
     r"|(export|sweep|data_loader/(sample|audit|explore)|base/soup|model/(explain|tune_decoding))\.py"
     r"|tests/tools/test_old_spellings\.py"
@@ -134,7 +134,7 @@ def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | 
         makefile = re.sub(rf"(?m)^{key} :=.*$", f"{key} := {value}".rstrip(), makefile)
     if not has_test:
         makefile = re.sub(r"\t\$\(BIN\)/python test\.py .*\n", "", makefile)
-    makefile = re.sub(r"(?ms)^(golden|shape): .*?\n\n", "", makefile)
+    makefile = re.sub(r"(?ms)^(golden|shape|fuzz): .*?\n\n", "", makefile)
     (target / "Makefile").write_text(makefile, encoding="utf-8")
     project = (target / "pyproject.toml").read_text(encoding="utf-8")
     project = re.sub(r"(?m)^name = .*$", f'name = "{name.lower()}"', project, count=1)
