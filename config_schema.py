@@ -1,10 +1,12 @@
 """The schema of config.json: every key, its type, default and meaning.
 
 The sections stand with what they are about, in the settings.py of each room. The line under a key
-is its documentation; ``python config_schema.py`` prints them all as the table of docs/config.md.
+is its documentation; ``python config_schema.py`` prints them all as the table of docs/config.md,
+and writes them to configs/schema.json, by which an editor completes and checks a config.
 """
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
@@ -22,9 +24,10 @@ from data_loader.settings import (
     Validation,
 )
 from logger.settings import Wandb
-from model.settings import Arch, ArchArguments, Decoding, LossTriple
+from model.settings import ALIASES, Arch, ArchArguments, Decoding, LossTriple
 from trainer.settings import Tta
 from utils.cli import run_command
+from utils.config_files import BASE_KEY
 from utils.errors import ConfigError
 from utils.schema_base import FileName, Natural, Section
 from utils.schema_text import markdown_table
@@ -209,5 +212,49 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
     return idle
 
 
+EDITOR_SCHEMA = Path(__file__).parent / "configs/schema.json"
+
+
+def editor_schema() -> str:
+    """The text of configs/schema.json: what one config file may hold, as JSON Schema."""
+    schema = _with_shorthands(Config.model_json_schema())
+    properties = schema["properties"]
+    task = properties["task"]
+    properties["task"] = task | {"anyOf": [{"type": "string"}, {"$ref": task["$ref"]}]}
+    del properties["task"]["$ref"]
+    text = {"type": "string"}
+    bases = {"anyOf": [text, {"type": "array", "items": text}]}
+    bases["description"] = "Config files, beside this one, that it changes."
+    schema["properties"] = {"$schema": text, BASE_KEY: bases} | properties
+    del schema["required"]  # by one file: another that it is based on may say it
+    schema["$defs"]["Mixing"]["properties"]["same_mask"] = {"type": "boolean"}
+    biases = schema["$defs"]["Decoding"]["properties"]
+    schema["$defs"]["Decoding"]["properties"] = biases | dict.fromkeys(
+        ALIASES, biases["bias"]["additionalProperties"]
+    )
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _with_shorthands(node: Any) -> Any:
+    """``node``, where one item, or a text for all of them, may stand for a list that says so."""
+    if isinstance(node, list):
+        return [_with_shorthands(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _with_shorthands(value) for key, value in node.items()}
+    if node.get("type") != "array" or "allowed" not in node or "items" not in node:
+        return node
+    return {"anyOf": [node, node["items"], {"type": "string"}]} | {
+        key: node[key] for key in ("description", "default") if key in node
+    }
+
+
+def main() -> None:
+    """Print the table, write the file."""
+    print(markdown_table(Config.model_json_schema()))
+    EDITOR_SCHEMA.write_text(editor_schema(), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    run_command(lambda: print(markdown_table(Config.model_json_schema())))
+    run_command(main)

@@ -25,8 +25,9 @@ NOT_OURS = shutil.ignore_patterns(
 WRITTEN_BY_RUNS = ("data", "saved", "submit")
 LEFT_BEHIND = re.compile(
     r"(faces|benchmarks|docs/images|tests/(faces|golden|fuzz))/.*|TRACER/weights/.*|tests/people\.py"
-    r"|README\.md|CHANGELOG\.md|docs/(accuracy|new_task|reliability)\.md|configs/[^/]*\.json|config\.json"
-    r"|tools/sample\.py|new_project\.py|tests/(test_new_project|test_new_task|shape)\.py"
+    r"|README\.md|CHANGELOG\.md|docs/(accuracy|new_task|reliability)\.md"
+    r"|config\.json|configs/(?!schema)[^/]*\.json|tools/sample\.py|new_project\.py"
+    r"|tests/(test_new_project|test_new_task|shape)\.py"
     r"|(export|sweep|data_loader/(sample|audit|explore)|base/soup|model/(explain|tune_decoding))\.py"
     r"|tests/tools/test_old_spellings\.py"
 )
@@ -124,7 +125,8 @@ def shapes_task(name: str) -> dict[str, Any]:
 def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | None) -> None:
     """Config, README, Makefile and pyproject of the new project."""
     has_test = "test" in task["data"]
-    text = json.dumps(config_of(name, task, data), indent=4, ensure_ascii=False)
+    config = {"$schema": "configs/schema.json"} | config_of(name, task, data)
+    text = json.dumps(config, indent=4, ensure_ascii=False)
     head = "//   python train.py --config config.json\n// docs/config.md explains every key.\n"
     (target / "config.json").write_text(f"{head}{text}\n", encoding="utf-8")
     readme = README.format(name=name, images="" if has_test else " --images FOLDER")

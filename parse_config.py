@@ -360,6 +360,7 @@ class ConfigParser:
 
 def _validate(draft: Draft) -> Config:
     values = draft.merged(prepare=_read_task)
+    values.pop("$schema", None)  # is for editors
     try:
         config = Config.model_validate_json(json.dumps(values, default=str), strict=True)
         return without_aliases(config)

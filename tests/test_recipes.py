@@ -14,7 +14,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(
     str(path.relative_to(PROJECT))
     for path in (PROJECT / "config.json", *(PROJECT / "configs").rglob("*.json"))
-    if path.name != "space.json" and path.parent.name != "tasks"  # these are no configs
+    if path.name not in ("space.json", "schema.json")
+    and path.parent.name != "tasks"  # these are no configs
 )
 SMALL = "configs/lite0_128.json"
 
