@@ -109,15 +109,25 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
         The region; None when there is none or it covers less than ``min_area`` of the map.
     """
     above = (saliency >= level(settings.threshold)).view(np.uint8)
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    left, top, width, height = cv2.boundingRect(above)  # nothing is outside, so not looked at
+    if not width:
+        return None
+    window = np.s_[top : top + height, left : left + width]
+    # Parts touch in no corner, so there are at most a quarter as many as pixels; labels of half
+    # the width take half the time.
+    labels_type = cv2.CV_16U if above.size < 2**18 else cv2.CV_32S
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(
+        above[window], connectivity=8, ltype=labels_type
+    )
     areas = statistics[1:, cv2.CC_STAT_AREA]
     if not areas.size or areas.max() < settings.min_area * saliency.size:
         return None
     largest = 1 + int(areas.argmax())
     x, y, width, height = (int(v) for v in statistics[largest, :4])
     if areas.size > 1:
-        saliency = np.where((labels == 0) | (labels == largest), saliency, np.uint8(0))
-    return Region((x, y, x + width, y + height), saliency)
+        saliency = saliency.copy()
+        saliency[window][(labels != 0) & (labels != largest)] = 0
+    return Region((left + x, top + y, left + x + width, top + y + height), saliency)
 
 
 def level(threshold: float) -> int:
@@ -167,14 +177,13 @@ def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> 
     height, width = shape
     x0, y0, x1, y1 = region.box
     row_px, column_px = height / region.saliency.shape[0], width / region.saliency.shape[1]
-    inside = region.saliency[y0:y1, x0:x1] >= level(settings.threshold)
-    widths = inside.sum(axis=1) * column_px
-    depth = 1
-    while depth < len(widths) and depth * row_px < HEAD_HEIGHT * np.median(widths[:depth]):
-        depth += 1
+    inside = (region.saliency[y0:y1, x0:x1] >= level(settings.threshold)).view(np.uint8)
+    depth = _head_rows(_sums(inside, of="rows") * column_px, row_px)
     share, centre = (FACE_SIDE, FACE_MIDDLE) if settings.region == "face" else (1.0, 0.5)
     side = min(depth * row_px * share * (1 + 2 * settings.margin), height, width)
-    middle = (x0 + np.nonzero(inside[:depth])[1].mean() + 0.5) * column_px
+    columns = _sums(inside[:depth], of="columns")
+    mean = columns @ np.arange(len(columns)) / columns.sum()
+    middle = (x0 + mean + 0.5) * column_px
     left = np.clip(middle - side / 2, 0, width - side)
     top = np.clip((y0 + depth * centre) * row_px - side / 2, 0, height - side)
     return (
@@ -183,6 +192,33 @@ def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> 
         min(width, int(np.ceil(left + side))),
         min(height, int(np.ceil(top + side))),
     )
+
+
+def _sums(inside: np.ndarray, of: Literal["rows", "columns"]) -> np.ndarray:
+    """(h, w) uint8 of 0 and 1 -> (h,) or (w,) int32; OpenCV takes a tenth of numpy's time."""
+    return cv2.reduce(inside, int(of == "rows"), cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+
+
+def _head_rows(widths: np.ndarray, row_px: float) -> int:
+    """How many rows, from the crown down, are together as high as a head of their median width.
+
+    That is the least d with d * row_px >= HEAD_HEIGHT * median(widths[:d]), or all rows. Row i
+    is narrow enough for a head of d rows from some d on. So the narrow ones among the first d
+    are counted for all d at once, and a median is computed only where exactly half are narrow.
+
+    Args:
+        widths: (n,) of the rows, px of the photo.
+        row_px: height of a row.
+    """
+    depths = np.arange(1, len(widths) + 1)
+    narrow_from = 1 + np.searchsorted(depths * row_px, HEAD_HEIGHT * widths)
+    counted_from = np.maximum(narrow_from, depths)  # row i is among the first d from d = i + 1 on
+    narrow = np.cumsum(np.bincount(counted_from, minlength=len(widths) + 1))[1 : len(widths) + 1]
+    for depth in depths[2 * narrow >= depths]:
+        most = 2 * narrow[depth - 1] > depth
+        if most or depth * row_px >= HEAD_HEIGHT * np.median(widths[:depth]):
+            return int(depth)
+    return len(widths)
 
 
 def resize_map(saliency: np.ndarray, shape: tuple[int, int], box: Box | None = None) -> np.ndarray:

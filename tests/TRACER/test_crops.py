@@ -1,9 +1,21 @@
 """From a saliency map to a crop: nothing lost at the borders, no shape too odd."""
 
+import cv2
 import numpy as np
 import pytest
 
-from TRACER.crops import CropSettings, cut_out, extract_crop, resize, resize_map
+from TRACER.crops import (
+    FACE_MIDDLE,
+    FACE_SIDE,
+    HEAD_HEIGHT,
+    CropSettings,
+    cut_out,
+    extract_crop,
+    head_box,
+    largest_region,
+    resize,
+    resize_map,
+)
 from utils.errors import ConfigError
 
 KEEP = CropSettings(background="keep", margin=0.0, min_area=0.0)
@@ -93,6 +105,77 @@ def test_the_head_of_any_outline_lies_within_the_photo(shape, box, region):
     x0, y0, x1, y1 = extraction.box
     assert 0 <= x0 < x1 <= shape[1] and 0 <= y0 < y1 <= shape[0]
     assert extraction.crop.shape == (16, 16, 3)
+
+
+def slow_region(saliency, level):
+    """The largest 8-connected part by flooding: its box, and the map without the others."""
+    above, best = saliency >= level, []
+    left = set(zip(*np.nonzero(above), strict=True))
+    for start in sorted(left):  # of equally large parts the first one in reading order counts
+        part, edge = [], [start] if start in left else []
+        left.discard(start)
+        while edge:
+            part.append(here := edge.pop())
+            around = {(here[0] + y, here[1] + x) for y in (-1, 0, 1) for x in (-1, 0, 1)} & left
+            left -= around
+            edge.extend(around)
+        best = part if len(part) > len(best) else best
+    rows, columns = np.array(best).T
+    kept = np.where(above, 0, saliency)
+    kept[rows, columns] = saliency[rows, columns]
+    return (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1), kept
+
+
+def slow_head_box(region, shape, settings, level):
+    """As ``head_box`` describes it, a row at a time."""
+    x0, y0, x1, y1 = region.box
+    row_px, column_px = shape[0] / len(region.saliency), shape[1] / len(region.saliency)
+    inside = region.saliency[y0:y1, x0:x1] >= level
+    widths, depth = inside.sum(axis=1) * column_px, 1
+    while depth < len(widths) and depth * row_px < HEAD_HEIGHT * np.median(widths[:depth]):
+        depth += 1
+    part, middle = (FACE_SIDE, FACE_MIDDLE) if settings.region == "face" else (1.0, 0.5)
+    side = min(depth * row_px * part * (1 + 2 * settings.margin), *shape)
+    across = (x0 + np.nonzero(inside[:depth])[1].mean() + 0.5) * column_px
+    left = np.clip(across - side / 2, 0, shape[1] - side)
+    top = np.clip((y0 + depth * middle) * row_px - side / 2, 0, shape[0] - side)
+    right, bottom = (int(np.ceil(edge)) for edge in (left + side, top + side))
+    return int(np.floor(left)), int(np.floor(top)), min(shape[1], right), min(shape[0], bottom)
+
+
+def outlines(number):
+    """Maps of persons, of blobs, of stripes and of noise, 8 to 90 px."""
+    draw = np.random.default_rng(6)
+    for count in range(number):
+        side = int(draw.integers(8, 90))
+        if count % 4 == 0:
+            saliency = person_of(int(draw.integers(2, 30)), 96, int(draw.integers(0, 20)))
+        elif count % 4 == 1:
+            blobs = cv2.GaussianBlur(draw.random((side, side)), (0, 0), draw.uniform(0.5, 6))
+            saliency = cv2.normalize(blobs, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+        elif count % 4 == 2:  # widths that go up and down, often equal: medians between two
+            widths = draw.integers(1, side + 1, side) // draw.integers(1, 4) * draw.integers(1, 3)
+            saliency = np.where(np.arange(side) < widths[:, None], 255, 40).astype(np.uint8)
+        else:
+            saliency = draw.integers(0, 256, (side, side), dtype=np.uint8)
+        yield saliency, tuple(int(size) for size in draw.integers(1, 700, 2)), draw
+
+
+def test_thousands_of_outlines_get_the_box_that_a_loop_over_rows_finds():
+    for saliency, shape, draw in outlines(2500):
+        threshold, region = draw.uniform(0.1, 0.9), draw.choice(["head", "face"])
+        settings = CropSettings(threshold=threshold, region=region, margin=draw.uniform(0, 0.3))
+        level = int(np.ceil(threshold * 255))
+        if (found := largest_region(saliency, settings)) is not None:
+            assert head_box(found, shape, settings) == slow_head_box(found, shape, settings, level)
+
+
+def test_the_largest_region_is_that_of_flooding_pixel_by_pixel():
+    settings = CropSettings(threshold=0.5, min_area=0.0)
+    for saliency, _, _ in outlines(40):
+        found, (box, kept) = largest_region(saliency, settings), slow_region(saliency, 128)
+        assert found.box == box
+        np.testing.assert_array_equal(found.saliency, kept)
 
 
 def test_kept_background_is_the_photo_itself():
