@@ -12,6 +12,7 @@ from app_parts.uploads import read_upload
 from logger.heat import heat_picture
 from trainer.photo_model import PhotoAnswer, PhotoModel, answer_photo, crop_to_show
 from utils.errors import ConfigError
+from utils.images import decode_image
 
 PHOTO_SIDE, CROP_SIDE, THUMBNAIL_SIDE = 720, 360, 96
 """Of the pictures shown, px; the longer side of the photo, the sides of the crop."""
@@ -75,7 +76,7 @@ def explain(member: PhotoModel, shown: Shown) -> None:
             heat = member.explain(shown.answer.extraction.crop, shown.answer.probabilities)
     except ConfigError:  # no feature map; the answer stands without it
         return
-    crop = cv2.imdecode(np.frombuffer(shown.crop, np.uint8), cv2.IMREAD_COLOR_RGB)
+    crop = decode_image(shown.crop)
     shown.heat = {head: _jpeg(heat_picture(crop, heat[head], CROP_SIDE)) for head in heat}
 
 

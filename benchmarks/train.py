@@ -59,7 +59,7 @@ from utils.devices import (
     set_threads,
     use_device,
 )
-from utils.images import read_image
+from utils.images import open_image, read_file, read_image
 
 FACES = load_task("faces")
 
@@ -266,9 +266,7 @@ class JpegDataset(Dataset):
         return len(self.targets)
 
     def __getitem__(self, row: int):
-        from PIL import Image
-
-        with Image.open(self.photos[row]) as photo:
+        with open_image(read_file(self.photos[row])) as photo:
             return self.transform(photo.convert("RGB")), int(self.targets[row])
 
 

@@ -20,6 +20,13 @@ class PhotoError(DataError):
     """A photo that cannot be read; others may."""
 
 
+class TooManyPixels(PhotoError):
+    """A photo that claims more than may be decoded: the message, and how many in millions."""
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
 class CheckpointError(UserError):
     """A file of weights or training state."""
 

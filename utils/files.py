@@ -2,9 +2,11 @@
 
 import codecs
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +54,30 @@ def write_json(path: str | Path, value: Any) -> None:
     with write_atomically(path) as file:
         json.dump(value, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """The bytes of a file that somebody else may have made.
+
+    A FIFO would be waited for forever, a device has no end, and a sparse file of a few kB may claim
+    any size, so each is refused before a byte is read.
+
+    Args:
+        path: of the file; links are followed.
+        limit: bytes that it may have.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is larger; ``strerror`` says which.
+        ValueError: a name that no file can have.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "no regular file")
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size <= limit:
+            data = file.read(limit + 1)  # files of the kernel have a size of 0, whatever is in them
+            if len(data) <= limit:
+                return data
+    raise OSError(errno.EFBIG, f"larger than the {limit / 1e6:,.0f} MB that are read")
 
 
 def refuse_other_content(path: str | Path) -> None:

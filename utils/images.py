@@ -2,14 +2,16 @@
 
 import io
 import os
+import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
-from utils.errors import DataError, PhotoError
+from utils.errors import DataError, PhotoError, TooManyPixels
+from utils.files import read_regular
 
 FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
@@ -28,8 +30,17 @@ EXTENSIONS = tuple(ending for endings in FORMATS.values() for ending in endings)
 KINDS = ("JPEG", "PNG", "WebP", "BMP", "TIFF", "GIF", "AVIF", "JPEG 2000", "HEIF")
 """``FORMATS`` in words, for messages."""
 MAX_PIXELS = 100_000_000
-"""What a decoded photo may hold (300 MB as RGB). A larger JPEG is decoded at a half, quarter or
-eighth of its size; a larger picture of another format is refused."""
+"""What a decoded photo may hold: 0.3 GB as RGB, and at most 2.4 GB while it is decoded (JPEG 2000
+with transparency; a JPEG 1.0 GB). A JPEG of up to 64 times as many is decoded at a half, quarter or
+eighth of its size, unless its decoder would hold all of it nevertheless; whatever else claims more
+is refused."""
+MAX_BYTES = 2**30
+"""What a photo's file may hold; ``MAX_PIXELS`` uncompressed, of 16 bits and with transparency, take
+0.8 GB."""
+STRIP = 2**22
+"""Pixels that are made RGB at a time."""
+SAMPLE_FORMAT = 339
+"""Tag of a TIFF: 1 for unsigned numbers, which are also meant without it."""
 
 # The limit above is ours and more precise; Pillow's own would warn on half of it.
 Image.MAX_IMAGE_PIXELS = None
@@ -53,13 +64,14 @@ def read_image(path: str | Path) -> np.ndarray:
     return decode_image(read_file(path), name=str(path))
 
 
-def decode_image(data: bytes, name: str = "image") -> np.ndarray:
+def decode_image(data: bytes, name: str = "image", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """``read_image`` for bytes already in memory; ``name`` is what errors call them."""
-    with open_image(data, name) as image:
-        _bound_size(image, name)
+    with open_image(data, name, max_pixels) as image:
         try:
             image.load()
-            return np.asarray(_to_rgb(_upright(image)))
+            turn = _turn(image)
+            image = _eight_bit(image)
+            return _rgb(image if turn is None else image.transpose(turn))
         except Exception as error:  # decoders raise what they like: zlib.error, AssertionError, …
             raise _broken(name, error) from error
 
@@ -68,31 +80,41 @@ def read_file(path: str | Path) -> bytes:
     """The bytes of a photo's file.
 
     Raises:
-        PhotoError: it cannot be read.
+        PhotoError: it cannot be read, is no regular file, or has more than ``MAX_BYTES``.
     """
     try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        return read_regular(path, MAX_BYTES)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PhotoError(f"{path}: cannot be read ({reason})") from error
 
 
-def open_image(data: bytes, name: str = "image") -> Image.Image:
+def open_image(data: bytes, name: str = "image", max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Look at the head of a photo's file, without decoding a pixel, to be used in a ``with``.
 
+    This is the one place where pictures are opened.
+
     Raises:
-        PhotoError: it is empty, or none of ``FORMATS``.
+        PhotoError: it is empty, none of ``FORMATS``, or too large.
     """
     if not data:
         raise PhotoError(f"{name}: the file is empty; replace or remove it")
     try:
-        return Image.open(io.BytesIO(data), formats=tuple(FORMATS))
+        image = Image.open(io.BytesIO(data), formats=tuple(FORMATS))
+        fits = _fit(image, data, max_pixels)
     except UnidentifiedImageError as error:
         raise PhotoError(
             f"{name}: not an image that can be read ({', '.join(KINDS)} can); replace or remove it"
         ) from error
     except Exception as error:
         raise _broken(name, error) from error
+    if not fits:
+        raise TooManyPixels(
+            f"{name}: {image.width}x{image.height} pixels; at most {max_pixels / 1e6:.0f} million"
+            " can be read; make it smaller",
+            image.width * image.height / 1e6,
+        )
+    return image
 
 
 def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -138,19 +160,28 @@ def _broken(name: str, error: Exception) -> PhotoError:
     return PhotoError(f"{name}: broken image ({reason}); replace or remove it")
 
 
-def _bound_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height <= MAX_PIXELS:
-        return
-    if image.format in ("JPEG", "MPO"):
+def _fit(image: Image.Image, data: bytes, max_pixels: int) -> bool:
+    """Have a picture of too many pixels decoded at a fraction of its size, if it can be."""
+    if image.width * image.height <= max_pixels:
+        return True
+    if image.format in ("JPEG", "MPO") and not _is_held_whole(data):
         for divisor in (2, 4, 8):
             size = (image.width // divisor, image.height // divisor)
-            if size[0] * size[1] <= MAX_PIXELS:
+            if size[0] * size[1] <= max_pixels:
                 image.draft("RGB", size)
-                return
-    raise PhotoError(
-        f"{name}: {image.width}x{image.height} pixels; at most {MAX_PIXELS // 10**6} million"
-        " can be read; make it smaller"
-    )
+                return True
+    return False
+
+
+def _is_held_whole(data: bytes) -> bool:
+    """Whether the decoder of a JPEG holds all coefficients, 6 bytes a pixel, however small the
+    picture is to become: of one that is progressive, or whose first scan lacks a channel.
+    """
+    first = JpegImagePlugin.JpegImageFile(io.BytesIO(data))  # read up to the end of its scan's head
+    channels = first.layers
+    full_scan = struct.pack(">HHB", 0xFFDA, 6 + 2 * channels, channels)
+    head = data[: first.fp.tell()][-8 - 2 * channels :]
+    return "progressive" in first.info or not head.startswith(full_scan)
 
 
 _TURNS = {
@@ -165,8 +196,8 @@ _TURNS = {
 """EXIF orientation → what puts the pixels upright."""
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation.
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What the EXIF orientation asks for.
 
     Pillow's own ``exif_transpose`` writes all the tags anew, which fails on tags of a wrong type,
     as editors leave them. Only this one is read, and a block that can't be read turns nothing.
@@ -174,22 +205,44 @@ def _upright(image: Image.Image) -> Image.Image:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
+        return None
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey of more than 8 bits or of floats, scaled to 8 bits; Pillow's own cast would clip."""
+    if not image.mode.startswith("I") and image.mode != "F":
         return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+    deep = np.asarray(image)
+    if image.mode == "I" and _says_unsigned(image):
+        deep = deep.view(np.uint32)
+    grey = deep.astype(np.float32)
+    most = grey.max(initial=0, where=np.isfinite(grey))
+    white = next((each for each in (255.0, 65535.0) if most <= each), most)
+    if image.format == "PNG":  # all its deep pictures are of 16 bits, however dark they are
+        white = 65535.0
+    elif image.mode == "F" and most < 8:  # no photo on the scale of 255 is as dark as that
+        white = 1.0
+    np.nan_to_num(grey, copy=False, posinf=white, neginf=0)
+    np.clip(grey, 0, white, out=grey)
+    grey *= 255.0 / white
+    return Image.fromarray(np.round(grey, out=grey).astype(np.uint8))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":  # deep grey; Pillow's own cast would clip
-        grey = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0, neginf=0)
-        most = grey.max(initial=0)
-        white = next((each for each in (255.0, 65535.0) if most <= each), most)
-        if image.mode == "F" and most < 8:  # no photo on the scale of 255 is as dark as that
-            white = 1.0
-        scaled = np.round(grey.clip(0, white) * (255.0 / white)).astype(np.uint8)
-        return Image.fromarray(scaled).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
+def _says_unsigned(image: Image.Image) -> bool:
+    """Whether a TIFF of 32 bits holds numbers that Pillow, which knows signed ones only, wraps."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(SAMPLE_FORMAT, (1,))[0] == 1
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8, strip by strip, so that no second copy of a large photo is ever held."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(STRIP // image.width, 1)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        if image.has_transparency_data:
+            strip = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+        pixels[top : top + rows] = strip.convert("RGB")
+    return pixels

@@ -1,12 +1,16 @@
 import io
 import itertools
+import os
+import pickle
+import re
 import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from utils.errors import DataError
+from utils.errors import DataError, TooManyPixels
 from utils.images import EXTENSIONS, FORMATS, KINDS, decode_image, find_images, read_image
 
 
@@ -206,16 +210,208 @@ def test_a_huge_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path):
     assert image.shape == (10_000, 10_000, 3)
 
 
-def test_a_huge_jpeg_of_a_phone_with_two_pictures_in_it_as_well(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.images.MAX_PIXELS", 10_000)
-    Image.new("RGB", (200, 200)).save(tmp_path / "huge.jpg", "MPO")
-    assert read_image(tmp_path / "huge.jpg").shape == (100, 100, 3)
+def encoded(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+def test_a_large_photo_of_a_camera_is_decoded_at_a_fraction_of_its_size(kind, mode):
+    data = encoded(Image.new(mode, (200, 200)), kind)
+    assert decode_image(data, max_pixels=40_000).shape == (200, 200, 3)
+    assert decode_image(data, max_pixels=10_000).shape == (100, 100, 3)
+    assert decode_image(data, max_pixels=1_000).shape == (25, 25, 3)
+    with pytest.raises(TooManyPixels, match="200x200 pixels"):
+        decode_image(data, max_pixels=500)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+def test_a_large_jpeg_that_its_decoder_would_hold_whole_is_refused(kind):
+    """It takes 6 bytes a claimed pixel, at whatever fraction of its size it is decoded."""
+    image = Image.new("RGB", (200, 200))
+    progressive = encoded(image, kind, progressive=True)
+    scan = b"\xff\xda\x00\x0c\x03\x01\x00\x02\x11\x03\x11\x00\x3f\x00"
+    each_channel_alone = encoded(image, kind).replace(scan, b"\xff\xda\0\x08\1\1\0\0\x3f\0")
+    for data in (progressive, each_channel_alone):
+        with pytest.raises(TooManyPixels, match="200x200 pixels"):
+            decode_image(data, max_pixels=10_000)
+    assert decode_image(progressive, max_pixels=40_000).shape == (200, 200, 3)
 
 
 def test_a_huge_png_is_refused_before_it_fills_the_memory(tmp_path):
     Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
     with pytest.raises(DataError, match="20000x20000 pixels"):
         read_image(tmp_path / "huge.png")
+
+
+def test_too_many_pixels_keep_what_they_say_on_the_way_from_another_process():
+    error = pickle.loads(pickle.dumps(TooManyPixels("a.png: too large", 144.0)))
+    assert (str(error), error.args[1]) == ("a.png: too large", 144.0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "fifo.jpg")
+    (tmp_path / "endless.jpg").symlink_to("/dev/zero")
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("fifo.jpg", "endless.jpg", "folder.jpg"):
+        with pytest.raises(DataError, match=rf"{name}: cannot be read \(no regular file\)"):
+            read_image(tmp_path / name)
+
+
+def test_a_file_that_claims_to_be_enormous_is_not_read(tmp_path):
+    with open(tmp_path / "sparse.jpg", "wb") as file:
+        file.truncate(100 * 2**30)
+    with pytest.raises(DataError, match=r"sparse\.jpg: .*larger than the 1,074 MB"):
+        read_image(tmp_path / "sparse.jpg")
+
+
+def test_a_program_called_a_photo_is_never_run(tmp_path, monkeypatch):
+    """Pillow would hand PostScript to Ghostscript, whatever the file is called."""
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/was_run\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n"
+    )
+    with pytest.raises(DataError, match=r"photo\.jpg: not an image"):
+        read_image(photo)
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_pictures_are_opened_in_one_place(request):
+    """So that the list of formats and the limits hold for all; others decode what is in memory and
+    their own, and examples/ runs without the project."""
+    root = request.config.rootpath
+    opening = re.compile(r"\b(Image\.open|imread|imdecode|pil_loader)\b")
+    files = [file for file in root.rglob("*.py") if file.relative_to(root).parts[0] not in OTHERS]
+    places = {str(f.relative_to(root)) for f in files if opening.search(f.read_text("utf-8"))}
+    assert len(files) > 100 and places == {"utils/images.py"}
+
+
+OTHERS = ("tests", "examples", ".venv", "saved", "data", "submit")
+
+
+def by_hand(pixels, white=255.0):
+    """(H, W, n) of grey, grey and alpha, RGB or RGBA → (H, W, 3) float in 0..255, over white."""
+    shares = np.asarray(pixels, np.float64) / white
+    shares = shares.reshape(*shares.shape[:2], -1)
+    alpha = shares[..., -1:] if shares.shape[2] in (2, 4) else 1.0
+    colour = shares[..., : 1 if shares.shape[2] < 3 else 3]
+    return 255 * np.broadcast_to(colour * alpha + 1 - alpha, (*shares.shape[:2], 3))
+
+
+def png(pixels, bits, kind):
+    """A PNG as the standard has it: kind 0 grey, 2 RGB, 4 grey and alpha, 6 RGBA."""
+    height, width = pixels.shape[:2]
+    rows = pixels.astype(">u2" if bits == 16 else "u1").reshape(height, -1)
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    head = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", packed), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def tiff(pixels, endian="<", sample_format=1, photometric=1):
+    """A TIFF of one strip as the standard has it."""
+    height, width = pixels.shape[:2]
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    data = pixels.astype(pixels.dtype.newbyteorder(endian)).tobytes()
+    bits = 8 * pixels.dtype.itemsize
+    entries = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: channels,
+               278: height, 279: len(data), 339: sample_format}  # fmt: skip
+    after = 8 + len(data)
+    if channels > 1:
+        entries[258] = entries[339] = None
+    block = struct.pack(f"{endian}H", len(entries))
+    extra, at = b"", after + 2 + 12 * len(entries) + 4
+    for tag, value in entries.items():
+        if value is None:
+            values = [bits if tag == 258 else sample_format] * channels
+            block += struct.pack(f"{endian}HHLL", tag, 3, channels, at + len(extra))
+            extra += struct.pack(f"{endian}{channels}H", *values)
+        else:
+            block += struct.pack(f"{endian}HHLL", tag, 4, 1, value)
+    mark = b"II*\0" if endian == "<" else b"MM\0*"
+    head = mark + struct.pack(f"{endian}L", after)
+    return head + data + block + struct.pack(f"{endian}L", 0) + extra
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("channels", "kind"), [(1, 0), (3, 2), (2, 4), (4, 6)])
+def test_a_png_of_any_depth_has_the_pixels_that_the_standard_says(channels, kind, bits):
+    white = 2**bits - 1
+    pixels = np.random.default_rng(kind).integers(0, white + 1, (9, 7, channels))
+    assert_near(decode_image(png(pixels, bits, kind)), by_hand(pixels, white))
+
+
+def assert_near(image, expected):
+    # Of 16 bits Pillow keeps the upper 8, of the colour and of the transparency.
+    assert image.dtype == np.uint8 and np.abs(image - expected).max() < 2.0
+
+
+def test_a_dark_png_of_16_bits_stays_dark():
+    assert (decode_image(png(np.full((2, 2, 1), 200), 16, 0)) == 1).all()
+
+
+def test_a_tiff_of_32_bits_does_not_wrap():
+    pixels = np.array([[0, 2**31 - 1, 2**31, 2**32 - 1]] * 2, np.uint32)
+    assert_near(decode_image(tiff(pixels)), by_hand(pixels, 2**32 - 1))
+
+
+@pytest.mark.parametrize("endian", "<>")
+def test_tiffs_of_other_depths(endian):
+    draw = np.random.default_rng(0)
+    deep = draw.integers(0, 65_536, (5, 6), dtype=np.uint16)
+    deep[0, 0] = 65_535
+    assert_near(decode_image(tiff(deep, endian)), by_hand(deep, 65_535))
+    colour = draw.integers(0, 65_536, (5, 6, 3), dtype=np.uint16)
+    assert_near(decode_image(tiff(colour, endian, photometric=2)), by_hand(colour, 65_535))
+    negative = draw.integers(0, 256, (5, 6), dtype=np.uint8)
+    assert_near(decode_image(tiff(negative, endian, photometric=0)), 255 - by_hand(negative))
+    floats = draw.random((5, 6), dtype=np.float32)
+    assert_near(decode_image(tiff(floats, endian, sample_format=3)), by_hand(floats, 1.0))
+    floats[0] = [np.inf, -np.inf, np.nan, -3.0, 0.0, 1.0]
+    image = decode_image(tiff(floats, endian, sample_format=3))
+    assert image[0, :, 0].tolist() == [255, 0, 0, 0, 0, 255]
+
+
+def test_ink_is_taken_from_white():
+    ink = np.random.default_rng(0).integers(0, 256, (5, 6, 4), dtype=np.uint8)
+    expected = 255 * (1 - ink[..., :3] / 255) * (1 - ink[..., 3:] / 255)
+    assert_near(decode_image(tiff(ink, photometric=5)), expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_each_pixel_of_a_palette_has_its_colour(kind):
+    draw = np.random.default_rng(0)
+    palette, codes = draw.integers(0, 256, (4, 3)), draw.integers(0, 4, (9, 7), dtype=np.uint8)
+    image = Image.fromarray(codes, "P")
+    image.putpalette(palette.astype(np.uint8).tobytes())
+    assert_near(decode_image(encoded(image, kind)), palette[codes])
+    clear = decode_image(encoded(image, kind, transparency=2))
+    assert_near(clear, np.where((codes == 2)[..., None], 255, palette[codes]))
+
+
+def test_one_bit_is_black_or_white():
+    bits = np.random.default_rng(0).integers(0, 2, (9, 13)).astype(bool)
+    for kind in ("PNG", "TIFF", "BMP"):
+        image = decode_image(encoded(Image.fromarray(bits), kind))
+        assert_near(image, np.repeat(255 * bits[..., None], 3, axis=2))
+
+
+def test_a_large_photo_made_rgb_in_strips_is_the_same_photo(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 40, 4), dtype=np.uint8)
+    data = encoded(Image.fromarray(pixels), "PNG")
+    whole = decode_image(data)
+    monkeypatch.setattr("utils.images.STRIP", 150)
+    assert (decode_image(data) == whole).all()
 
 
 def test_a_single_pixel_is_a_picture(tmp_path):
