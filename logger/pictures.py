@@ -38,6 +38,21 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None)
     return _render(figure)
 
 
+def learning_rate_curve(
+    rates: Sequence[float], losses: Sequence[float], proposal: float | None
+) -> np.ndarray:
+    """Smoothed loss over the learning rates of a range test; (H, W, 3) uint8 RGB."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.semilogx(rates, losses, color="tab:blue")
+    if proposal is not None:
+        axes.axvline(proposal, color="grey", linestyle=":", label=f"steepest: {proposal:.1e}")
+        axes.legend(frameon=False)
+    axes.set(title="loss by learning rate", xlabel="learning rate", ylabel="loss, smoothed")
+    axes.grid(alpha=0.3)
+    return _render(figure)
+
+
 def scatter_picture(true: np.ndarray, said: np.ndarray, title: str) -> np.ndarray:
     """Numbers said over true ones, each (N,), with the mean error; (H, W, 3) uint8 RGB."""
     figure = Figure(figsize=(5, 5), layout="constrained")
