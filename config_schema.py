@@ -88,7 +88,7 @@ and the head's share of the sum. `null`, and heads that an object leaves out, ta
     ] = None
     """How probabilities become answers in validation and test: `null` takes the likeliest class; \
 an object favours rare ones; a file of `python -m tools.tune_decoding` does what it found best."""
-    metrics: list[str] = Field(["accuracy", "f1"])
+    metrics: list[str] = Field(default=["accuracy", "f1"])
     """Functions in model/metric.py that judge an epoch."""
     trainer: TrainerSettings = TrainerSettings()
     wandb: Annotated[
@@ -205,10 +205,10 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
     for way in ("mixup", "cutmix"):
         if config.mixing is not None and getattr(config.mixing, way) == 0:
             idle.append(({f"mixing.{way}_alpha"}, f"mixing.{way} is 0"))
-    for switch, names in AUGMENTATION_STRENGTHS.items():
+    for switch, strengths in AUGMENTATION_STRENGTHS.items():
         if config.augmentation is not None and getattr(config.augmentation, switch) == 0:
             reason = f"augmentation.{switch} is 0"
-            idle.append(({f"augmentation.{name}" for name in names}, reason))
+            idle.append(({f"augmentation.{name}" for name in strengths}, reason))
     return idle
 
 

@@ -338,7 +338,8 @@ class ConfigParser:
         if self._chosen_run_id:
             return self.folder.last
         runs = [run for run in self.save_dir.parent.glob("*") if not FOLD_RUN.search(run.name)]
-        found = [last for run in runs if (last := RunFolder.of(run).last)]
+        folders = (RunFolder(self.folder.root, self.folder.name, run.name) for run in runs)
+        found = [folder.last for folder in folders if folder.last]
         return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
     def _where(self, path: str) -> str:

@@ -29,6 +29,9 @@ class BaseModel(nn.Module):
         ConfigError: a dropout outside [0, 1).
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         backbone: nn.Module,
@@ -102,10 +105,10 @@ class BaseModel(nn.Module):
 
     def parameter_groups(self) -> list[dict]:
         """The trainable parameters as two optimizer groups, named ``backbone`` and ``heads``."""
-        parts = {"backbone": self.backbone, "heads": self.classifiers}
+        submodules = {"backbone": self.backbone, "heads": self.classifiers}
         return [
-            {"name": name, "params": [p for p in part.parameters() if p.requires_grad]}
-            for name, part in parts.items()
+            {"name": name, "params": [p for p in module.parameters() if p.requires_grad]}
+            for name, module in submodules.items()
         ]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +212,7 @@ TRAINING = (
 """What a checkpoint holds of the course of a training; older ones also ``averaged_epochs``."""
 
 
-def metadata_of(state: dict[str, Any]) -> dict[str, Any]:
+def metadata_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of its model beside the weights: config, class counts and names, …;
     whoever writes other weights in their place keeps it."""
     return {key: value for key, value in state.items() if key not in TRAINING}
@@ -281,7 +282,8 @@ def _link(source: Path, target: Path) -> None:
 def random_state() -> dict[str, Any]:
     """The states of all generators that training draws from, as plain values and tensors."""
     version, internal, gauss = random.getstate()
-    algorithm, keys, position, has_gauss, cached = np.random.get_state()
+    numpy_state: Any = np.random.get_state()  # its type allows for another form, not asked for
+    algorithm, keys, position, has_gauss, cached = numpy_state
     state = {
         "python": [version, list(internal), gauss],
         "numpy": [algorithm, keys.tolist(), int(position), int(has_gauss), float(cached)],

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from typing import Any
 
 from utils.errors import ConfigError, nearest
 
@@ -66,11 +67,11 @@ class Monitor:
             return True
         return value > self.best if self.mode == "max" else value < self.best
 
-    def state_dict(self) -> dict[str, float | int | None]:
+    def state_dict(self) -> dict[str, Any]:
         """What ``load_state_dict`` needs to go on where this one stands."""
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
 
-    def load_state_dict(self, state: dict[str, float | int | None]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the monitor that gave ``state`` stood."""
         self.best, self.best_epoch, self.waited = (
             state["best"],

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from functools import partial
 from typing import Any
@@ -120,7 +120,7 @@ def _by_learning_rate(
                 yield part["name"], layer["params"], layer["lr_scale"]
 
 
-def _weight_decay(optimizer: type, args: dict[str, Any]) -> float | None:
+def _weight_decay(optimizer: Callable, args: dict[str, Any]) -> float | None:
     """What the optimizer will use: the argument, or else its own default."""
     parameter = inspect.signature(optimizer).parameters.get("weight_decay")
     return args.get("weight_decay", parameter.default if parameter else None)
@@ -128,7 +128,7 @@ def _weight_decay(optimizer: type, args: dict[str, Any]) -> float | None:
 
 def _without_decay(model: BaseModel) -> set[nn.Parameter]:
     """Norms, biases, and what the backbone exempts, whose size says nothing of its complexity."""
-    listed = getattr(model.backbone, "no_weight_decay", set)()
+    listed: set[str] = getattr(model.backbone, "no_weight_decay", set)()
     patterns = {*(f"backbone.{name}" for name in listed), *UNDECAYED}
     return {
         weight

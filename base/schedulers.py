@@ -94,7 +94,8 @@ def make_schedule(
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     name = build.func.__name__
     args = _with_length(filled_in(build, every, monitor_mode), length - warmup)
-    if warmup and issubclass(build.func, TimmScheduler | ReduceLROnPlateau):
+    schedule: Any = build.func  # a class, of which `partial` says only that it is callable
+    if warmup and issubclass(schedule, TimmScheduler | ReduceLROnPlateau):
         raise ConfigError(
             f"lr_scheduler.warmup_epochs: {name} can't follow a warm-up; timm's schedules have"
             " warmup_t among their args"
@@ -104,8 +105,8 @@ def make_schedule(
     for group in () if one_by_one else optimizer.param_groups:
         group[SHARE] = group["lr"] / highest
     try:
-        rates = _course(build.func, args, optimizer, every, length - warmup, one_by_one)
-        scheduler = build.func(optimizer, **args | _rates_of_groups(build.func, args, optimizer))
+        rates = _course(schedule, args, optimizer, every, length - warmup, one_by_one)
+        scheduler = schedule(optimizer, **args | _rates_of_groups(schedule, args, optimizer))
     except ConfigError as error:
         raise ConfigError(f"{error}; {AFRESH}" if epochs_done else str(error)) from error
     except Exception as error:  # whatever the library's code makes of these values
@@ -159,7 +160,7 @@ def move(
         ConfigError: the schedule does not go on, as one made for fewer epochs.
     """
     try:
-        if isinstance(scheduler, ReduceLROnPlateau):
+        if isinstance(scheduler, ReduceLROnPlateau) and monitored is not None:
             scheduler.step(monitored)
         elif isinstance(scheduler, TimmScheduler):
             scheduler.step(number, monitored) if every == "epoch" else scheduler.step_update(number)
@@ -180,16 +181,18 @@ def filled_in(build: partial, every: str, monitor_mode: str) -> dict[str, Any]:
     Raises:
         ConfigError: the config contradicts itself.
     """
-    args, name, told = dict(build.keywords), build.func.__name__, {}
-    if issubclass(build.func, ReduceLROnPlateau):
+    args = dict(build.keywords)
+    schedule: Any = build.func
+    told: dict[str, tuple[Any, str]] = {}
+    if issubclass(schedule, ReduceLROnPlateau):
         if every == "step" or monitor_mode == "off":
             key = "lr_scheduler.every" if every == "step" else "trainer.monitor"
             raise ConfigError(
-                f"{key}: {name} goes by the monitored score, which comes once an epoch; set"
-                " lr_scheduler.every=epoch and a trainer.monitor such as 'min val/loss'"
+                f"{key}: {schedule.__name__} goes by the monitored score, which comes once an"
+                " epoch; set lr_scheduler.every=epoch and a trainer.monitor such as 'min val/loss'"
             )
         told = {"mode": (monitor_mode, "trainer.monitor")}
-    elif "t_in_epochs" in inspect.signature(build.func).parameters:
+    elif "t_in_epochs" in inspect.signature(schedule).parameters:
         told = {"t_in_epochs": (every == "epoch", "lr_scheduler.every")}
     for key, (value, source) in told.items():
         if args.setdefault(key, value) != value:
@@ -304,7 +307,7 @@ def _rates_of_groups(
     """
     rates = [group["lr"] for group in optimizer.param_groups]
     highest = max(rates) or 1.0
-    told = {name: args[name] for name in ("max_lr", "base_lr") if name in args}
+    told: dict[str, Any] = {name: args[name] for name in ("max_lr", "base_lr") if name in args}
     if "max_lr" in inspect.signature(schedule).parameters:
         told = {"max_lr": highest} | told
     return {

@@ -11,7 +11,7 @@ Arithmetic on codes and probabilities takes ints, numpy arrays and torch tensors
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -157,18 +157,20 @@ class Head:
     def _names_of_classes(self) -> tuple[str, ...]:
         return tuple(self.settings.classes or ())
 
+    @property
+    def cells(self) -> list[Sequence[str]]:
+        """For each class, the cells that mean it."""
+        said = self.settings.classes or ()
+        return list(said.values()) if isinstance(said, dict) else [[name] for name in said]
+
     @cached_property
     def _no_label(self) -> frozenset[str]:
         return self.settings.no_label
 
     @cached_property
     def _code_of(self) -> dict[str, int]:
-        said = self.settings.classes or ()
-        values = said if isinstance(said, dict) else {name: [name] for name in said}
         return {
-            value.strip().casefold(): code
-            for code, members in enumerate(values.values())
-            for value in members
+            cell.strip().casefold(): code for code, cells in enumerate(self.cells) for cell in cells
         }
 
 
@@ -252,8 +254,13 @@ class BinnedHead(Head):
         return shares[places]
 
     @property
-    def _inner_edges(self) -> tuple[float, ...]:
+    def _bins(self) -> tuple[float, ...]:
+        assert self.settings.bins is not None, "without bins it would be a head of another kind"
         return self.settings.bins
+
+    @property
+    def _inner_edges(self) -> tuple[float, ...]:
+        return self._bins
 
     @property
     def _range(self) -> tuple[float, float]:
@@ -275,7 +282,7 @@ class NumberHead(BinnedHead):
     @property
     def middles(self) -> np.ndarray:
         """(n,) float64, the number that each bin stands for."""
-        edges = np.array(self.settings.bins)
+        edges = np.array(self._bins)
         return (edges[:-1] + edges[1:]) / 2
 
     def answer_of(self, values: np.ndarray) -> np.ndarray:
@@ -292,14 +299,14 @@ class NumberHead(BinnedHead):
 
     @property
     def _inner_edges(self) -> tuple[float, ...]:
-        return self.settings.bins[1:-1]
+        return self._bins[1:-1]
 
     @property
     def _range(self) -> tuple[float, float]:
-        return self.settings.range or (self.settings.bins[0], self.settings.bins[-1])
+        return self.settings.range or (self._bins[0], self._bins[-1])
 
     def _names_of_classes(self) -> tuple[str, ...]:
-        return self.settings.names.get("en") or self._names_between(self.settings.bins)
+        return self.settings.names.get("en") or self._names_between(self._bins)
 
 
 class TagHead(Head):
@@ -492,7 +499,7 @@ def load_task(name: str = "faces") -> Task:
     return Task(read_task(task_file(name)))
 
 
-def build(settings: TaskSettings, columns: Mapping[str, Sequence[str]]) -> Task:
+def build(settings: TaskSettings, columns: Mapping[str, Iterable[str]]) -> Task:
     """The task with the classes that only the data tell.
 
     Args:
@@ -520,7 +527,7 @@ def tags_of(cell: str, settings: HeadSettings) -> list[str]:
     return [tag for part in cell.split(settings.separator) if (tag := part.strip())]
 
 
-def _found_classes(name: str, head: HeadSettings, cells: Sequence[str]) -> list[str]:
+def _found_classes(name: str, head: HeadSettings, cells: Iterable[str]) -> list[str]:
     """The classes that occur, sorted; of two spellings the first."""
     labels = (cell.strip() for cell in cells if cell.strip().casefold() not in head.no_label)
     if head.kind == "multilabel":

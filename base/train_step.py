@@ -58,7 +58,8 @@ class TrainStep:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if settings.sync_batchnorm and distributed.world_size() > 1:
             model = synchronized(model, self.device)
-        self.model = model.to(memory_format=self.memory_format)
+        model.to(memory_format=self.memory_format)
+        self.model = model
         self.criterion = criterion
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -233,8 +234,8 @@ class TrainStep:
                 f"trainer.compile: failed ({why}); set trainer.compile=false"
             ) from error
 
-    def _wrapped(self) -> nn.Module:
-        forward = self.model
+    def _wrapped(self) -> Any:
+        forward: Any = self.model
         if self.settings.compile:
             # With shapes left open, the padding of TensorFlow's networks took minutes at the
             # second size of a batch, 20 s when compiled anew.
@@ -286,7 +287,7 @@ def backbone_modules(model: BaseModel, names: Iterable[str]) -> list[nn.Module]:
     return [modules[name] for name in names]
 
 
-def synchronized(model: nn.Module, device: torch.device) -> nn.Module:
+def synchronized(model: nn.Module, device: torch.device) -> Any:
     """The model with batch norms that count over all ranks.
 
     Raises:

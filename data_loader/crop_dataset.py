@@ -77,9 +77,9 @@ class CropDataset(Dataset):
         epoch, position, visit = key if isinstance(key, tuple) else (0, key, 0)
         row = int(self.rows[position])
         image = self.transform(self.crops[row], photo_seed(self.seed, epoch, row, visit))
-        mixed = {}
+        mixed: dict[str, Any] = {}
         if self.mixer is not None:
-            image, mixed = self._mixed(image, epoch, position, visit)
+            image, mixed = self._mixed(self.mixer, image, epoch, position, visit)
         return {
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             "index": int(position),
@@ -88,13 +88,13 @@ class CropDataset(Dataset):
         }
 
     def _mixed(
-        self, image: np.ndarray, epoch: int, position: int, visit: int
+        self, mixer: Mixer, image: np.ndarray, epoch: int, position: int, visit: int
     ) -> tuple[np.ndarray, dict[str, Any]]:
         seed = photo_seed(self.seed, epoch, int(self.rows[position]), visit, _MIXING)
         draw = np.random.default_rng(seed)
         other, share = position, 1.0
-        if (meeting := self.mixer.draw(position, draw)) is not None:
-            other, join = meeting
+        if (partner := mixer.draw(position, draw)) is not None:
+            other, join = partner
             crop = self.crops[int(self.rows[other])]
             image, share = join(image, self.transform(crop, int(draw.integers(2**63))))
         others = {OTHER + head: values[other] for head, values in self.targets.items()}

@@ -1,6 +1,7 @@
 """From photos to batches: the loaders of a training and those of a prediction."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,7 +235,8 @@ def _without_dropped(index: PhotoIndex, rows: np.ndarray, head: Head) -> np.ndar
     kept = rows[head.trained_on(index.values[head.name][rows])]
     if len(kept) == len(rows):
         return rows
-    key, (first, last) = f"task.heads.{head.name}.drop", head.settings.drop
+    key = f"task.heads.{head.name}.drop"
+    first, last = head.settings.drop or (-math.inf, math.inf)
     if not len(kept):
         raise DataError(
             f"{key}: everybody in training is {first:g} to {last:g}; leave out fewer of them"
@@ -275,8 +277,9 @@ def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoI
     if not corrections:
         return index
     paths = [corrections.path] if isinstance(corrections.path, str) else corrections.path
+    data = index.task.settings.data
+    known = data.corrections if data else {}
     for path in paths:
-        known = index.task.settings.data.corrections
         table = PROJECT / known[path] if path in known else path
         index, report = apply_corrections(index, table, corrections.tiers)
         if report != NOTHING_TO_SAY:
@@ -290,11 +293,11 @@ def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoI
 
 
 def _describe(index: PhotoIndex, train_rows: np.ndarray, val_rows: np.ndarray) -> None:
-    groups = [np.unique(index.group[rows]) for rows in (train_rows, val_rows)]
-    known = len(np.intersect1d(*groups))
+    learned, validated = (np.unique(index.group[rows]) for rows in (train_rows, val_rows))
+    known = len(np.intersect1d(learned, validated))
     logger.info(
         "training on %d photos of %d %s, validating on %d photos of %d %s",
-        len(train_rows), len(groups[0]), index.plural, len(val_rows), len(groups[1]),
+        len(train_rows), len(learned), index.plural, len(val_rows), len(validated),
         f"{index.plural}, {known} of them trained on" if known else "others",
     )  # fmt: skip
     for column, lacking in index.incomplete().items():

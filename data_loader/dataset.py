@@ -106,8 +106,8 @@ class PhotoIndex(Photos):
 
     def published(self, head: str) -> np.ndarray:
         """(N,) values of a head as they were read, whatever was corrected since."""
-        head = self.task.heads[head]
-        return head.encode(self.columns[head.column].tolist())[0]
+        asked = self.task.heads[head]
+        return asked.encode(self.columns[asked.column].tolist())[0]
 
     def one_of_each(self, rows: np.ndarray, head: Head) -> np.ndarray:
         """Of these rows those that count for a head: the first of each value of its ``per``."""
@@ -217,7 +217,7 @@ def eval_photos(
     Raises:
         DataError: the task names none, or they are not there.
     """
-    source = settings.data and settings.data.test
+    source = settings.data.test if settings.data else None
     if source is None:
         raise DataError(
             f"task {settings.name}: names no photos to predict (task.data.test); predict a folder"
@@ -314,7 +314,7 @@ def _joined(data_dir: Path, tables: list[Table]) -> Table:
     is empty there."""
     names = list(dict.fromkeys(name for table in tables for name in table.columns))
     columns: dict[str, list[str]] = {name: [] for name in names}
-    on_disk = {}
+    on_disk: dict[str, str] = {}
     for table in tables:
         below = Path(os.path.relpath(table.root, data_dir)).as_posix()
         files = [f"{below}/{file}" for file in table.columns["path"]]

@@ -36,8 +36,8 @@ class Mixer:
                 hint = nearest(head, targets)
                 raise ConfigError(f"mixing.same: no head is called {head!r}{hint}")
         number = len(next(iter(targets.values())))
-        codes = [targets[head].reshape(number, -1) for head in settings.same]
-        codes = np.hstack([*codes, np.zeros((number, 1))])
+        columns = [targets[head].reshape(number, -1) for head in settings.same]
+        codes = np.hstack([*columns, np.zeros((number, 1))])
         _, self._group = np.unique(codes, axis=0, return_inverse=True)
         self._group = self._group.reshape(-1)
         self._members = [np.flatnonzero(self._group == g) for g in range(self._group.max() + 1)]

@@ -77,7 +77,9 @@ def _read_pattern(root: Path, files: list[str], source: PatternSource, do: str) 
     times = Counter(map(_without_ending, files))
     twice = [file for file in files if times[_without_ending(file)] > 1]
     refuse(twice, f"{root}: one photo with two endings", "keep one file of each")
-    columns = {name: [match[name] or "" for match in fits.values()] for name in pattern.groupindex}
+    columns = {
+        name: [match[name] or "" for match in fits.values() if match] for name in pattern.groupindex
+    }
     return Table(root, _columns(files, columns), {})
 
 

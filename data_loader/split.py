@@ -216,7 +216,7 @@ def _warn_of_absent_classes(index: PhotoIndex, train: np.ndarray, val: np.ndarra
     for part, rows in (("training", train), ("validation", val)):
         counts = class_counts(index, rows)
         absent = [
-            _class_name(index.task, head, code)
+            _class_name(index.task, head, int(code))
             for head, all_counts in everything.items()
             for code in np.flatnonzero((all_counts > 0) & (counts[head] == 0))
         ]

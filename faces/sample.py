@@ -40,9 +40,7 @@ from utils.files import write_atomically, write_json
 FACES = load_task("faces")
 GENDERS = FACES.heads["gender"].classes
 MASK_OF_PHOTO = {
-    photo: code
-    for code, photos in enumerate(FACES.heads["mask"].settings.classes.values())
-    for photo in photos
+    photo: code for code, photos in enumerate(FACES.heads["mask"].cells) for photo in photos
 }
 """A photo's file name without its ending → mask code; everyone is photographed these seven ways."""
 MARKER = "sample.json"
@@ -141,7 +139,7 @@ def _quota(count: int) -> dict[tuple[int, tuple[int, int]], int]:
         for ages in AGE_SHARES
     }
     commonest: dict[tuple[int, int], tuple[int, tuple[int, int]]] = {}
-    for gender, ages in sorted(share, key=share.get):
+    for gender, ages in sorted(share, key=share.__getitem__):
         commonest[gender, _age_group(ages[0])] = (gender, ages)
     quota = dict.fromkeys(share, 0)
     for cell in list(commonest.values())[:count]:

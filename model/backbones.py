@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 import torchvision
@@ -93,17 +93,18 @@ def _require_timm_name(model_name: str) -> None:
         )
 
 
-def _create_timm(model_name: str, options: Mapping, **source) -> nn.Module:
+def _create_timm(model_name: str, options: Mapping, **source) -> Any:
+    """A ``Module`` with attributes of timm's own, of which ``Module`` tells nothing."""
     try:
         return timm.create_model(model_name, **options, **source)
     except TypeError as error:
         raise ConfigError(f"arch.args: timm's {model_name!r} cannot be built: {error}") from error
 
 
-def _timm_with_file(model_name: str, checkpoint_path: str, options: Mapping) -> nn.Module:
+def _timm_with_file(model_name: str, checkpoint_path: str, options: Mapping) -> Any:
     config = timm.get_pretrained_cfg(model_name)
-    classifiers = config.classifier or ()
-    classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+    named = (config and config.classifier) or ()
+    classifiers = (named,) if isinstance(named, str) else tuple(named)
     state = _read_weights(checkpoint_path, classifiers)
     # Handed over as if published without a classifier, timm converts old key names and input
     # sizes as for a download, yet insists on every key.
@@ -117,7 +118,7 @@ def _timm_with_file(model_name: str, checkpoint_path: str, options: Mapping) -> 
     return network
 
 
-def _timm_with_download(model_name: str, options: Mapping) -> nn.Module:
+def _timm_with_download(model_name: str, options: Mapping) -> Any:
     config = timm.get_pretrained_cfg(model_name)
     if config is None or not config.has_weights:
         raise ConfigError(
@@ -128,7 +129,7 @@ def _timm_with_download(model_name: str, options: Mapping) -> nn.Module:
     if config.hf_hub_id:
         at_hand = hub_weights_at_hand(config.hf_hub_id, config.hf_hub_filename)
     else:
-        at_hand = url_weights_at_hand(config.url)
+        at_hand = url_weights_at_hand(str(config.url))
     if not at_hand:
         raise _no_weights(model_name)
     try:
@@ -197,7 +198,7 @@ def _last_linear(network: nn.Module, model_name: str) -> str:
     return names[-1]
 
 
-def _drop_auxiliary_heads(network: nn.Module) -> None:
+def _drop_auxiliary_heads(network: Any) -> None:
     """GoogLeNet's and Inception's side classifiers would make the output a tuple in training."""
     network.aux_logits = False
     for name in ("aux1", "aux2", "AuxLogits"):

@@ -76,12 +76,11 @@ def log_weights(
 ) -> None:
     """Say the weights (n,) of a head, by the ``names`` of its classes or else their codes; and
     which classes training does not have."""
-    names = names or range(len(weights))
-    pairs = list(zip(names, weights, strict=True))[:SHOWN]
-    shown = ", ".join(f"{name} {weight:.4g}" for name, weight in pairs)
+    pairs = list(zip(names or range(len(weights)), weights, strict=True))
+    shown = ", ".join(f"{name} {weight:.4g}" for name, weight in pairs[:SHOWN])
     shown += ", …" if len(weights) > SHOWN else ""
     logger.info("%s class weights of %s: %s", rule, head, shown)
-    absent = [str(name) for name, weight in zip(names, weights, strict=True) if weight == 0]
+    absent = [str(name) for name, weight in pairs if weight == 0]
     if absent:
         logger.warning(
             "%s: nobody in training is %s; the model cannot learn it",

@@ -24,8 +24,9 @@ from model.metric import macro_f1
 from model.settings import Decoding
 from utils.errors import ConfigError, DataError, nearest
 
-Factors = Mapping[str, np.ndarray]
-"""``"class"``, or a head outside a product, → (n,) float64, a factor on each probability."""
+Factors = Mapping[str, Any]
+"""``"class"``, or a head outside a product, → (n,) float64, numpy or, within an exported model,
+torch: a factor on each probability."""
 STRENGTHS = np.round(np.arange(0, 1.55, 0.1), 1)
 BIASES = np.round(np.arange(-1.5, 1.55, 0.1), 1)
 MOST_BIASED = 20
@@ -58,10 +59,10 @@ def factors(
     found = {}
     for name, size in _sizes(task).items():
         heads = task.decode(np.arange(size)) if name == SINGLE_HEAD else {name: np.arange(size)}
-        logs = sum(
-            np.take(decoding.bias.get(head, np.zeros(size)), codes) for head, codes in heads.items()
-        )
-        if decoding.prior_strength:
+        logs = np.zeros(size)
+        for head, codes in heads.items():
+            logs += np.take(decoding.bias.get(head, np.zeros(size)), codes)
+        if decoding.prior_strength and counts is not None:
             of_name = np.asarray(counts[name])
             if name != SINGLE_HEAD:
                 of_name = task.heads[name].group(of_name[None])[0]
@@ -80,7 +81,7 @@ def decode(probabilities: Any, factors: Factors | None, name: str = SINGLE_HEAD)
         factors: without any for ``name``, or ``None``, probabilities stay as they are.
         name: of a head outside a product, or ``"class"``.
     """
-    weights = (factors or {}).get(name)
+    weights: Any = (factors or {}).get(name)
     if weights is None:
         return probabilities
     if not isinstance(probabilities, np.ndarray):

@@ -35,6 +35,10 @@ class SoftLabelLoss(nn.Module):
         ValueError: a value outside its range.
     """
 
+    class_weights: Tensor
+    labels: Tensor
+    log_prior: Tensor | None
+
     def __init__(
         self,
         num_classes: int,
@@ -152,6 +156,8 @@ class SoftF1(nn.Module):
         class_weights: (n,), or ``None``.
     """
 
+    class_weights: Tensor
+
     def __init__(self, num_classes: int, class_weights: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("class_weights", ones_unless(class_weights, num_classes))
@@ -177,11 +183,12 @@ class BinaryCrossEntropy(nn.Module):
         class_weights: (n,), or ``None``.
     """
 
+    class_weights: Tensor
+    is_mean = True
+
     def __init__(self, num_classes: int, class_weights: Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("class_weights", ones_unless(class_weights, num_classes))
-
-    is_mean = True
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, n) logits and (B, n) of 0, 1 or, of mixed photos, between → scalar; NaN where it is

@@ -156,8 +156,8 @@ def _right(
     """Whether the truth is among the ``k`` likeliest answers, and is known at all; (N,) each."""
     given, true = said[name], truth[name]
     if isinstance(task.heads.get(name), TagHead):
-        return (given == (true > 0)).all(axis=1), ~np.isnan(true).any(axis=1)
-    return (given[:, :k] == np.asarray(true)[:, None]).any(axis=1), true != MISSING
+        return np.all(given == (true > 0), axis=1), ~np.any(np.isnan(true), axis=1)
+    return np.any(given[:, :k] == np.asarray(true)[:, None], axis=1), true != MISSING
 
 
 def _class_f1(name: str, said: Arrays, truth: Arrays) -> float:

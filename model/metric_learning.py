@@ -84,7 +84,7 @@ def _library():
 def _parameters(loss_class: type) -> set[str]:
     """Names that the constructor takes, those it hands on to its base classes included."""
     bases = inspect.getmro(loss_class)[:-1]
-    return {name for base in bases for name in inspect.signature(base.__init__).parameters}
+    return {name for base in bases for name in inspect.signature(base).parameters}
 
 
 def _check_on_labels(loss: nn.Module, num_classes: int) -> None:

@@ -68,7 +68,7 @@ def to_onnx(
             torch.onnx.export(
                 wrapped,
                 (crops,),
-                buffer,
+                buffer,  # type: ignore[arg-type]  # documented for the exporter chosen below
                 input_names=[CROPS],
                 output_names=names,
                 dynamic_axes={name: {0: "batch"} for name in (CROPS, *names)},
@@ -104,8 +104,9 @@ class _WithAnswers(nn.Module):
         self.network = network
         self.task = task
         self.rows, self.columns = (torch.stack(matrices) for matrices in zip(*views, strict=True))
-        self.decoding = decoding and {
-            name: torch.tensor(values, dtype=torch.float32) for name, values in decoding.items()
+        self.decoding: Factors = {
+            name: torch.tensor(values, dtype=torch.float32)
+            for name, values in (decoding or {}).items()
         }
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:

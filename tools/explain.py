@@ -33,7 +33,7 @@ def main() -> None:
 
     photo = read_image(config.args.image)
     device = prepare_device(config["n_gpu"], config.device)
-    model = PhotoModel.restore(config, config.resume, device)
+    model = PhotoModel.restore(config, config.resumes[0], device)
     warn_of_sample_weights(model.extractor.digest, [config.args.image])
     answer = answer_photo([model], photo)
     heat = model.explain(answer.extraction.crop, answer.probabilities)

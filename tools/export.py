@@ -32,7 +32,7 @@ def main(config: ConfigParser) -> None:
 
     args = config.args
     check_writable(args.out)
-    predictor = restore_predictor(config, config.resume, torch.device("cpu"))
+    predictor = restore_predictor(config, config.resumes[0], torch.device("cpu"))
     predictor.amp = None  # what float16 costs is measured against float32
     network, decoding = predictor.model, predictor.decoding
     precision = "float16" if args.half else "float32"

@@ -106,8 +106,9 @@ def _heads(rows: Sequence[dict[str, str]], path: str) -> tuple[dict[str, Any], s
 
 def _head(cells: Sequence[str], different: set[str]) -> dict[str, Any] | None:
     """What a column asks; ``None`` for one that says something else of each photo."""
-    numbers = [_number(cell) for cell in cells if cell]
-    if None not in numbers and len(set(numbers)) > MANY_NUMBERS:
+    filled = [cell for cell in cells if cell]
+    numbers = [number for cell in filled if (number := _number(cell)) is not None]
+    if len(numbers) == len(filled) and len(set(numbers)) > MANY_NUMBERS:
         return {"type": "number", "bins": _bins(min(numbers), max(numbers))}
     for separator in (" ", ",", ";", "|"):
         parts = [part.strip() for cell in different for part in cell.split(separator)]

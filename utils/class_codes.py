@@ -1,19 +1,13 @@
 """Labels as numbers: which of them are none."""
 
-from typing import TYPE_CHECKING, Union
-
-import numpy as np
+from typing import Any
 
 from utils.errors import DataError
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-
-def require_codes(
-    codes: Union[np.ndarray, "Tensor"], valid: range, what: str, missing: int | None = None
-) -> None:
-    """Refuse codes, or other whole numbers, (N,) that are neither in ``valid`` nor ``missing``.
+def require_codes(codes: Any, valid: range, what: str, missing: int | None = None) -> None:
+    """Refuse codes, or other whole numbers, (N,) numpy or torch, that are neither in ``valid`` nor
+    ``missing``.
 
     As an index, -1 would silently be the last class.
 

@@ -51,4 +51,4 @@ def nearest(name: str, valid, limit: int = 3) -> str:
 def reason_of(error: BaseException) -> str:
     """What an error of a library says, in one line; of an ``assert`` without words, its code."""
     line = " ".join(str(error).split())
-    return line or traceback.extract_tb(error.__traceback__)[-1].line
+    return line or traceback.extract_tb(error.__traceback__)[-1].line or type(error).__name__

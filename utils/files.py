@@ -30,10 +30,10 @@ def write_atomically(path: str | Path, mode: str = "w") -> Iterator[IO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The name of a file may be no text, and would otherwise be refused when it is written.
-        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
-        newline = None if "b" in mode else ""
+        binary = "b" in mode
+        text: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, mode, newline=newline, **text) as file:
+        with open(descriptor, mode, **({} if binary else text)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

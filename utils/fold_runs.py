@@ -36,6 +36,11 @@ def fold_checkpoints(folder: Path) -> list[Path]:
             f" --run-id {shlex.quote(folder.name)} --resume auto"
         )
     run = RunFolder.of(folder)
+    if run is None:
+        raise CheckpointError(
+            f"{folder}: folds are found only where a training left them, in models/NAME/RUN_ID;"
+            " name their checkpoints one by one"
+        )
     return [run.fold(fold).best for fold in trained]
 
 

@@ -126,7 +126,8 @@ def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises:
         DataError: no photo in it.
     """
-    images, others = [], []
+    images: list[Path] = []
+    others: list[Path] = []
     for place, subfolders, names in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not is_hidden(name)]
         for name in names:

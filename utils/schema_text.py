@@ -70,10 +70,11 @@ def _real_path(
     if location[-1:] == (KEY,):
         return location[:-1]
     for depth, part in enumerate(location):
-        inside = part in values if isinstance(values, dict) else isinstance(part, int)
-        if isinstance(values, list) and inside and part >= len(values):
-            break  # an item that is missing: the list as a whole is wrong
-        if inside and isinstance(values, dict | list):
+        if isinstance(values, list) and isinstance(part, int):
+            if part >= len(values):
+                break  # an item that is missing: the list as a whole is wrong
+            path.append(part)
+        elif isinstance(values, dict) and part in values:
             values = values[part]
             path.append(part)
         elif missing and depth == len(location) - 1:
@@ -191,7 +192,7 @@ def _phrase(node: Node, root: Node) -> str:
         return _list_phrase(node, root)
     if kind in ("integer", "number"):
         return ("an integer" if kind == "integer" else "a number") + _bounds(node)
-    plain = {"boolean": "true or false", "string": "a string", "null": "null"}
+    plain: dict[Any, str] = {"boolean": "true or false", "string": "a string", "null": "null"}
     return plain.get(kind, "an object {…}")
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from faces.portrait.canvas import Frame, Shape, curve, mix, shade, tint
+from faces.portrait.canvas import Frame, Shape, curve, floats, mix, shade, tint
 from faces.portrait.features import EYE_Y, Look
 from faces.portrait.traits import Person
 
@@ -29,13 +29,13 @@ def shade_age(face: Shape, head: Frame, person: Person, look: Look) -> None:
 def draw_age_lines(face: Shape, head: Frame, person: Person, look: Look) -> None:
     """The sharp marks: creases of forehead, eyes and cheeks, and spots."""
     skin, scale = person.skin, head.scale
-    move = np.float32((0.06 * look.turn, 0))
+    move = floats((0.06 * look.turn, 0))
     for knots, strength in _creases(person, look):
         if strength > 0.1:
-            line = curve(np.float32(knots) + move, False, 5)
+            line = curve(floats(knots) + move, False, 5)
             strength = min(1.0, strength)
             face.line(
-                head(line + np.float32((0, 0.018))),
+                head(line + floats((0, 0.018))),
                 mix(skin, tint(skin, 0.4), 0.5 * strength),
             )
             colour = mix(skin * 0.985, shade(skin, 0.8), 0.72 * strength)

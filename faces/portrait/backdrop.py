@@ -6,7 +6,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from faces.portrait.canvas import mix
+from faces.portrait.canvas import floats, mix
 
 WALLS = np.array(
     [
@@ -64,7 +64,7 @@ def ramp(width: int, height: int, first, second, angle: float) -> np.ndarray:
     """A linear gradient between two colours: (height, width, 3) uint8."""
     x, y = np.linspace(-0.5, 0.5, 24), np.linspace(-0.5, 0.5, 24)[:, None]
     along = np.clip(0.5 + x * np.cos(angle) + y * np.sin(angle), 0, 1)[..., None]
-    small = np.float32(first) + along * (np.float32(second) - np.float32(first))
+    small = floats(first) + along * (floats(second) - floats(first))
     return cv2.resize(np.clip(small, 0, 255).astype(np.uint8), (width, height))
 
 
@@ -87,7 +87,7 @@ def _studio(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 def _bokeh(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     base = mix(pleasant_colour(rng), (40, 44, 64), rng.uniform(0.2, 0.75))
     image = ramp(width, height, base * 1.1, base * 0.65, rng.uniform(0, 6.3))
-    warm = np.float32([(255, 214, 150), (255, 240, 214), (190, 220, 255), (255, 180, 150)])
+    warm = floats([(255, 214, 150), (255, 240, 214), (190, 220, 255), (255, 180, 150)])
     small = cv2.resize(image, (width // 2, height // 2))
     for _ in range(int(rng.integers(14, 34))):
         layer = small.copy()
@@ -117,7 +117,7 @@ def _framed_picture(image: np.ndarray, rng: np.random.Generator) -> None:
     height, width = image.shape[:2]
     x, y = int(rng.uniform(-0.1, 0.85) * width), int(rng.uniform(0.0, 0.4) * height)
     wide, tall = (int(v) for v in rng.uniform(0.16, 0.34, 2) * width)
-    wood = np.float32([(74, 60, 52), (228, 222, 212), (168, 132, 92)][rng.integers(3)])
+    wood = floats([(74, 60, 52), (228, 222, 212), (168, 132, 92)][rng.integers(3)])
     cv2.rectangle(
         image,
         (x + 5, y + 7),
@@ -145,8 +145,8 @@ def _lamp(image: np.ndarray, rng: np.random.Generator) -> None:
     x = int(rng.choice([0.12, 0.88]) * width)
     y = int(rng.uniform(0.25, 0.45) * height)
     cv2.line(image, (x, y), (x, height), (96, 84, 76), 6, cv2.LINE_AA)
-    shade = np.int32([(x - 26, y - 46), (x + 26, y - 46), (x + 42, y + 14), (x - 42, y + 14)])
-    cv2.fillPoly(image, [shade], (250, 232, 196), cv2.LINE_AA)
+    corners = [(x - 26, y - 46), (x + 26, y - 46), (x + 42, y + 14), (x - 42, y + 14)]
+    cv2.fillPoly(image, [np.array(corners, np.int32)], (250, 232, 196), cv2.LINE_AA)
 
 
 def _window(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
@@ -174,9 +174,7 @@ def _window(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _foliage(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    green = np.float32(
-        [(92, 128, 84), (122, 148, 92), (70, 110, 96), (150, 150, 84), (176, 128, 72)]
-    )
+    green = floats([(92, 128, 84), (122, 148, 92), (70, 110, 96), (150, 150, 84), (176, 128, 72)])
     base = green[rng.integers(len(green))]
     image = ramp(width, height, mix(base, (236, 240, 214), 0.55), base * 0.6, 1.57)
     count = int(rng.integers(50, 100))
@@ -223,9 +221,7 @@ def _lit_windows(image, x: int, roof: int, wide: int, colour, dusk: bool, rng) -
 
 
 def _bookshelf(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    wood = np.float32(
-        [(150, 112, 78), (96, 74, 60), (206, 186, 160), (230, 226, 220)][rng.integers(4)]
-    )
+    wood = floats([(150, 112, 78), (96, 74, 60), (206, 186, 160), (230, 226, 220)][rng.integers(4)])
     image = np.empty((height, width, 3), np.uint8)
     image[:] = (wood * 0.55).astype(np.uint8)
     shelf = int(rng.integers(82, 120))
@@ -277,7 +273,7 @@ def _tiles(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
                     (start, y + step),
                     (start - step // 3, y + step // 2),
                 ]
-                cv2.fillPoly(image, [np.int32(leaf)], ink, cv2.LINE_AA)
+                cv2.fillPoly(image, [np.array(leaf, np.int32)], ink, cv2.LINE_AA)
     return _defocus(image, rng.uniform(0.6, 2))
 
 

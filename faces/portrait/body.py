@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from faces.portrait.canvas import Canvas, Colour, Frame, Shape, curve, mirrored, mix, shade
+from faces.portrait.canvas import Canvas, Colour, Frame, Shape, curve, floats, mirrored, mix, shade
 from faces.portrait.head import draw_neck
 from faces.portrait.traits import Person
 
-SHIRT = np.float32((238, 238, 236))
+SHIRT = floats((238, 238, 236))
 BOTTOM = 14.0
 """How far down the body is drawn; every picture ends above that."""
 
@@ -108,10 +108,10 @@ def _folds(cloth: Shape, body: Frame, person: Person) -> None:
     line = mix(colour, cloth_shadow(colour), 0.5)
     for side in (-1, 1):
         sleeve = [(0.8, 2.12), (0.77, 2.32), (0.765, 2.6), (0.79, 3.4)]
-        sleeve = curve(np.float32(sleeve) * (side * wide, 1), False)
-        cloth.line(body(sleeve), line, 0.018 * scale)
+        seam = curve(floats(sleeve) * (side * wide, 1), False)
+        cloth.line(body(seam), line, 0.018 * scale)
         pull = curve(
-            np.float32([(0.775, 2.3), (0.7, 2.36), (0.64, 2.37)]) * (side * wide, 1),
+            floats([(0.775, 2.3), (0.7, 2.36), (0.64, 2.37)]) * (side * wide, 1),
             False,
         )
         cloth.line(body(pull), line, 0.011 * scale)
@@ -121,7 +121,7 @@ def _trim(canvas: Canvas, body: Frame, neckline: np.ndarray, colour: Colour) -> 
     wide = 0.085
     inner = neckline * (0.98, 1)
     drop = wide * np.clip((neckline[:, 1:] - neckline[0, 1]) / 0.06, 0.2, 1)
-    outer = neckline * (1.03, 1) + drop * np.float32((0, 1))
+    outer = neckline * (1.03, 1) + drop * floats((0, 1))
     band = np.concatenate([inner - (0, 0.015), outer[::-1]])
     canvas.fill(body(band), cloth_shadow(colour) * 1.18)
     canvas.line(body(outer), cloth_shadow(colour), 0.014 * body.scale)
@@ -146,7 +146,7 @@ def _placket(canvas: Canvas, body: Frame, person: Person) -> None:
 
 def _collar(canvas: Canvas, body: Frame, colour: Colour) -> None:
     for side in (-1, 1):
-        flap = np.float32([(0.4, 1.2), (0.2, 1.5), (0.02, 1.76), (0.26, 1.98), (0.46, 1.62),
+        flap = floats([(0.4, 1.2), (0.2, 1.5), (0.02, 1.76), (0.26, 1.98), (0.46, 1.62),
                            (0.52, 1.36)]) * (side, 1)  # fmt: skip
         with canvas.shape(body(curve(flap, steps=5)), colour) as shape:
             shape.slope(
@@ -161,7 +161,7 @@ def _collar(canvas: Canvas, body: Frame, colour: Colour) -> None:
 
 def _suit(canvas: Canvas, body: Frame, person: Person) -> None:
     """Shirt front, for two in three a tie, and the lapels and collar over them."""
-    front = np.float32([(-0.4, 1.42), (0.4, 1.42), (0.44, 1.6), (0.0, 2.82), (-0.44, 1.6)])
+    front = floats([(-0.4, 1.42), (0.4, 1.42), (0.44, 1.6), (0.0, 2.82), (-0.44, 1.6)])
     with canvas.shape(body(front), SHIRT) as shape:
         shape.slope(body.at(0, 1.8), body.at(0, 1.4), SHIRT * 0.78, 0.7)
     if person.details % 3:
@@ -176,15 +176,15 @@ def _suit(canvas: Canvas, body: Frame, person: Person) -> None:
 
 def _lapel(canvas: Canvas, body: Frame, person: Person, side: int) -> None:
     colour = person.clothes_colour * 0.86
-    lapel = [
+    right = [
         (0.42, 1.36), (0.36, 1.8), (0.02, 2.75), (0.5, 2.3), (0.66, 2.02), (0.54, 1.98),
         (0.7, 1.86), (0.56, 1.5),
     ]  # fmt: skip
-    lapel = body(np.float32(lapel) * (side, 1))
+    lapel = body(floats(right) * (side, 1))
     with canvas.shape(lapel, colour) as shape:
         shape.slope(body.at(side * 0.6, 2), body.at(0, 2), cloth_shadow(colour), 0.5)
     canvas.line(lapel[:7], cloth_shadow(colour), 0.014 * body.scale)
-    collar = np.float32([(0.36, 1.28), (0.16, 1.52), (0.03, 1.66), (0.22, 1.86), (0.44, 1.56)])
+    collar = floats([(0.36, 1.28), (0.16, 1.52), (0.03, 1.66), (0.22, 1.86), (0.44, 1.56)])
     collar = body(collar * (side, 1))
     canvas.fill(collar, SHIRT * (1.0 if side * person.light > 0 else 0.92))
     canvas.line(collar[1:], SHIRT * 0.72, 0.012 * body.scale)

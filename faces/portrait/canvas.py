@@ -49,7 +49,7 @@ class Canvas:
 
     def __init__(self, image: np.ndarray) -> None:
         self.image = image
-        self.person = np.zeros(image.shape[:2], np.uint8)
+        self.person: np.ndarray = np.zeros(image.shape[:2], np.uint8)
 
     def shape(self, outline: Points, colour: Colour) -> "Shape":
         """A filled outline to shade; it is put on the picture when its ``with`` block ends."""
@@ -194,6 +194,11 @@ def blend(image: np.ndarray, paint: np.ndarray, mask: np.ndarray) -> None:
     cv2.add(over, under, dst=image)
 
 
+def floats(values) -> np.ndarray:
+    """Points or a colour as float32, which the drawing computes in."""
+    return np.array(values, np.float32)
+
+
 def curve(knots, closed: bool = True, steps: int = 8) -> Points:
     """A smooth line through the knots (a Catmull-Rom spline): (N, 2) to about (N * steps, 2)."""
     knots = np.asarray(knots, np.float32)
@@ -221,14 +226,13 @@ def mirrored(right) -> np.ndarray:
 
 def mix(first: Colour, second: Colour, share: float) -> np.ndarray:
     """The colour ``share`` of the way from the first to the second."""
-    first = np.asarray(first, np.float32)
-    return first + (np.asarray(second, np.float32) - first) * share
+    start = floats(first)
+    return start + (floats(second) - start) * share
 
 
 def shade(colour: Colour, amount: float) -> np.ndarray:
     """Darker and warmer, as skin is in shadow; ``amount`` 0..1."""
-    colour = np.asarray(colour, np.float32)
-    return mix(colour, colour * np.float32((0.62, 0.5, 0.5)), amount)
+    return mix(colour, floats(colour) * floats((0.62, 0.5, 0.5)), amount)
 
 
 def tint(colour: Colour, amount: float) -> np.ndarray:

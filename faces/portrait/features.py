@@ -10,6 +10,7 @@ from faces.portrait.canvas import (
     Shape,
     curve,
     ellipse,
+    floats,
     mix,
     shade,
     tint,
@@ -61,8 +62,8 @@ def draw_nostrils(face: Shape, head: Frame, person: Person, look: Look) -> None:
     for side in (-1, 1):
         hole = ellipse(side * width * 0.52 + turn, NOSE_Y + 0.005, 0.038, 0.018, 12)
         face.fill(head(hole), mix(skin, deep, 0.75))
-        wing = np.float32([(0.95, -0.09), (1.12, -0.03), (0.9, 0.015)])
-        wing = wing * (side * width, 1) + np.float32((turn, NOSE_Y))
+        wing = floats([(0.95, -0.09), (1.12, -0.03), (0.9, 0.015)])
+        wing = wing * (side * width, 1) + floats((turn, NOSE_Y))
         face.line(head(curve(wing, False)), mix(skin, deep, 0.45), 0.014 * head.scale)
 
 
@@ -71,10 +72,10 @@ def draw_mouth(face: Shape, head: Frame, person: Person, look: Look) -> None:
     smile, lips = look.smile, person.lip_colour
     wide, full = 0.24 + 0.045 * smile, 0.062 * person.lip_fullness
     rise, gap = -0.055 * smile, 0.07 * look.mouth_open
-    centre = np.float32((0.08 * look.turn, MOUTH_Y))
+    centre = floats((0.08 * look.turn, MOUTH_Y))
 
     def at(knots) -> np.ndarray:
-        return head(curve(np.float32(knots) * (wide, 1) + centre, False))
+        return head(curve(floats(knots) * (wide, 1) + centre, False))
 
     seam = at([(-1, rise), (-0.5, 0.005), (0, 0.01), (0.5, 0.005), (1, rise)])
     under = full * 1.2 + gap
@@ -100,17 +101,17 @@ def draw_brow(face: Shape, head: Frame, person: Person, look: Look, side: int) -
     x, arch, thick = person.eye_gap, person.brow_arch, person.brow_width
     y = EYE_Y - 0.205 - 0.04 * look.brow + 0.025 * person.droop
     tail = 0.05 - person.eye_tilt * 0.2
-    spine = np.float32([(-0.18, -0.004), (-0.05, -arch * 0.72), (0.09, -arch), (0.23, tail)]) + (
+    spine = floats([(-0.18, -0.004), (-0.05, -arch * 0.72), (0.09, -arch), (0.23, tail)]) + (
         x,
         y,
     )
-    half = np.float32([(0, 0.78), (0, 1.0), (0, 0.8), (0, 0.12)]) * (thick / 2)
+    half = floats([(0, 0.78), (0, 1.0), (0, 0.8), (0, 0.12)]) * (thick / 2)
     edge = np.concatenate([curve(spine - half, False), curve((spine + half)[::-1], False)])
-    move = np.float32((0.06 * look.turn, 0))
+    move = floats((0.06 * look.turn, 0))
     grey = mix(person.brow_colour, (196, 194, 194), max(0.0, person.grey - 0.15) * 0.85)
     face.fill(head(edge * (side, 1) + move), grey)
     roots = curve(spine[:3], False, 3) * (side, 1) + move
-    up = np.float32((0.022 * side, -0.3 * thick))
+    up = floats((0.022 * side, -0.3 * thick))
     face.lines([head([root - up, root + up]) for root in roots], shade(grey, 0.15))
 
 
@@ -123,7 +124,7 @@ def draw_eye(canvas: Canvas, head: Frame, person: Person, look: Look, side: int)
     dark = shade(person.skin, 0.95)
 
     def at(knots, closed: bool = False) -> np.ndarray:
-        return head(curve(np.float32(knots) * unit + np.float32(centre), closed))
+        return head(curve(floats(knots) * unit + floats(centre), closed))
 
     upper = at([(-1, 0.3), (-0.55, -0.55), (0.05, -0.92), (0.6, -0.62 + droop), (1, outer)])
     lower = at([(1, outer), (0.55, 0.56), (0, 0.74), (-0.6, 0.6), (-1, 0.3)])
@@ -152,8 +153,8 @@ def draw_eye(canvas: Canvas, head: Frame, person: Person, look: Look, side: int)
     canvas.line(upper, ink, (0.018 + 0.012 * person.lashes) * head.scale)
     if person.lashes > 0.35:
         for start, reach in ((0.45, 0.75), (0.75, 1.0), (1.0, 1.22)):
-            root = np.float32((start, outer + (outer + 0.85) * (start - 1) * 1.4))
-            lash = [root, root + np.float32((0.1 + 0.12 * reach, -0.5 * person.lashes))]
+            root = floats((start, outer + (outer + 0.85) * (start - 1) * 1.4))
+            lash = [root, root + floats((0.1 + 0.12 * reach, -0.5 * person.lashes))]
             canvas.line(at(lash), ink, 0.01 * head.scale)
 
 
@@ -161,7 +162,7 @@ def _iris(eye: Shape, head: Frame, person: Person, centre: np.ndarray) -> None:
     radius = 0.086 * (0.6 + 0.4 * person.eye_size) * head.scale
     eye.dot(centre, radius, shade(person.iris, 0.5))
     eye.dot(centre, radius * 0.86, tint(person.iris, 0.1))
-    eye.dot(centre + np.float32((0, radius * 0.3)), radius * 0.55, tint(person.iris, 0.3))
+    eye.dot(centre + floats((0, radius * 0.3)), radius * 0.55, tint(person.iris, 0.3))
     eye.dot(centre, radius * 0.48, (18, 14, 16))
-    gleam = np.float32((person.light * 0.35, -0.38)) * radius
+    gleam = floats((person.light * 0.35, -0.38)) * radius
     eye.dot(centre + gleam, radius * 0.26, (255, 255, 255))

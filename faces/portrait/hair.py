@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faces.portrait.canvas import Canvas, Frame, Shape, curve, ellipse, mix, tint
+from faces.portrait.canvas import Canvas, Frame, Shape, curve, ellipse, floats, mix, tint
 from faces.portrait.traits import Person
 
 
@@ -67,7 +67,7 @@ def draw_back_hair(canvas: Canvas, head: Frame, person: Person) -> None:
         side = np.sign(person.part) or 1.0
         tail = [(0.3, -0.6), (0.85, -0.35), (1.0, 0.3), (0.93, 1.0), (0.72, style.back),
                 (0.6, 1.3), (0.62, 0.6), (0.4, 0.0)]  # fmt: skip
-        _shaded(canvas, head, person, curve(np.float32(tail) * (side, 1)), colour * 1.15)
+        _shaded(canvas, head, person, curve(floats(tail) * (side, 1)), colour * 1.15)
         return
     width, low = person.face_width + style.side, style.back
     right = [(0.0, -1.0), (0.8 * width, -0.8), (1.05 * width, 0.0), (1.1 * width, 0.6 * low),
@@ -145,7 +145,7 @@ def _cap(person: Person, style: Style, turn: float) -> tuple[np.ndarray, np.ndar
     temple = 0.24 * max(0.0, person.hairline) + 0.02
     inner += [(width - 0.05, -0.34), (width * 0.86, -0.52 - temple * 0.8)]
     inner += [(width * 0.5, line + (0.05 if style.fringe else -temple * 0.5))]
-    right_outer, right_inner = np.float32(outer), np.float32(inner)
+    right_outer, right_inner = floats(outer), floats(inner)
     left_outer, left_inner = right_outer * (-1, 1), right_inner * (-1, 1)
     part = person.part
     if style.lift:

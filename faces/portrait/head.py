@@ -13,6 +13,7 @@ from faces.portrait.canvas import (
     Shape,
     curve,
     ellipse,
+    floats,
     mirrored,
     mix,
     shade,
@@ -82,7 +83,7 @@ def _shade_neck(shape: Shape, body: Frame, head: Frame, person: Person) -> None:
         dark,
         0.45,
     )
-    chin = face_outline(person) * (0.97, 1.0) + np.float32((0.05 * far, 0.14))
+    chin = face_outline(person) * (0.97, 1.0) + floats((0.05 * far, 0.14))
     shape.patch(head(chin), 0.07 * scale, dark, 0.75)
     apple, x = person.adams_apple, 0.02 * far
     if apple > 0.2:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from faces.portrait.canvas import Canvas, Frame, Shape, curve, mirrored, mix
+from faces.portrait.canvas import Canvas, Frame, Shape, curve, floats, mirrored, mix
 from faces.portrait.features import Look
 from faces.portrait.traits import Person
 
@@ -80,7 +80,7 @@ def misplace(mask: Mask, rng: np.random.Generator) -> Mask:
 
 
 def _pick(colours: list[tuple[int, int, int]], rng: np.random.Generator) -> np.ndarray:
-    return np.float32(colours[rng.integers(len(colours))])
+    return floats(colours[rng.integers(len(colours))])
 
 
 def draw_mask(canvas: Canvas, head: Frame, person: Person, look: Look, mask: Mask) -> None:
@@ -106,7 +106,7 @@ def _straps(canvas: Canvas, head: Frame, person: Person, mask: Mask) -> None:
     colour = mix(mask.colour, (240, 240, 240), 0.5)
     for side in mask.ears:
         for corner, end in ((upper, -0.03), (lower, 0.16)):
-            string = np.float32([corner, (ear, end)]) * (side, 1)
+            string = floats([corner, (ear, end)]) * (side, 1)
             canvas.line(head(string), colour, 0.02 * head.scale)
 
 
@@ -126,7 +126,7 @@ def _outline(person: Person, mask: Mask, turn: float) -> np.ndarray:
         (0.0, mask.bottom),
     ]
     outline = curve(mirrored(right))
-    slant = np.float32([(1, mask.skew), (0, 1)])
+    slant = floats([(1, mask.skew), (0, 1)])
     nearness = np.clip(1 - np.abs(outline[:, :1]) / 0.6, 0, 1)
     return outline @ slant + nearness * (turn, 0)
 
@@ -148,7 +148,7 @@ def _surgical(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
         y = mask.top + share * (mask.bottom - mask.top)
         pleat = _across(y, 0.07, turn)
         shape.line(head(pleat), mask.colour * 0.8, 0.02 * head.scale)
-        shape.line(head(pleat + np.float32((0, 0.022))), light, 0.012 * head.scale)
+        shape.line(head(pleat + floats((0, 0.022))), light, 0.012 * head.scale)
     _nose_wire(shape, head, mask, turn, light)
 
 
@@ -177,21 +177,20 @@ def _kn95(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
     ends = (mask.top - 0.02, mask.bottom + 0.02)
     seam = curve([(turn * 0.8, ends[0]), (turn * 1.15, middle), (turn * 0.9, ends[1])], False)
     shape.line(head(seam), line, 0.03 * head.scale)
-    ridge = seam + np.float32((0.022, 0))
+    ridge = seam + floats((0.022, 0))
     shape.line(head(ridge), mix(mask.colour, WHITE, 0.6), 0.014 * head.scale)
     for side in (-1, 1):
-        edge = [
-            (0.5, mask.top + 0.12),
-            (0.58, mask.top + 0.5),
-            (0.48, mask.bottom - 0.2),
-        ]
-        edge = curve(np.float32(edge) * (side, 1), False)
-        shape.line(head(edge), mix(mask.colour, line, 0.6), 0.012 * head.scale)
+        edge = [(0.5, mask.top + 0.12), (0.58, mask.top + 0.5), (0.48, mask.bottom - 0.2)]
+        shape.line(
+            head(curve(floats(edge) * (side, 1), False)),
+            mix(mask.colour, line, 0.6),
+            0.012 * head.scale,
+        )
 
 
 def _cloth(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
     PRINTS[mask.pattern](shape, head, mask, turn)
-    seam = np.float32([(turn, mask.top), (turn * 1.1, mask.bottom)])
+    seam = floats([(turn, mask.top), (turn * 1.1, mask.bottom)])
     shape.line(head(seam), mask.colour * 0.72, 0.016 * head.scale)
 
 
@@ -225,18 +224,16 @@ def _grid(mask: Mask, across: float, down: float, turn: float) -> np.ndarray:
     """Points in staggered rows all over the mask, (N, 2)."""
     rows = np.arange(mask.top, mask.bottom + 0.1, down)
     columns = np.arange(-0.78, 0.8, across) + turn
-    return np.float32(
-        [(x + across / 2 * (row % 2), y) for row, y in enumerate(rows) for x in columns]
-    )
+    return floats([(x + across / 2 * (row % 2), y) for row, y in enumerate(rows) for x in columns])
 
 
 PRINTS = (_dots, _checks, _slants, _flowers)
 
 
 def _dark(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
-    seam = np.float32([(turn, mask.top + 0.02), (turn * 1.1, mask.bottom)])
+    seam = floats([(turn, mask.top + 0.02), (turn * 1.1, mask.bottom)])
     shape.line(head(seam), mask.colour * 0.6, 0.02 * head.scale)
-    gleam = np.float32([(turn - 0.1, mask.top + 0.2), (turn - 0.14, mask.top + 0.5)])
+    gleam = floats([(turn - 0.1, mask.top + 0.2), (turn - 0.14, mask.top + 0.5)])
     shape.line(head(gleam), mix(mask.colour, WHITE, 0.16), 0.03 * head.scale)
 
 
@@ -252,16 +249,16 @@ DETAILS = {
 def _hang(canvas: Canvas, head: Frame, person: Person, mask: Mask) -> None:
     """A mask that dangles from one ear, folded."""
     side = mask.ears[0]
-    ear = np.float32((side * (person.face_width - 0.05), 0))
+    ear = floats((side * (person.face_width - 0.05), 0))
     colour, scale = mix(mask.colour, (240, 240, 240), 0.5), head.scale
     for end in (-0.04, 0.2):
-        strap = np.float32([(0.06, end), (-0.04, 0.42 + end * 0.3)]) * (side, 1) + ear
+        strap = floats([(0.06, end), (-0.04, 0.42 + end * 0.3)]) * (side, 1) + ear
         canvas.line(head(strap), colour, 0.02 * scale)
-    knots = [
+    right = [
         (0.08, 0.36), (-0.12, 0.4), (-0.3, 0.62), (-0.34, 1.0), (-0.2, 1.3), (0.0, 1.32),
         (0.1, 0.9),
     ]  # fmt: skip
-    knots = np.float32(knots) * (side, 1)
+    knots = floats(right) * (side, 1)
     with canvas.shape(head(curve(knots + ear)), mask.colour) as shape:
         lit = (0.08 * person.light * scale, 0)
         shape.rim(lit, 0.1 * scale, mask.colour * 0.65, 0.7)

@@ -8,7 +8,7 @@ import numpy as np
 
 from faces.portrait.backdrop import clouds
 from faces.portrait.body import draw_body
-from faces.portrait.canvas import Canvas, Frame
+from faces.portrait.canvas import Canvas, Frame, floats
 from faces.portrait.features import Look
 from faces.portrait.hair import draw_back_hair, draw_front_hair
 from faces.portrait.head import draw_ears, draw_face
@@ -115,9 +115,9 @@ def _cast_shadow(canvas: Canvas, body: Frame, person: Person, strength: float) -
     """The person's soft shadow on what is behind, on the side away from the light."""
     height, width = canvas.image.shape[:2]
     small = np.zeros((height // 8, width // 8), np.uint8)
-    away = np.float32((-0.45 * np.sign(person.light), 0.12))
+    away = floats((-0.45 * np.sign(person.light), 0.12))
     for part in SHADOW_PARTS:
-        points = np.rint(body(np.float32(part) + away) / 8)
+        points = np.rint(body(floats(part) + away) / 8)
         cv2.fillPoly(small, [points.astype(np.int32)], 255, cv2.LINE_AA)
     small = cv2.GaussianBlur(small, (0, 0), max(0.6, body.scale / 45))
     dim = cv2.resize(255 - (small * strength * 0.7).astype(np.uint8), (width, height))
@@ -140,7 +140,7 @@ def develop(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         image = cv2.addWeighted(image, camera.saturation, grey, 1 - camera.saturation, 0)
     levels = (np.arange(256, dtype=np.float32)[:, None] - 128) * camera.contrast + 128
-    gains = camera.exposure * np.float32([1 + camera.warmth, 1.0, 1 - camera.warmth])
+    gains = camera.exposure * floats([1 + camera.warmth, 1.0, 1 - camera.warmth])
     image = cv2.LUT(image, np.clip(levels * gains, 0, 255).astype(np.uint8)[None])
     height, width = image.shape[:2]
     x, y = rng.integers(0, (GRAIN_SIZE - width + 1, GRAIN_SIZE - height + 1))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faces.portrait.canvas import mix
+from faces.portrait.canvas import floats, mix
 
 SKINS = np.array(
     [
@@ -164,7 +164,7 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
         droop=float(np.clip(rng.normal(years, 0.12), 0, 1)),
         spots=_spots(years, rng),
         glasses=_glasses(years, rng),
-        glasses_colour=np.float32([(40, 36, 40), (92, 60, 40), (120, 124, 132)][rng.integers(3)]),
+        glasses_colour=floats([(40, 36, 40), (92, 60, 40), (120, 124, 132)][rng.integers(3)]),
         clothes=_choose(CLOTHES[gender], years, rng),
         clothes_colour=_cloth(male, years, rng),
         second_colour=_cloth(male, years, rng),
@@ -182,7 +182,7 @@ def _apparent_age(age: int, rng: np.random.Generator) -> float:
 def _skin(years: float, rng: np.random.Generator) -> np.ndarray:
     place = int(rng.choice(len(SKINS), p=SKIN_SHARES))
     skin = mix(SKINS[place], SKINS[min(place + 1, len(SKINS) - 1)], rng.random())
-    grey = np.full(3, skin.mean(), np.float32) * np.float32((1.02, 0.99, 0.94))
+    grey = np.full(3, skin.mean(), np.float32) * floats((1.02, 0.99, 0.94))
     return mix(skin, grey, 0.36 * years - 0.1) * (1 - 0.05 * years)
 
 
@@ -194,7 +194,7 @@ def _hair_colour(
     hair = HAIRS[rng.choice(len(HAIRS), p=choices / choices.sum())] * rng.uniform(0.85, 1.15)
     if age < 30 and rng.random() < 0.1:
         return DYES[rng.integers(len(DYES))], 0.0
-    grey = np.interp(years, [0, 0.2, 0.42, 0.62, 0.92, 1], [0, 0, 0.18, 0.4, 0.92, 1])
+    grey = float(np.interp(years, [0, 0.2, 0.42, 0.62, 0.92, 1], [0, 0, 0.18, 0.4, 0.92, 1]))
     if age >= 60 and rng.random() < 0.06:
         grey = 0.4
     return hair, float(np.clip(rng.normal(grey, 0.03 + 0.04 * (years > 0.3)), 0, 1))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from faces.portrait.canvas import Canvas, Colour, Frame, curve, mirrored, mix
+from faces.portrait.canvas import Canvas, Colour, Frame, curve, floats, mirrored, mix
 from faces.portrait.features import EYE_Y, Look
 from faces.portrait.traits import Person
 
@@ -16,9 +16,9 @@ def draw_glasses(canvas: Canvas, head: Frame, person: Person, look: Look) -> Non
     """Spectacles over eyes and mask; the lenses stay clear but for a gleam."""
     turn, gap, colour = 0.06 * look.turn, person.eye_gap + 0.01, person.glasses_colour
     width = (0.012 if person.glasses == "rimless" else 0.027) * head.scale
-    glint = np.float32([(-0.1, -0.12), (-0.16, -0.02)])
+    glint = floats([(-0.1, -0.12), (-0.16, -0.02)])
     for side in (-1, 1):
-        centre = np.float32((side * gap + turn, EYE_Y + 0.03))
+        centre = floats((side * gap + turn, EYE_Y + 0.03))
         canvas.line(head(_lens(person) + centre), colour, width)
         hinge = (side * (gap + LENS[0]) + turn, EYE_Y - 0.02)
         canvas.line(head([hinge, (side * (person.face_width + 0.01), -0.08)]), colour, width)
@@ -41,7 +41,7 @@ def draw_hat_back(canvas: Canvas, head: Frame, person: Person, kind: str, colour
     """The part of a hood or a headscarf that lies behind the neck; nothing for other hats."""
     if kind in WRAPS:
         outline = _wrap_outline(person, WRAPS[kind])
-        canvas.fill(head(outline), np.float32(colour) * 0.5)
+        canvas.fill(head(outline), floats(colour) * 0.5)
 
 
 def draw_hat(canvas: Canvas, head: Frame, person: Person, kind: str, colour: Colour) -> None:
@@ -56,7 +56,7 @@ def draw_hat(canvas: Canvas, head: Frame, person: Person, kind: str, colour: Col
 
 
 def _crown(canvas: Canvas, head: Frame, person: Person, colour: Colour, top: float) -> None:
-    width, scale, dark = person.face_width, head.scale, np.float32(colour) * 0.66
+    width, scale, dark = person.face_width, head.scale, floats(colour) * 0.66
     right = [(0, top), (0.55, top + 0.04), (1.1, -0.9), (1.13, -0.42), (0, -0.56)]
     outline = curve(mirrored(right)) * (width, 1)
     with canvas.shape(head(outline), colour) as hat:
@@ -66,7 +66,7 @@ def _crown(canvas: Canvas, head: Frame, person: Person, colour: Colour, top: flo
 
 
 def _brim(canvas: Canvas, head: Frame, person: Person, colour: Colour, reach: float) -> None:
-    dark = np.float32(colour) * 0.66
+    dark = floats(colour) * 0.66
     right = [(0, -0.72), (0.6, -0.68), (reach, -0.5), (0.6, -0.44), (0, -0.4)]
     outline = curve(mirrored(right)) * (person.face_width, 1)
     with canvas.shape(head(outline), dark * 1.2) as edge:
@@ -83,7 +83,7 @@ def _wrap_outline(person: Person, reach: float) -> np.ndarray:
 
 def _wrap(canvas: Canvas, head: Frame, person: Person, colour: Colour, reach: float) -> None:
     """A ring of cloth around the face, down to the shoulders."""
-    scale, dark = head.scale, np.float32(colour) * 0.64
+    scale, dark = head.scale, floats(colour) * 0.64
     inside = [
         (0, -0.76), (0.7, -0.66), (0.97, -0.1), (0.88, 0.5), (0.7, 0.82), (0.4, 1.03), (0, 1.1),
     ]  # fmt: skip

@@ -65,7 +65,9 @@ def near_duplicates(
         new = _columns(block, later, half, differing, turned > straight, i, j)
         found = np.concatenate([found, new])
         found = found[_order(found)[:MOST_PAIRS]]
-    return [Pair(*map(int, pair[:3]), *map(bool, pair[3:])) for pair in found]
+    return [
+        Pair(i, j, bits, bool(same), bool(turned)) for i, j, bits, same, turned in found.tolist()
+    ]
 
 
 def _columns(block, later, half, differing, turned, i, j) -> np.ndarray:

@@ -62,8 +62,8 @@ def write_table(
     """
     nearest: dict[int, tuple[int, int]] = {}
     for pair in pairs:
-        for row, other in ((pair.first, pair.second), (pair.second, pair.first)):
-            nearest[row] = min(nearest.get(row, (MAX_BITS + 1, -1)), (pair.bits, other))
+        for row, twin in ((pair.first, pair.second), (pair.second, pair.first)):
+            nearest[row] = min(nearest.get(row, (MAX_BITS + 1, -1)), (pair.bits, twin))
     labels = {name: cells(head, index.values[name]) for name, head in index.task.heads.items()}
     if index.task.product:
         labels["class"] = index.targets(np.arange(len(index)))["class"].tolist()
@@ -74,7 +74,7 @@ def write_table(
              "contrast", "hash", "near_duplicate", "differing_bits", "error"]
         )  # fmt: skip
         for row, name in enumerate(index.files.tolist()):
-            bits, other = nearest.get(row, ("", None))
+            bits, other = nearest.get(row, (None, None))
             table.writerow(
                 [
                     name,

@@ -6,7 +6,7 @@ Imports nothing heavy, since every worker process imports it.
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ def measure_all(photos: Sequence[Path], workers: int) -> Measurements:
     try:
         with contextlib.ExitStack() as closing:
             if workers == 1:
-                found = map(measure, photos)
+                found: Iterator[Measured] = map(measure, photos)
             else:
                 pool = closing.enter_context(ProcessPoolExecutor(workers, spawn))
                 found = pool.map(measure, photos, chunksize=CHUNK)
