@@ -152,7 +152,7 @@ def config_of(name: str, task: dict[str, Any], data: Path | None) -> dict[str, A
     small = {"model_name": "resnet10t", "pretrained": False}
     pretrained = {"model_name": "tf_efficientnet_lite0", "pretrained": True}
     size, epochs = (160, 10) if data else (48, 25)
-    loader = {"stage": "train", "input_size": size, "batch_size": 32, "num_workers": 1}
+    loader = {"stage": "train", "input_size": size, "batch_size": 32, "num_workers": "auto"}
     return {
         "name": name,
         "n_gpu": 1,

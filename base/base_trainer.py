@@ -173,6 +173,7 @@ class BaseTrainer(ABC):
                 self._run_epochs()
             self._say_outcome()
             self._tell("on_train_end", self.history, self.monitor.best_epoch)
+            distributed.wait_for_main()
         except BaseException as error:
             self._tell("on_exception", error)
             raise
@@ -219,6 +220,7 @@ class BaseTrainer(ABC):
         self.history.append(log)
         self._tell("on_epoch_end", epoch, log | self.timings, improved)
         self._save(epoch, improved)
+        distributed.wait_for_main()
         if end := distributed.broadcast(self._end and str(self._end)):
             raise self._end or StopTraining(end)
 

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from utils.devices import telling_what_did_not_fit
+
 
 @torch.inference_mode()
 def infer(
@@ -27,5 +29,8 @@ def infer(
         What the model gives: of a ``BaseModel`` head → (B, n) float32.
     """
     images = images.contiguous(memory_format=memory_format)
-    with torch.autocast(images.device.type, amp, enabled=amp is not None):
+    with (
+        telling_what_did_not_fit("a prediction", images),
+        torch.autocast(images.device.type, amp, enabled=amp is not None),
+    ):
         return model(images)

@@ -19,7 +19,7 @@ from base.schedulers import move
 from base.settings import StepSettings
 from base.stopwatch import Stopwatch
 from utils import distributed
-from utils.devices import amp_dtype
+from utils.devices import amp_dtype, telling_what_did_not_fit
 from utils.errors import CheckpointError, ConfigError, nearest
 
 Logits = dict[str, Tensor]
@@ -121,7 +121,7 @@ class TrainStep:
         last = (number + 1) % accumulate == 0 or number + 1 == of
         summed = accumulate if number < of - of % accumulate else of % accumulate
         images = images.contiguous(memory_format=self.memory_format)
-        with self._no_sync_before(last):
+        with telling_what_did_not_fit("a training step", images), self._no_sync_before(last):
             with self.stopwatch.part("forward"):
                 with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
                     logits = self._logits(images)

@@ -31,7 +31,7 @@ SAME = {
     "submit_dir": "submit",
     "arch.args.pretrained": False,
     "data_loader.args.input_size": 128,
-    "data_loader.args.num_workers": 2,
+    "data_loader.args.num_workers": "auto",
     "trainer.early_stop": 0,
     "trainer.verbosity": 1,
     "trainer.report": False,

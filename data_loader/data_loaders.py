@@ -74,7 +74,7 @@ def setup(
     stage: str,
     input_size: int,
     batch_size: int,
-    num_workers: int,
+    num_workers: int | str,
     *,
     index: PhotoIndex,
     extractor: Extractor,
@@ -94,7 +94,7 @@ def setup(
         stage: ``"train"``; predictions take ``prediction_loader``.
         input_size: side of the square the model sees, px.
         batch_size: photos a step.
-        num_workers: loader processes asked for; fewer where the machine has too few cores.
+        num_workers: loader processes asked for, or ``"auto"``; see ``fit_workers``.
         index: the photos and their labels, see ``labelled_photos``.
         extractor: makes the crops.
         cache_dir: keeps them.
@@ -155,7 +155,7 @@ def prediction_loader(
     cache_dir: Path,
     input_size: int,
     batch_size: int,
-    num_workers: int,
+    num_workers: int | str,
     device: torch.device,
     skip_unreadable: bool = False,
     progress: bool = True,

@@ -53,8 +53,9 @@ class DataLoaderArguments(Section):
     """Side of the square that the model sees, in pixels."""
     batch_size: Positive = 16
     """Photos a step."""
-    num_workers: Natural = 4
-    """Processes that load photos; never more than the cores allow."""
+    num_workers: Natural | Literal["auto"] = "auto"
+    """Processes that load photos; `auto` takes what the cores allow, up to 16, and none gets more \
+than that. They change no result."""
 
 
 class DataLoader(Section):

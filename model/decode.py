@@ -102,7 +102,9 @@ def answers(task: Task, found: Mapping[str, Tensor], k: int = 3) -> dict[str, Te
     for name, values in found.items():
         head = task.heads.get(name)
         if isinstance(head, NumberHead):
-            said[name] = (values * torch.tensor(head.middles).to(values)).sum(dim=1)
+            said[name] = (values * torch.tensor(head.middles).to(values, non_blocking=True)).sum(
+                dim=1
+            )
         elif isinstance(head, TagHead):
             said[name] = values >= head.settings.threshold
         else:

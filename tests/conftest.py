@@ -158,6 +158,13 @@ def shapes(tmp_path_factory):
     return folder
 
 
+def pytest_configure(config):
+    """Without a GPU, on any machine: the tests compare bits, and processes that each start CUDA
+    would take minutes. ``-m gpu`` runs those that want one; ``benchmarks.gpu --check`` the rest."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["HIP_VISIBLE_DEVICES"] = ""
+
+
 LONG = ("test_stopping", "test_distributed", "end_to_end", "test_app", "test_sweep", "TRACER")
 """Begun first, so that at the end no process has a long file while the others have none."""
 

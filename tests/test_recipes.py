@@ -110,7 +110,7 @@ def test_the_small_recipe_is_ours_but_for_its_size():
     ours, small = (dict(leaves(load(name).config)) for name in ("config.json", SMALL))
     assert {key for key in ours | small if ours.get(key) != small.get(key)} == {
         "name", "arch.args.model_name", "arch.args.drop_path",
-        "data_loader.args.input_size", "data_loader.args.num_workers",
+        "data_loader.args.input_size",
         "label_corrections.path", "label_corrections.tiers",
         "optimizer.layer_decay", "trainer.epochs", "trainer.freeze",
     }  # fmt: skip

@@ -33,7 +33,8 @@ def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tupl
         return batch["index"], own
     share = batch[SHARE]
     partner = batch[OTHER + "index"]
-    judged = torch.where(share >= 0.5, batch["index"].to(share.device), partner)
+    index = batch["index"].to(share.device, non_blocking=True)
+    judged = torch.where(share >= 0.5, index, partner)
     learnt = {
         head: share[:, None] * _shares(own[head], classes)
         + (1 - share[:, None]) * _shares(batch[OTHER + head], classes)

@@ -121,7 +121,7 @@ def prepare(config: ConfigParser) -> torch.device:
     for line in config.warnings():
         logger.warning("warning: %s", line)
     device = prepare_device(config["n_gpu"], config.device)
-    set_arithmetic(settings.deterministic, settings.tf32)
+    set_arithmetic(settings.deterministic, settings.tf32, settings.cudnn_benchmark)
     seed_everything(config["seed"])
     return device
 

@@ -4,6 +4,7 @@ Everything here also works without a group, as the only rank.
 """
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -20,9 +21,12 @@ from utils.cli import EXIT_INTERRUPTED, EXIT_STOPPED
 from utils.errors import ConfigError, UserError
 
 TIMEOUT = timedelta(minutes=30)
-"""How long a rank waits for the others; the first may be building a crop cache meanwhile."""
+"""How long a rank waits for the others in a collective; see ``wait_for_main`` for longer."""
 GRACE = 100
 """Seconds that processes which were asked to stop have for saving."""
+
+_stores: list[dist.Store] = []  # of the group that is joined
+_waits = itertools.count()
 
 
 def launched() -> bool:
@@ -114,10 +118,11 @@ def process_group(n_gpu: int) -> Iterator[None]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     store, number, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
     store.set_timeout(TIMEOUT)
+    _stores.append(agree_on_store(store, number, size))
     # NCCL for tensors on GPUs, gloo for everything that lies on the CPU.
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-        store=agree_on_store(store, number, size),
+        store=_stores[-1],
         rank=number,
         world_size=size,
         timeout=TIMEOUT,
@@ -129,6 +134,7 @@ def process_group(n_gpu: int) -> Iterator[None]:
     except BaseException:
         dist.destroy_process_group()
         raise
+    wait_for_main()  # NCCL's farewell is one of all ranks
     dist.destroy_process_group()
 
 
@@ -171,6 +177,21 @@ def barrier() -> None:
     """Wait until every rank is here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def wait_for_main() -> None:
+    """Let the others wait for rank 0, however long what it does alone takes; all ranks call it.
+
+    Whoever waited in a collective would be ended after ``TIMEOUT``, while rank 0 still crops or
+    writes a report. Where rank 0 dies, the launcher ends the others.
+    """
+    if not dist.is_initialized():
+        return
+    store, key = _stores[-1], f"main/{next(_waits)}"
+    if is_main():
+        store.set(key, "here")
+    while not store.check([key]):
+        time.sleep(0.05)
 
 
 def gather(value: Any) -> list[Any]:

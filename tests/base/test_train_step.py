@@ -13,7 +13,7 @@ from base.settings import StepSettings
 from base.task import load_task
 from base.train_step import TrainStep, synchronized
 from model.model import TimmModelMulti
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError, ConfigError, UserError
 
 FACES = load_task("faces")
 
@@ -128,6 +128,23 @@ def test_a_step_that_overflows_float16_counts_neither_for_the_schedule_nor_for_t
         train_step.step(PHOTOS, TARGETS, 0, 1)
         assert (train_step.updates, train_step.lr) == (updates, rate)
         assert torch.equal(average, before) == (updates == 0)
+
+
+def test_what_does_not_fit_into_the_memory_of_a_gpu_is_said_in_a_line(monkeypatch):
+    train_step = a_train_step()
+    full = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total of 79.1 GiB."
+
+    def forward(images):
+        raise torch.OutOfMemoryError(full)
+
+    monkeypatch.setattr(train_step.model, "features", forward)
+    for work, call in (
+        ("a training step", lambda: train_step.step(PHOTOS, TARGETS, 0, 1)),
+        ("a prediction", lambda: train_step.predict(PHOTOS)),
+    ):
+        words = rf"{work} of 4 photos of 8 px .*Tried to allocate 2\.00 GiB\); lower data_loader"
+        with pytest.raises(UserError, match=words):
+            call()
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.9])

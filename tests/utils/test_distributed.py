@@ -41,3 +41,16 @@ def test_workers_of_a_restart_meet_each_other_and_not_the_dead():
         cwd=ROOT, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.stdout == "met\n", done.stderr[-2000:]
+
+
+def test_ranks_wait_for_the_first_one_longer_than_a_collective_would(in_two_ranks):
+    preparation = """
+import time
+from datetime import timedelta
+distributed.TIMEOUT = timedelta(seconds=2)
+def meet():
+    time.sleep(0 if distributed.rank() else 3)  # a report, say
+    distributed.wait_for_main()
+    return distributed.gather(distributed.rank())
+"""
+    assert in_two_ranks(preparation, "meet()") == ["[0, 1]"] * 2
