@@ -11,6 +11,7 @@ Arithmetic on codes and probabilities takes ints, numpy arrays and torch tensors
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -194,10 +195,7 @@ class BinnedHead(Head):
             text = cell.strip()
             if text.casefold() in self._no_label:
                 continue
-            try:
-                number = float(text)
-            except ValueError:
-                number = math.nan
+            number = number_in(text)
             if low <= number <= high:
                 values[place] = number
             else:
@@ -542,6 +540,19 @@ def _found_classes(name: str, head: HeadSettings, cells: Iterable[str]) -> list[
             f" {head.column or name!r}; a head needs {least} at least"
         )
     return sorted(spelled.values())
+
+
+def number_in(cell: str) -> float:
+    """The number that a cell holds; NaN for none.
+
+    Where Excel speaks German or French it writes 3,7 for 3.7. A 1,234 may be either and is none.
+    """
+    text = re.sub(r"^([+-]?\d+),(\d{1,2}|\d{4,})$", r"\1.\2", cell) if "," in cell else cell
+    try:
+        number = float(text)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def _edges_passed(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:

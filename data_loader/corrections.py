@@ -214,16 +214,20 @@ def _read_was(text: str, where: str, task: Task) -> dict[str, float] | None:
 
 
 def _refuse_contradictions(path: str | Path, corrections: list[Correction]) -> None:
-    said: dict[tuple[str, str], list[Correction]] = defaultdict(list)
+    # Each different statement once: a table may say the same of a key a thousand times.
+    said: dict[tuple[str, str], dict[tuple, Correction]] = defaultdict(dict)
     for correction in corrections:
-        for before in said[correction.key, correction.field]:
-            same_folder = before.was == correction.was or None in (before.was, correction.was)
-            if same_folder and np.any(before.value != correction.value):
+        was, value = correction.was, correction.value
+        before = said[correction.key, correction.field]
+        for other in before.values():
+            same_folder = other.was == was or None in (other.was, was)
+            if same_folder and np.any(other.value != value):
                 raise DataError(
-                    f"{path}: lines {before.line} and {correction.line} contradict each other on"
+                    f"{path}: lines {other.line} and {correction.line} contradict each other on"
                     f" the {correction.field} of {correction.key}; delete one"
                 )
-        said[correction.key, correction.field].append(correction)
+        statement = (was and tuple(was.items()), np.asarray(value).tobytes())
+        before.setdefault(statement, correction)
 
 
 def _fitting(correction: Correction, rows_of: dict[str, list[int]], index: PhotoIndex) -> list[int]:

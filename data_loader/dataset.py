@@ -230,7 +230,9 @@ def eval_photos(
     photos = Photos(table.root, table.columns["path"], table.on_disk)
     if must_exist:
         lacking = [
-            str(name) for row, name in enumerate(photos.files) if not photos.path(row).is_file()
+            str(name)
+            for row, name in enumerate(photos.files)
+            if not os.path.isfile(photos.path(row))
         ]
         do = "add or unlist them, or leave them out with --skip-unreadable"
         listed = getattr(source, "table", "its table")
@@ -301,7 +303,7 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
 def _read_class(row: tuple[int, dict[str, str]], column: str, task: Task, path) -> int:
     number, cells = row
     text = cells[column].strip()
-    if not text.isdecimal() or int(text) >= task.num_classes:
+    if not text.isdecimal() or len(text) > 9 or int(text) >= task.num_classes:
         raise DataError(
             f"{path}: line {number}: {column} {text!r} is not a class; use 0 to"
             f" {task.num_classes - 1}"

@@ -14,17 +14,22 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from unicodedata import normalize
 
 import numpy as np
 
 from base.task_settings import CsvSource, FoldersSource, PatternSource
 from utils.errors import DataError, nearest
+from utils.files import read_regular
 from utils.images import KINDS, describe_others, is_hidden, is_image
 
 AnySource = PatternSource | CsvSource | FoldersSource
 DELIMITERS = ",;\t"
+MAX_BYTES, MAX_CELLS, MAX_COLUMNS = 2**28, 20_000_000, 10_000
+"""Of a table. ImageNet's 1.3 million photos with a dozen columns fit, and it takes some 2 GB."""
+MAX_ARRAY_BYTES = 2**30
+"""Of a column as an array, where each cell takes the room of the longest."""
 
 logger = logging.getLogger("data")
 
@@ -98,7 +103,7 @@ def _read_folders(root: Path, files: list[str], do: str) -> Table:
 
 def _read_csv(place: Path, source: CsvSource, do: str) -> Table:
     table = place / source.table
-    if not table.is_file():
+    if not os.path.isfile(table):  # Path's own raises for names that are too long
         raise DataError(f"{table}: no such file; {do}")
     rows = read_table(table, (source.path,))
     if not rows:
@@ -125,7 +130,7 @@ def _listed(table: Path, column: str, rows: Sequence[tuple[int, dict[str, str]]]
             raise DataError(
                 f"{table}: lines {first_line[name]} and {number} both list {name}; delete one"
             )
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if PureWindowsPath(name).anchor or ".." in PurePosixPath(name).parts:
             raise DataError(
                 f"{table}: line {number}: {name} leads out of the folder of the photos; write the"
                 " path below it"
@@ -142,38 +147,65 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
         For each row its line number in the file (for messages) and its values by column.
 
     Raises:
-        DataError: the file cannot be read or lacks one of ``columns``.
+        DataError: the file cannot be read, is larger than ``MAX_BYTES`` or ``MAX_CELLS``, lacks one
+            of ``columns``, or is no table: two columns of one name, rows with too many cells.
     """
+    text = _text_of(Path(path))
+    heading = re.match(r"[^\r\n]*", text)[0]
+    delimiter = max(DELIMITERS, key=heading.count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[tuple[int, dict[str, str]]] = []
     try:
-        text = _text_of(Path(path))
-        heading = text.partition("\n")[0]
-        delimiter = max(DELIMITERS, key=heading.count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), restval="", delimiter=delimiter)
-        rows = [(reader.line_num, row) for row in reader]
-        found = [name.strip() for name in reader.fieldnames or []]
-    except (OSError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read as a CSV table ({reason})") from error
+        names = [name.strip() for name in next(lines, [])]
+        _check_heading(path, names, columns)
+        for cells in filter(None, lines):
+            if any(cells[len(names) :]):
+                raise DataError(
+                    f"{path}: line {lines.line_num} has {len(cells)} cells and the first line"
+                    f" {len(names)}; put cells that hold {delimiter!r} between quotes"
+                )
+            if len(names) * (len(rows) + 1) > MAX_CELLS:
+                raise DataError(
+                    f"{path}: more than {MAX_CELLS:,} cells; leave out columns or make several"
+                    " tables of it"
+                )
+            cells += [""] * (len(names) - len(cells))
+            rows.append((lines.line_num, dict(zip(names, cells, strict=False))))
+    except csv.Error as error:
+        raise DataError(
+            f"{path}: line {lines.line_num} cannot be read as CSV ({error}); is a quote missing"
+            " before it?"
+        ) from error
+    return rows
+
+
+def _check_heading(path: str | Path, names: list[str], columns: tuple[str, ...]) -> None:
+    twice = [name for name, times in Counter(filter(None, names)).items() if times > 1]
+    refuse(twice, f"{path}: columns of one name", "rename or delete all but one")
+    if len(names) > MAX_COLUMNS:
+        raise DataError(f"{path}: {len(names)} columns; at most {MAX_COLUMNS} are read")
     for column in columns:
-        if column not in found:
-            hint = nearest(column, found) if found else "; the file is empty"
+        if column not in names:
+            hint = nearest(column, names) if names else "; the file is empty"
             raise DataError(f"{path}: no column {column!r} in the first line{hint}")
-    return [(line, {(k or "").strip(): v for k, v in row.items()}) for line, row in rows]
 
 
 def _text_of(path: Path) -> str:
     """Decode a table: UTF-8 or UTF-16 with its mark, else what Excel takes for plain CSV."""
-    data = path.read_bytes()
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
-    for encoding in ("utf-8-sig", "cp949", "cp1252"):
+    try:
+        data = read_regular(path, MAX_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read as a CSV table ({reason})") from error
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp949", "cp1252"):
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
         if "\0" in text:
             break
-        if encoding != "utf-8-sig":
+        if not encoding.startswith("utf"):
             logger.warning("warning: %s: not UTF-8; read as %s", path, encoding)
         return text
     raise DataError(f"{path}: not a text file in a known encoding; save it as CSV in UTF-8")
@@ -208,7 +240,7 @@ def existing_folder(path: Path, do: str) -> Path:
     Raises:
         DataError: it is none.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise DataError(f"{path}: no such folder; {do}")
     return path
 
@@ -242,7 +274,15 @@ def _columns(files: Sequence[str], columns: Mapping[str, Sequence[str]]) -> dict
         "folder": [path.parent.as_posix() for path in paths],
         "stem": [path.stem for path in paths],
     }
-    return {name: np.array(cells, dtype=str) for name, cells in (added | dict(columns)).items()}
+    columns = added | dict(columns)
+    for name, cells in columns.items():
+        longest = max(map(len, cells), default=0)
+        if 4 * longest * len(cells) > MAX_ARRAY_BYTES:
+            raise DataError(
+                f"column {name!r}: a cell of {longest} characters is too long for a table of"
+                f" {len(cells)} rows; shorten it or leave the column out"
+            )
+    return {name: np.array(cells, dtype=str) for name, cells in columns.items()}
 
 
 def _by_folder(odd: list[str], files: list[str]) -> list[str]:

@@ -14,6 +14,8 @@ from utils.errors import UserError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+LONGEST = 2000
+"""Characters of a message."""
 EXIT_STOPPED = 75
 """Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 
@@ -88,15 +90,23 @@ def message_of(error: Exception) -> str | None:
         raised = re.findall(r"^(?:\w+\.)*(\w+: .*)", text, re.MULTILINE)
         cause = raised[-1] if raised else text.splitlines()[-1]
         if isinstance(error, UserError):
-            return cause.partition(": ")[2]
+            return one_line(cause.partition(": ")[2])
     elif isinstance(error, UserError):
-        return text
+        return one_line(text)
     else:
         cause = " ".join(f"{type(error).__name__}: {text}".split())
     for pattern, advice in CAUSES.items():
         if re.search(pattern, f"{cause} {text[:100]}"):
             return f"{cause[:300].rstrip('.')}; {advice} (--debug shows where)"
     return None
+
+
+def one_line(text: str) -> str:
+    """A message without what a name or a cell in it would do to a console: line breaks and other
+    control characters become their codes (but for those before an indented list of ours), and what
+    is too long loses its middle."""
+    text = re.sub(r"\n(?!  )|[\0-\t\v-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 500]} … {text[-400:]}"
 
 
 def _one_of_several() -> bool:

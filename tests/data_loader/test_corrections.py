@@ -240,3 +240,10 @@ def test_where_a_table_has_the_column_apply_only_lines_with_yes_count(index, tab
     assert (report.applied, len(corrected)) == (1, len(index))
     with pytest.raises(DataError, match="line 2: apply 'perhaps'; write yes"):
         apply_corrections(index, table("perhaps,000020,drop,,sure\n", header))
+
+
+def test_a_table_may_say_the_same_many_thousand_times(index, table):
+    line = "000020,gender,male,sure,1,\n"
+    path = table(line * 20_000 + line.replace("male", "female"))
+    with pytest.raises(DataError, match=r"lines 2 and 20002 contradict"):
+        apply_corrections(index, path)

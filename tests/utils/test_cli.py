@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.cli import run_command
+from utils.cli import message_of, run_command
 from utils.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,3 +121,20 @@ def test_every_command_runs_through_it():
         _, main, ending = file.read_text(encoding="utf-8").partition('if __name__ == "__main__":')
         if main and file.name not in ("app.py", "__main__.py"):
             assert "run_command(" in ending or 'runpy.run_module("tools.' in ending, file
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a\nb\r\tc\x1b[31m", "a\\nb\\r\\tc\\x1b[31m"),
+        ("2 errors:\n  lr: too high\n  name: empty", "2 errors:\n  lr: too high\n  name: empty"),
+        ("가 é – …", "가 é – …"),
+    ],
+)
+def test_what_names_and_cells_hold_makes_no_lines_of_its_own(text, line):
+    assert message_of(DataError(text)) == line
+
+
+def test_a_message_keeps_its_beginning_and_its_end():
+    message = message_of(DataError(f"t.csv: {'x' * 10_000}; delete it"))
+    assert len(message) < 2000 and message.startswith("t.csv: x") and message.endswith("delete it")
