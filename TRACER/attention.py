@@ -82,6 +82,8 @@ class EdgeModule(nn.Module):
         channels: width of the feature map.
     """
 
+    keep: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = ChannelAttention(channels)

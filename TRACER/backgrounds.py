@@ -70,7 +70,8 @@ def random_colour(rng: Rng) -> tuple[float, float, float]:
     """An RGB colour, 0 ... 255: grey, muted or vivid about equally often."""
     grey = rng.uniform(0, 255)
     spread = rng.choice((6, 40, 255))
-    return tuple(float(np.clip(grey + rng.uniform(-spread, spread), 0, 255)) for _ in range(3))
+    red, green, blue = np.clip(grey + rng.uniform(-spread, spread, 3), 0, 255).tolist()
+    return red, green, blue
 
 
 def _uniform(rng: Rng, side: int) -> np.ndarray:

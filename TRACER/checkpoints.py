@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from TRACER.weights import network_settings
 from utils.errors import CheckpointError
@@ -14,7 +14,7 @@ LAST = "last.pth"
 BEST = "best.pth"
 
 
-def save_checkpoint(path: Path, network: nn.Module, training: dict[str, Any] | None) -> None:
+def save_checkpoint(path: Path, network: Any, training: dict[str, Any] | None) -> None:
     """Write a network, loadable by ``load_tracer``, and what its training needs to go on.
 
     Args:

@@ -1,7 +1,7 @@
 """TRACER's encoder: timm's EfficientNet with the edge module between its stages."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 from torch import Tensor, nn
@@ -34,14 +34,15 @@ class Encoder(nn.Module):
 
     def __init__(self, scale: int, static_padding: bool, drop_path_rate: float) -> None:
         super().__init__()
-        backbone = timm.create_model(
+        backbone: Any = timm.create_model(
             f"tf_efficientnet_b{scale}",
             features_only=True,
             out_indices=(1, 2, 3, 4),
             bn_momentum=0.01,
             drop_path_rate=drop_path_rate,
         )
-        self.conv_stem, self.bn1, self.blocks = backbone.conv_stem, backbone.bn1, backbone.blocks
+        self.conv_stem, self.bn1 = backbone.conv_stem, backbone.bn1
+        self.blocks: nn.Sequential = backbone.blocks
         self.widths: list[int] = backbone.feature_info.channels()
         if static_padding:
             pad_by_design_side(self.blocks, DESIGN_SIDES[scale])
@@ -57,7 +58,7 @@ class Encoder(nn.Module):
         return Features(stage2, stage3, stage5, stage7, edge_logit)
 
 
-def pad_by_design_side(stages: nn.Sequential, design_side: int) -> None:
+def pad_by_design_side(stages: Any, design_side: int) -> None:
     """Give the stride-2 convolutions the padding they have in an image of ``design_side`` px.
 
     TensorFlow's "SAME" pads an odd map evenly and an even one more at right and bottom. Which maps

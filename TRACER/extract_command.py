@@ -109,8 +109,9 @@ class OutputFolder:
 
         The table is the same whoever writes it, so that two may do so at once.
         """
-        entries = [self._entry(photo) for photo in photos]
-        if None in entries:
+        found = [self._entry(photo) for photo in photos]
+        entries = [entry for entry in found if entry is not None]
+        if len(entries) < len(photos):
             return
         with write_atomically(self.out / "boxes.csv") as file:
             writer = csv.writer(file, lineterminator="\n")

@@ -164,16 +164,16 @@ class Extractor:
         self, function: Callable[[np.ndarray, Extraction], Result], batch: list[Photo]
     ) -> list[tuple[Photo, Result | DataError]]:
         read_ahead, maps = self._read_and_predict(batch)
-        results = []
+        results: list[tuple[Photo, Result | DataError]] = []
         for index, photo in enumerate(batch):
             pixels = read_ahead.pop(index, photo)
             try:
                 pixels = read(pixels)
                 saliency = None if maps is None else maps[index]
-                result = function(pixels, extract_crop(pixels, saliency, self.settings))
+                found = extract_crop(pixels, saliency, self.settings)
+                results.append((photo, function(pixels, found)))
             except DataError as error:
-                result = error
-            results.append((photo, result))
+                results.append((photo, error))
         return results
 
     def _read_and_predict(

@@ -43,8 +43,8 @@ def score_image(prediction: np.ndarray, mask: np.ndarray) -> ImageScores:
     return ImageScores(
         mae=float(np.abs(prediction - mask).mean()),
         s_measure=s_measure(prediction, mask),
-        f_curve=_f_curve(hits, false_alarms, np.count_nonzero(mask)),
-        e_curve=_e_curve(hits, false_alarms, np.count_nonzero(mask), mask.size),
+        f_curve=_f_curve(hits, false_alarms, int(np.count_nonzero(mask))),
+        e_curve=_e_curve(hits, false_alarms, int(np.count_nonzero(mask)), mask.size),
     )
 
 
@@ -131,7 +131,8 @@ def _counts(prediction: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nd
     bins = len(THRESHOLDS) + 1
     inside = np.bincount(passed[mask.ravel()], minlength=bins)
     outside = np.bincount(passed, minlength=bins) - inside
-    return tuple(np.cumsum(counts[::-1])[::-1][1:] for counts in (inside, outside))
+    hits, false_alarms = (np.cumsum(counts[::-1])[::-1][1:] for counts in (inside, outside))
+    return hits, false_alarms
 
 
 def _f_curve(hits: np.ndarray, false_alarms: np.ndarray, positives: int) -> np.ndarray:

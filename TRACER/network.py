@@ -97,15 +97,17 @@ class Tracer(nn.Module):
         """
         *coarse_logits, edge_logit = self.logits(images)
         side = images.shape[-1]
-        ds = tuple(upsample(logit, side) for logit in coarse_logits)
-        logits = (ds[0] + ds[1] + ds[2]) / 3
+        first, second, third = (upsample(logit, side) for logit in coarse_logits)
+        logits = (first + second + third) / 3
         return TracerOutput(
             torch.sigmoid(logits),
             torch.sigmoid(upsample(functional.relu(edge_logit), side)),
-            *(torch.sigmoid(map_) for map_ in ds),
+            torch.sigmoid(first),
+            torch.sigmoid(second),
+            torch.sigmoid(third),
             saliency_logits=logits,
             edge_logits=upsample(edge_logit, side),
-            ds_logits=ds,
+            ds_logits=(first, second, third),
         )
 
     def predict_saliency(self, images: Tensor) -> Tensor:

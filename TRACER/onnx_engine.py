@@ -5,7 +5,7 @@ import math
 import threading
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ def start(model: bytes) -> "InferenceSession":
 
 def to_onnx(network: Tracer) -> bytes:
     """The network as ONNX: (1, S, S, 3) uint8 -> (1, S, S) uint8, S its input side."""
-    folded = fold_norms(network).cpu()
+    folded: Any = fold_norms(network).cpu()
     folded.encoder.edge.high_pass = high_pass_by_products(network.input_size // 4)
     side = network.input_size
     buffer = io.BytesIO()
@@ -79,7 +79,7 @@ def to_onnx(network: Tracer) -> bytes:
         torch.onnx.export(
             _Bytes(folded),
             (torch.zeros(1, side, side, 3, dtype=torch.uint8),),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # documented for the exporter chosen below
             opset_version=OPSET,
             dynamo=False,  # the newer exporter needs onnxscript, a dependency for this alone
         )
@@ -88,6 +88,9 @@ def to_onnx(network: Tracer) -> bytes:
 
 class _Bytes(nn.Module):
     """A network that takes and gives whole numbers of 0 ... 255."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, network: Tracer) -> None:
         super().__init__()

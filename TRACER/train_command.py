@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
 def _find_photos(options: argparse.Namespace) -> tuple[list[Pair], list[Pair]]:
     if not 0 < options.validation_share < 1:
         raise ConfigError(f"--validation-share {options.validation_share}: must be in (0, 1)")
-    pairs = []
+    pairs: list[Pair] = []
     for folder in options.data:
         pairs += (
             pair._replace(group=f"{folder}/{pair.group}")

@@ -230,9 +230,9 @@ class Training:
 
     def _essentials(self) -> dict[str, Any]:
         """What a resumed run must have in common with the first: all that changes the result."""
-        free = ("epochs", "patience", "num_workers")
+        free = ["epochs", "patience", "num_workers"]
         if self.settings.schedule == "cosine":
-            free = ("patience", "num_workers")  # its curve ends with the last epoch
+            free.remove("epochs")  # its curve ends with the last one
         values = {k: v for k, v in asdict(self.settings).items() if k not in free}
         return {**values, "photos": len(self.loader.dataset), "steps": self.steps}
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from parse_config import ConfigParser
 from trainer.photo_model import PhotoModel
@@ -15,7 +15,7 @@ from utils.run_folder import BEST
 class Arguments(argparse.ArgumentParser):
     """A parser whose complaints the page can show."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise ConfigError(f"app.py: {message}; streamlit run app.py -- --resume CHECKPOINT …")
 
 

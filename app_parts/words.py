@@ -1,11 +1,13 @@
 """Everything the page says, in both its languages; what it says of answers comes from the task."""
 
+from typing import Any
+
 from base.task import Task
 from utils.images import KINDS
 
 LANGUAGES = {"en": "English", "ko": "한국어"}
 
-TEXT = {
+TEXT: dict[str, dict[str, Any]] = {
     "en": {
         "title": "Photos, answered",
         "lead": "A model looks at a photo and answers. And it shows where it looked.",

@@ -120,7 +120,8 @@ def main() -> None:
 
 def cumulated() -> dict[str, dict[str, object]]:
     """Rung → every setting of it, those of the rungs above included."""
-    settings, rungs = {}, {}
+    settings: dict[str, object] = {}
+    rungs = {}
     for name, changes in RUNGS.items():
         settings = settings | changes
         rungs[name] = settings

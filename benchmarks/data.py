@@ -75,7 +75,7 @@ def cache_against_decoding(persons: int, size: int, rounds: int) -> None:
 def cost_of_augmentations(persons: int, size: int) -> None:
     """Every augmentation alone, at probability 1, less the time without any."""
     _, crops = crops_of(persons, size)
-    none = Augmentation(**dict.fromkeys(SWITCHES, 0.0))
+    none = Augmentation.model_validate(dict.fromkeys(SWITCHES, 0.0))
 
     def milliseconds(settings: Augmentation) -> float:
         transform = train_transform(settings, size)

@@ -11,6 +11,7 @@ import argparse
 import statistics
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -86,7 +87,7 @@ def stepper(
     torch.manual_seed(0)
     model = TimmModelMulti(FACES, args.model, pretrained=False).to(device)
     criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
-    arguments = {"lr": 1e-4} if fused is None else {"lr": 1e-4, "fused": fused}
+    arguments: dict[str, Any] = {"lr": 1e-4} if fused is None else {"lr": 1e-4, "fused": fused}
     optimizer = make_optimizer(partial(torch.optim.AdamW, **arguments), model)
     train_step = TrainStep(model, criterion, optimizer, StepSettings(**options))
     shape = (args.batch, 3, args.size, args.size)

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -103,6 +103,7 @@ def train(data: Path, folder: Path) -> Course:
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD
     )
+    errors: Any = process.stderr
     own = mapped = 0.0
     while process.poll() is None:
         sizes = [memory_mib(each) for each in tree(process.pid)]
@@ -111,7 +112,7 @@ def train(data: Path, folder: Path) -> Course:
         time.sleep(LOOK_EVERY_SECONDS)
     seconds = time.perf_counter() - began
     if process.returncode:
-        sys.exit(process.stderr.read().decode())
+        sys.exit(errors.read().decode())
     cores = core_seconds() - cores_before
     epoch = epoch_seconds(folder / "log" / "scale" / "r" / "timings.csv")
     return Course(seconds, cores, epoch, own, mapped)

@@ -18,13 +18,13 @@ import argparse
 import itertools
 import json
 import resource
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -126,7 +126,7 @@ def network_alone(setting: Setting) -> None:
 
 def levers(setting: Setting) -> dict[str, Callable[[np.ndarray], int]]:
     """Ways to run (n, S, S, 3) uint8 images; each returns their number."""
-    naive = build_network(setting.network.scale).to(setting.device)
+    naive: Any = build_network(setting.network.scale).to(setting.device)
     naive.encoder.edge.high_pass = high_pass_with_python_loop
     folded = fold_norms(setting.network)
     nhwc = fold_norms(setting.network).to(memory_format=torch.channels_last)
@@ -296,7 +296,7 @@ def onnx_operators(setting: Setting, _) -> Counter[str]:
 
 
 @contextmanager
-def clock(spent: Counter[str], step: str) -> Iterator[None]:
+def clock(spent: dict[str, float], step: str) -> Iterator[None]:
     """Add the wall time of a block to ``spent[step]``."""
     began = time.perf_counter()
     yield
@@ -363,4 +363,4 @@ def all_cores(setting: Setting) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    run_command(lambda: sys.exit(main()))
+    run_command(main)

@@ -22,6 +22,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -260,7 +261,7 @@ class JpegDataset(Dataset):
 
     def __init__(self, photos: list[Path], targets: np.ndarray) -> None:
         self.photos, self.targets = photos, targets
-        self.transform = None  # set by timm's create_loader
+        self.transform: Any = None  # set by timm's create_loader
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -378,8 +379,8 @@ def report(
         "ours, whole photos": training["ours"] + whole,
         "timm, whole photos": training["timm"],
     }
-    rows = [(name, f"{seconds:.1f}") for name, seconds in totals.items()]
-    print("\n" + table((f"{EPOCHS} epochs of {photos} photos, from the start", "seconds"), rows))
+    sums = [(name, f"{seconds:.1f}") for name, seconds in totals.items()]
+    print("\n" + table((f"{EPOCHS} epochs of {photos} photos, from the start", "seconds"), sums))
     cropped = totals["original, cropped"] / totals["ours, cropped"]
     plain = totals["timm, whole photos"] / totals["ours, whole photos"]
     print(f"original over ours: {cropped:.2f}; timm over ours: {plain:.2f}")

@@ -69,7 +69,7 @@ class EpochLines(Callback):
 
     def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
         """Say the scores that matter most, and how fast it went."""
-        wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self._monitored)
+        wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self._monitored or "")
         names = [name for name in dict.fromkeys(wanted) if name in scalars]
         shown = "  ".join(f"{name} {scalars[name]:.4g}" for name in names)
         star = "  * best" if best and self._monitored else ""
@@ -110,8 +110,8 @@ class Sinks(Callback):
         self._losses.append(losses)
         if update % self._every:
             return
-        means = {name: sum(each[name] for each in self._losses) for name in losses}
-        scalars = {name: total / len(self._losses) for name, total in means.items()} | rates
+        sums = {name: sum(each[name] for each in self._losses) for name in losses}
+        scalars = {name: total / len(self._losses) for name, total in sums.items()} | dict(rates)
         self._losses = []
         for writer in self.writers:
             writer.log_step(update, {f"step/{name}": value for name, value in scalars.items()})

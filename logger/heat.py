@@ -17,7 +17,7 @@ def heat_picture(crop: np.ndarray, heat: np.ndarray, side: int) -> np.ndarray:
     """
     crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
     heat = np.clip(cv2.resize(heat, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
-    colours = cv2.applyColorMap(np.uint8(heat * 255), cv2.COLORMAP_INFERNO)[..., ::-1]
+    colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None] * 0.75
     opacity = (0.7 * np.sqrt(heat))[..., None]
-    return np.uint8(grey * (1 - opacity) + colours * opacity)
+    return (grey * (1 - opacity) + colours * opacity).astype(np.uint8)

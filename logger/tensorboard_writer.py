@@ -26,7 +26,8 @@ class TensorboardWriter(Writer):
 
         self._open = SummaryWriter
         self._log_dir = Path(log_dir)
-        self._epochs = self._steps = None
+        self._epochs: Any = None
+        self._steps: Any = None
 
     def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
         """Open the files; what lies after these epochs and steps in earlier ones is hidden."""
@@ -61,10 +62,10 @@ class TensorboardWriter(Writer):
         columns = ["row", *(column for column in rows[0] if column not in pictures)]
         lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
         for number, row in enumerate(rows, start=1):
-            lines.append(" | ".join(_text(cell) for cell in ({"row": number} | row).values()
+            lines.append(" | ".join(_text(cell) for cell in {"row": number, **row}.values()
                                     if not isinstance(cell, np.ndarray)))  # fmt: skip
             for column in sorted(pictures):
-                self.picture(epoch, f"{name}/{number:02d}_{column}", row[column])
+                self.picture(epoch, f"{name}/{number:02d}_{column}", np.asarray(row[column]))
         self._epochs.add_text(name, "\n".join(f"| {line} |" for line in lines), epoch)
 
     def close(self) -> None:

@@ -166,8 +166,8 @@ def require_one_task(members: Sequence[PhotoModel]) -> None:
     Raises:
         ConfigError: their heads or classes differ.
     """
-    first = members[0].task if members else None
     for member in members[1:]:
+        first = members[0].task
         if member.task.meaning != first.meaning:
             raise ConfigError(
                 f"models of the tasks {first.name} and {member.task.name} can't be averaged, their"

@@ -111,7 +111,7 @@ def named_output(config: ConfigParser) -> tuple[Call, Path]:
     if args.out:
         return call, args.out
     folds = config.resumes if len(args.resume) == 1 else config.resumes[:1]
-    own = Call.of(config.as_trained(config.resume).config, folds, None, "mean")
+    own = Call.of(config.as_trained(config.resumes[0]).config, folds, None, "mean")
     tags = call.tags(own, images=args.images is not None)
     name = "_".join([config["name"], config.run_id, *tags])
     out = Path(config["submit_dir"]) / f"{name}.csv"

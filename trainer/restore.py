@@ -81,7 +81,7 @@ def model_to_train(
     """
     if resumed or start is not None:
         model = build_without_weights(config, task)
-        if resumed or _holds_backbone(start["state_dict"], model):
+        if resumed or start is None or _holds_backbone(start["state_dict"], model):
             return model
         seed_everything(config["seed"])  # as if that one had not been drawn
     return config.init_obj("arch", module_arch, task=task)

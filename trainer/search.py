@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import optuna
 from filelock import FileLock
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
 
@@ -112,11 +114,13 @@ def suggest(trial: Trial, space: Mapping[str, Dimension]) -> dict[str, Any]:
             texts = [json.dumps(choice) for choice in dimension.choices]
             values[key] = json.loads(trial.suggest_categorical(key, texts))
         elif isinstance(dimension, IntRange):
-            options = {"log": dimension.log, "step": dimension.step}
-            values[key] = trial.suggest_int(key, dimension.low, dimension.high, **options)
+            values[key] = trial.suggest_int(
+                key, dimension.low, dimension.high, log=dimension.log, step=dimension.step
+            )
         else:
-            options = {"log": dimension.log, "step": dimension.step}
-            values[key] = trial.suggest_float(key, dimension.low, dimension.high, **options)
+            values[key] = trial.suggest_float(
+                key, dimension.low, dimension.high, log=dimension.log, step=dimension.step
+            )
     return values
 
 
@@ -369,7 +373,7 @@ def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
         ("parallel", draw.plot_parallel_coordinate),
     ):
         axes = plot(study, target_name=score)
-        figure = axes.figure
+        figure: Any = axes.figure
         for each in figure.axes:
             each.grid(False)  # those of the parallel axes cross one another
         figure.set_size_inches(max(8, 2.2 * len(study.best_trial.params)), 5)
@@ -419,8 +423,7 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
     scheme, _, place = url.partition(":")
     if scheme == "journal":
         Path(place).parent.mkdir(parents=True, exist_ok=True)
-        backend = optuna.storages.journal.JournalFileBackend(place)
-        return optuna.storages.JournalStorage(backend)
+        return JournalStorage(JournalFileBackend(place))
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(
         max_retry=3, inherit_intermediate_values=True
     )

@@ -134,7 +134,7 @@ def check_names(config: ConfigParser) -> Monitor:
     """
     settings = config.settings.trainer
     config.init_ftn("optimizer", base.optimizers)
-    monitor = Monitor(settings.monitor, settings.early_stop)
+    monitor = Monitor(settings.monitor or "off", settings.early_stop)
     if config["lr_scheduler"]:
         build = config.init_ftn("lr_scheduler", base.schedulers)
         filled_in(build, config["lr_scheduler"]["every"], monitor.mode)
@@ -231,7 +231,7 @@ def build_scheduler(
         epochs_done=len(saved[0]["history"]) if saved else 0,
         **config.options("lr_scheduler"),
     )
-    if saved and config["lr_scheduler"]["every"] == "step":
+    if saved and scheduler and config["lr_scheduler"]["every"] == "step":
         refuse_more_moves(saved[0], scheduler)
     return scheduler
 
