@@ -125,8 +125,9 @@ class ConfigParser:
         own = Draft(layers, assignments(args, options))
         run_id = args.run_id or (given[0].name if len(given) == 1 and given[0].is_dir() else None)
         config = cls._over_checkpoints(own, named, run_id)
-        of_folds = getattr(args, "folds", None)  # they look for their checkpoints themselves
-        if args.resume == AUTO and not of_folds and (newest := config._newest_checkpoint()):
+        # Of several runs each looks for its own checkpoint.
+        several = getattr(args, "folds", None) or getattr(args, "seeds", None)
+        if args.resume == AUTO and not several and (newest := config._newest_checkpoint()):
             config = cls._over_checkpoints(own, [newest], args.run_id)
         config.args = args
         config.device = f"cuda:{args.device}" if (args.device or "").isdecimal() else args.device

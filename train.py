@@ -4,11 +4,13 @@
     python train.py -c config.json --set optimizer.args.lr=3e-4 --set trainer.epochs=20
     python train.py --resume saved/models/Mask_Base/<run_id>/last_epoch.pth
     python train.py -c config.json --folds all                (or --folds 0,2)
+    python train.py -c config.json --seeds 3
     torchrun --nproc-per-node 8 train.py -c config.json       (or n_gpu: 8 in the config)
 
 Checkpoints, the merged config and the environment go to saved/models/<name>/<run_id>/, the log,
 metrics.csv and pictures to saved/log/<name>/<run_id>/. Folds are runs of their own,
-<run_id>-fold0 and so on; their joint scores and answers go to saved/log/<name>/<run_id>/.
+<run_id>-fold0 and so on; their joint scores and answers go to saved/log/<name>/<run_id>/. So are
+seeds, <run_id>-seed42 and so on, which share their validation.
 """
 
 import argparse
@@ -43,9 +45,14 @@ def parse() -> ConfigParser:
         "--folds", metavar="WHICH",
         help="train one model for each of the validation.folds folds: 'all', or such as 0,2",
     )  # fmt: skip
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="train N runs that differ in their seed alone"
+    )
     config = ConfigParser.from_args(parser)
-    if config.args.folds and config.resume:
-        raise ConfigError("--folds: with it, --resume takes only 'auto'")
+    if config.args.folds and config.args.seeds:
+        raise ConfigError("--folds and --seeds: one of them at a time")
+    if (config.args.folds or config.args.seeds) and config.resume:
+        raise ConfigError("--folds, --seeds: with one of them, --resume takes only 'auto'")
     return config
 
 

@@ -115,7 +115,8 @@ def setup(
         raise ConfigError(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
-    train_rows, val_rows = split(index, validation, seed)
+    split_seed = seed if validation.seed is None else validation.seed
+    train_rows, val_rows = split(index, validation, split_seed)
     for head in index.task.heads.values():
         train_rows = _without_dropped(index, train_rows, head)
     if limits.overfit_batch:

@@ -79,6 +79,8 @@ are on both sides: its scores flatter, it is there to measure by how much."""
     """Number of folds. `train.py --folds all` trains one model for each."""
     fold: Natural = 0
     """Fold to validate on, from 0."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
+    """Of the division; `null` takes `seed`. `train.py --seeds` keeps it alike over its runs."""
 
 
 class LabelCorrections(Section):

@@ -40,6 +40,7 @@ from trainer.inference import DRAWN
 from trainer.plausibility import note_familiarity
 from trainer.report_data import SampleMetadata
 from trainer.restore import model_to_train, require_classes, restore_predictor
+from trainer.seeds import train_seeds
 from trainer.trainer import Trainer, scalar_names
 from trainer.tta import PLAIN, describe, views_from
 from utils import distributed
@@ -56,12 +57,17 @@ Saved = tuple[dict[str, Any], Path]
 
 
 def run(config: ConfigParser) -> None:
-    """Train as the command line says: one run, or one for each fold.
+    """Train as the command line says: one run, or one for each fold or seed.
 
     Where the training is asked to stop, it leaves the process with ``EXIT_STOPPED``.
     """
     try:
-        train_folds(config, train) if config.args.folds else train(config)
+        if config.args.folds:
+            train_folds(config, train)
+        elif config.args.seeds:
+            train_seeds(config, train)
+        else:
+            train(config)
     except Stopped as stopped:
         if distributed.is_main():
             print(stopped, file=sys.stderr)

@@ -7,6 +7,9 @@ The folds of the run ``first`` are the runs ``first-fold0``, ``first-fold1``, â€
 other; the folders of ``first`` itself hold what joins them.
 """
 
+import json
+import os
+import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,8 @@ CONFIG, ENVIRONMENT, SPLIT, FOLDS = "config.json", "environment.json", "split.cs
 and of a training of folds which of them are trained."""
 METRICS, TIMINGS, MESSAGES, FINISHED = "metrics.csv", "timings.csv", "run.log", "finished.json"
 """In the log folder: scores and seconds, an epoch a row, what was said, and the mark of the end."""
+PROCESS = "process.json"
+"""Who trains, or how a training ended that did not finish."""
 VALIDATION, OUT_OF_FOLD, SHOWN = "validation.npz", "oof.npz", "report.npz"
 """The answers of the best epoch, of all folds together, and what a report shows of them."""
 REPORT, EXPLANATIONS = "report.html", "gradcam"
@@ -90,6 +95,31 @@ class RunFolder:
     def is_finished(self) -> bool:
         """Whether the training came to its end."""
         return (self.log / FINISHED).exists()
+
+    @property
+    def state(self) -> str:
+        """``finished``, ``failed``, ``running``, or ``stopped``: asked to, or killed."""
+        if self.is_finished:
+            return "finished"
+        try:
+            trains = json.loads((self.log / PROCESS).read_text(encoding="utf-8"))
+            if "ended" in trains:
+                return str(trains["ended"])
+            here = trains["host"] == platform.node()
+            # Of a process elsewhere nothing but its own word is known.
+            return "running" if not here or _lives(int(trains["pid"])) else "stopped"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "stopped"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def is_run(models: Path) -> bool:

@@ -98,14 +98,14 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
     measure = _measure(runs)
-    scores = [_main_score(run) for run in runs]
+    scores = [main_score_of(run) for run in runs]
     known = [number for number, score in enumerate(scores) if score is not None]
     if len(known) < 2:
         return "There is too little validation to say which run is better."
     of_number = measure == NumberQuestion.measure
     best, second = sorted(known, key=lambda each: scores[each] * (1 if of_number else -1))[:2]
     winner, loser = f"“{labels[best]}”", f"“{labels[second]}”"
-    gain = _gain(runs[second].answers, runs[best].answers)
+    gain = gain_of(runs[second].answers, runs[best].answers)
     if gain is None or gain.sign < 1:
         return (
             f"No clear winner: {measure} {scores[best]:.3f} for {winner}, {scores[second]:.3f} for"
@@ -127,7 +127,7 @@ def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     for run, label in zip(runs[1:], labels[1:], strict=True):
         if runs[0].answers is None or run.answers is None:
             continue
-        gain = _gain(runs[0].answers, run.answers)
+        gain = gain_of(runs[0].answers, run.answers)
         if gain is None:
             said.append(
                 f"“{label}” was judged on other photos than “{labels[0]}”: which of them is better"
@@ -162,8 +162,9 @@ def _chance(gain: Gain) -> str:
     )
 
 
-def _gain(before: Answers | None, after: Answers | None) -> Gain | None:
-    """``None`` where there are no photos that both judged, by the same classes and labels."""
+def gain_of(before: Answers | None, after: Answers | None) -> Gain | None:
+    """How one does against another; ``None`` where there are no photos that both judged, by the
+    same classes and labels."""
     if before is None or after is None or before.whole.names != after.whole.names:
         return None
     _, *rows = np.intersect1d(before.files, after.files, return_indices=True)
@@ -201,7 +202,8 @@ def _measure(runs: Sequence[Run]) -> str:
     return wholes[0].measure if wholes else Question.measure
 
 
-def _main_score(run: Run) -> float | None:
+def main_score_of(run: Run) -> float | None:
+    """Of the best epoch: by its answers, else as its log says; ``None`` before there is one."""
     if run.answers is not None and run.answers.judged:
         return main_score(run.answers.whole)
     return run.best.get("val/f1")
@@ -211,7 +213,7 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row a measure: its values, as text, how they compare with the first, the best of them."""
     measure = _measure(runs)
     lower = "low" if measure == NumberQuestion.measure else "high"
-    rows = [_row(measure, [_main_score(run) for run in runs], better=lower)]
+    rows = [_row(measure, [main_score_of(run) for run in runs], better=lower)]
     answered = [run.answers for run in runs if run.answers is not None and run.answers.judged]
     together = [each.whole for each in answered if isinstance(each.whole, Together)]
     if together:

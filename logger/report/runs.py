@@ -1,0 +1,219 @@
+"""All runs in one table: how far each came, how good it is, and what it was told otherwise."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+from urllib.parse import quote
+
+from logger.report.compare import config_differences, gain_of, main_score_of
+from logger.report.page import duration, epochs_of, render
+from logger.report.run import Run, read_run
+from logger.report.scores import main_score_interval
+from utils.errors import UserError
+from utils.run_folder import REPORT, RunFolder, is_run
+
+MEMBER = re.compile(r"(?P<whole>.+)-(?P<kind>fold|seed|trial)\d+")
+"""Run ids of what belongs together."""
+IDLE = re.compile(
+    r"(validation\.)?seed|validation\.fold|n_gpu|data_loader\.args\.num_workers|explain|visualize"
+    r"|wandb.*|submit_dir|trainer\.(verbosity|report|tensorboard|save_.*|keep_.*|log_.*)"
+)
+"""Keys that tell members of a group apart, or don't change what is learned."""
+LONGEST = 60
+"""Characters of what differs, in the terminal."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in the table.
+
+    Attributes:
+        run: with its answers.
+        state: ``running``, ``stopped``, ``failed`` or ``finished``.
+        score: the main one, of the best epoch; ``None`` before there is one.
+        interval: 95 % of it, over other groups of the kind of those validated.
+        against_best: whether chance may explain its distance to the best run of the table, in
+            words; empty where that can't be said.
+        differs: config keys that are not the same in all runs, as ``key=value``.
+    """
+
+    run: Run
+    state: str
+    score: float | None
+    interval: tuple[float, float] | None
+    against_best: str
+    differs: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Name and run id."""
+        return f"{self.run.name}/{self.run.run_id}"
+
+    @property
+    def group(self) -> str:
+        """The run that this is a fold, seed or trial of; itself otherwise."""
+        found = MEMBER.fullmatch(self.run.run_id)
+        return f"{self.run.name}/{found['whole'] if found else self.run.run_id}"
+
+    @property
+    def epochs(self) -> int:
+        """How many there will be."""
+        return int(self.run.config.get("trainer", {}).get("epochs", 0))
+
+    @property
+    def seconds(self) -> float:
+        """Spent in training."""
+        return sum(timing.get("time/train_seconds", 0.0) for timing in self.run.timings)
+
+    @property
+    def speed(self) -> float | None:
+        """Photos a second, the mean of the epochs."""
+        found = [value for _, value in epochs_of(self.run.timings, "time/images_per_second")]
+        return fmean(found) if found else None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it ends, by its epochs so far; ``None`` where it is not running."""
+        done = len(self.run.history)
+        if self.state != "running" or not done or not self.seconds:
+            return None
+        return self.seconds / done * (self.epochs - done)
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Of the best epoch."""
+        best = self.run.save_dir and RunFolder.of(self.run.save_dir).best
+        return best if best and best.exists() else None
+
+    @property
+    def report(self) -> str | None:
+        """Where its report lies, from ``trainer.save_dir``; ``None`` without one."""
+        there = self.run.log_dir is not None and (self.run.log_dir / REPORT).exists()
+        return quote(f"log/{self.label}/{REPORT}") if there else None
+
+    def cells(self) -> dict[str, str]:
+        """Column → what it shows."""
+        score = "–" if self.score is None else f"{self.score:.3f}"
+        if self.interval:
+            score += f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
+        state = f"{self.state}, {duration(self.left)} left" if self.left else self.state
+        folds = self.run.of_folds
+        done = f"{len(self.run.folds)}/{folds} folds" if folds else ""
+        return {
+            "run": self.label,
+            "state": state,
+            "score": score,
+            "against the best": self.against_best,
+            "epochs": done or f"{len(self.run.history)}/{self.epochs}",
+            "time": duration(self.seconds) if self.seconds else "–",
+            "images/s": "–" if self.speed is None else f"{self.speed:,.0f}",
+            "differs in": ", ".join(self.differs),
+        }
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that belong together: seeds, trials or folds, or one run alone.
+
+    Attributes:
+        label: of the whole.
+        rows: the whole where it has a run of its own, then its members.
+    """
+
+    label: str
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """Mean ± sd of the members' scores, where there are several; folds are joined anyway."""
+        scores = [row.score for row in self.rows if row.score is not None]
+        if len(scores) < 2 or self.rows[0].run.of_folds:
+            return ""
+        return f"{fmean(scores):.3f} ± {stdev(scores):.3f} of {len(scores)}"
+
+
+def all_runs(root: Path, name: str | None = None) -> list[Group]:
+    """Every run below a ``trainer.save_dir``, the newest group last.
+
+    Args:
+        root: such as ``saved``.
+        name: only runs of this experiment.
+
+    Raises:
+        UserError: there is none.
+    """
+    folders = [path for path in root.glob(f"models/{name or '*'}/*") if is_run(path)]
+    if not folders:
+        raise UserError(f"{root}: holds no runs{f' of {name}' if name else ''}; train one first")
+    runs = [read_run(path) for path in folders]
+    runs.sort(key=lambda run: str(run.environment.get("started", "")))
+    told = config_differences(runs)
+    differences = {key: values for key, values in told if not IDLE.fullmatch(key)}
+    best = _best(runs)
+    groups: dict[str, Group] = {}
+    for place, run in enumerate(runs):
+        own = [(key, values[place]) for key, values in differences.items()]
+        row = Row(
+            run=run,
+            state=RunFolder.of(run.save_dir).state,
+            score=main_score_of(run),
+            interval=main_score_interval(run.answers) if _judged(run) else None,
+            against_best=_against(best, run),
+            differs=tuple(f"{key}={value}" for key, value in own if value is not None),
+        )
+        groups.setdefault(row.group, Group(row.group)).rows.append(row)
+    for group in groups.values():
+        group.rows.sort(key=lambda row: row.label != group.label)  # the whole comes first
+    return list(groups.values())
+
+
+def _judged(run: Run) -> bool:
+    return run.answers is not None and run.answers.judged
+
+
+def _best(runs: Sequence[Run]) -> Run | None:
+    """The run with the best score; members of folds are judged by other photos each."""
+    judged = [run for run in runs if _judged(run) and "-fold" not in run.run_id]
+    lower = judged and judged[0].answers.whole.kind == "number"
+    return max(judged, key=lambda run: main_score_of(run) * (-1 if lower else 1), default=None)
+
+
+def _against(best: Run | None, run: Run) -> str:
+    if best is None or not _judged(run):
+        return ""
+    if run is best:
+        return "best"
+    gain = gain_of(best.answers, run.answers)
+    if gain is None or gain.interval is None:
+        return ""
+    return "worse" if gain.sign < 0 else "may be chance"
+
+
+def text_table(groups: Sequence[Group]) -> str:
+    """The groups as a table for a terminal."""
+    rows = []
+    for group in groups:
+        several = len(group.rows) > 1
+        if several and group.rows[0].label != group.label:
+            rows.append({"run": group.label, "score": group.summary})
+        for row in group.rows:
+            cells = row.cells()
+            if several and row.label != group.label:
+                cells["run"] = "  " + row.run.run_id
+            if len(cells["differs in"]) > LONGEST:
+                cells["differs in"] = cells["differs in"][: LONGEST - 1] + "…"
+            rows.append(cells)
+    header = list(groups[0].rows[0].cells())
+    lines = [header, *([row.get(column, "") for column in header] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def runs_html(groups: Sequence[Group]) -> str:
+    """The groups as one page, whose columns sort and whose rows filter."""
+    return render("runs.html", groups=groups, columns=list(groups[0].rows[0].cells()))

@@ -1,0 +1,132 @@
+"""The table of all runs: states, scores, groups, what differs, what chance explains."""
+
+import json
+
+import numpy as np
+import pytest
+
+from base.base_trainer import StopTraining
+from base.preemption import Stopped
+from logger.callbacks import MetricsTables
+from logger.report.runs import all_runs, runs_html, text_table
+from tools.runs import main
+from utils.errors import UserError
+from utils.run_folder import RunFolder
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """``make_run("id", epochs=2, done=1, started="…", lr=0.1)``: a run's folders."""
+
+    def make(run_id, epochs=2, done=2, finished=True, f1=0.5, **config):
+        folder = RunFolder(tmp_path / "saved", "shapes", run_id)
+        for path in (folder.models, folder.log):
+            path.mkdir(parents=True)
+        values = {"trainer": {"epochs": epochs}} | config
+        folder.config.write_text(json.dumps(values))
+        started = f"2026-11-26T10:{len(list(folder.models.parent.iterdir())):02d}"
+        (folder.models / "environment.json").write_text(json.dumps({"started": started}))
+        tables = MetricsTables(folder.log)
+        tables.on_train_start({}, [], 0)
+        history = []
+        for epoch in range(1, done + 1):
+            scores = {"epoch": epoch, "val/f1": f1, "time/train_seconds": 60.0}
+            history.append(scores)
+            tables.on_epoch_end(epoch, scores, True)
+        if finished:
+            tables.on_train_end(history, done or None)
+        return folder, tables
+
+    make.root = tmp_path / "saved"
+    return make
+
+
+def rows_of(root):
+    return [row for group in all_runs(root) for row in group.rows]
+
+
+def test_a_run_is_finished_running_stopped_or_failed(make_run):
+    make_run("done")
+    make_run("going", done=1, finished=False)
+    make_run("asked", finished=False)[1].on_exception(Stopped(None))
+    make_run("pruned", finished=False)[1].on_exception(StopTraining("no prospect"))
+    make_run("broken", finished=False)[1].on_exception(UserError("no space is left"))
+    killed, _ = make_run("killed", finished=False)
+    process = json.loads((killed.log / "process.json").read_text())
+    (killed.log / "process.json").write_text(json.dumps(process | {"pid": 2**22 + 1}))
+    make_run("damaged", finished=False)[0].log.joinpath("process.json").write_text("{")
+    assert {row.run.run_id: row.state for row in rows_of(make_run.root)} == {
+        "done": "finished", "going": "running", "asked": "stopped", "pruned": "stopped",
+        "broken": "failed", "killed": "stopped", "damaged": "stopped",
+    }  # fmt: skip
+
+
+def test_a_running_one_says_when_it_will_end(make_run):
+    make_run("going", epochs=4, done=1, finished=False)
+    (row,) = rows_of(make_run.root)
+    assert row.left == pytest.approx(3 * 60)
+    assert "left" in text_table(all_runs(make_run.root))
+
+
+def test_a_run_that_goes_on_after_a_failure_is_running_again(make_run):
+    folder, tables = make_run("again", done=1, finished=False)
+    tables.on_exception(UserError("no space is left"))
+    assert folder.state == "failed"
+    MetricsTables(folder.log).on_train_start({}, [], 0)
+    assert folder.state == "running"
+
+
+def test_seeds_stand_together_with_mean_and_spread(make_run):
+    for seed, f1 in ((1, 0.5), (2, 0.7)):
+        make_run(f"base-seed{seed}", f1=f1, seed=seed)
+    (group,) = all_runs(make_run.root)
+    assert group.label == "shapes/base"
+    assert group.summary == "0.600 ± 0.141 of 2"
+
+
+def test_only_what_differs_and_matters_is_named(make_run):
+    make_run("slow", seed=1, optimizer={"args": {"lr": 0.1}}, n_gpu=0)
+    make_run("fast", seed=2, optimizer={"args": {"lr": 0.9}}, n_gpu=1)
+    assert [row.differs for row in rows_of(make_run.root)] == [
+        ("optimizer.args.lr=0.1",),
+        ("optimizer.args.lr=0.9",),
+    ]
+
+
+def test_names_of_strangers_are_text_on_the_page(make_run):
+    make_run("odd", name="<script>alert(1)</script>")
+    make_run("other", name="<b>")
+    page = runs_html(all_runs(make_run.root))
+    assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+
+
+def test_the_command_prints_the_table_and_writes_the_page(make_run, capsys):
+    make_run("one")
+    main(["--root", str(make_run.root)])
+    said = capsys.readouterr().out
+    assert "shapes/one" in said and "finished" in said
+    assert "shapes/one" in (make_run.root / "index.html").read_text(encoding="utf-8")
+
+
+def test_two_configs_are_told_apart(make_run, capsys):
+    told = {"a": {"lr": 0.1}, "b": {"lr": 0.2, "momentum": 0.9}}
+    folders = [make_run(name, optimizer={"args": args})[0].log for name, args in told.items()]
+    main(["--diff", *map(str, folders)])
+    assert capsys.readouterr().out.splitlines() == [
+        "optimizer.args.lr: 0.1 → 0.2",
+        "optimizer.args.momentum: not set → 0.9",
+    ]
+
+
+def test_no_runs_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="holds no runs"):
+        all_runs(tmp_path)
+
+
+def test_chance_is_judged_on_the_photos_that_both_runs_saw(trained, capsys):
+    saved = trained.home / "saved"
+    (group,) = all_runs(saved)
+    (row,) = group.rows
+    assert row.against_best == "best"
+    assert row.score == pytest.approx(row.run.best["val/f1"], abs=1e-6)
+    assert np.isfinite(row.score)

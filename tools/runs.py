@@ -1,0 +1,55 @@
+"""All runs in one table: how far each came, how good it is, and what it was told otherwise.
+
+    python -m tools.runs                                 # of every experiment below saved/
+    python -m tools.runs --name Mask_Base
+    python -m tools.runs --diff saved/log/NAME/A saved/log/NAME/B
+
+The table stands in the terminal and, to sort and filter, in saved/index.html. Folds, seeds and
+trials of a sweep stand together. "may be chance" says that, on the photos that a run and the best
+one both judged, chance may explain the distance (paired, by group, 95 %).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from logger.report.compare import config_differences
+from logger.report.run import read_run
+from logger.report.runs import all_runs, runs_html, text_table
+from utils.cli import run_command
+from utils.files import write_atomically
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, print the table, write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", type=Path, default=Path("saved"), help="trainer.save_dir (saved)")
+    parser.add_argument("--name", help="only runs of this experiment")
+    parser.add_argument(
+        "--diff", type=Path, nargs=2, metavar="RUN", help="print where two configs differ"
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    args = parser.parse_args(argv)
+    if args.diff:
+        print_difference(*args.diff)
+        return
+    groups = all_runs(args.root, args.name)
+    print(text_table(groups))
+    page = args.root / "index.html"
+    with write_atomically(page) as file:
+        file.write(runs_html(groups))
+    print(f"to sort and filter: {page}")
+
+
+def print_difference(one: Path, other: Path) -> None:
+    """A line for each config key that is not the same in two runs."""
+    for key, values in config_differences([read_run(one), read_run(other)]):
+        shown = ["not set" if value is None else value for value in values]
+        print(f"{key}: {shown[0]} → {shown[1]}")
+
+
+if __name__ == "__main__":
+    run_command(main, debug="--debug" in sys.argv)

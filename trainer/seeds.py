@@ -1,0 +1,80 @@
+"""The same training with several seeds: how much of a score is chance.
+
+``--seeds 3`` with the run id ``first`` makes the runs ``first-seed42``, ``first-seed43`` and
+``first-seed44``, each of them a run like any other. All validate on the same photos, so that they
+differ in weights, order and augmentation alone.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable
+from statistics import fmean, stdev
+from typing import Any
+
+from base.preemption import Stopped
+from logger.logger import setup_logging
+from logger.report.run import read_run
+from parse_config import AUTO, ConfigParser
+from utils import distributed
+from utils.errors import ConfigError
+
+SHOWN = "val/"
+"""Beginning of the scores that the table shows."""
+
+
+def train_seeds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> None:
+    """Train the runs that are left, then print mean ± sd of all.
+
+    Args:
+        config: of all; ``config.args.seeds`` says how many.
+        train: trains one run.
+
+    Raises:
+        ConfigError: fewer than two seeds, or a run id that is taken.
+    """
+    if config.args.seeds < 2:
+        raise ConfigError(f"--seeds {config.args.seeds}: give 2 or more")
+    if config.args.resume == AUTO and not config.args.run_id:
+        raise ConfigError("--seeds with --resume auto: name the runs by --run-id, without -seed…")
+    config.run_id = distributed.broadcast(config.run_id)
+    runs = [variant(config, number) for number in range(config.args.seeds)]
+    begun = [run.run_id for run in runs if run.folder.config.exists()]
+    if begun and config.args.resume != AUTO:
+        raise ConfigError(
+            f"--run-id {config.run_id}: {begun[0]} is there already; choose another id, or go on"
+            " with --resume auto"
+        )
+    for run in runs:
+        if distributed.broadcast(run.folder.is_finished):
+            continue
+        try:
+            train(run)
+        except Stopped:
+            again = ["--seeds", str(len(runs)), "--run-id", config.run_id, "--resume", AUTO]
+            print(f"to go on: the same command with {shlex.join(again)}", file=sys.stderr)
+            raise
+    if distributed.is_main():
+        setup_logging(verbosity=config["trainer"]["verbosity"])
+        logger = config.get_logger("seeds", config["trainer"]["verbosity"])
+        logger.info("%d seeds\n%s", len(runs), table(runs))
+        logger.info("beside other runs: python -m tools.runs --name %s", config["name"])
+
+
+def variant(config: ConfigParser, number: int) -> ConfigParser:
+    """The run of the ``number``-th seed from the config's own on, with the same split as all."""
+    seed, split = config["seed"] + number, config.settings.validation.seed
+    changes = {"seed": seed, "validation.seed": config["seed"] if split is None else split}
+    return config.variant(changes, f"{config.run_id}-seed{seed}", "--seeds")
+
+
+def table(runs: list[ConfigParser]) -> str:
+    """A line for each validation score of the best epochs: mean ± sd, and each run's."""
+    best = [read_run(run.log_dir).best for run in runs]
+    names = [name for name in best[0] if name.startswith(SHOWN)]
+    width = max(map(len, names))
+    lines = []
+    for name in names:
+        scores = [log[name] for log in best]
+        each = ", ".join(f"{score:.4f}" for score in scores)
+        lines.append(f"{name:{width}}  {fmean(scores):.4f} ± {stdev(scores):.4f}  ({each})")
+    return "\n".join(lines)
