@@ -29,6 +29,9 @@ ALGORITHM_VERSION = 1
 PHOTO_MEMORY_BYTES = 2 << 30
 """Decoded photos held at once. One that does not fit is decoded again when it is cut."""
 MAX_WORKERS = 16
+WAITING_FOR_GPU = 4
+"""Batches that are with the GPU or queued for it. Their threads need no core, so there are as many
+more of them."""
 
 Photo = str | Path | np.ndarray
 Result = TypeVar("Result")
@@ -40,7 +43,11 @@ class Extractor:
 
     A photo's crop depends neither on the other photos nor on how they are spread over processes.
     Each worker thread takes whole batches from decoding to cutting. On the CPU the network runs on
-    one core a worker, which spares all waiting between cores; a GPU is fed by the workers in turns.
+    one core a worker, which spares all waiting between cores. A GPU has a thread of its own, which
+    the workers hand their batches to; see ``Predictor``.
+
+    Threads will do: of a photo's 1.3 ms all but a tenth is spent in libraries that give Python's
+    lock back meanwhile (``python -m benchmarks.extraction``).
 
     Args:
         network: None does without: every crop is the whole photo. A function that gives the
@@ -49,7 +56,7 @@ class Extractor:
         device: where the network runs.
         batch_size: photos that a worker takes at a time, on a GPU through the network at once;
             None suits the device and the network's input side.
-        num_workers: threads; None takes as many as there are cores, and more than that never run.
+        num_workers: cores to work on; None takes all, up to ``MAX_WORKERS``.
         precision: of the network, see ``Predictor``.
         compile: see ``Predictor``.
         digest: ``weights_digest`` of the network, where it is known.
@@ -144,9 +151,10 @@ class Extractor:
             self.load()
         batches = _batches(itertools.chain(first, photos), self.batch_size)
         waiting: deque[Future] = deque()
-        with one_thread_per_worker(self.num_workers) as pool:
-            # One batch more than there are workers, so that none waits for the caller.
-            for batch in itertools.islice(batches, self.num_workers + 1):
+        threads = self._threads()
+        with one_thread_per_worker(threads) as pool:
+            # One batch more than there are threads, so that none waits for the caller.
+            for batch in itertools.islice(batches, threads + 1):
                 waiting.append(pool.submit(self._run, function, batch))
             while waiting:
                 results = waiting.popleft().result()
@@ -159,6 +167,10 @@ class Extractor:
                         on_error(photo, result)
                         result = None
                     yield result
+
+    def _threads(self) -> int:
+        on_cpu = self._predict is None or self._predict.device.type == "cpu"
+        return self.num_workers + (0 if on_cpu else WAITING_FOR_GPU)
 
     def _run(
         self, function: Callable[[np.ndarray, Extraction], Result], batch: list[Photo]
@@ -190,14 +202,14 @@ class Extractor:
             return read_ahead, None
         side = self._predict.side
         inputs = np.zeros((len(batch), side, side, 3), np.uint8)
-        free = PHOTO_MEMORY_BYTES // self.num_workers
+        free = PHOTO_MEMORY_BYTES // self._threads()
         for index, photo in enumerate(batch):
             try:
                 pixels = read(photo)
             except DataError as error:
                 read_ahead[index] = error
                 continue
-            inputs[index] = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LINEAR)
+            cv2.resize(pixels, (side, side), inputs[index], interpolation=cv2.INTER_LINEAR)
             if pixels.nbytes <= free:
                 read_ahead[index] = pixels
                 free -= pixels.nbytes

@@ -1,6 +1,8 @@
 """The network as it runs when nothing is to be learned: folded, in the fastest safe precision."""
 
-import threading
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -13,7 +15,9 @@ from TRACER.folding import fold_norms
 from TRACER.network import MEAN, STD, Tracer
 from TRACER.onnx_engine import OnnxPredictor
 from utils.devices import half_dtype
-from utils.errors import ConfigError
+from utils.errors import ConfigError, UserError
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -45,12 +49,14 @@ class Predictor:
     """Turns photos into saliency maps, each independently of the others; threads may share it.
 
     All forwards have the same shape, whatever the number of photos, so that neither kernels nor
-    roundings change with it.
+    roundings change with it. A GPU belongs to one thread of this object's own, which launches all
+    of them: cuDNN plans a network anew for each thread that runs it, which takes three seconds.
 
     Args:
         network: weights and input side; it is copied and stays as it is.
         device: where to run.
-        batch_size: photos of a forward on a GPU. The CPU has its own, see ``cpu_batch_size``.
+        batch_size: photos of a forward on a GPU; halved where its memory does not hold them. The
+            CPU has its own, see ``cpu_batch_size``.
         precision: of the convolutions; ``"auto"`` takes the fastest that the device has
             instructions for.
         compile: let ``torch.compile`` fuse the network. Costs a minute or two at the first batch
@@ -84,7 +90,7 @@ class Predictor:
             self._saliency = torch.compile(self._saliency, dynamic=False)
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
-        self._launch = threading.Lock()
+        self._owner = ThreadPoolExecutor(1, "tracer-gpu")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Args:
@@ -93,19 +99,52 @@ class Predictor:
         Returns:
             (n, S, S) uint8 saliency, rounded; 255 is 1.0.
         """
-        forward = self._on_cpu if self.device.type == "cpu" else self._on_gpu
+        if self.device.type != "cpu":
+            return np.concatenate(
+                [wait() for wait in self._owner.submit(self._launch, images).result()]
+            )
         starts = range(0, len(images), self.batch_size)
-        return np.concatenate([forward(images[i : i + self.batch_size]) for i in starts])
+        return np.concatenate([self._on_cpu(images[i : i + self.batch_size]) for i in starts])
 
     def _on_cpu(self, images: np.ndarray) -> np.ndarray:
         batch = torch.zeros((self.batch_size, self.side, self.side, 3), dtype=torch.uint8)
         batch[: len(images)] = torch.from_numpy(images)
         return self._maps(batch)[: len(images)].numpy()
 
-    def _on_gpu(self, images: np.ndarray) -> np.ndarray:
-        # The lock covers the launch alone: the next thread queues its batch while this one's runs.
-        # A pool's thread starts on the first GPU, where pinned memory and events would be made.
-        with self._launch, torch.cuda.device(self.device):
+    def _launch(self, images: np.ndarray) -> list[Callable[[], np.ndarray]]:
+        """Queue the forwards of (n, S, S, 3) uint8 on the GPU, in the thread that owns it.
+
+        Returns:
+            What waits for each and gives its maps; to be called in another thread, so that this
+            one queues the next batch while the GPU computes.
+
+        Raises:
+            UserError: not even one photo fits its memory.
+        """
+        asked, queued, start = self.batch_size, [], 0
+        while start < len(images):
+            try:
+                queued.append(self._on_gpu(images[start : start + self.batch_size]))
+                start += self.batch_size
+                continue
+            except torch.OutOfMemoryError as error:
+                if self.batch_size == 1:
+                    raise UserError(
+                        f"{self.device}: not enough memory for TRACER, not even for one photo at a"
+                        " time; end what else runs on it, or take another device"
+                    ) from error
+            self.batch_size //= 2  # here, where the error no longer holds the tensors
+            torch.cuda.empty_cache()
+        if self.batch_size < asked:
+            logger.warning(
+                "%s: not enough memory for %d photos a forward; going on with %d",
+                self.device, asked, self.batch_size,
+            )  # fmt: skip
+        return queued
+
+    def _on_gpu(self, images: np.ndarray) -> Callable[[], np.ndarray]:
+        # A thread starts on the first GPU, where pinned memory and events would be made.
+        with torch.cuda.device(self.device):
             shape = (self.batch_size, self.side, self.side)
             batch = torch.zeros((*shape, 3), dtype=torch.uint8, pin_memory=True)
             batch[: len(images)] = torch.from_numpy(images)
@@ -113,8 +152,12 @@ class Predictor:
             maps = self._maps(batch.to(self.device, non_blocking=True))
             result.copy_(maps, non_blocking=True)
             done = torch.cuda.current_stream(self.device).record_event()
-        done.synchronize()
-        return result[: len(images)].numpy()
+
+        def wait() -> np.ndarray:
+            done.synchronize()
+            return result[: len(images)].numpy()
+
+        return wait
 
     @torch.inference_mode()
     def _maps(self, images: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def as_scripts_do(run: Callable[[], float]) -> Callable[[], float]:
         try:
             return run()
         finally:
-            keep_freed_memory(torch.device("cpu"))
+            keep_freed_memory()
 
     return undisturbed
 

@@ -79,7 +79,7 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[rank % len(cores)]})
     torch.set_num_threads(1)
-    keep_freed_memory(torch.device("cpu"))
+    keep_freed_memory()
     set_arithmetic(deterministic=False, tf32=True)
     if port is not None:
         address = f"tcp://127.0.0.1:{port}"

@@ -55,7 +55,9 @@ class TwoGpus(TorchFunctionMode):
         @contextlib.contextmanager
         def device(chosen):
             before, self.here.number = gpus.current(), torch.device(chosen).index
-            yield
+            in_main = threading.current_thread() is threading.main_thread()
+            with contextlib.nullcontext() if in_main else gpus:  # a mode holds for one thread
+                yield
             self.here.number = before
 
         def current_stream(of=None):

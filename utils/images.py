@@ -1,11 +1,13 @@
 """Reading a photo from disk: whatever is in the file, the rest of the project gets upright RGB."""
 
+import ctypes
 import io
 import os
 import struct
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pillow_heif
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
@@ -241,9 +243,45 @@ def _rgb(image: Image.Image) -> np.ndarray:
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     rows = max(STRIP // image.width, 1)
     for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        strip = image
+        if rows < image.height:
+            strip = image.crop((0, top, image.width, min(top + rows, image.height)))
         if image.has_transparency_data:
             strip = strip.convert("RGBA")
             strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
-        pixels[top : top + rows] = strip.convert("RGB")
+        strip = strip if strip.mode == "RGB" else strip.convert("RGB")
+        _copy(strip, pixels[top : top + rows])
     return pixels
+
+
+class _ArrowArray(ctypes.Structure):
+    """https://arrow.apache.org/docs/format/CDataInterface.html"""
+
+
+_ArrowArray._fields_ = [
+    *((name, ctypes.c_int64) for name in ("length", "null_count", "offset", "buffers_count")),
+    ("children_count", ctypes.c_int64),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(_ArrowArray))),
+]
+_address = ctypes.pythonapi.PyCapsule_GetPointer
+_address.restype, _address.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+
+
+def _copy(image: Image.Image, pixels: np.ndarray) -> None:
+    """Fill (H, W, 3) uint8 from an RGB image.
+
+    ``np.asarray`` copies 64 KiB at a time and holds Python's lock meanwhile: 0.2 ms for a photo of
+    384x512, in which no other thread runs. So Pillow's own memory, four bytes a pixel, is copied
+    where it is in one piece (up to 16 MiB).
+    """
+    try:
+        _, capsule = image.__arrow_c_array__()
+    except ValueError:
+        pixels[:] = np.asarray(image)
+        return
+    array = _ArrowArray.from_address(_address(capsule, b"arrow_array"))
+    start = array.children[0].contents.buffers[1]
+    size = image.height * image.width * 4
+    rgbx = np.frombuffer((ctypes.c_uint8 * size).from_address(start), np.uint8)
+    cv2.cvtColor(rgbx.reshape(image.height, image.width, 4), cv2.COLOR_RGBA2RGB, pixels)

@@ -197,6 +197,31 @@ def test_work_on_each_photo_is_done_beside_the_network_in_order(network, photos)
     assert heights == [photo.shape[0] for photo in photos]
 
 
+class Dying:
+    """In the place of a network: it fails at the third batch."""
+
+    side, device = 128, CPU
+
+    def __init__(self):
+        self.batches = 0
+
+    def __call__(self, images):
+        self.batches += 1
+        if self.batches == 3:
+            raise RuntimeError("illegal memory access")
+        return np.full((len(images), 128, 128), 255, np.uint8)
+
+
+@pytest.mark.timeout(60)
+def test_what_ends_a_worker_ends_the_extraction_with_its_reason(network, photos):
+    extractor = Extractor(network, SETTINGS, batch_size=1)
+    extractor._predict = Dying()
+    results = extractor(photos)
+    assert [next(results).fallback for _ in range(2)] == [False, False]
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        list(results)
+
+
 def test_photos_are_drawn_from_a_stream_as_they_are_needed(network, photos):
     drawn = 0
 

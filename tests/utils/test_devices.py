@@ -141,7 +141,7 @@ import resource, sys, torch
 from utils.devices import keep_freed_memory
 
 if sys.argv[1] == "keep":
-    keep_freed_memory(torch.device("cpu"))
+    keep_freed_memory()
 
 def take_and_free(times):
     for _ in range(times):

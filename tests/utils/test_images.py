@@ -414,6 +414,15 @@ def test_a_large_photo_made_rgb_in_strips_is_the_same_photo(monkeypatch):
     assert (decode_image(data) == whole).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 700), (511, 13), (2200, 2000)])  # 17 MiB in Pillow
+def test_the_pixels_are_those_that_were_saved_whatever_the_size(shape):
+    expected = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(expected).save(file, "BMP")
+    pixels = [decode_image(file.getvalue()) for _ in range(3)]  # the memory of one is not another's
+    assert all((image == expected).all() and image.flags.c_contiguous for image in pixels)
+
+
 def test_a_single_pixel_is_a_picture(tmp_path):
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
