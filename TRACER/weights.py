@@ -5,16 +5,19 @@ import json
 import logging
 import pickle
 import re
-import warnings
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from base.checkpoint import read_tensors
+from base.checkpoint_schema import Weights, first_problem
 from TRACER.download import DownloadError, download
 from TRACER.network import Tracer
 from TRACER.official_keys import BLOCK_COUNTS, UNUSED, looks_official, translate
@@ -67,7 +70,11 @@ def load_tracer(
     if scale is None and str(weights) in OFFICIAL_NAMES:
         scale = OFFICIAL_NAMES.index(str(weights))
     state, settings = read_checkpoint(path)
-    return _build(state, settings, scale, path).to(device).eval()
+    network = _build(state, settings, scale, path)
+    written = settings.get("digest", SAMPLE_DIGEST if path == SAMPLE else None)
+    if written not in (None, weights_digest(network)):
+        raise CheckpointError(f"{path}: damaged (its values have changed); get it again")
+    return network.to(device).eval()
 
 
 def find_weights(weights: str | Path, *, base_url: str = RELEASES) -> Path:
@@ -128,10 +135,29 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = _read_pickle(path)
         settings = content if isinstance(content, dict) and "model" in content else {}
         state = settings.get("model", content)
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path}: not a TRACER checkpoint (it holds no state dict)")
-    settings = {k: settings[k] for k in ("scale", "static_padding", "input_size") if k in settings}
-    return {re.sub(r"^(module\.|_orig_mod\.)+", "", k): v for k, v in state.items()}, settings
+    try:
+        file = _File.model_validate({**settings, "model": state})
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{path}: not a TRACER checkpoint ({first_problem(error)})"
+        ) from error
+    for name, values in file.model.items():
+        if not values.isfinite().all():
+            raise CheckpointError(f"{path}: damaged, {name} holds NaN or Inf; use another file")
+    settings = {key: settings[key] for key in _File.model_fields if key in settings}
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", k): v for k, v in file.model.items()}, settings
+
+
+class _File(BaseModel):
+    """What is read of a weights file."""
+
+    model_config = ConfigDict(strict=True)
+    model: Weights
+    scale: Annotated[int, Field(ge=0, lt=len(BLOCK_COUNTS))] = 0
+    static_padding: bool = True
+    input_size: Annotated[int, Field(ge=32, le=4096)] | None = None
+    digest: str | None = None
+    """``weights_digest`` of what was written: safetensors has no checksum of its own."""
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -139,16 +165,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        return state, json.loads(metadata.get("tracer", "{}"))
-    except (SafetensorError, OSError, ValueError) as error:
+        settings = json.loads(metadata.get("tracer", "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged or not a safetensors file ({error})") from error
+    return state, settings if isinstance(settings, dict) else {}
 
 
 def _read_pickle(path: Path) -> Any:
+    """The content of a file of ``torch.save``; those of before 2020 are no zip files."""
+    if zipfile.is_zipfile(path):
+        return read_tensors(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error below says what is wrong with the file
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "nsupported" in str(error):
             raise CheckpointError(
@@ -241,8 +269,12 @@ def warn_of_sample_weights(digest: str | None, photos: Iterable[Path]) -> None:
 
 def weights_digest(network: Tracer) -> str:
     """SHA-256 over the network's settings and values, whatever file they came from."""
-    digest = hashlib.sha256(json.dumps(network_settings(network)).encode())
-    for name, value in sorted(network.state_dict().items()):
+    return _digest(network.state_dict(), network_settings(network))
+
+
+def _digest(state: dict[str, Tensor], settings: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for name, value in sorted(state.items()):
         value = value.detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.numpy().tobytes())
@@ -269,7 +301,10 @@ def save_float16(network: Tracer, path: str | Path, made_by: str = "") -> None:
         state[name] = kept.half() if value.ndim > 1 else kept
         if not torch.isfinite(state[name]).all():
             raise CheckpointError(f"{name}: its values do not fit float16; {path} is not written")
-    metadata = {"tracer": json.dumps(network_settings(network)), "made_by": made_by}
+    settings = network_settings(network)
+    loaded = {name: value.float() if value.ndim > 1 else value for name, value in state.items()}
+    described = json.dumps(settings | {"digest": _digest(loaded, settings)})
+    metadata = {"tracer": described, "made_by": made_by}
     with write_atomically(path, "wb") as file:
         file.write(serialise(state, metadata=metadata))
 

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from base.checkpoint_schema import require_types
 from utils import distributed
-from utils.errors import CheckpointError, UserError
+from utils.errors import CheckpointError, UserError, reason_of
 from utils.files import refuse_other_content, write_atomically
 from utils.run_folder import BEST, LAST
 
 FORMAT = 1
+MOST_BYTES = 1 << 34
+"""Of a file that is read: 16 GiB."""
 NUMBERED = re.compile(r"at_(\d+)_(\d+)\.pth")
 
 logger = logging.getLogger("checkpoint")
@@ -171,7 +175,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a file of ``save_checkpoint`` onto the CPU, without running any code in it.
 
-    The CRC-32 of every part is compared, so a damaged file is noticed.
+    The CRC-32 of every part is compared, so a damaged file is noticed; and every value has the type
+    that ``base.checkpoint_schema`` says.
 
     Raises:
         CheckpointError: missing, damaged, not a checkpoint, or holding more than plain data.
@@ -179,30 +184,67 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; give the path of a .pth file")
-    refuse_other_content(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise CheckpointError(f"{path}: damaged (checksum of {damaged}); use another one")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint, or cut short; use another one") from error
-    except CheckpointError:
-        raise
-    except Exception as error:  # torch raises many kinds for a file it does not take
-        raise CheckpointError(
-            f"{path}: refused, it holds more than tensors and plain values (code could run)"
-        ) from error
+    state = read_tensors(path)
     if not isinstance(state, dict) or "state_dict" not in state or "config" not in state:
         raise CheckpointError(
             f"{path}: not a checkpoint of this project (no state_dict and config in it)"
         )
     if state.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: checkpoint format {state.get('format')}, this version reads {FORMAT}"
+            f"{path}: checkpoint format {_shortened(state.get('format'))}, this version reads"
+            f" {FORMAT}"
         )
+    require_types(state, path)
     return state
+
+
+def read_tensors(path: Path) -> Any:
+    """What ``torch.save`` wrote, onto the CPU: tensors and plain values, without running any code.
+
+    Raises:
+        CheckpointError: damaged, larger than ``MOST_BYTES``, compressed, or holding more than that.
+    """
+    refuse_other_content(path)
+    try:
+        _require_sound(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the error says what is wrong with the file
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise CheckpointError(
+            f"{path}: damaged, cut short or not a checkpoint; use another one"
+        ) from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # torch raises many kinds for a file it does not take
+        raise CheckpointError(
+            f"{path}: refused, it holds more than tensors and plain values (code could run)"
+        ) from error
+
+
+def _require_sound(path: Path) -> None:
+    """Refuse a file that says of itself that it is damaged, or would inflate.
+
+    torch itself writes all parts as they are; compressed ones, or several in the same bytes, could
+    fill the memory from a small file.
+    """
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise CheckpointError(f"{path}: has {size:,} bytes; {MOST_BYTES:,} are the most")
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+        if compressed or sum(part.file_size for part in parts) > size:
+            raise CheckpointError(
+                f"{path}: refused, its parts are compressed, which torch.save never does"
+            )
+        if damaged := archive.testzip():
+            raise CheckpointError(f"{path}: damaged (checksum of {damaged}); use another one")
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+    return text[:40]
 
 
 TRAINING = (
@@ -295,11 +337,18 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Undo everything drawn since ``random_state`` was taken."""
+    """Undo everything drawn since ``random_state`` was taken.
+
+    Raises:
+        CheckpointError: no generator has such a state.
+    """
     version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
     algorithm, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((algorithm, np.array(keys, np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and len(state.get("cuda", ())) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    try:
+        random.setstate((version, tuple(internal), gauss))
+        np.random.set_state((algorithm, np.array(keys, np.uint32), position, has_gauss, cached))
+        torch.set_rng_state(state["torch"])
+        if torch.cuda.is_available() and len(state.get("cuda", ())) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["cuda"])
+    except (ValueError, TypeError, OverflowError, RuntimeError) as error:
+        raise CheckpointError(f"the random state saved is none ({reason_of(error)})") from error

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from base.base_model import BaseModel
 from base.checkpoint import load_weights
+from base.checkpoint_schema import require_like
 from base.inference import infer
 from base.schedulers import move
 from base.settings import StepSettings
@@ -191,7 +192,7 @@ class TrainStep:
         load_weights(self.best_model, state, path)
         try:
             self.load_state_dict(state)
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
                 f"{path}: its optimizer or scheduler is not the configured one ({error});"
                 " resume with the config it was trained with"
@@ -207,8 +208,11 @@ class TrainStep:
             raise ValueError(f"{state['kinds']} saved, {self._kinds()} configured")
         if (state["raw_model"] is not None) != (self.ema is not None):
             raise ValueError("trainer.ema_decay is another")
+        groups = self.optimizer.state_dict()["param_groups"]
+        require_like(state["optimizer"]["param_groups"], groups, "optimizer")
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
+            require_like(state["lr_scheduler"], self.scheduler.state_dict(), "lr_scheduler")
             self.scheduler.load_state_dict(state["lr_scheduler"])
         self.scaler.load_state_dict(state["scaler"])
         self.updates = state["updates"]

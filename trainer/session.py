@@ -15,6 +15,7 @@ import data_loader.data_loaders
 from base.base_model import BaseModel
 from base.base_trainer import Callback
 from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
+from base.checkpoint_schema import require_training
 from base.monitor import Monitor
 from base.preemption import Stopped
 from base.schedulers import filled_in, make_schedule, refuse_longer, refuse_more_moves
@@ -152,14 +153,15 @@ def checkpoint_to_resume(config: ConfigParser) -> Saved | None:
     """The state that the run goes on from, if any.
 
     Raises:
-        CheckpointError: it can't be read.
+        CheckpointError: it can't be read, or no training can go on from it.
         ConfigError: the schedule in it is too short.
     """
     if not config.resume:
         return None
-    saved = CheckpointFolder(config.resume.parent).load(config.resume)
-    refuse_longer(saved[0]["config"], config.settings.trainer.epochs)
-    return saved
+    state, path = CheckpointFolder(config.resume.parent).load(config.resume)
+    require_training(state, path)
+    refuse_longer(state["config"], config.settings.trainer.epochs)
+    return state, path
 
 
 def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> PhotoIndex:

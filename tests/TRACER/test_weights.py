@@ -317,3 +317,20 @@ class TestSampleWeights:
         assert len(drawn) == 14
         assert not self.warned(caplog, SAMPLE_DIGEST, drawn)
         assert self.warned(caplog, SAMPLE_DIGEST, [*drawn, tmp_path / "my" / "photo.jpg"])
+
+
+def test_values_that_changed_in_a_file_without_checksums_are_noticed(tmp_path, golden_network):
+    path = tmp_path / "a.safetensors"
+    save_float16(golden_network(0), path)
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a\.safetensors: damaged"):
+        load_tracer(path)
+
+
+@pytest.mark.parametrize("settings", [{"scale": "x"}, {"scale": 99}, {"input_size": 10**9}])
+def test_settings_of_another_type_are_refused(settings, tmp_path, golden_network):
+    torch.save({"model": golden_network(0).state_dict(), **settings}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=next(iter(settings))):
+        load_tracer(tmp_path / "a.pth")

@@ -1,5 +1,6 @@
 import os
 import random
+import zipfile
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from base.checkpoint import (
     restore_random_state,
     save_checkpoint,
 )
+from base.checkpoint_schema import NEEDED, require_like, require_training
 from utils.errors import CheckpointError, UserError
 
 
 def a_state(model):
     config = {"arch": {"type": "TimmModelMulti", "args": {"model_name": "resnet10t"}}}
-    return {"state_dict": model.state_dict(), "config": config, "random": random_state()}
+    return {"state_dict": model.state_dict(), "config": config, "random": [random_state()]}
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_truncated_file_is_refused(saved):
     saved.write_bytes(saved.read_bytes()[:-200])
-    with pytest.raises(CheckpointError, match="not a checkpoint, or cut short"):
+    with pytest.raises(CheckpointError, match="damaged, cut short or not a checkpoint"):
         load_checkpoint(saved)
 
 
@@ -96,7 +98,7 @@ def draw():
 
 def test_restoring_the_random_state_repeats_what_was_drawn(tmp_path):
     save_checkpoint(tmp_path / "a.pth", a_state(nn.Linear(1, 1)))
-    state = load_checkpoint(tmp_path / "a.pth")["random"]
+    state = load_checkpoint(tmp_path / "a.pth")["random"][0]
     first = draw()
     draw()
     restore_random_state(state)
@@ -104,7 +106,8 @@ def test_restoring_the_random_state_repeats_what_was_drawn(tmp_path):
 
 
 def a_save(folder, epoch, step=0):
-    state = a_state(nn.Linear(1, 1)) | {"epoch": epoch, "partial": {"step": step} if step else None}
+    partial = {"step": step, "rates": {}, "steps": [], "loss_names": []} if step else None
+    state = a_state(nn.Linear(1, 1)) | {"epoch": epoch, "partial": partial}
     path = folder.save(state, epoch, step)
     folder.make_last(path)
     return path
@@ -156,3 +159,70 @@ def test_a_git_lfs_pointer_in_place_of_a_checkpoint_is_called_that(tmp_path):
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 9\n")
     with pytest.raises(CheckpointError, match=r"best_epoch\.pth: a Git LFS pointer"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("config", [1]),
+        ("config", {"arch": "resnet"}),
+        ("config", {"seed": torch.zeros(1)}),
+        ("run_id", torch.zeros(2)),
+        ("state_dict", {"weight": "text"}),
+        ("state_dict", {"weight": torch.zeros(1).expand(10**12)}),
+        ("state_dict", {"weight": torch.empty(9, device="meta")}),
+        ("epoch", "three"),
+        ("epoch", -1),
+        ("history", {"val/f1": 1.0}),
+        ("history", [{"val/f1": "good"}]),
+        ("monitor", [0.5]),
+        ("random", {"torch": 1}),
+        ("partial", {"step": 3}),
+        ("class_counts", {"mask": 5}),
+        ("optimizer", {"state": {0: 1}, "param_groups": []}),
+    ],
+)
+def test_a_value_of_another_type_is_one_line_that_names_its_place(tmp_path, place, value):
+    save_checkpoint(tmp_path / "a.pth", a_state(nn.Linear(1, 1)) | {place: value})
+    with pytest.raises(CheckpointError, match=rf"a\.pth: not a checkpoint .*\({place}") as caught:
+        load_checkpoint(tmp_path / "a.pth")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_compressed_parts_are_refused_before_they_fill_the_memory(saved, tmp_path):
+    bomb = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(saved) as parts, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as file:
+        for part in parts.namelist():
+            file.writestr(part, parts.read(part))
+    with pytest.raises(CheckpointError, match="compressed"):
+        load_checkpoint(bomb)
+
+
+def test_a_state_that_a_schedule_has_not_written_is_refused():
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+    ours = torch.optim.lr_scheduler.StepLR(optimizer, 3).state_dict()
+    require_like(ours, ours, "lr_scheduler")
+    for wrong in ({"step": "now"}, {"last_epoch": "three"}, {"base_lrs": ["a"]}):
+        with pytest.raises(ValueError, match="lr_scheduler"):
+            require_like(ours | wrong, ours, "lr_scheduler")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"optimizer": None}, "optimizer"),
+        ({"history": [], "monitor": {"best": 1.0, "best_epoch": 3, "waited": 0}}, "0 epochs"),
+        ({"config": {"arch": {}}}, "before there were tasks.*--init-from"),
+    ],
+)
+def test_a_training_goes_on_from_a_training_alone(change, told):
+    whole = dict.fromkeys(NEEDED) | {
+        "history": [{"val/f1": 0.5}], "monitor": {"best": None, "best_epoch": None, "waited": 0},
+        "config": {"task": {"name": "a", "heads": {}}},
+    }  # fmt: skip
+    require_training(whole, "a.pth")
+    state = whole | change
+    if state["optimizer"] is None and "optimizer" in change:
+        del state["optimizer"]
+    with pytest.raises(CheckpointError, match=told):
+        require_training(state, "a.pth")

@@ -23,7 +23,34 @@ RECIPES = ("config.json", "configs/sample.json", "configs/lite0_128.json")
 
 def prepare(folder: Path) -> Callable[[random.Random], None]:
     """The recipes, and configs that say everything."""
-    from trainer.session import check_names
+    import numpy as np
+
+    from base.task import Task
+    from base.train_step import backbone_modules
+    from model.decoding import factors_of
+    from model.loss import check_losses
+    from model.metric import find_metrics
+    from model.model import TimmModelMulti
+    from trainer import session
+
+    models: dict[tuple, TimmModelMulti] = {}
+
+    def build(config: ConfigParser) -> None:
+        monitor = session.check_names(config)
+        task = Task(config.settings.task)
+        find_metrics(task, config["metrics"])
+        if any(head.num_classes > 100 for head in task.heads.values()):
+            return
+        sizes = tuple((name, head.num_classes) for name, head in task.heads.items())
+        if sizes not in models:
+            models[sizes] = TimmModelMulti(task, "test_resnet", pretrained=False)
+        model = models[sizes]
+        optimizer = session.build_optimizer(config, model)
+        session.build_scheduler(config, optimizer, monitor, None, batches=7)
+        check_losses(task, config["loss"], config["loss_name"], model.heads)
+        backbone_modules(model, config.settings.trainer.freeze)
+        counts = {name: np.ones(number) for name, number in model.heads.items()}
+        factors_of(config.settings.decoding, task, counts | {"class": np.ones(task.num_classes)})
 
     files = [ROOT / recipe for recipe in RECIPES]
     recipes = [read_json5(file) for file in files]
@@ -49,7 +76,7 @@ def prepare(folder: Path) -> Callable[[random.Random], None]:
             argv += ["--run-id", str(odd_value(draw))]
         config = parse(*argv)
         config.warnings()
-        check_names(config)
+        build(config)
 
     return attempt
 

@@ -2,7 +2,7 @@
 
 import random
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Path = tuple[str | int, ...]
@@ -29,10 +29,10 @@ ODD = (
 
 
 def places(value: Any, at: Path = ()) -> Iterator[Path]:
-    """The paths of all values inside ``value``, itself first."""
+    """The paths of all values inside ``value``, itself first; of a long list the first few."""
     yield at
     items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
+    items = enumerate(value[:12]) if isinstance(value, list) else items
     for key, inner in items:
         yield from places(inner, (*at, key))
 
@@ -46,12 +46,14 @@ def with_other(value: Any, at: Path, other: Any) -> Any:
     return copy
 
 
-def mutated(value: Any, draw: random.Random) -> Any:
+def mutated(
+    value: Any, draw: random.Random, odd: Callable[[random.Random], Any] = odd_value
+) -> Any:
     """A copy of a JSON value with one to three places made odd, left out, renamed or swapped."""
     for _ in range(draw.choice((1, 1, 2, 3))):
         inner = [place for place in places(value) if place]
         if not inner:
-            return odd_value(draw)
+            return odd(draw)
         at = draw.choice(inner)
         *above, key = at
         parent = value_at(value, tuple(above))
@@ -67,7 +69,7 @@ def mutated(value: Any, draw: random.Random) -> Any:
         elif change == "near":
             value = with_other(value, at, near(value_at(value, at), draw))
         else:
-            value = with_other(value, at, odd_value(draw))
+            value = with_other(value, at, odd(draw))
     return value
 
 

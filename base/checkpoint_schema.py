@@ -1,0 +1,228 @@
+"""What a checkpoint may hold: one table of names and types, by which each is judged on loading.
+
+A checksum tells of damage; this tells of a file that another program wrote, or somebody changed.
+What is right here may still belong to another model, which is found out where it is used.
+"""
+
+from typing import Annotated, Any
+
+import torch
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    JsonValue,
+    ValidationError,
+)
+from torch import Tensor
+
+from utils.errors import CheckpointError
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """An ordinary tensor, whose values are all in the file: no view that repeats a few of them a
+    billion times, none without values, none in a layout that models don't have."""
+    ordinary = tensor.device.type == "cpu" and tensor.layout == torch.strided
+    if not ordinary or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        raise ValueError("must be an ordinary tensor")
+    return tensor
+
+
+PlainTensor = Annotated[InstanceOf[Tensor], AfterValidator(_plain)]
+Weights = dict[str, PlainTensor]
+Count = Annotated[int, Field(ge=0)]
+Options = dict[str, JsonValue]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
+
+
+class _Arch(_Part):
+    type: str = ""
+    args: Options | None = None
+
+
+class _Task(_Part):
+    name: str
+    heads: dict[str, Options]
+
+
+class _Loop(_Part):
+    epochs: Count
+
+
+class _Schedule(_Part):
+    type: str
+    args: Options | None = None
+
+
+class _Config(_Part):
+    """Of the config what is read straight from it; ``Config`` judges the whole."""
+
+    __pydantic_extra__: dict[str, JsonValue]
+    arch: _Arch = _Arch()
+    task: _Task | None = None
+    trainer: _Loop | None = None
+    optimizer: _Schedule | None = None
+    lr_scheduler: _Schedule | None = None
+
+
+class _Classes(_Part):
+    heads: dict[str, list[str]]
+    answer: list[str]
+
+
+class _Familiarity(_Part):
+    model_config = ConfigDict(extra="forbid")
+    mean: PlainTensor
+    directions: PlainTensor
+    variances: PlainTensor
+    rest: float
+    limit: float
+
+
+class _Optimizer(_Part):
+    state: dict[int, dict[str, PlainTensor | JsonValue]]
+    param_groups: list[dict[str, Any]]
+
+
+class _Monitor(_Part):
+    best: float | None
+    best_epoch: Count | None
+    waited: Count
+
+
+class _Step(_Part):
+    index: PlainTensor
+    judged: PlainTensor
+    answers: Weights
+    finite: PlainTensor
+    losses: PlainTensor
+
+
+class _Partial(_Part):
+    """Of an epoch that is not done."""
+
+    step: Count
+    rates: dict[str, float]
+    steps: list[list[_Step]]
+    """Of each process."""
+    loss_names: list[str]
+
+
+class _Random(_Part):
+    """Of one process."""
+
+    python: Annotated[tuple[int, list[int], float | None], Field(strict=False)]
+    numpy: Annotated[tuple[str, list[int], int, int, float], Field(strict=False)]
+    torch: PlainTensor
+    cuda: list[PlainTensor] = []
+
+
+class _Checkpoint(_Part):
+    format: int
+    state_dict: Weights
+    """Of the model to use."""
+    config: _Config
+    run_id: str | None = None
+    class_counts: dict[str, list[float]] = {}
+    classes: _Classes | None = None
+    drawn: bool = False
+    familiarity: _Familiarity | None = None
+    soup: list[str] = []
+    raw_model: Weights | None = None
+    """Of the model that learns, where ``state_dict`` is an average of it."""
+    averaged_epochs: int | None = None
+    optimizer: _Optimizer | None = None
+    kinds: str = ""
+    lr_scheduler: dict[str, Any] | None = None
+    scaler: dict[str, float] = {}
+    updates: Count = 0
+    epoch: Count = 0
+    monitor: _Monitor | None = None
+    history: list[dict[str, float]] = []
+    partial: _Partial | None = None
+    random: list[_Random] = []
+    """Of each process."""
+
+
+NEEDED = ("optimizer", "kinds", "lr_scheduler", "scaler", "updates", "monitor", "history",
+          "partial", "random", "raw_model")  # fmt: skip
+"""What a training goes on from; a model alone does without."""
+
+
+def require_types(content: Any, path: Any) -> None:
+    """Refuse what can't be a checkpoint's content.
+
+    Raises:
+        CheckpointError: it has a part that is missing or of another type; names the first.
+    """
+    try:
+        _Checkpoint.model_validate(content)
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{path}: not a checkpoint of this project ({first_problem(error)}); use another one"
+        ) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where a value is of the wrong type, and which it must have."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part)[:60] for part in first["loc"][:6])
+    return f"{place}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+
+
+def require_training(content: dict[str, Any], path: Any) -> None:
+    """Refuse to go on from a checkpoint that holds a model alone.
+
+    Raises:
+        CheckpointError: as said, or what is said of the training contradicts itself.
+    """
+    if missing := [key for key in NEEDED if key not in content]:
+        raise CheckpointError(
+            f"{path}: holds a model, but no training to go on with ({', '.join(missing[:3])}"
+            " missing); start from it with --init-from"
+        )
+    if content["config"].get("task") is None:
+        raise CheckpointError(
+            f"{path}: was trained by a version before there were tasks, so no training can go on"
+            " from it; start from it with --init-from (test.py, app.py and tools.export take it)"
+        )
+    epochs, best = len(content["history"]), (content["monitor"] or {}).get("best_epoch")
+    if content["monitor"] is None or (best or 0) > epochs or content.get("epoch", epochs) != epochs:
+        raise CheckpointError(f"{path}: its history has {epochs} epochs, but it says otherwise")
+
+
+def require_like(saved: Any, ours: Any, where: str) -> None:
+    """Refuse to let an object take over a state that it could not have written itself.
+
+    torch's schedulers make attributes of whatever stands in a state, and its optimizers take any
+    value for a learning rate.
+
+    Args:
+        saved: the state, as plain values.
+        ours: what the object would save now.
+        where: for the message.
+
+    Raises:
+        ValueError: a key that ours lacks, or a value of another kind.
+    """
+    if isinstance(ours, dict) and isinstance(saved, dict):
+        named = all(isinstance(key, str) for key in ours)
+        for key in saved if named else ():
+            if key not in ours:
+                raise ValueError(f"{where} has no {key!r}")
+            require_like(saved[key], ours[key], f"{where}.{key}")
+    elif isinstance(ours, list | tuple) and isinstance(saved, list | tuple):
+        for number, (one, other) in enumerate(zip(saved, ours, strict=False)):
+            require_like(one, other, f"{where}.{number}")
+    elif saved is not None and ours is not None and _kind(saved) is not _kind(ours):
+        raise ValueError(f"{where} is {type(saved).__name__}, not {type(ours).__name__}")
+
+
+def _kind(value: Any) -> type:
+    numbers = (bool, int, float)
+    return float if isinstance(value, numbers) else type(value)
