@@ -75,7 +75,7 @@ def header() -> tuple[str, DeltaGenerator]:
     title, switch = st.columns([3, 1], vertical_alignment="top")
     language = switch.container(horizontal_alignment="right").segmented_control(
         TEXT["en"]["language"], list(LANGUAGES), default="en", required=True, key="language",
-        format_func=LANGUAGES.get, label_visibility="collapsed",
+        format_func=LANGUAGES.__getitem__, label_visibility="collapsed",
     )  # fmt: skip
     return language, title.empty()
 
@@ -140,7 +140,7 @@ def uploaded_photos(language: str) -> list:
     text = TEXT[language]
     source = st.segmented_control(
         text["source"], ["upload", "camera"], default="upload", required=True, key="source",
-        format_func=text.get, label_visibility="collapsed",
+        format_func=text.__getitem__, label_visibility="collapsed",
     )  # fmt: skip
     generation = st.session_state.setdefault("generation", 0)
     if source == "camera":

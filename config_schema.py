@@ -223,7 +223,7 @@ def editor_schema() -> str:
     properties["task"] = task | {"anyOf": [{"type": "string"}, {"$ref": task["$ref"]}]}
     del properties["task"]["$ref"]
     text = {"type": "string"}
-    bases = {"anyOf": [text, {"type": "array", "items": text}]}
+    bases: dict[str, Any] = {"anyOf": [text, {"type": "array", "items": text}]}
     bases["description"] = "Config files, beside this one, that it changes."
     schema["properties"] = {"$schema": text, BASE_KEY: bases} | properties
     del schema["required"]  # by one file: another that it is based on may say it

@@ -33,10 +33,10 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     common.add_argument("--num-workers", type=int, help="default: what the machine has cores for")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser = argparse.ArgumentParser(prog="python -m TRACER", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m TRACER", description=_purpose(__doc__))
     commands = parser.add_subparsers(required=True, metavar=" | ".join(COMMANDS))
     for name, module in COMMANDS.items():
-        purpose = module.__doc__.split("\n")[0]
+        purpose = _purpose(module.__doc__)
         command = commands.add_parser(
             name,
             parents=[common],
@@ -47,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
         module.add_options(command)
         command.set_defaults(run=module.run)
     return parser
+
+
+def _purpose(text: str | None) -> str:
+    return (text or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

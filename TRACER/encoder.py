@@ -75,7 +75,7 @@ def pad_by_design_side(stages: Any, design_side: int) -> None:
         side = math.ceil(side / 2)
 
 
-def _padded_evenly(convolution: nn.Conv2d) -> nn.Conv2d:
+def _padded_evenly(convolution: Any) -> nn.Conv2d:
     even = nn.Conv2d(
         convolution.in_channels,
         convolution.out_channels,

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -178,7 +179,7 @@ def extract_files(
     def encode(photo: np.ndarray, extraction: Extraction) -> tuple[dict[str, bytes], Extraction]:
         return encode_pictures(photo, extraction, folder.kinds), extraction
 
-    def note(photo: Path, error: DataError) -> None:
+    def note(photo: Any, error: DataError) -> None:
         if not skip_unreadable:
             raise PhotoError(f"{error}, or leave out what is broken with --skip-unreadable")
         errors.append(error)

@@ -81,7 +81,7 @@ class Predictor:
         self.dtype = choose_dtype(device, precision)
         on_cpu = device.type == "cpu"
         self.batch_size = cpu_batch_size(self.side) if on_cpu else batch_size
-        self._network = fold_norms(network).to(device, memory_format=torch.channels_last)
+        self._network = fold_norms(network).to(device).to(memory_format=torch.channels_last)
         cast_convolutions(self._network, self.dtype)
         if on_cpu and self.batch_size > 1:
             separate_small_vectors(self._network)

@@ -88,7 +88,8 @@ class Training:
         self.loader = _training_loader(train, settings, device)
         self.validation_loader = _validation_loader(validation, settings)
         self.steps = min(len(self.loader), settings.limit_steps or len(self.loader))
-        self.network = network.to(device, memory_format=torch.channels_last)
+        network.to(device).to(memory_format=torch.channels_last)
+        self.network = network
         self.optimizer = OPTIMIZERS[settings.optimizer](
             self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
         )
@@ -245,7 +246,8 @@ def load_imagenet_encoder(network: Tracer) -> None:
     """
     name = f"tf_efficientnet_b{network.scale}.ap_in1k"
     way_out = f"use --weights none, te{network.scale}, sample or a file"
-    if not hub_weights_at_hand(timm.get_pretrained_cfg(name).hf_hub_id):
+    published = timm.get_pretrained_cfg(name)
+    if not (published and published.hf_hub_id and hub_weights_at_hand(published.hf_hub_id)):
         raise CheckpointError(
             f"{name}: not in the cache, and its server can't be reached; {way_out}"
         )

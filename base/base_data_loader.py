@@ -5,6 +5,7 @@ import signal
 import weakref
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -27,6 +28,10 @@ class BaseDataLoader(DataLoader):
         device: where batches go next; decides whether host memory is pinned.
         worker_init_fn: called with the worker's number in each new worker.
     """
+
+    # What ``DataLoader`` says of them lacks ``set_epoch`` and the data set's own attributes.
+    dataset: Any
+    sampler: Any
 
     def __init__(
         self,

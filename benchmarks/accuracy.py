@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,7 +40,7 @@ SAME = {
     "wandb": False,
 }
 """What all rungs share, so that they differ in the recipe alone."""
-RUNGS = {
+RUNGS: dict[str, dict[str, Any]] = {
     "the original's recipe": {"validation": {"type": "image_level", "fraction": 0.2}},
     "+ validation on other people": {
         "validation": {"type": "stratified_group_kfold", "folds": 5, "fold": 0},
@@ -118,9 +119,9 @@ def main() -> None:
     print("\n" + table(tuple(rows[0]), [tuple(map(str, row.values())) for row in rows]))
 
 
-def cumulated() -> dict[str, dict[str, object]]:
+def cumulated() -> dict[str, dict[str, Any]]:
     """Rung → every setting of it, those of the rungs above included."""
-    settings: dict[str, object] = {}
+    settings: dict[str, Any] = {}
     rungs = {}
     for name, changes in RUNGS.items():
         settings = settings | changes

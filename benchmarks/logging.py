@@ -109,11 +109,16 @@ def trainer(folder: Path, args: argparse.Namespace, writers: Sequence[Writer]) -
     model = TimmModelMulti(FACES, args.model, pretrained=False).to(device)
     criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    train_loader = loader(args, args.steps * args.batch, shuffle=True)
+    val_loader = loader(args, args.steps * args.batch // 8, shuffle=False)
     return Trainer(
         TrainStep(model, criterion, optimizer),
         LoopSettings(epochs=args.rounds + 1, verbosity=0),
-        train_loader=loader(args, args.steps * args.batch, shuffle=True),
-        val_loader=loader(args, args.steps * args.batch // 8, shuffle=False),
+        task=FACES,
+        train_loader=train_loader,
+        val_loader=val_loader,
+        train_truth=truth_of(train_loader),
+        val_truth=truth_of(val_loader),
         metrics=["accuracy", "f1"],
         monitor=Monitor("max val/f1"),
         checkpoints=CheckpointFolder(folder / "models"),
@@ -131,14 +136,19 @@ def loader(args: argparse.Namespace, photos: int, shuffle: bool) -> BaseDataLoad
     targets = {
         name: draw.integers(n, size=photos) for name, n in (("mask", 3), ("gender", 2), ("age", 6))
     }
-    task = load_task("faces")
-    groups = np.array(task.heads["age"].group_of)
-    targets["class"] = task.encode(targets | {"age": groups[targets["age"]]})
+    groups = np.array(FACES.heads["age"].group_of)
+    targets["class"] = FACES.encode(targets | {"age": groups[targets["age"]]})
     transform = train_transform(Augmentation(), args.size) if shuffle else eval_transform(args.size)
     dataset = CropDataset(pixels, np.arange(photos), targets, transform)
     sampler = EpochSampler(photos, shuffle=shuffle)
     device = torch.device(args.device)
     return BaseDataLoader(dataset, sampler, batch_size=args.batch, num_workers=0, device=device)
+
+
+def truth_of(loader: BaseDataLoader) -> dict[str, np.ndarray]:
+    """The answers that its targets mean: of an age bin its group."""
+    targets = loader.dataset.targets
+    return targets | {"age": np.array(FACES.heads["age"].group_of)[targets["age"]]}
 
 
 def measured(

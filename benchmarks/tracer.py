@@ -20,9 +20,10 @@ import json
 import resource
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from data_loader.dataset import read_index
 from TRACER.crops import CropSettings, extract_crop
 from TRACER.extractor import Extractor, default_batch_size, one_thread_per_worker
 from TRACER.folding import fold_norms
-from TRACER.inference import Predictor, cast_convolutions, choose_dtype, make_predictor
+from TRACER.inference import cast_convolutions, choose_dtype, make_predictor
 from TRACER.network import INPUT_SIDES, MEAN, STD, Tracer
 from TRACER.onnx_engine import OnnxPredictor, to_onnx
 from TRACER.weights import SAMPLE, load_tracer
@@ -109,7 +110,7 @@ def build_network(scale: int) -> Tracer:
 def network_alone(setting: Setting) -> None:
     """From the naive way to ours, one lever more in each row."""
     sides: dict[str, Callable[[], float]] = {
-        name: lambda run=run: timed(lambda: run(setting.inputs))
+        name: partial(lambda run: timed(lambda: run(setting.inputs)), run)
         for name, run in levers(setting).items()
     }
     sides[NAIVE] = as_scripts_do(sides[NAIVE])
@@ -216,7 +217,7 @@ def whole_extraction(setting: Setting) -> None:
         )
 
         def extract() -> int:
-            for row, extraction in enumerate(extractor(setting.paths)):
+            for row, extraction in enumerate(filter(None, extractor(setting.paths))):
                 cache[row] = extraction.crop
             cache.flush()
             return len(cache)
@@ -244,7 +245,7 @@ def where_the_time_goes(setting: Setting) -> None:
 def _print_shares(setting: Setting) -> None:
     predictor = make_predictor(setting.network, setting.device, setting.batch_size)
     side = (predictor.side, predictor.side)
-    spent: Counter[str] = Counter()
+    spent: dict[str, float] = defaultdict(float)
     predictor(setting.inputs[:1])
     for start in range(0, len(setting.paths), setting.batch_size):
         paths = setting.paths[start : start + setting.batch_size]
@@ -257,14 +258,14 @@ def _print_shares(setting: Setting) -> None:
         with clock(spent, "find the region, cut, resize"):
             for photo, saliency in zip(photos, maps, strict=True):
                 extract_crop(photo, saliency, CropSettings())
-    print(table(("step", "share"), shares(spent)), "\n")
+    print(table(("step", "share"), shares(Counter(spent))), "\n")
 
     by_engine = onnx_operators if predictor.engine == "onnxruntime" else torch_operators
     operators = by_engine(setting, predictor)
     print(table(("operator of the network", "share"), shares(operators)[:10]), "\n")
 
 
-def torch_operators(setting: Setting, predictor: Predictor) -> Counter[str]:
+def torch_operators(setting: Setting, predictor: Any) -> Counter[str]:
     """Microseconds of one batch by torch's operator."""
     with profile(acc_events=True) as profiler:
         predictor(setting.inputs[: setting.batch_size])

@@ -22,7 +22,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -274,7 +274,7 @@ class JpegDataset(Dataset):
 def timm_way(setting: Setting):
     """The loop of timm's training script: its loader, augmentation, optimizer and meter."""
     loader = create_loader(
-        JpegDataset(setting.photos, setting.targets["class"]),
+        cast(Any, JpegDataset(setting.photos, setting.targets["class"])),
         input_size=(3, setting.size, setting.size),
         batch_size=setting.batch,
         is_training=True,

@@ -151,7 +151,7 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
             of ``columns``, or is no table: two columns of one name, rows with too many cells.
     """
     text = _text_of(Path(path))
-    heading = re.match(r"[^\r\n]*", text)[0]
+    heading = re.split(r"[\r\n]", text, maxsplit=1)[0]
     delimiter = max(DELIMITERS, key=heading.count)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, dict[str, str]]] = []

@@ -64,7 +64,7 @@ class WandbWriter(Writer):
             self._wandb.init, dir=str(self._log_dir.absolute()), id=self._run_id, resume="allow",
             settings=self._wandb.Settings(silent=True, console="off"), **self._options,
         )  # fmt: skip
-        mode = self._mode
+        mode: Any = self._mode
         obstacle = _why_offline(self._wandb) if mode == "online" else None
         if obstacle is None:
             try:

@@ -78,9 +78,10 @@ class Pictures(Callback):
 
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
         """Draw them."""
+        epochs, task = [dict(epoch) for epoch in history], self.data.index.task
         crops, rows = self.data.crops, self.data.val_rows
         self.files = training_pictures(
-            self.log_dir, history, best_epoch, self.data.index.task, crops, rows, self.decoding
+            self.log_dir, epochs, best_epoch, task, crops, rows, self.decoding
         )
         for file in self.files:
             logger.info("picture: %s", file)

@@ -1,6 +1,7 @@
 """Several models' answers on the same photos, combined into one."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ WAYS = ("mean", "vote")
 
 
 def combine(
-    task: Task, answers: Mapping[str, Mapping[str, np.ndarray]], how: str = "mean"
+    task: Task, answers: Mapping[Any, Mapping[str, np.ndarray]], how: str = "mean"
 ) -> dict[str, np.ndarray]:
     """One answer of several models.
 
@@ -53,7 +54,7 @@ def _sound(model: str, probabilities: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def require_one_scheme(schemes: Mapping[str, Mapping]) -> None:
+def require_one_scheme(schemes: Mapping[Any, Mapping]) -> None:
     """Refuse models that were taught to answer different questions.
 
     Args:

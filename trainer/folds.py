@@ -169,7 +169,7 @@ def write_results(folder: Path, answers: Mapping[int, Path], task: Task) -> str:
     """
     joined = out_of_fold(answers)
     with write_atomically(folder / OUT_OF_FOLD, "wb") as file:
-        np.savez(file, **joined)
+        np.savez(file, allow_pickle=False, **joined)
     rows = []
     for fold in sorted(answers):
         rows.append(_row(f"fold {fold}", task, joined, joined["fold"] == fold))

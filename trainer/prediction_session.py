@@ -194,7 +194,7 @@ def say_unreadable(photos: Photos, crops: Crops) -> None:
     skipped = np.flatnonzero(crops.states == UNREADABLE)
     if len(skipped):
         print(f"left out, since they could not be read ({len(skipped)}):", file=sys.stderr)
-        print("\n".join(f"  {photos.path(row)}" for row in skipped), file=sys.stderr)
+        print("\n".join(f"  {photos.path(row)}" for row in skipped.tolist()), file=sys.stderr)
 
 
 def report_test(

@@ -81,7 +81,7 @@ class Choice(Section):
 
 
 Dimension = FloatRange | IntRange | Choice
-KINDS = {"float": FloatRange, "int": IntRange, "categorical": Choice}
+KINDS: dict[Any, Any] = {"float": FloatRange, "int": IntRange, "categorical": Choice}
 
 
 def read_space(path: Path) -> dict[str, Dimension]:

@@ -108,7 +108,7 @@ def fit_workers(requested: int | str, device: torch.device) -> int:
     """
     cores = available_cores()
     limit = cores // 4 if device.type == "cpu" else cores - 1
-    return max(0, min(MOST_WORKERS if requested == "auto" else requested, limit))
+    return max(0, min(MOST_WORKERS if isinstance(requested, str) else requested, limit))
 
 
 @contextlib.contextmanager
