@@ -114,6 +114,9 @@ where a head is a number `min val/<head>_mae`."""
     """Epochs without improvement after which training ends; 0 or `null` never."""
     report: bool = True
     """Write report.html at the end: how good, where wrong, why."""
+    notify: Literal["bell", "webhook"] | None = None
+    """How to tell that a training has finished, failed or was stopped: the terminal's bell, or a \
+message to the address in the environment variable `NOTIFY_URL` (Slack, Mattermost, Discord)."""
     tensorboard: bool = False
     """Write TensorBoard event files."""
     log_every_steps: Positive = 10

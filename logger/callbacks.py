@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from base.base_trainer import Callback, StopTraining
 from base.preemption import Stopped
 from logger.logger import read_metrics, write_metrics
+from logger.report.page import duration
 from logger.report.write import write_report
 from logger.writer import MACHINE, Guarded, Writer
 from utils.errors import reason_of
@@ -81,16 +83,28 @@ class EpochLines(Callback):
         self._epochs = epochs
         self._monitored = monitored
         self._logger = logging.getLogger("trainer")
+        self._began = time.monotonic()
+        self._done_before = 0
+
+    def on_train_start(
+        self, run: Mapping[str, Any], history: Sequence[Mapping[str, float]], updates: int
+    ) -> None:
+        """From here on the time is taken."""
+        self._began, self._done_before = time.monotonic(), len(history)
 
     def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
-        """Say the scores that matter most, and how fast it went."""
+        """Say the scores that matter most, how fast it went, and how long the rest will take."""
         wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self._monitored or "")
         names = [name for name in dict.fromkeys(wanted) if name in scalars]
         shown = "  ".join(f"{name} {scalars[name]:.4g}" for name in names)
         star = "  * best" if best and self._monitored else ""
         speed = scalars.get("time/images_per_second", 0)
-        text = f"epoch {epoch}/{self._epochs}  {shown}  {speed:.0f} images/s{star}"
-        self._logger.info(text)
+        each = (time.monotonic() - self._began) / (epoch - self._done_before)
+        left = (self._epochs - epoch) * each
+        rest = f"  {duration(left)} left" if left else ""
+        self._logger.info(
+            f"epoch {epoch}/{self._epochs}  {shown}  {speed:.0f} images/s{rest}{star}"
+        )
 
 
 class Sinks(Callback):

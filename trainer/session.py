@@ -27,6 +27,7 @@ from data_loader.dataset import PhotoIndex
 from data_loader.split import save_split
 from logger.callbacks import EpochLines, MetricsTables, Report, Sinks
 from logger.logger import setup_logging
+from logger.notice import Notice, require_address
 from logger.visualization import open_writers
 from logger.writer import Writer
 from model.decode import SINGLE_HEAD, class_names
@@ -145,6 +146,7 @@ def check_names(config: ConfigParser) -> Monitor:
     if config["lr_scheduler"]:
         build = config.init_ftn("lr_scheduler", base.schedulers)
         filled_in(build, config["lr_scheduler"]["every"], monitor.mode)
+    require_address(settings.notify)
     config.require_free_folders()
     return monitor
 
@@ -334,6 +336,9 @@ def run_callbacks(
     chosen: list[Callback] = [MetricsTables(log_dir)]
     if settings.verbosity >= 1:
         chosen.append(EpochLines(settings.epochs, None if monitor.off else monitor.name))
+    if settings.notify:
+        run = f"{config['name']}/{config.run_id}"
+        chosen.append(Notice(settings.notify, run, None if monitor.off else monitor.name))
     # Before the sinks, which may keep the checkpoint that it writes into.
     chosen.append(KnownPhotos(best, lambda path: note_familiarity(config, path, data, device)))
     chosen += [sinks, *callbacks, BestAnswers(log_dir, photos, columns, decoding), pictures]

@@ -7,15 +7,20 @@ from logger.callbacks import EpochLines, MetricsTables
 from logger.logger import setup_logging
 
 
-def test_an_epoch_is_a_line_with_the_scores_that_matter(capsys):
+def test_an_epoch_is_a_line_with_the_scores_that_matter_and_the_time_that_is_left(
+    capsys, monkeypatch
+):
+    clock = iter((0.0, 100.0, 130.0, 160.0))  # built, begun after one epoch of three, two ends
+    monkeypatch.setattr("logger.callbacks.time.monotonic", lambda: next(clock))
     setup_logging()
     lines = EpochLines(3, "val/top_k_acc")
     first = {"epoch": 1, "lr": 0.1, "val/f1": 0.25, "val/top_k_acc": 0.5, "val/age_f1": 0.1}
-    lines.on_epoch_end(1, first, False)
-    lines.on_epoch_end(2, {"epoch": 2, "val/f1": 0.5, "time/images_per_second": 80.4}, True)
+    lines.on_train_start({}, [{"epoch": 1}], 0)
+    lines.on_epoch_end(2, first, False)
+    lines.on_epoch_end(3, {"epoch": 3, "val/f1": 0.5, "time/images_per_second": 80.4}, True)
     assert capsys.readouterr().out.splitlines() == [
-        "epoch 1/3  lr 0.1  val/f1 0.25  val/top_k_acc 0.5  0 images/s",
-        "epoch 2/3  val/f1 0.5  80 images/s  * best",
+        "epoch 2/3  lr 0.1  val/f1 0.25  val/top_k_acc 0.5  0 images/s  30 s left",
+        "epoch 3/3  val/f1 0.5  80 images/s  * best",
     ]
 
 
