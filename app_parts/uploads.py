@@ -3,12 +3,10 @@
 import numpy as np
 
 from utils.errors import DataError, TooManyPixels
-from utils.images import decode_image
+from utils.images import UPLOAD_BYTES, UPLOAD_PIXELS, decode_image
 
-MAX_MEGABYTES = 20
-MAX_MEGAPIXELS = 64
-"""Decoding such a photo takes up to 1.5 GB for a moment; a larger JPEG is decoded at a fraction of
-its size, if it can be."""
+MAX_MEGABYTES, MAX_MEGAPIXELS = UPLOAD_BYTES // 2**20, UPLOAD_PIXELS // 10**6
+"""A larger JPEG is decoded at a fraction of its size, if it can be."""
 MAX_PHOTOS = 100
 """Photos that one visitor's page answers at a time."""
 

@@ -39,6 +39,9 @@ is refused."""
 MAX_BYTES = 2**30
 """What a photo's file may hold; ``MAX_PIXELS`` uncompressed, of 16 bits and with transparency, take
 0.8 GB."""
+UPLOAD_BYTES, UPLOAD_PIXELS = 20 * 2**20, 64_000_000
+"""The same of a photo that somebody sends over a network; decoding one takes up to 1.5 GB for a
+moment."""
 STRIP = 2**22
 """Pixels that are made RGB at a time."""
 SAMPLE_FORMAT = 339

@@ -1,0 +1,40 @@
+"""Answer photos over HTTP.
+
+    python -m tools.serve --resume saved/models/Mask_Base/<run_id>/best_epoch.pth
+    curl --data-binary @photo.jpg http://127.0.0.1:8000/answer
+
+Several checkpoints after --resume, or a folder of folds, are averaged. It listens on this machine
+alone unless --host says otherwise, knows no passwords and no https: between it and the outside
+belongs a server that does. Photos are answered one after the other and kept nowhere.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from parse_config import ConfigParser
+from utils.cli import run_command
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Load the models, then listen."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "-r", "--resume", nargs="+", required=True, metavar="CHECKPOINT", help="trained model"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
+    parser.add_argument(
+        "--language", default="en", help="of the words: en, or ko where it has them"
+    )
+    config = ConfigParser.from_args(parser, argv=argv)
+    args = config.args
+    from trainer import serving  # torch and the rest take seconds, which --help spares
+
+    serving.serve(config, args.host, args.port, args.language)
+
+
+if __name__ == "__main__":
+    run_command(main, debug="--debug" in sys.argv)
