@@ -118,16 +118,13 @@ class PhotoIndex(Photos):
 
     def describe(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Which photos these rows are: ``photo``, the file below ``root``; ``folder``; ``group``,
-        its name; each (len(rows),) str; so is ``per_<head>`` of heads with a ``per``; and of heads
-        of numbers ``value_<head>``."""
-        numbers = [name for name, head in self.task.heads.items() if head.settings.bins]
+        its name; and ``per_<head>`` of heads with a ``per``; each (len(rows),) str."""
         pers = {k: head.settings.per for k, head in self.task.heads.items() if head.settings.per}
         return {
             "photo": self.files[rows],
             "folder": self.columns["folder"][rows],
             "group": self.groups[self.group[rows]],
             **{f"per_{name}": self.columns[column][rows] for name, column in pers.items()},
-            **{f"value_{name}": self.values[name][rows] for name in numbers},
         }
 
     def subset(self, rows: np.ndarray) -> "PhotoIndex":

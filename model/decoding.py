@@ -19,7 +19,7 @@ import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
 from base.task import MISSING, NumberHead, TagHead, Task
-from model.decode import SINGLE_HEAD
+from model.decode import SINGLE_HEAD, with_marginals
 from model.metric import macro_f1
 from model.settings import Decoding
 from utils.errors import ConfigError, DataError, nearest
@@ -90,6 +90,13 @@ def decode(probabilities: Any, factors: Factors | None, name: str = SINGLE_HEAD)
     favored = favored / favored.sum(axis=1, keepdims=True)
     # Factors are float64, which numpy would hand on.
     return favored.astype(probabilities.dtype) if isinstance(favored, np.ndarray) else favored
+
+
+def adjusted(
+    task: Task, found: Mapping[str, np.ndarray], factors: Factors | None
+) -> dict[str, np.ndarray]:
+    """Head → (N, its answers), and with a product ``"class"`` → (N, C), as decoded."""
+    return with_marginals(task, {k: decode(each, factors, k) for k, each in found.items()})
 
 
 def objective(

@@ -3,24 +3,18 @@
     python -m tools.tune_decoding --run saved/log/Mask_Base/<run_id>
     python test.py --resume saved/models/Mask_Base/<run_id>/best_epoch.pth --decoding DECODING.json
 
-Takes the out-of-fold answers of the run (oof.npz) where there are some, else those of its
-validation (validation.npz), and writes decoding.json beside them. Never give it the answers of a
-test: what is tuned on them says nothing about them any more.
+Takes the run's predictions.npz, of a training of folds the out-of-fold answers, and writes
+decoding.json beside it. Never give it the answers of a test: what is tuned on them says nothing
+about them any more.
 """
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from utils.cli import run_command
 from utils.errors import DataError
-from utils.run_folder import CONFIG, OUT_OF_FOLD, VALIDATION, RunFolder, answers_in
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from base.task import Task
+from utils.run_folder import PREDICTIONS, RunFolder, answers_in
 
 FEW_PHOTOS = 20
 """Below so many photos of a class, its F1 is mostly chance."""
@@ -32,12 +26,14 @@ def main() -> None:
     source = find_answers(args.run)
     import numpy as np
 
+    from logger.predictions import read_predictions
     from model.decoding import counts_of, cross_validated, factors, objective, to_json, tune
     from model.settings import Decoding
     from utils.files import write_json
 
-    task = task_of(source)
-    answers, truth, people = read_answers(source, task)
+    saved = read_predictions(source)
+    task, answers, truth = saved.task, saved.raw(), saved.truth()
+    people = saved.photos["group"]
     folds = min(args.folds, len(np.unique(people)))
     if folds < 2:
         raise DataError(f"{source}: photos of one person only; nothing can be tuned on them")
@@ -83,56 +79,9 @@ def find_answers(run: Path) -> Path:
     if found := answers_in(run) or (folder and answers_in(folder.log)):
         return found
     raise DataError(
-        f"{run}: no {OUT_OF_FOLD} or {VALIDATION} there; name the log folder of a finished"
-        " training, such as saved/log/<name>/<run_id>"
+        f"{run}: no {PREDICTIONS} there; name the log folder of a finished training, such as"
+        " saved/log/<name>/<run_id>"
     )
-
-
-def task_of(answers: Path) -> "Task":
-    """The task of the run that a file of answers belongs to; of one that lies alone the faces'.
-
-    Of folds it is that of a fold, which knows the classes that were found in the data.
-    """
-    from base.task import Task, load_task
-    from base.task_settings import TaskSettings
-    from utils.config_files import read_json5
-
-    folder = RunFolder.of(answers)
-    if folder is None or not folder.config.is_file():
-        return load_task()
-    config = next(iter(sorted(folder.models.parent.glob(f"{folder.run_id}-fold*/{CONFIG}"))), None)
-    return Task(TaskSettings.model_validate(read_json5(config or folder.config)["task"]))
-
-
-def read_answers(
-    path: Path, task: "Task"
-) -> tuple[dict[str, "np.ndarray"], dict[str, "np.ndarray"], "np.ndarray"]:
-    """Probabilities and true codes, as ``tune`` takes them, and groups (N,) of a file of answers.
-
-    Raises:
-        DataError: a damaged file, one that doesn't say who is on the photos, or NaN.
-    """
-    import numpy as np
-
-    from trainer.predict import saved_answers
-
-    try:
-        with np.load(path) as saved:
-            arrays = {name: saved[name] for name in saved.files}
-        answers, truth = saved_answers(task, arrays)
-        groups = arrays["group"]
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise DataError(
-            f"{path}: not the answers of a validation ({error}); a training writes them"
-        ) from error
-    for values in answers.values():
-        broken = ~np.isfinite(values).all(axis=1)
-        if broken.any():
-            raise DataError(
-                f"{path}: the answers on {broken.sum()} of {len(broken)} photos are no numbers"
-                " (NaN); the training failed, train again with a lower optimizer.args.lr"
-            )
-    return answers, truth, groups
 
 
 def _table(measured: dict[str, float], folds: int) -> str:

@@ -2,58 +2,68 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from base.base_model import BaseModel
 from base.base_trainer import Callback
+from data_loader.crops import WHOLE
 from data_loader.data_loaders import TrainingData
 from logger.callbacks import Sinks
+from logger.logger import attempt
+from logger.predictions import SavedPredictions, write_predictions
+from logger.report.answers import thumbnails
+from logger.report.questions import answers_of_run
+from model.decode import SINGLE_HEAD
 from model.decoding import Factors
 from trainer.explanations import explanation_pictures
-from trainer.predict import Predictions, adjusted
+from trainer.predict import Predictions
 from trainer.records import record_pictures
-from trainer.report_data import SampleMetadata
-from trainer.results import save_for_report, save_validation, training_pictures
-from utils.run_folder import SHOWN, VALIDATION
+from trainer.results import training_pictures
+from utils.run_folder import PREDICTIONS
 
 logger = logging.getLogger("train")
 
 
 class BestAnswers(Callback):
-    """The best epoch's answers: ``validation.npz``, and ``report.npz`` with what a report shows.
+    """The best epoch's answers, with the photos of them that a report shows.
 
     Args:
         log_dir: where they go.
-        photos: of the validation.
-        columns: (N,) each, which photos those are; kept with the answers.
+        data: what is validated on.
+        cropped: whether the crops were cut out by TRACER.
         decoding: factors on the probabilities; ``None`` for none.
     """
 
     essential = True
 
     def __init__(
-        self,
-        log_dir: Path,
-        photos: SampleMetadata,
-        columns: Mapping[str, np.ndarray],
-        decoding: Factors | None,
+        self, log_dir: Path, data: TrainingData, cropped: bool, decoding: Factors | None
     ) -> None:
-        self._log_dir = log_dir
-        self._photos = photos
-        self._columns = columns
-        self._decoding = decoding
+        self._file = log_dir / PREDICTIONS
+        self._data = data
+        self._cropped = cropped
+        self._factors = {name: values[None] for name, values in (decoding or {}).items()}
 
     def on_best(self, epoch: int, checkpoint: Path, predictions: Predictions) -> None:
-        """Write both files.
+        """Write the file.
 
         Raises:
             UserError: the answers cannot be written.
         """
-        save_validation(self._log_dir / VALIDATION, predictions, self._columns, self._decoding)
-        answers = adjusted(predictions, self._decoding)
-        save_for_report(self._log_dir / SHOWN, answers, self._photos)
+        index, crops = self._data.index, self._data.crops
+        rows = self._data.val_rows[predictions.index]
+        whole = {k: v for k, v in predictions.probabilities.items() if k == SINGLE_HEAD}
+        saved = SavedPredictions(
+            task=index.task,
+            probabilities=predictions.head_probabilities | whole,
+            values={name: values[rows] for name, values in index.values.items()},
+            photos={"index": predictions.index, **index.describe(rows)},
+            factors=self._factors,
+            fallback=crops.states[rows] == WHOLE if self._cropped else None,
+        )
+        kept = attempt(lambda: thumbnails(answers_of_run(saved), crops, rows), "photos of a report")
+        write_predictions(self._file, replace(saved, thumbnails=kept or {}))
 
 
 class Pictures(Callback):
@@ -62,7 +72,6 @@ class Pictures(Callback):
     Args:
         log_dir: holds the best epoch's answers; the pictures go there.
         data: what was trained and validated on.
-        decoding: factors on the probabilities; ``None`` for none.
 
     Attributes:
         files: the pictures, once they are drawn.
@@ -70,19 +79,16 @@ class Pictures(Callback):
 
     name = "pictures"
 
-    def __init__(self, log_dir: Path, data: TrainingData, decoding: Factors | None) -> None:
+    def __init__(self, log_dir: Path, data: TrainingData) -> None:
         self.log_dir = log_dir
         self.data = data
-        self.decoding = decoding
         self.files: list[Path] = []
 
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
         """Draw them."""
-        epochs, task = [dict(epoch) for epoch in history], self.data.index.task
+        epochs = [dict(epoch) for epoch in history]
         crops, rows = self.data.crops, self.data.val_rows
-        self.files = training_pictures(
-            self.log_dir, epochs, best_epoch, task, crops, rows, self.decoding
-        )
+        self.files = training_pictures(self.log_dir, epochs, best_epoch, crops, rows)
         for file in self.files:
             logger.info("picture: %s", file)
 
@@ -138,7 +144,7 @@ class GradCamPictures(Callback):
         of, data = self._pictures, self._pictures.data
         files = explanation_pictures(
             of.log_dir, self._restore(self._best), self._input_size,
-            data.index, data.crops, data.val_rows, of.decoding,
+            data.index, data.crops, data.val_rows,
         )  # fmt: skip
         if files:
             logger.info("Grad-CAM: %d pictures in %s", len(files), files[0].parent)
@@ -161,6 +167,4 @@ class SharedPictures(Callback):
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
         """Hand them over."""
         of = self._pictures
-        record_pictures(
-            self._sinks.writers, len(history), of.log_dir, of.files, of.data, of.decoding
-        )
+        record_pictures(self._sinks.writers, len(history), of.log_dir, of.files, of.data)

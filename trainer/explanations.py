@@ -1,5 +1,6 @@
 """Grad-CAM pictures of a finished training: what the best epoch's model looked at."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from data_loader.dataset import PhotoIndex
 from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
+from logger.predictions import read_predictions
 from logger.report.answers import Question
-from model.decoding import Factors
+from logger.report.questions import answers_of_run
 from model.gradcam import HeadCam, codes_to_explain
-from trainer.results import Validation, read_validation
 from utils.files import write_json
-from utils.run_folder import EXPLANATIONS
+from utils.run_folder import EXPLANATIONS, PREDICTIONS
+from utils.spread import spread
 
 SIDE = 224
 """Of a picture, px."""
@@ -31,7 +33,6 @@ def explanation_pictures(
     index: PhotoIndex,
     crops: Crops,
     val_rows: np.ndarray,
-    decoding: Factors | None = None,
     limit: int = 6,
 ) -> list[Path]:
     """Explain the surest mistakes of the validation and as many right answers.
@@ -40,13 +41,12 @@ def explanation_pictures(
     ``head``, ``file``, ``predicted`` and ``true``, the last two in words.
 
     Args:
-        log_dir: holds ``validation.npz``; without it nothing is written.
+        log_dir: holds the answers of the best epoch; without them nothing is written.
         model: of the epoch that was validated there. Its parameters are frozen.
         input_size: side of what it sees, px.
         index: the photos.
         crops: of all photos.
         val_rows: (V,) which of them validated.
-        decoding: factors on the probabilities; ``None`` for none.
         limit: how many photos.
 
     Returns:
@@ -55,21 +55,19 @@ def explanation_pictures(
     Raises:
         ConfigError: the backbone has no feature map to look at.
     """
-    validation = read_validation(log_dir, index.task, val_rows, decoding)
-    if validation is None:
+    if not (log_dir / PREDICTIONS).exists():
         return []
-    answers = validation.answers(index.task)
-    chosen = worth_explaining(answers.whole, limit)
-    dataset = CropDataset(crops, validation.rows[chosen], None, eval_transform(input_size))
+    saved = read_predictions(log_dir / PREDICTIONS)
+    chosen = worth_explaining(answers_of_run(saved).whole, limit)
+    rows = val_rows[saved.photos["index"][chosen]]
+    dataset = CropDataset(crops, rows, None, eval_transform(input_size))
     images = torch.stack([dataset[place]["image"] for place in range(len(dataset))])
-    codes = codes_to_explain(
-        index.task, {name: each[chosen] for name, each in validation.probabilities.items()}
-    )
+    probabilities, truth = saved.adjusted(chosen), saved.at(chosen).truth()
+    codes = codes_to_explain(index.task, probabilities)
     heat = HeadCam(model, index.task, input_size)(images, codes)
     entries = []
-    for place, row in enumerate(chosen):
-        photo = int(validation.rows[row])
-        for head, (said, true) in _in_words(index.task, validation, int(row)).items():
+    for place, photo in enumerate(rows.tolist()):
+        for head, (said, true) in _in_words(index.task, probabilities, truth, place).items():
             file = f"{place + 1}_{head}.png"
             drawn = heat_picture(crops[photo], heat[head][place], SIDE)
             save_picture(log_dir / EXPLANATIONS / file, drawn)
@@ -81,12 +79,14 @@ def explanation_pictures(
     return [log_dir / EXPLANATIONS / entry["file"] for entry in entries]
 
 
-def _in_words(task: Task, validation: Validation, row: int) -> dict[str, tuple[str, str]]:
+def _in_words(
+    task: Task, probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], row: int
+) -> dict[str, tuple[str, str]]:
     """Head → what is said of a photo, and the truth."""
-    said = task.said({name: each[[row]] for name, each in validation.probabilities.items()})
+    said = task.said({name: each[[row]] for name, each in probabilities.items()})
     words = {}
     for name, head in task.heads.items():
-        true = validation.truth[name][row]
+        true = truth[name][row]
         known = true != MISSING if np.issubdtype(np.asarray(true).dtype, np.integer) else True
         known &= not np.isnan(true).any()
         words[name] = (head.in_words(said[name][0]), head.in_words(true) if known else "")
@@ -106,6 +106,4 @@ def worth_explaining(question: Question, limit: int) -> np.ndarray:
     mistakes = question.mistakes[: limit // 2]
     hits = np.setdiff1d(np.flatnonzero(~question.wrong), mistakes)
     _, first = np.unique(question.truth[hits], axis=0, return_index=True)
-    hits = hits[first]
-    spread = np.linspace(0, len(hits), min(limit - len(mistakes), len(hits)), endpoint=False)
-    return np.concatenate([mistakes, hits[spread.astype(np.int64)]])
+    return np.concatenate([mistakes, spread(hits[first], limit - len(mistakes))])

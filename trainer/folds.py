@@ -4,7 +4,7 @@ A training of folds with the run id ``first`` consists of the runs ``first-fold0
 …, each of them a run like any other, and of what joins them in the folders of ``first`` itself:
 
     saved/models/<name>/first/folds.json        the folds that are trained
-    saved/log/<name>/first/oof.npz              out-of-fold answers, every photo once
+    saved/log/<name>/first/predictions.npz      out-of-fold answers, every photo once
     saved/log/<name>/first/folds.csv, .md       scores of each fold, mean ± sd
 """
 
@@ -20,19 +20,17 @@ import numpy as np
 
 from base.preemption import Stopped
 from base.task import Task
-from base.task_settings import TaskSettings
 from logger.logger import attempt, setup_logging
+from logger.predictions import SavedPredictions, joined, read_predictions, write_predictions
 from logger.report.write import write_report
-from model.decode import with_marginals
 from parse_config import AUTO, ConfigParser
-from trainer.predict import saved_answers
 from trainer.results import score, score_words
 from utils import distributed
 from utils.config_files import read_json5
-from utils.errors import ConfigError, DataError
+from utils.errors import ConfigError
 from utils.files import write_atomically
 from utils.fold_runs import newest_folds, record_folds, require_same_config
-from utils.run_folder import OUT_OF_FOLD, VALIDATION
+from utils.run_folder import PREDICTIONS
 
 SPARED = "_f1"
 """End of the scores that the table spares, where there are others; folds.csv has all."""
@@ -98,13 +96,10 @@ def join_folds(config: ConfigParser, runs: dict[int, ConfigParser]) -> None:
     verbosity, folds = config["trainer"]["verbosity"], config["validation"]["folds"]
     setup_logging(config.log_dir, verbosity)
     logger = config.get_logger("folds", verbosity)
-    answers = {fold: run.log_dir / VALIDATION for fold, run in runs.items()}
-    built = next(iter(runs.values())).config["task"]
-    task = Task(TaskSettings.model_validate(built))
-    table = write_results(config.log_dir, answers, task)
+    table = write_results(config.log_dir, {k: run.log_dir / PREDICTIONS for k, run in runs.items()})
     record_folds(config.folder, folds, list(runs))
     logger.info("%d of %d folds are trained\n%s", len(runs), folds, table)
-    logger.info("out-of-fold answers: %s", config.log_dir / OUT_OF_FOLD)
+    logger.info("out-of-fold answers: %s", config.log_dir / PREDICTIONS)
     if config["trainer"]["report"]:
         attempt(lambda: logger.info("report: %s", write_report(config.log_dir)))
     command = shlex.join(["python", "test.py", "--resume", str(config.save_dir)])
@@ -129,96 +124,41 @@ def choose_folds(text: str, folds: int) -> list[int]:
     return chosen
 
 
-def out_of_fold(answers: Mapping[int, Path]) -> dict[str, np.ndarray]:
-    """Join the validation answers of the folds, so that everyone is judged by a model that never
-    saw him.
-
-    Args:
-        answers: fold → its ``validation.npz``.
-
-    Returns:
-        The arrays of ``save_validation`` but ``index``, joined and in the order of the photos'
-        names, with ``fold`` (N,), which model said it.
-
-    Raises:
-        DataError: a file is missing or damaged, holds values that are no numbers, or two folds
-            hold the same photo.
-    """
-    parts = [_read(path, fold) for fold, path in sorted(answers.items())]
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    photos, times = np.unique(joined["photo"], return_counts=True)
-    if len(photos) < len(joined["photo"]):
-        raise DataError(
-            f"{photos[times > 1][0]}: validated in two folds; the folds were not divided alike,"
-            " train them again under a new --run-id"
-        )
-    order = np.argsort(joined["photo"], kind="stable")
-    return {name: values[order] for name, values in joined.items()}
-
-
-def write_results(folder: Path, answers: Mapping[int, Path], task: Task) -> str:
-    """Write ``oof.npz``, ``folds.csv`` and ``folds.md`` into ``folder``; returns the table.
+def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
+    """Write ``predictions.npz``, in which everyone is judged by a model that never saw him,
+    ``folds.csv`` and ``folds.md`` into ``folder``; returns the table.
 
     Args:
         folder: the log folder of the whole.
-        answers: fold → its ``validation.npz``.
-        task: that the models were taught.
+        answers: fold → its predictions.
 
     Raises:
-        DataError: as for ``out_of_fold``.
+        DataError: a file is missing or damaged, holds NaN, or two folds hold the same photo.
     """
-    joined = out_of_fold(answers)
-    with write_atomically(folder / OUT_OF_FOLD, "wb") as file:
-        np.savez(file, allow_pickle=False, **joined)
-    rows = []
-    for fold in sorted(answers):
-        rows.append(_row(f"fold {fold}", task, joined, joined["fold"] == fold))
+    saved = joined({fold: read_predictions(path) for fold, path in answers.items()})
+    write_predictions(folder / PREDICTIONS, saved)
+    of_fold = saved.photos["fold"]
+    rows = [_row(f"fold {fold}", saved.at(of_fold == fold)) for fold in sorted(answers)]
     keys = [key for key in rows[0] if key != "part"]
     values = np.array([[row[key] for key in keys] for row in rows])
     summary = {"mean": values.mean(axis=0)}
     if len(rows) > 1:
         summary["sd"] = values.std(axis=0, ddof=1)
     rows += [{"part": name} | dict(zip(keys, each, strict=True)) for name, each in summary.items()]
-    rows.append(_row("out of fold", task, joined, np.full(len(joined["fold"]), True)))
+    rows.append(_row("out of fold", saved))
     with write_atomically(folder / "folds.csv") as file:
         table = csv.DictWriter(file, ["part", *keys], lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    text = _markdown(rows, task)
+    text = _markdown(rows, saved.task)
     with write_atomically(folder / "folds.md") as file:
         file.write(text + "\n")
     return text
 
 
-def _read(path: Path, fold: int) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path) as saved:
-            part = {name: saved[name] for name in saved.files if name != "index"}
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path}: the answers of fold {fold} can't be read ({error}); train it again"
-        ) from error
-    for name, values in part.items():
-        labels = name.startswith(("value_", "target_", "per_"))  # NaN is a missing label there
-        if values.dtype.kind == "f" and not labels and not np.isfinite(values).all():
-            raise DataError(
-                f"{path}: {name} has values that are no numbers (NaN), fold {fold}'s training"
-                " failed; train it again, with a lower optimizer.args.lr"
-            )
-    return part | {"fold": np.full(len(part["photo"]), fold)}
-
-
-def _row(
-    part: str, task: Task, joined: Mapping[str, np.ndarray], rows: np.ndarray
-) -> dict[str, float | str]:
-    part_of = {name: each[rows] for name, each in joined.items()}
-    found, truth = saved_answers(task, part_of)
-    if task.product:  # as decoded, like a submission
-        found = with_marginals(
-            task, found | {"class": np.eye(task.num_classes)[part_of["answers"]]}
-        )
-    scores = score(task, found, truth)
-    people = len(np.unique(joined["group"][rows]))
+def _row(part: str, saved: SavedPredictions) -> dict[str, float | str]:
+    scores = score(saved.task, saved.adjusted(), saved.truth())
+    people = len(np.unique(saved.photos["group"]))
     return {"part": part, "people": people, "photos": scores.pop("n"), **scores}
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from base.task import Task
+from model import decoding
 from model.decode import (
     SINGLE_HEAD,
     head_probabilities,
@@ -18,7 +19,7 @@ from model.decode import (
     tag_heads,
     with_marginals,
 )
-from model.decoding import Factors, decode
+from model.decoding import Factors
 from trainer.tta import PLAIN, View
 from utils import distributed
 
@@ -114,31 +115,8 @@ def joint_logits(
 
 def adjusted(predictions: Predictions, factors: Factors | None) -> Predictions:
     """The same with probabilities as decoded; see ``model.decoding.decode``."""
-    found = adjusted_answers(predictions.task, predictions.probabilities, factors)
+    found = decoding.adjusted(predictions.task, predictions.probabilities, factors)
     return replace(predictions, probabilities=found)
-
-
-def adjusted_answers(
-    task: Task, found: Mapping[str, np.ndarray], factors: Factors | None
-) -> dict[str, np.ndarray]:
-    """``Predictions.probabilities`` as decoded."""
-    return with_marginals(task, {k: decode(each, factors, k) for k, each in found.items()})
-
-
-def saved_answers(
-    task: Task, saved: Mapping[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The probabilities, not adjusted, and the true answers in a file of ``save_validation``."""
-    found, truth = {}, {}
-    for name, head in task.heads.items():
-        if name not in task.product:
-            found[name] = head.group(saved[f"probabilities_{name}"])
-            known = saved.get(f"value_{name}")
-            truth[name] = head.answer_of(saved[f"target_{name}"] if known is None else known)
-    if task.product:
-        found[SINGLE_HEAD], codes = saved["class_probabilities"], saved["classes"]
-        truth |= {SINGLE_HEAD: codes} | task.answers_of(codes)
-    return with_marginals(task, found), truth
 
 
 def gather(seen: Iterable[Step]) -> tuple[np.ndarray, dict[str, dict[str, Tensor]]]:

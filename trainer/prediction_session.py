@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,16 +13,17 @@ from tqdm import tqdm
 
 from base.prefetch import Prefetcher
 from base.task import Task
-from data_loader.crops import UNREADABLE, Crops, extractor_from
+from data_loader.crops import UNREADABLE, WHOLE, Crops, extractor_from
 from data_loader.data_loaders import prediction_loader
 from data_loader.dataset import Photos, eval_photos, read_answers, scan_folder
 from logger.logger import attempt, setup_logging
+from logger.report.answers import Answers, thumbnails
+from logger.report.questions import answers_of
 from logger.report.run import Run
 from logger.report.write import write_page
 from parse_config import ConfigParser
 from trainer.ensemble import combine, require_one_scheme
 from trainer.predict import Predictions
-from trainer.report_data import SampleMetadata, answers_for_report, answers_of
 from trainer.restore import decoding_of, restore_predictor
 from trainer.results import prediction_pictures, score, score_table
 from trainer.submission import (
@@ -94,9 +96,10 @@ def predict(config: ConfigParser) -> None:
     say_unreadable(photos, crops)
     if truth is not None and config["trainer"]["report"]:
         cropped = config["tracer"]["weights"] is not None
-        shown = SampleMetadata(task, photos.files[rows], crops, rows, cropped, truth)
-        report = partial(report_test, config, device, out, shown, probabilities)
-        attempt(lambda: print(f"report: {report()}"))
+        said = answers_of(task, probabilities, truth)
+        fallback = crops.states[rows] == WHOLE if cropped else None
+        said = replace(said, files=tuple(photos.files[rows].tolist()), fallback=fallback)
+        attempt(lambda: print(f"report: {report_test(config, device, out, said, crops, rows)}"))
 
 
 def named_output(config: ConfigParser) -> tuple[Call, Path]:
@@ -201,14 +204,16 @@ def report_test(
     config: ConfigParser,
     device: torch.device,
     out: Path,
-    photos: SampleMetadata,
-    probabilities: Mapping[str, np.ndarray],
+    answers: Answers,
+    crops: Crops,
+    rows: np.ndarray,
 ) -> Path:
     """Write ``<stem of out>.report.html`` about predictions whose answers are known."""
+    kept = thumbnails(answers, crops, rows)
     run = Run(
         name=config["name"],
         run_id=config.run_id,
-        answers=answers_for_report(photos, probabilities),
+        answers=replace(answers, thumbnails=kept),
         config=config.config,
         environment=describe_environment(str(device)),
         tested=f"scored against {config.args.answers}",

@@ -9,11 +9,15 @@ import numpy as np
 from data_loader.crop_dataset import photo_seed
 from data_loader.data_loaders import TrainingData
 from logger.pictures import INK, SHOWN_CLASSES, contact_sheet, fit_picture
+from logger.predictions import SavedPredictions, read_predictions
+from logger.report.answers import Answers
+from logger.report.questions import answers_of_run
 from logger.writer import Cell, Writer
-from model.decoding import Factors
-from trainer.results import Validation, judgement_picture, read_validation
+from trainer.results import judgement_picture
 from utils.errors import DataError
 from utils.images import read_image
+from utils.run_folder import PREDICTIONS
+from utils.spread import spread
 
 SAMPLES = 36
 PHOTO_SIDE = 224
@@ -26,7 +30,6 @@ def record_pictures(
     log_dir: Path,
     pictures: Sequence[Path],
     data: TrainingData,
-    decoding: Factors | None = None,
 ) -> None:
     """Hand over the pictures of the run, confusion matrices of the heads, sample predictions of
     the validation, and what augmentation makes of a few photos.
@@ -34,24 +37,23 @@ def record_pictures(
     Args:
         writers: they get each of them.
         epoch: under which they are filed.
-        log_dir: holds ``validation.npz`` of the best epoch, unless that was an epoch of the run
-            this one goes on from.
+        log_dir: holds the answers of the best epoch, unless that was an epoch of the run this one
+            goes on from.
         pictures: files drawn already.
         data: what was trained and validated on.
-        decoding: factors on the probabilities; ``None`` for none.
     """
     shown = {path.stem: read_image(path) for path in pictures}
     shown["augmentation"] = augmentation_sheet(data)
     rows: list[dict[str, Cell]] = []
-    task = data.index.task
-    validation = read_validation(log_dir, task, data.val_rows, decoding)
-    if validation is not None:
-        for question in validation.answers(task).questions:
-            picture = judgement_picture(question) if question.key in task.heads else None
+    if (log_dir / PREDICTIONS).exists():
+        saved = read_predictions(log_dir / PREDICTIONS)
+        answers = answers_of_run(saved)
+        for question in answers.questions:
+            picture = judgement_picture(question) if question.key in saved.task.heads else None
             if picture is not None:
                 what = "scatter" if question.kind == "number" else "confusion"
                 shown[f"validation.{what}.{question.key}"] = picture
-        rows = sample_predictions(data, validation)
+        rows = sample_predictions(data, saved, answers)
     for writer in writers:
         for name, image in shown.items():
             writer.picture(epoch, name, image)
@@ -60,7 +62,7 @@ def record_pictures(
 
 
 def sample_predictions(
-    data: TrainingData, validation: Validation, limit: int = SAMPLES
+    data: TrainingData, saved: SavedPredictions, answers: Answers, limit: int = SAMPLES
 ) -> list[dict[str, Cell]]:
     """Photos of the validation with their crops and the probabilities of every head of at most
     ``SHOWN_CLASSES`` answers.
@@ -70,22 +72,22 @@ def sample_predictions(
 
     Args:
         data: whose photos these are.
-        validation: V photos.
+        saved: of V photos.
+        answers: the same, as the report knows them.
         limit: rows at most.
     """
-    task = data.index.task
-    answers = validation.answers(task)
     whole = answers.whole
     wrong = whole.mistakes[: limit // 3]
     rest = np.setdiff1d(np.arange(len(answers)), wrong)
-    spread = np.linspace(0, len(rest), min(limit - len(wrong), len(rest)), endpoint=False)
-    heads = [head for head in task.heads.values() if len(head.answers) <= SHOWN_CLASSES]
+    places = np.concatenate([wrong, spread(rest, limit - len(wrong))])
+    probabilities = saved.adjusted(places)
+    heads = [head for head in saved.task.heads.values() if len(head.answers) <= SHOWN_CLASSES]
     table = []
-    for place in [*wrong, *rest[spread.astype(np.int64)]]:
-        row = int(validation.rows[place])
+    for sample, place in enumerate(places.tolist()):
+        row = int(data.val_rows[saved.photos["index"][place]])
         table.append(
             {
-                "file": str(data.index.files[row]),
+                "file": answers.files[place],
                 "photo": _photo(data, row),
                 "crop": np.asarray(data.crops[row]),
                 "true": whole.true(place),
@@ -94,7 +96,7 @@ def sample_predictions(
                 "probability": float(whole.sureness[place]),
             }
             | {
-                f"{head.name}: {answer}": float(validation.probabilities[head.name][place, code])
+                f"{head.name}: {answer}": float(probabilities[head.name][sample, code])
                 for head in heads
                 for code, answer in enumerate(head.answers)
             }
@@ -105,7 +107,7 @@ def sample_predictions(
 def augmentation_sheet(data: TrainingData, photos: int = 4, variants: int = 5) -> np.ndarray:
     """A few training crops, each followed by what the first epochs make of it, (H, W, 3) uint8."""
     dataset: Any = data.train.dataset
-    rows = data.train_rows[np.linspace(0, len(data.train_rows), photos, endpoint=False).astype(int)]
+    rows = spread(data.train_rows, photos)
     cells, captions = [], []
     for row in rows:
         crop = np.asarray(data.crops[row])

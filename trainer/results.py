@@ -3,13 +3,11 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from base.task import Task
 from data_loader.crops import Crops
-from logger.logger import attempt
 from logger.pictures import (
     GREEN,
     INK,
@@ -21,14 +19,13 @@ from logger.pictures import (
     save_picture,
     scatter_picture,
 )
+from logger.predictions import read_predictions
 from logger.report.answers import Answers, Question
+from logger.report.questions import answers_of_run
 from logger.report.scores import confusion
-from model.decoding import Factors, decode
 from model.metric import always, compute_metrics, names_of
-from trainer.predict import Predictions, adjusted_answers, saved_answers
-from trainer.report_data import CLASS, SampleMetadata, answers_for_report, answers_of
-from utils.files import write_atomically
-from utils.run_folder import VALIDATION
+from utils.run_folder import PREDICTIONS
+from utils.spread import spread
 
 KEYS = {"macro_f1": "f1"}
 """Key of a score → name in ``model.metric``, where that is another."""
@@ -67,30 +64,26 @@ def training_pictures(
     log_dir: Path,
     history: list[dict[str, float]],
     best_epoch: int | None,
-    task: Task,
     crops: Crops,
     val_rows: np.ndarray,
-    decoding: Factors | None = None,
 ) -> list[Path]:
     """Draw a finished training from its log folder; returns the files written.
 
     Args:
-        log_dir: holds ``validation.npz`` of the best epoch, unless that was an epoch of the run
-            this one goes on from.
+        log_dir: holds the answers of the best epoch, unless that was an epoch of the run this one
+            goes on from.
         history: the log of every epoch.
         best_epoch: by the monitor.
-        task: that was learned.
         crops: of all photos.
         val_rows: (V,) which of them validated.
-        decoding: factors on the probabilities; ``None`` for none.
     """
     files = [log_dir / "learning_curves.png"]
     save_picture(files[0], learning_curves(history, best_epoch))
-    validation = read_validation(log_dir, task, val_rows, decoding)
-    if validation is None:
-        return files
-    answers = validation.answers(task)
-    return files + prediction_pictures(log_dir / "validation", crops, validation.rows, answers)
+    if (log_dir / PREDICTIONS).exists():
+        saved = read_predictions(log_dir / PREDICTIONS)
+        rows = val_rows[saved.photos["index"]]
+        files += prediction_pictures(log_dir / "validation", crops, rows, answers_of_run(saved))
+    return files
 
 
 def prediction_pictures(stem: Path, crops: Crops, rows: np.ndarray, answers: Answers) -> list[Path]:
@@ -152,8 +145,7 @@ def examples_sheet(crops: Crops, rows: np.ndarray, question: Question) -> np.nda
     """One photo of each class that occurs, the same ones each time, as a contact sheet (RGB); of
     more than ``SHOWN_CLASSES`` classes evenly chosen ones."""
     _, places = np.unique(question.truth, axis=0, return_index=True)
-    chosen = np.linspace(0, len(places), min(len(places), SHOWN_CLASSES), endpoint=False)
-    return _sheet(crops, rows, question, places[chosen.astype(np.int64)])
+    return _sheet(crops, rows, question, spread(places, SHOWN_CLASSES))
 
 
 def _sheet(crops: Crops, rows: np.ndarray, question: Question, places: Sequence[int]) -> np.ndarray:
@@ -173,86 +165,3 @@ def _caption(question: Question, place: int) -> list[tuple[str, tuple[int, int, 
 def _wrapped(text: str) -> list[str]:
     """At most three lines, short enough for a photo of a contact sheet."""
     return textwrap.wrap(text, 22, max_lines=3, placeholder=" ..")
-
-
-class Validation(NamedTuple):
-    """What the best epoch's model says of the validation photos.
-
-    Attributes:
-        rows: (V,) of the photos.
-        probabilities: head → (V, its answers), and with a product ``"class"``; adjusted.
-        truth: head → (V,) true answers, and with a product ``"class"``.
-    """
-
-    rows: np.ndarray
-    probabilities: dict[str, np.ndarray]
-    truth: dict[str, np.ndarray]
-
-    def answers(self, task: Task) -> Answers:
-        """As the report knows them."""
-        return answers_of(task, self.probabilities, self.truth)
-
-
-def read_validation(
-    log_dir: Path, task: Task, val_rows: np.ndarray, decoding: Factors | None
-) -> Validation | None:
-    """What ``save_validation`` left, for all who show it: as the run's decoding answers.
-
-    Args:
-        log_dir: holds ``validation.npz``; ``None`` is returned where it does not, since the best
-            epoch is one of the run that this one goes on from.
-        task: that was learned.
-        val_rows: (V,) which of all photos validated.
-        decoding: factors on the probabilities; ``None`` for none.
-    """
-    path = log_dir / VALIDATION
-    if not path.exists():
-        return None
-    with np.load(path) as saved:
-        found, truth = saved_answers(task, saved)
-        return Validation(val_rows[saved["index"]], adjusted_answers(task, found, decoding), truth)
-
-
-def save_validation(
-    path: Path,
-    predictions: Predictions,
-    photos: Mapping[str, np.ndarray] | None = None,
-    decoding: Factors | None = None,
-) -> None:
-    """Keep the best epoch's validation answers as a .npz.
-
-    It holds, one row a photo: ``index``, the place in the validation set; for each head
-    ``target_<head>`` (N,) and ``probabilities_<head>`` (N, n) of its classes; with a product
-    ``classes``, the true ones, ``class_probabilities`` (N, C), as the model gives them, and
-    ``answers`` (N,), the likeliest classes after the factors ``decoding``, if any; and of the
-    columns ``photos`` their rows ``index``.
-    """
-    heads = predictions.head_probabilities
-    arrays = {
-        "index": predictions.index,
-        **{f"target_{head}": predictions.targets[head].numpy() for head in heads},
-        **{f"probabilities_{head}": values for head, values in heads.items()},
-        **{name: column[predictions.index] for name, column in (photos or {}).items()},
-    }
-    if CLASS in predictions.targets:
-        plain = predictions.class_probabilities
-        arrays["classes"] = predictions.targets[CLASS].numpy()
-        arrays["class_probabilities"] = plain
-        arrays["answers"] = decode(plain, decoding).argmax(axis=1)
-    with write_atomically(path, "wb") as file:
-        np.savez(file, **arrays)
-
-
-def save_for_report(path: Path, predictions: Predictions, photos: SampleMetadata) -> None:
-    """Keep what a report shows of the best epoch's validation; what fails costs no run."""
-
-    def save() -> None:
-        answers = answers_for_report(
-            photos.subset(predictions.index),
-            predictions.probabilities,
-            predictions.head_probabilities,
-        )
-        with write_atomically(path, "wb") as file:
-            np.savez(file, **answers.to_arrays())
-
-    attempt(save, f"{path} (so the report lacks this epoch)")

@@ -40,7 +40,6 @@ from trainer.callbacks import BestAnswers, GradCamPictures, KnownPhotos, Picture
 from trainer.folds import train_folds
 from trainer.inference import DRAWN
 from trainer.plausibility import note_familiarity
-from trainer.report_data import SampleMetadata
 from trainer.restore import model_to_train, require_classes, restore_predictor
 from trainer.seeds import train_seeds
 from trainer.trainer import Trainer, scalar_names
@@ -328,11 +327,9 @@ def run_callbacks(
     """What goes along with the training, in the order in which it is called."""
     settings, log_dir, best = config.settings.trainer, config.log_dir, config.folder.best
     cropped = config["tracer"]["weights"] is not None
-    photos = SampleMetadata.of(data.index, data.crops, data.val_rows, cropped)
-    columns = data.index.describe(data.val_rows)
     opened = open_writers(config.config, log_dir, config.run_id)
     sinks = Sinks([*opened, *writers], best, settings.log_every_steps)
-    pictures = Pictures(log_dir, data, decoding)
+    pictures = Pictures(log_dir, data)
     chosen: list[Callback] = [MetricsTables(log_dir)]
     if settings.verbosity >= 1:
         chosen.append(EpochLines(settings.epochs, None if monitor.off else monitor.name))
@@ -341,7 +338,7 @@ def run_callbacks(
         chosen.append(Notice(settings.notify, run, None if monitor.off else monitor.name))
     # Before the sinks, which may keep the checkpoint that it writes into.
     chosen.append(KnownPhotos(best, lambda path: note_familiarity(config, path, data, device)))
-    chosen += [sinks, *callbacks, BestAnswers(log_dir, photos, columns, decoding), pictures]
+    chosen += [sinks, *callbacks, BestAnswers(log_dir, data, cropped, decoding), pictures]
     if config["explain"]:
         size = config["data_loader"]["args"]["input_size"]
         chosen.append(

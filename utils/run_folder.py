@@ -22,8 +22,9 @@ METRICS, TIMINGS, MESSAGES, FINISHED = "metrics.csv", "timings.csv", "run.log", 
 """In the log folder: scores and seconds, an epoch a row, what was said, and the mark of the end."""
 PROCESS = "process.json"
 """Who trains, or how a training ended that did not finish."""
-VALIDATION, OUT_OF_FOLD, SHOWN = "validation.npz", "oof.npz", "report.npz"
-"""The answers of the best epoch, of all folds together, and what a report shows of them."""
+PREDICTIONS, OLDER_PREDICTIONS = "predictions.npz", ("oof.npz", "validation.npz")
+"""The answers to the validation in the best epoch, or those of all folds; and what older versions
+called them."""
 REPORT, EXPLANATIONS = "report.html", "gradcam"
 FOLD_RUN = re.compile(r"-fold\d+$")
 """How the run id of a fold ends."""
@@ -128,6 +129,6 @@ def is_run(models: Path) -> bool:
 
 
 def answers_in(log: Path) -> Path | None:
-    """The answers that a log folder is judged by: those of all folds, else of the best epoch."""
-    files = (log / OUT_OF_FOLD, log / VALIDATION)
+    """The answers that a log folder is judged by, also those of an older version."""
+    files = (log / name for name in (PREDICTIONS, *OLDER_PREDICTIONS))
     return next((file for file in files if file.is_file()), None)

@@ -1,17 +1,16 @@
-"""What a report knows of a model's answers: questions, probabilities, truth, and photos to show.
+"""What a report knows of a model's answers: questions, what was said, what is true, photos to show.
 
-The words and class counts come with the data, so that nothing here depends on a task, and a report
-can be written long after the photos, the crops and the checkpoint are gone.
+The words and class counts come with the data, so that nothing here depends on a task.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
+
+from utils.thumbnails import jpeg
 
 THUMBNAIL_SIDE = 160
 """Longest side of a photo in a report, px; never enlarged."""
@@ -29,7 +28,8 @@ class Question:
         key: such as ``"mask"``.
         title: what to call it, such as ``"age group"``.
         names: what to call its classes.
-        probabilities: (N, C) float32.
+        predicted: (N,) the likeliest class.
+        sureness: (N,) its probability.
         truth: (N,) int64 in 0..C-1, or ``MISSING``.
         edges: of a number's bins, where each class but the first begins.
         values: (N,) the true numbers behind the classes; ``None`` where there are none.
@@ -40,7 +40,8 @@ class Question:
     key: str
     title: str
     names: tuple[str, ...]
-    probabilities: np.ndarray
+    predicted: np.ndarray
+    sureness: np.ndarray
     truth: np.ndarray
     edges: tuple[float, ...] = ()
     values: np.ndarray | None = None
@@ -51,20 +52,19 @@ class Question:
     measure = "macro-F1"
     """What it is scored by."""
 
+    @classmethod
+    def of(
+        cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
+        truth: np.ndarray, **others: Any,
+    ) -> "Question":  # fmt: skip
+        """From (N, C) probabilities, which are not kept: of many classes they would be large."""
+        predicted, sureness = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        return cls(key, title, names, predicted, sureness, truth, **others)
+
     @cached_property
     def known(self) -> np.ndarray:
         """(N,) bool, whether the truth is."""
         return self.truth != MISSING
-
-    @cached_property
-    def predicted(self) -> np.ndarray:
-        """(N,) the likeliest class."""
-        return self.probabilities.argmax(axis=1)
-
-    @cached_property
-    def sureness(self) -> np.ndarray:
-        """(N,) the probability of the likeliest class."""
-        return self.probabilities.max(axis=1)
 
     @cached_property
     def wrong(self) -> np.ndarray:
@@ -92,38 +92,41 @@ class Question:
 
     def at(self, rows: np.ndarray) -> "Question":
         """The question asked of these photos alone, (K,) positions or (N,) bool."""
-        values = None if self.values is None else self.values[rows]
-        return replace(
-            self, probabilities=self.probabilities[rows], truth=self.truth[rows], values=values
-        )
+        return replace(self, **{name: values[rows] for name, values in self.arrays().items()})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fields with a row a photo."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: each for name, each in found.items() if isinstance(each, np.ndarray)}
 
 
 @dataclass(frozen=True)
 class TagsQuestion(Question):
     """Which of several tags each photo has.
 
-    ``probabilities`` and ``truth`` are (N, C), the latter 0 and 1, a row of NaN where not known.
+    ``predicted`` is (N, C) bool, ``sureness`` (N,) that of the least sure tag, ``truth`` (N, C) 0
+    and 1, a row of NaN where not known.
     """
 
-    threshold: float = 0.5
-    """Probability from which a tag is answered."""
+    sure: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    """(N, C) how sure each tag's answer is."""
 
     kind = "tags"
+
+    @classmethod
+    def of(
+        cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
+        truth: np.ndarray, *, threshold: float = 0.5,
+    ) -> "TagsQuestion":  # fmt: skip
+        """See ``Question.of``; a tag is answered from the probability ``threshold`` on."""
+        sure = np.maximum(probabilities, 1 - probabilities)
+        said = probabilities >= threshold
+        return cls(key, title, names, said, sure.min(axis=1), truth, sure=sure)
 
     @cached_property
     def known(self) -> np.ndarray:
         """See ``Question.known``."""
         return ~np.isnan(self.truth).any(axis=1)
-
-    @cached_property
-    def predicted(self) -> np.ndarray:
-        """(N, C) bool, the tags answered."""
-        return self.probabilities >= self.threshold
-
-    @cached_property
-    def sureness(self) -> np.ndarray:
-        """(N,) how sure the least sure of its tags is."""
-        return np.maximum(self.probabilities, 1 - self.probabilities).min(axis=1)
 
     @cached_property
     def wrong(self) -> np.ndarray:
@@ -144,26 +147,29 @@ class TagsQuestion(Question):
 
 @dataclass(frozen=True)
 class NumberQuestion(Question):
-    """Which number each photo shows: the expectation over bins.
+    """Which number each photo shows.
 
-    ``probabilities`` are those of the bins, ``truth`` is (N,) float64, NaN where not known.
+    ``predicted`` is (N,) float64, ``sureness`` the smaller, the wider the bins are spread (less the
+    variance), ``truth`` (N,) float64, NaN where not known.
     """
-
-    middles: tuple[float, ...] = ()
-    """The number that each bin stands for."""
 
     kind = "number"
     measure = "mean error"
+
+    @classmethod
+    def of(
+        cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
+        truth: np.ndarray, *, middles: Sequence[float],
+    ) -> "NumberQuestion":  # fmt: skip
+        """See ``Question.of``: the expectation over bins, each of which stands for its middle."""
+        bins = np.asarray(middles)
+        predicted = probabilities.astype(np.float64) @ bins
+        return cls(key, title, names, predicted, predicted**2 - probabilities @ bins**2, truth)
 
     @cached_property
     def known(self) -> np.ndarray:
         """See ``Question.known``."""
         return ~np.isnan(self.truth)
-
-    @cached_property
-    def predicted(self) -> np.ndarray:
-        """(N,) float64."""
-        return self.probabilities.astype(np.float64) @ np.asarray(self.middles)
 
     @cached_property
     def wrong(self) -> np.ndarray:
@@ -180,13 +186,6 @@ class NumberQuestion(Question):
         """(K,) positions of all known photos, the farthest off first."""
         return np.argsort(-self.errors, kind="stable")[: int(self.known.sum())]
 
-    @property
-    def doubts(self) -> np.ndarray:
-        """(N,) positions, the widest spread of bins first."""
-        middles = np.asarray(self.middles)
-        spread = self.probabilities @ middles**2 - self.predicted**2
-        return np.argsort(-spread, kind="stable")
-
     def said(self, row: int) -> str:
         """See ``Question.said``."""
         return f"{self.predicted[row]:.3g}"
@@ -194,9 +193,6 @@ class NumberQuestion(Question):
     def true(self, row: int) -> str:
         """See ``Question.true``."""
         return f"{self.truth[row]:.3g}" if self.known[row] else "not known"
-
-
-KINDS = {kind.kind: kind for kind in (Question, TagsQuestion, NumberQuestion)}
 
 
 class Together(Question):
@@ -213,19 +209,19 @@ class Together(Question):
     def __init__(self, parts: Sequence[Question]) -> None:
         names = tuple(f"{part.title}: {name}" for part in parts for name in part.names)
         truth = np.column_stack([part.truth for part in parts])
-        super().__init__("class", "all right at once", names, np.zeros((len(truth), 0)), truth)
-        object.__setattr__(self, "parts", tuple(part for part in parts if part.kind != "number"))
+        parts = tuple(part for part in parts if part.kind != "number")
+        # The probability that all are right, if they are independent.
+        sure = np.prod([part.sureness for part in parts], axis=0)
+        super().__init__(
+            "class", "all right at once", names, np.zeros((len(truth), 0)), sure, truth
+        )
+        object.__setattr__(self, "parts", parts)
 
     @cached_property
     def known(self) -> np.ndarray:
         """(N,) bool, whether the truth of every part is; of any, where no photo has all."""
         known = np.array([part.known for part in self.parts])
         return known.all(axis=0) if known.all(axis=0).any() else known.any(axis=0)
-
-    @cached_property
-    def sureness(self) -> np.ndarray:
-        """(N,) the probability that all are right, if they are independent."""
-        return np.prod([part.sureness for part in self.parts], axis=0)
 
     @cached_property
     def wrong(self) -> np.ndarray:
@@ -309,116 +305,6 @@ class Answers:
         first = 1 if self.joint else 0
         return self.questions[first : first + self.parts]
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Everything as arrays for ``np.savez``; nothing in it is pickled."""
-        described = {
-            "questions": [_words(question) for question in self.questions],
-            "parts": self.parts,
-            "joint": self.joint,
-            "noun": [self.noun, self.plural],
-        }
-        arrays = {
-            "report": np.array(json.dumps(described)),
-            "files": np.array(self.files, dtype=str),
-            "thumbnail_rows": np.array(list(self.thumbnails), dtype=np.int64),
-            "thumbnail_sizes": np.array([len(jpeg) for jpeg in self.thumbnails.values()], np.int64),
-            "thumbnail_bytes": np.frombuffer(b"".join(self.thumbnails.values()), np.uint8),
-        }
-        optional = {"groups": self.groups, "fallback": self.fallback}
-        for question in self.questions:
-            arrays[f"{question.key}_probabilities"] = question.probabilities.astype(np.float32)
-            arrays[f"{question.key}_truth"] = question.truth
-            optional[f"{question.key}_values"] = question.values
-        return arrays | {name: values for name, values in optional.items() if values is not None}
-
-    @classmethod
-    def joined(cls, parts: Sequence["Answers"]) -> "Answers":
-        """The answers of several models to the same questions, each on other photos, as one."""
-
-        def whole(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
-            return None if any(column is None for column in columns) else np.concatenate(columns)
-
-        questions = [
-            replace(
-                alike[0],
-                probabilities=np.concatenate([question.probabilities for question in alike]),
-                truth=np.concatenate([question.truth for question in alike]),
-                values=whole([question.values for question in alike]),
-            )
-            for alike in zip(*(part.questions for part in parts), strict=True)
-        ]
-        starts = np.cumsum([0, *map(len, parts)])
-        return replace(
-            parts[0],
-            questions=tuple(questions),
-            files=tuple(file for part in parts for file in part.files),
-            thumbnails={
-                int(start) + row: jpeg
-                for start, part in zip(starts, parts, strict=False)
-                for row, jpeg in part.thumbnails.items()
-            },
-            groups=whole([part.groups for part in parts]),
-            fallback=whole([part.fallback for part in parts]),
-        )
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Answers":
-        """What ``to_arrays`` gave.
-
-        Files of runs of faces from before tasks, with ``people`` and ``ages``, are read as well.
-
-        Raises:
-            KeyError: something is missing.
-        """
-        described = json.loads(str(arrays["report"]))
-        questions = [_question(words, arrays) for words in described["questions"]]
-        ends = np.cumsum(arrays["thumbnail_sizes"])
-        data = arrays["thumbnail_bytes"].tobytes()
-        pieces = zip(ends - arrays["thumbnail_sizes"], ends, strict=True)
-        jpegs = [data[start:end] for start, end in pieces]
-        noun, plural = described.get("noun", ("person", "people"))
-        return cls(
-            questions=tuple(questions),
-            parts=described["parts"],
-            files=tuple(arrays["files"].tolist()),
-            groups=arrays.get("groups", arrays.get("people")),
-            fallback=arrays.get("fallback"),
-            thumbnails=dict(zip(arrays["thumbnail_rows"].tolist(), jpegs, strict=True)),
-            noun=noun,
-            plural=plural,
-            joint=described.get("joint", True),
-        )
-
-
-def _words(question: Question) -> dict[str, Any]:
-    """All that is not an array, by the names of the fields."""
-    arrays = ("probabilities", "truth", "values")
-    fields = [name for name in question.__dataclass_fields__ if name not in arrays]
-    return {"kind": question.kind} | {name: getattr(question, name) for name in fields}
-
-
-def _question(words: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Question:
-    key = words["key"]
-    fields = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in words.items()
-    }
-    return KINDS[fields.pop("kind", Question.kind)](
-        probabilities=arrays[f"{key}_probabilities"],
-        truth=arrays[f"{key}_truth"],
-        values=arrays.get(f"{key}_values", arrays.get("ages") if fields.get("edges") else None),
-        **fields,
-    )
-
-
-def worst_mistakes(answers: Answers, limit: int = SHOWN) -> np.ndarray:
-    """Positions of the wrong answers, the surest first; of numbers, the farthest off."""
-    return answers.whole.mistakes[:limit]
-
-
-def least_certain(answers: Answers, limit: int = SHOWN) -> np.ndarray:
-    """Positions of the least sure answers, right or wrong."""
-    return answers.whole.doubts[:limit]
-
 
 def fallback_photos(answers: Answers, limit: int = SHOWN) -> np.ndarray:
     """Positions of photos in which nothing to cut out was found, the wrong answers first."""
@@ -428,17 +314,19 @@ def fallback_photos(answers: Answers, limit: int = SHOWN) -> np.ndarray:
     return rows[np.argsort(~answers.whole.wrong[rows], kind="stable")][:limit]
 
 
-def photos_to_show(answers: Answers) -> list[int]:
-    """Positions of all photos that a report has a place for, each once."""
-    galleries = (worst_mistakes(answers), least_certain(answers), fallback_photos(answers))
-    return sorted({int(row) for rows in galleries for row in rows})
+def galleries(answers: Answers) -> list[np.ndarray]:
+    """Positions of the photos that a report shows: the worst mistakes, surest first, or of numbers
+    those farthest off; the least sure answers, right or wrong; and ``fallback_photos``."""
+    return [answers.whole.mistakes[:SHOWN], answers.whole.doubts[:SHOWN], fallback_photos(answers)]
 
 
-def thumbnail(image: np.ndarray) -> bytes:
-    """A picture (H, W, 3) uint8 RGB as a JPEG of at most ``THUMBNAIL_SIDE`` px a side."""
-    scale = THUMBNAIL_SIDE / max(image.shape[:2])
-    if scale < 1:
-        size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    bgr = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+def thumbnails(answers: Answers, crops: Any, rows: np.ndarray) -> dict[int, bytes]:
+    """Position → the crop as JPEG, of all photos that a report shows.
+
+    Args:
+        answers: to N photos.
+        crops: of all photos.
+        rows: (N,) which of them these are.
+    """
+    shown = sorted({int(place) for places in galleries(answers) for place in places})
+    return {place: jpeg(crops[rows[place]], THUMBNAIL_SIDE) for place in shown}

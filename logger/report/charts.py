@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from logger.report.answers import NumberQuestion
 from logger.report.scores import Calibration, NumberRow
+from utils.spread import spread
 
 Points = Sequence[tuple[float, float]]
 DOTS = 1000
@@ -212,8 +213,8 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
 def scatter_chart(title: str, question: NumberQuestion) -> Chart:
     """Answers over true numbers, a dot a photo; of more than ``DOTS`` photos evenly chosen ones."""
     rows = np.flatnonzero(question.known)
-    chosen = np.linspace(0, len(rows), min(len(rows), DOTS), endpoint=False).astype(int)
-    true, said = question.truth[rows[chosen]], question.predicted[rows[chosen]]
+    chosen = spread(rows, DOTS)
+    true, said = question.truth[chosen], question.predicted[chosen]
     ticks = _ticks([*true, *said])
     low, scale = ticks[0], 100 / (ticks[-1] - ticks[0])
     dots = [

@@ -1,19 +1,14 @@
 """The photos of a report: mistakes, doubts, failed crops, and heat maps of what was looked at."""
 
-import base64
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
-from logger.report.answers import (
-    Answers,
-    fallback_photos,
-    least_certain,
-    thumbnail,
-    worst_mistakes,
-)
+from logger.report import answers as shown
+from logger.report.answers import THUMBNAIL_SIDE, Answers
 from utils.images import read_image
+from utils.thumbnails import data_uri, jpeg
 
 EXPLAINED = 24
 """Photos with heat maps that a report shows at most."""
@@ -24,13 +19,11 @@ logger = logging.getLogger("report")
 def galleries(answers: Answers) -> list[dict[str, Any]]:
     """Worst mistakes, least certain photos and, where photos were cropped, fallback crops."""
     first = "surest wrong answers" if answers.whole.kind != "number" else "numbers farthest off"
+    mistakes, doubts, fallbacks = shown.galleries(answers)
+    text = f"The {first}. Look here for wrong labels and bad crops."
     found = [
-        (
-            "Worst mistakes",
-            f"The {first}. Look here for wrong labels and bad crops.",
-            worst_mistakes(answers),
-        ),
-        ("Least certain", "What the model could not decide on.", least_certain(answers)),
+        ("Worst mistakes", text, mistakes),
+        ("Least certain", "What the model could not decide on.", doubts),
     ]
     if answers.fallback is not None:
         count = int(answers.fallback.sum())
@@ -43,7 +36,7 @@ def galleries(answers: Answers) -> list[dict[str, Any]]:
                 f"{'' if answers.whole.kind == 'number' else wrong}; there the model saw the whole"
                 " photo."
             )
-        found.append(("Fallback crops", text, fallback_photos(answers)))
+        found.append(("Fallback crops", text, fallbacks))
     return [
         {"title": title, "text": text, "photos": [_photo(answers, int(row)) for row in rows]}
         for title, text, rows in found
@@ -59,11 +52,11 @@ def _photo(answers: Answers, row: int) -> dict[str, Any]:
         right, differs = None, [False] * max(len(said), len(true))
     else:
         right = not whole.wrong[row]
-    jpeg = answers.thumbnails.get(row)
+    kept = answers.thumbnails.get(row)
     values = {q.number: float(q.values[row]) for q in answers.questions if q.values is not None}
     off = f"off by {whole.errors[row]:.3g}" if whole.kind == "number" else ""
     return {
-        "picture": _data_uri(jpeg) if jpeg else None,
+        "picture": data_uri(kept) if kept else None,
         "file": answers.files[row],
         "sureness": None if off else float(whole.sureness[row]),
         "right": right,
@@ -93,14 +86,10 @@ def explained(folder: Path) -> list[dict[str, Any]]:
             known = photos.get(entry["photo"])
             if known is None and len(photos) == EXPLAINED:
                 continue
-            picture = _data_uri(thumbnail(read_image(file)))
+            picture = data_uri(jpeg(read_image(file), THUMBNAIL_SIDE))
             found = {key: str(entry.get(key, "")) for key in ("head", "predicted", "true")}
             known = photos.setdefault(str(entry["photo"]), {"file": entry["photo"], "heads": []})
             known["heads"].append(found | {"picture": picture})
         except Exception as error:  # whatever is wrong with one picture, the others are shown
             logger.warning("%s: an entry is left out of the report (%s)", folder, error)
     return list(photos.values())
-
-
-def _data_uri(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

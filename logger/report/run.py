@@ -6,13 +6,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from base.task_settings import plural_of
 from logger.logger import read_metrics
+from logger.predictions import SavedPredictions, joined, read_predictions
 from logger.report.answers import Answers
-from utils.errors import UserError
-from utils.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, SHOWN, TIMINGS, RunFolder
+from logger.report.questions import answers_of_run
+from utils.errors import DataError, UserError
+from utils.run_folder import (
+    CONFIG,
+    ENVIRONMENT,
+    FINISHED,
+    METRICS,
+    TIMINGS,
+    RunFolder,
+    answers_in,
+)
 
 logger = logging.getLogger("report")
 
@@ -113,27 +121,30 @@ def read_run(path: Path) -> Run:
     """
     folder = find_run(path)
     of_folds = _read_json(folder.folds).get("folds")
-    run = _read_single(folder)
-    return _with_folds(run, folder, of_folds) if isinstance(of_folds, int) else run
+    if isinstance(of_folds, int):
+        return _with_folds(_without_answers(folder), folder, of_folds)
+    saved = _saved(folder)
+    return replace(_without_answers(folder), answers=saved and answers_of_run(saved))
 
 
 def _with_folds(run: Run, folder: RunFolder, of_folds: int) -> Run:
     """A training of folds: the out-of-fold answers of those that are trained."""
-    found = [_read_single(folder.fold(fold)) for fold in range(of_folds)]
-    trained = [fold for fold in found if fold.finished]
-    answers = [fold.answers for fold in trained if fold.answers is not None]
-    seconds = [row for fold in trained for row in fold.timings]
+    found = {fold: _without_answers(folder.fold(fold)) for fold in range(of_folds)}
+    trained = {fold: each for fold, each in found.items() if each.finished}
+    saved = {fold: _saved(folder.fold(fold)) for fold in trained}
+    saved = {fold: each for fold, each in saved.items() if each is not None}
+    seconds = [row for fold in trained.values() for row in fold.timings]
     return replace(
         run,
-        folds=tuple(trained),
+        folds=tuple(trained.values()),
         of_folds=of_folds,
-        answers=Answers.joined(answers) if answers else None,
+        answers=answers_of_run(joined(saved)) if saved else None,
         timings=[row | {"epoch": epoch} for epoch, row in enumerate(seconds, 1)],
         finished=len(trained) == of_folds,
     )
 
 
-def _read_single(folder: RunFolder) -> Run:
+def _without_answers(folder: RunFolder) -> Run:
     history = read_metrics(folder.log / METRICS)
     config = _read_json(folder.config)
     finished = _read_json(folder.log / FINISHED)
@@ -144,7 +155,6 @@ def _read_single(folder: RunFolder) -> Run:
         save_dir=folder.models,
         history=history,
         timings=read_metrics(folder.log / TIMINGS),
-        answers=read_answers(folder.log / SHOWN),
         config=config,
         environment=_read_json(folder.models / ENVIRONMENT),
         finished=bool(finished),
@@ -152,15 +162,13 @@ def _read_single(folder: RunFolder) -> Run:
     )
 
 
-def read_answers(path: Path) -> Answers | None:
-    """The stored answers; ``None`` with a warning where they are damaged or of an old version."""
-    if not path.is_file():
-        return None
+def _saved(folder: RunFolder) -> SavedPredictions | None:
+    """The answers of a run; ``None`` with a warning where they are damaged."""
+    path = answers_in(folder.log)
     try:
-        with np.load(path) as saved:
-            return Answers.from_arrays(dict(saved))
-    except Exception as error:  # a cut zip raises half a dozen kinds
-        logger.warning("%s: left out of the report, it can't be read (%r)", path, error)
+        return path and read_predictions(path)
+    except DataError as error:
+        logger.warning("left out of the report: %s", error)
         return None
 
 

@@ -214,8 +214,7 @@ def calibration(question: Question) -> Calibration:
     truth, predicted = _judged(question)
     sure, right = question.sureness[question.known].astype(np.float64), truth == predicted
     if question.kind == "tags":  # each tag is an answer
-        shares = question.probabilities[question.known].astype(np.float64).ravel()
-        sure, right = np.maximum(shares, 1 - shares), right.ravel()
+        sure, right = question.sure[question.known].astype(np.float64).ravel(), right.ravel()
     place = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     members = [place == number for number in range(CALIBRATION_BINS)]
     bins = [

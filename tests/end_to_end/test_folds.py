@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from base.checkpoint import save_checkpoint
+from logger.predictions import read_predictions
 from logger.report.write import write_report
 
 FOLDS = (
@@ -48,19 +49,18 @@ def test_each_fold_is_a_run_of_its_own_that_validates_on_other_people(trained_fo
 
 
 def test_the_out_of_fold_answers_cover_every_photo_exactly_once(trained_folds, people):
-    with np.load(trained_folds.log / "oof.npz") as oof:
-        photos = sorted(
-            path.relative_to(people / "train" / "images").as_posix()
-            for path in (people / "train" / "images").glob("*/*")
-        )
-        assert oof["photo"].tolist() == photos
-        for head, size in {"mask": 3, "gender": 2, "age": 6}.items():
-            assert oof[f"probabilities_{head}"].shape == (112, size)
-            assert np.allclose(oof[f"probabilities_{head}"].sum(axis=1), 1, atol=1e-5)
-        years = [int(photo.split("/")[0].split("_")[3]) for photo in oof["photo"]]
-        assert oof["value_age"].tolist() == years
-        ids = [photo.split("_")[0] for photo in oof["photo"]]
-        assert oof["group"].tolist() == ids
+    oof = read_predictions(trained_folds.log / "predictions.npz")
+    photos = sorted(
+        path.relative_to(people / "train" / "images").as_posix()
+        for path in (people / "train" / "images").glob("*/*")
+    )
+    assert sorted(oof.photos["photo"].tolist()) == photos
+    for head, size in {"mask": 3, "gender": 2, "age": 6}.items():
+        assert oof.probabilities[head].shape == (112, size)
+        assert np.allclose(oof.probabilities[head].sum(axis=1), 1, atol=1e-5)
+    years = [int(photo.split("/")[0].split("_")[3]) for photo in oof.photos["photo"]]
+    assert oof.values["age"].tolist() == years
+    assert oof.photos["group"].tolist() == [photo.split("_")[0] for photo in oof.photos["photo"]]
 
 
 def test_one_table_shows_the_folds_their_mean_and_sd(trained_folds):

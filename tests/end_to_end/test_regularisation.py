@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from base.task import load_task
+from logger.predictions import read_predictions
 from model.decoding import Decoding, factors
 from model.metric import macro_f1
 from parse_config import ConfigParser
@@ -115,13 +116,13 @@ def test_validation_scores_use_the_prior_and_the_kept_probabilities_do_not(
     everything_on, checkpoint
 ):
     log = everything_on / "saved" / "log" / "tiny" / "first"
-    with np.load(log / "validation.npz") as saved:
-        counts = torch.load(checkpoint, weights_only=True)["class_counts"]
-        decoding, task = Decoding(prior_strength=0.5), load_task("faces")
-        of_class = factors(decoding, task, {k: np.array(v) for k, v in counts.items()})["class"]
-        likeliest = (saved["class_probabilities"] * of_class).argmax(axis=1)
-        assert (saved["answers"] == likeliest).all()
-        score = macro_f1(saved["classes"], likeliest)
+    saved = read_predictions(log / "predictions.npz")
+    counts = torch.load(checkpoint, weights_only=True)["class_counts"]
+    decoding, task = Decoding(prior_strength=0.5), load_task("faces")
+    of_class = factors(decoding, task, {k: np.array(v) for k, v in counts.items()})["class"]
+    likeliest = (saved.raw()["class"] * of_class).argmax(axis=1)
+    assert (saved.adjusted()["class"].argmax(axis=1) == likeliest).all()
+    score = macro_f1(saved.truth()["class"], likeliest)
     with open(log / "metrics.csv") as file:
         best = max(float(row["val/f1"]) for row in csv.DictReader(file))
     assert best == pytest.approx(score)

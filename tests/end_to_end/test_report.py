@@ -7,7 +7,7 @@ import shlex
 import shutil
 from html import unescape
 
-import numpy as np
+from logger.predictions import read_predictions
 
 
 def test_a_training_ends_with_a_report_of_its_best_epoch(trained):
@@ -20,10 +20,9 @@ def test_a_training_ends_with_a_report_of_its_best_epoch(trained):
 
 
 def test_what_the_report_needs_is_in_the_run_folder(trained, people):
-    with np.load(trained.log / "report.npz") as saved:
-        files, ages = saved["files"], saved["age_values"]
-        assert saved["mask_probabilities"].shape == (14, 3)
-        assert len(saved["thumbnail_rows"]) == 14
+    saved = read_predictions(trained.log / "predictions.npz")
+    files, ages = saved.photos["photo"], saved.values["age"]
+    assert saved.probabilities["mask"].shape == (14, 3) and len(saved.thumbnails) == 14
     assert all((people / "train" / "images" / file).is_file() for file in files)
     assert [int(file.split("/")[0].rpartition("_")[2]) for file in files] == ages.tolist()
 
@@ -51,12 +50,12 @@ def test_timings_lie_apart_from_the_metrics(trained):
 
 def test_no_extra_that_fails_costs_the_run(call, tiny_config, tmp_path):
     folder = tmp_path / "saved" / "log" / "tiny" / "blocked"
-    for name in ("report.html", "report.npz", "learning_curves.png", "gradcam/1_mask.png"):
+    for name in ("report.html", "learning_curves.png", "gradcam/1_mask.png"):
         (folder / name).mkdir(parents=True)
     once = ("-c", tiny_config, "--set", "trainer.epochs=1", "explain=true", "--run-id", "blocked")
     result = call("train.py", *once)
     assert result.returncode == 0, result.stderr
-    for extra in ("report", "pictures", "Grad-CAM pictures", "report lacks this epoch)"):
+    for extra in ("report", "pictures", "Grad-CAM pictures"):
         assert f"{extra}: not written" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     assert json.loads((folder / "finished.json").read_text())["epochs"] == 1

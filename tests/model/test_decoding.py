@@ -7,6 +7,7 @@ import pytest
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
+from logger.predictions import SavedPredictions, write_predictions
 from model.decoding import (
     counts_of,
     cross_validated,
@@ -214,14 +215,17 @@ def tuned_by_command(tmp_path, monkeypatch, capsys):
 
 def save_answers(path, people=60, **changes):
     probabilities, classes, persons = people_of_all_ages(people)
-    arrays = {"class_probabilities": probabilities, "classes": classes, "group": persons}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays | changes)
+    values = FACES.decode(classes)
+    columns = {"photo": np.arange(len(classes)).astype(str), "group": persons}
+    saved = {"class": changes.get("probabilities", probabilities)}
+    values["age"] = np.array([20.0, 40.0, 70.0])[values["age"]]
+    columns["group"] = changes.get("group", persons)
+    write_predictions(path, SavedPredictions(FACES, saved, values, columns))
     return path
 
 
 def test_the_command_says_the_honest_gain_beside_the_flattering_one(tmp_path, tuned_by_command):
-    save_answers(tmp_path / "log" / "a" / "first" / "validation.npz")
+    save_answers(tmp_path / "log" / "a" / "first" / "predictions.npz")
     said = tuned_by_command("--run", tmp_path / "models" / "a" / "first", "--folds", 2)
     assert "180 photos of 60 people" in said
     assert "tuned, on the same people (flattering)" in said
@@ -231,19 +235,12 @@ def test_the_command_says_the_honest_gain_beside_the_flattering_one(tmp_path, tu
     assert read_factors(written, FACES)["class"].shape == (NUM_CLASSES,)
 
 
-def test_out_of_fold_answers_go_before_those_of_one_validation(tmp_path):
-    save_answers(tmp_path / "validation.npz")
-    assert tune_decoding.find_answers(tmp_path).name == "validation.npz"
-    save_answers(tmp_path / "oof.npz")
-    assert tune_decoding.find_answers(tmp_path).name == "oof.npz"
-
-
 def test_answers_that_can_not_be_used_are_one_clear_line(tmp_path, tuned_by_command):
-    with pytest.raises(DataError, match=r"no oof\.npz or validation\.npz there"):
+    with pytest.raises(DataError, match=r"no predictions\.npz there"):
         tuned_by_command("--run", tmp_path)
     broken = np.full((180, NUM_CLASSES), np.nan)
-    path = save_answers(tmp_path / "nan.npz", class_probabilities=broken)
-    with pytest.raises(DataError, match="on 180 of 180 photos are no numbers"):
+    path = save_answers(tmp_path / "nan.npz", probabilities=broken)
+    with pytest.raises(DataError, match="of 180 of 180 photos are no numbers"):
         tuned_by_command("--run", path)
     (tmp_path / "odd.npz").write_bytes(b"odd")
     with pytest.raises(DataError, match="not the answers of a validation"):

@@ -9,9 +9,10 @@ from base.task import load_task
 from base.task_settings import TaskSettings
 from data_loader.corrections import apply_corrections, read_corrections
 from data_loader.dataset import read_index
+from logger.predictions import SavedPredictions
 from tests.other_tasks import TASKS
 from tools.audit.proposals import COLUMNS, audit, propose, write_table
-from tools.audit.suspects import Answers, expected_distance, find_suspects
+from tools.audit.suspects import expected_distance, find_suspects
 from tools.audit.suspects import read_answers as read_answers_of
 from utils.errors import DataError
 
@@ -45,7 +46,7 @@ def saved(tmp_path):
         for stem in STEMS:
             cv2.imwrite(str(folder / f"{stem}.png"), np.full((8, 8, 3), person, np.uint8))
     index = read_index(tmp_path / "data", FACES.settings)
-    columns = index.describe(np.arange(len(index)))
+    columns = index.describe(np.arange(len(index))) | {"value_age": index.values["age"]}
     for head, codes in index.targets(np.arange(len(index))).items():
         if head in HEADS:
             said = draw.dirichlet(np.full(HEADS[head], 0.5), len(index)) * 0.3
@@ -95,7 +96,7 @@ def test_wrong_genders_and_ages_are_found_by_person(saved, head):
     suspects = suspects_of(answers, head)
 
     assert len(suspects.labels) == PEOPLE
-    assert {str(answers.group[rows[0]]) for rows in suspects.rows[:3]} == wrong
+    assert {str(answers.photos["group"][rows[0]]) for rows in suspects.rows[:3]} == wrong
     assert all(len(rows) == 7 for rows in suspects.rows)
 
 
@@ -172,7 +173,7 @@ def test_answers_with_nan_are_refused(saved):
     _, columns, write = saved
     broken = columns["probabilities_age"].copy()
     broken[3] = np.nan
-    with pytest.raises(DataError, match=r"oof\.npz: probabilities of age .*NaN"):
+    with pytest.raises(DataError, match=r"oof\.npz: probabilities_age .*NaN"):
         read_answers(write(probabilities_age=broken))
 
 
@@ -180,7 +181,7 @@ def test_what_is_no_run_is_refused(saved, tmp_path):
     models, _, _ = saved
     with pytest.raises(DataError, match="not a run"):
         audit(tmp_path / "data", None, None, None)
-    with pytest.raises(DataError, match=r"no oof\.npz or validation\.npz"):
+    with pytest.raises(DataError, match=r"no predictions\.npz"):
         audit(models.parent / "other", None, None, None)
 
 
@@ -201,7 +202,8 @@ class TestOtherTasks:
             truth = np.eye(head.num_classes)[head.class_of(right)]
             said = sure * truth + (1 - sure) / head.num_classes
         photos, groups = index.files, index.groups[index.group]
-        return Answers(photos, groups, {}, {head.name: labels}, {head.name: said}), head, index
+        columns, labels = {"photo": photos, "group": groups}, {head.name: labels}
+        return SavedPredictions(index.task, {head.name: said}, labels, columns), head, index
 
     def proposed(self, answers, head, index, tmp_path):
         suspects = find_suspects(answers, head)

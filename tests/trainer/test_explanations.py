@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from base.task import load_task
+from logger.predictions import read_predictions
 from logger.report.answers import Question
 from trainer.explanations import worth_explaining
 from utils.images import read_image
@@ -35,9 +36,9 @@ def test_what_is_explained_is_the_decoded_answer(call, tiny_config, tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     log = tmp_path / "saved/log/tiny/why"
-    with np.load(log / "validation.npz") as saved:
-        plain, decoded = saved["class_probabilities"].argmax(axis=1), saved["answers"]
-        answer_of = dict(zip(saved["photo"], decoded, strict=True))
+    saved = read_predictions(log / "predictions.npz")
+    plain, decoded = (each["class"].argmax(axis=1) for each in (saved.raw(), saved.adjusted()))
+    answer_of = dict(zip(saved.photos["photo"], decoded, strict=True))
     assert (plain != decoded).any()
     for entry in json.loads((log / "gradcam/index.json").read_text()):
         words = FACES.class_words(answer_of[entry["photo"]])
@@ -50,10 +51,10 @@ def test_the_surest_mistakes_come_first_then_right_answers_of_different_classes(
     said = np.array([0, 0, 5, 5, 2, 3])
     probabilities = np.zeros((6, 18))
     probabilities[np.arange(6), said] = sureness
-    question = Question("class", "class", tuple("abcdefghijklmnopqr"), probabilities, answers)
+    question = Question.of("class", "class", tuple("abcdefghijklmnopqr"), probabilities, answers)
     assert worth_explaining(question, 4).tolist() == [3, 2, 0, 4]
 
 
 def test_fewer_photos_than_wanted_are_all_that_is_explained():
-    question = Question("class", "class", ("a", "b", "c"), np.eye(3)[:2], np.array([0, 1]))
+    question = Question.of("class", "class", ("a", "b", "c"), np.eye(3)[:2], np.array([0, 1]))
     assert worth_explaining(question, 6).tolist() == [0, 1]

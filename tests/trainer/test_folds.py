@@ -4,37 +4,27 @@ import numpy as np
 import pytest
 
 from base.task import load_task
-from trainer.folds import choose_folds, out_of_fold, write_results
+from logger.predictions import SavedPredictions, write_predictions
+from trainer.folds import choose_folds, write_results
 from utils.errors import ConfigError, DataError
 
 FACES = load_task("faces")
 
 
-def answers_of(folder, fold, photos, **changes):
-    """The validation.npz of a fold, right about every other photo."""
+def answers_of(folder, fold, photos):
+    """The predictions of a fold, right about every other photo."""
     draw = np.random.default_rng(fold)
     number = len(photos)
-    target = {head: draw.integers(0, n, number) for head, n in HEADS.items()}
-    age_group = np.take(FACES.heads["age"].group_of, target["age"])
-    classes = FACES.encode(target | {"age": age_group})
+    values = {"mask": draw.integers(0, 3, number), "gender": draw.integers(0, 2, number),
+              "age": draw.integers(18, 60, number) * 1.0}  # fmt: skip
+    classes = FACES.truth(values)["class"]
     said = np.where(np.arange(number) % 2, classes, (classes + 1) % 18)
-    columns = {
-        "index": np.arange(number),
-        "classes": classes,
-        "class_probabilities": np.eye(18, dtype=np.float32)[said],
-        "answers": said,
-        "photo": np.array(photos),
-        "group": np.array([photo.split("/")[0] for photo in photos]),
-        "value_age": draw.integers(18, 60, number),
-    }
-    columns |= {f"target_{head}": codes for head, codes in target.items()}
-    columns |= {f"probabilities_{h}": np.eye(n)[target[h]] for h, n in HEADS.items()}
-    path = folder / f"{fold}.npz"
-    np.savez(path, **columns | changes)
-    return path
-
-
-HEADS = {"mask": 3, "gender": 2, "age": 6}
+    columns = {"photo": photos, "group": [photo.split("/")[0] for photo in photos]}
+    saved = SavedPredictions(
+        FACES, {"class": np.eye(18)[said]}, values, {k: np.array(v) for k, v in columns.items()}
+    )
+    write_predictions(folder / f"{fold}.npz", saved)
+    return folder / f"{fold}.npz"
 
 
 @pytest.fixture
@@ -54,16 +44,8 @@ def test_folds_are_named_by_number_or_all_at_once():
         choose_folds("every", 5)
 
 
-def test_out_of_fold_answers_hold_every_photo_once_in_order(answers):
-    joined = out_of_fold(answers)
-    assert joined["photo"].tolist() == sorted(joined["photo"].tolist())
-    assert joined["fold"].tolist() == [1] * 4 + [0] * 5
-    assert joined["probabilities_age"].shape == (9, 6)
-    assert (joined["probabilities_mask"].argmax(axis=1) == joined["target_mask"]).all()
-
-
 def test_the_table_has_each_fold_their_mean_and_sd_and_all_together(answers, tmp_path):
-    text = write_results(tmp_path / "out", answers, FACES)
+    text = write_results(tmp_path / "out", answers)
     with open(tmp_path / "out" / "folds.csv") as file:
         rows = {row["part"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["fold 0", "fold 1", "mean", "sd", "out of fold"]
@@ -76,30 +58,7 @@ def test_the_table_has_each_fold_their_mean_and_sd_and_all_together(answers, tmp
     assert (tmp_path / "out" / "folds.md").read_text() == text + "\n"
 
 
-def test_answers_with_nan_are_refused(answers, tmp_path):
-    broken = np.full((4, 18), np.nan, np.float32)
-    answers[1] = answers_of(tmp_path, 1, [f"a/{n}" for n in range(4)], class_probabilities=broken)
-    with pytest.raises(DataError, match=r"1\.npz: class_probabilities .*NaN.*fold 1"):
-        out_of_fold(answers)
-
-
-def test_a_photo_that_two_folds_validated_is_refused(answers, tmp_path):
-    answers[1] = answers_of(tmp_path, 1, ["b/mask1"])
-    with pytest.raises(DataError, match="b/mask1: validated in two folds"):
-        out_of_fold(answers)
-
-
 def test_missing_answers_are_refused(answers, tmp_path):
     answers[1] = tmp_path / "none.npz"
-    with pytest.raises(DataError, match=r"none\.npz: the answers of fold 1 can't be read"):
-        out_of_fold(answers)
-
-
-def test_a_number_that_is_not_known_of_a_photo_is_no_failed_training(tmp_path):
-    photos = [f"b/mask{n}" for n in range(1, 6)]
-    years = np.array([20.0, np.nan, 30, 40, 50])
-    joined = out_of_fold({0: answers_of(tmp_path, 0, photos, value_age=years)})
-    assert np.isnan(joined["value_age"]).sum() == 1
-    broken = np.full((5, 6), np.nan)
-    with pytest.raises(DataError, match="probabilities_age has values that are no numbers"):
-        out_of_fold({0: answers_of(tmp_path, 0, photos, probabilities_age=broken)})
+    with pytest.raises(DataError, match=r"none\.npz: not the answers of a validation"):
+        write_results(tmp_path / "out", answers)

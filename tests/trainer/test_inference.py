@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from base.task import load_task
+from logger.predictions import read_predictions
 from model.decoding import decode, factors_of
 from model.model import TimmModelMulti
 from model.settings import Decoding
@@ -51,12 +52,12 @@ def test_a_test_of_the_validation_photos_gives_the_probabilities_of_the_validati
         rows = {
             row.pop("ImageID"): [float(p) for p in row.values()] for row in csv.DictReader(file)
         }
-    with np.load(tmp_path / "saved/log/tiny/half/validation.npz") as saved:
-        found = np.array([rows[photo] for photo in saved["photo"]])
-        counts = torch.load(best, weights_only=True)["class_counts"]
-        factors = factors_of(Decoding(prior_strength=1.0), FACES, counts)
-        assert np.abs(found - decode(saved["class_probabilities"], factors)).max() < 1e-6
-        assert (found.argmax(axis=1) == saved["answers"]).all()
+    saved = read_predictions(tmp_path / "saved/log/tiny/half/predictions.npz")
+    found = np.array([rows[photo] for photo in saved.photos["photo"]])
+    counts = torch.load(best, weights_only=True)["class_counts"]
+    factors = factors_of(Decoding(prior_strength=1.0), FACES, counts)
+    assert np.abs(found - decode(saved.raw()["class"], factors)).max() < 1e-6
+    assert np.abs(found - saved.adjusted()["class"]).max() < 1e-6
 
 
 def test_a_run_is_asked_in_its_own_precision_and_memory_format(trained):

@@ -1,19 +1,17 @@
 import cv2
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import accuracy_score, f1_score
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
+from logger.predictions import SavedPredictions, write_predictions
 from logger.report.answers import Question
+from logger.report.questions import answers_of
 from model.decode import with_marginals
-from trainer.predict import Predictions
-from trainer.report_data import answers_of
 from trainer.results import (
     mistakes_sheet,
     prediction_pictures,
-    save_validation,
     score,
     score_table,
     training_pictures,
@@ -107,14 +105,14 @@ def test_the_surest_mistakes_come_first(photos):
     answers = np.array([0, 0, 0])
     probabilities = np.full((3, 18), 0.01)
     probabilities[[0, 1, 2], [0, 5, 6]] = 0.4, 0.5, 0.7
-    question = Question("class", "class", NAMES, probabilities, answers)
+    question = Question.of("class", "class", NAMES, probabilities, answers)
     sheet = mistakes_sheet(photos, np.array([10, 20, 30]), question)
     worst_first = cv2.resize(photos[30], (160, 160), interpolation=cv2.INTER_CUBIC)
     assert (sheet[8:168, 10:170] == worst_first).all()
 
 
 def test_a_few_photos_make_a_sheet_as_well(photos):
-    question = Question("class", "class", NAMES, np.eye(18)[[4]], np.array([4]))
+    question = Question.of("class", "class", NAMES, np.eye(18)[[4]], np.array([4]))
     sheet = mistakes_sheet(photos, np.array([3]), question)
     assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
 
@@ -122,16 +120,12 @@ def test_a_few_photos_make_a_sheet_as_well(photos):
 class TestTrainingPictures:
     def test_curves_and_the_best_epochs_mistakes_are_drawn(self, tmp_path, photos, answered):
         probabilities, answers = answered
-        predictions = Predictions(
-            task=FACES,
-            index=np.arange(40),
-            logits={},
-            targets={"class": torch.from_numpy(answers)},
-            probabilities={"class": probabilities.astype(np.float32)},
-        )
-        save_validation(tmp_path / "validation.npz", predictions)
+        values = FACES.decode(answers) | {"age": np.full(40, 20.0)}
+        columns = {"photo": np.arange(40).astype(str), "index": np.arange(40)}
+        saved = SavedPredictions(FACES, {"class": probabilities}, values, columns)
+        write_predictions(tmp_path / "predictions.npz", saved)
 
-        files = training_pictures(tmp_path, HISTORY, 2, FACES, photos, np.arange(10, 50))
+        files = training_pictures(tmp_path, HISTORY, 2, photos, np.arange(10, 50))
 
         assert {file.name for file in files} >= {
             "learning_curves.png",
@@ -141,5 +135,5 @@ class TestTrainingPictures:
         assert all(cv2.imread(str(file)) is not None for file in files)
 
     def test_a_run_without_a_best_epoch_of_its_own_has_its_curves(self, tmp_path, photos):
-        files = training_pictures(tmp_path, HISTORY, 1, FACES, photos, np.arange(40))
+        files = training_pictures(tmp_path, HISTORY, 1, photos, np.arange(40))
         assert [file.name for file in files] == ["learning_curves.png"]

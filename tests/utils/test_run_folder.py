@@ -39,9 +39,11 @@ def test_the_newest_checkpoint_is_found_also_before_it_got_its_second_name(tmp_p
     assert run.last.name == "last_epoch.pth"
 
 
-def test_answers_of_all_folds_go_before_those_of_one_epoch(tmp_path):
+def test_todays_answers_go_before_those_of_older_versions(tmp_path):
     assert answers_in(tmp_path) is None
     (tmp_path / "validation.npz").touch()
     assert answers_in(tmp_path).name == "validation.npz"
     (tmp_path / "oof.npz").touch()
     assert answers_in(tmp_path).name == "oof.npz"
+    (tmp_path / "predictions.npz").touch()
+    assert answers_in(tmp_path).name == "predictions.npz"

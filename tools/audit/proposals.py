@@ -10,13 +10,14 @@ import numpy as np
 from base.task import Head, NumberHead
 from data_loader.dataset import PhotoIndex, read_index
 from logger.pictures import GREEN, INK, RED, contact_sheet, save_picture
+from logger.predictions import SavedPredictions
 from parse_config import ConfigParser
-from tools.audit.suspects import Answers, Suspects, find_suspects, read_answers
+from tools.audit.suspects import Suspects, find_suspects, read_answers
 from utils.config_files import read_json5
 from utils.errors import DataError
 from utils.files import write_atomically
 from utils.images import read_image
-from utils.run_folder import OUT_OF_FOLD, VALIDATION, RunFolder, answers_in
+from utils.run_folder import PREDICTIONS, RunFolder, answers_in
 
 COLUMNS = (
     "apply", "key", "field", "value", "tier", "sources", "note", "rank", "score", "photo",
@@ -42,10 +43,10 @@ def audit(run: Path, out: Path | None, top: int | None, data_dir: Path | None) -
     index = read_index(data_dir or settings.data_dir, settings.task)
     answers = read_answers(path, index.task)
     out = out or path.with_name("audit.csv")
-    number = len(np.unique(answers.group))
+    number = len(np.unique(answers.photos["group"]))
     of_groups = f" of {index.counted(number)}" if index.noun != "photo" else ""
-    print(f"{len(answers.photo)} photos{of_groups}: {path}")
-    if path.name != OUT_OF_FOLD:
+    print(f"{len(answers.photos['photo'])} photos{of_groups}: {path}")
+    if "fold" not in answers.photos:
         print("only the validation photos are audited; train.py --folds all covers all of them")
     lines, sheets = [], []
     for name, head in index.task.heads.items():
@@ -75,12 +76,11 @@ def find_run(run: Path) -> tuple[Path, Path]:
     if answers := answers_in(folder.log):
         return answers, folder.config
     raise DataError(
-        f"{run}: no {OUT_OF_FOLD} or {VALIDATION} in {folder.log}; train it, best with"
-        " train.py --folds all"
+        f"{run}: no {PREDICTIONS} in {folder.log}; train it, best with train.py --folds all"
     )
 
 
-def propose(answers: Answers, suspects: Suspects, number: int) -> list[dict[str, str]]:
+def propose(answers: SavedPredictions, suspects: Suspects, number: int) -> list[dict[str, str]]:
     """The first ``number`` suspects as lines of a table of corrections, none of them applied."""
     head, lines = suspects.head, []
     for place in range(min(number, len(suspects.rows))):
@@ -99,18 +99,20 @@ def propose(answers: Answers, suspects: Suspects, number: int) -> list[dict[str,
                 "note": f"labelled {labelled}, {_looks(suspects, place)}",
                 "rank": str(place + 1),
                 "score": f"{suspects.scores[place]:.4f}",
-                "photo": str(answers.photo[_shown(answers, suspects, place)]),
+                "photo": str(answers.photos["photo"][_shown(answers, suspects, place)]),
             }
             for key in keys_of(answers, rows, of_group=bool(head.settings.per))
         ]
     return lines
 
 
-def sheet_of(answers: Answers, suspects: Suspects, number: int, index: PhotoIndex) -> np.ndarray:
+def sheet_of(
+    answers: SavedPredictions, suspects: Suspects, number: int, index: PhotoIndex
+) -> np.ndarray:
     """Photos of the first ``number`` suspects with label and suggestion, (H, W, 3) uint8 RGB."""
     pictures, captions = [], []
     for place in range(min(number, len(suspects.rows))):
-        photo = str(answers.photo[_shown(answers, suspects, place)])
+        photo = str(answers.photos["photo"][_shown(answers, suspects, place)])
         pictures.append(read_image(index.root / index.on_disk.get(photo, photo)))
         key = keys_of(answers, suspects.rows[place], bool(suspects.head.settings.per))[0]
         captions.append(
@@ -130,12 +132,12 @@ def words(head: Head, label: np.ndarray) -> str:
     return f"{label:.3g}" if isinstance(head, NumberHead) else head.class_names()[int(label)]
 
 
-def keys_of(answers: Answers, rows: np.ndarray, of_group: bool) -> list[str]:
+def keys_of(answers: SavedPredictions, rows: np.ndarray, of_group: bool) -> list[str]:
     """What a table of corrections calls these photos: their group, where they are all of it."""
-    group = answers.group[rows[0]]
-    if of_group and (answers.group == group).sum() == len(rows):
+    group = answers.photos["group"][rows[0]]
+    if of_group and (answers.photos["group"] == group).sum() == len(rows):
         return [str(group)]
-    return [str(photo) for photo in answers.photo[rows]]
+    return [str(photo) for photo in answers.photos["photo"][rows]]
 
 
 def write_table(path: Path, lines: Sequence[dict[str, str]]) -> None:
@@ -146,7 +148,7 @@ def write_table(path: Path, lines: Sequence[dict[str, str]]) -> None:
         table.writerows(lines)
 
 
-def _value(answers: Answers, suspects: Suspects, place: int) -> str:
+def _value(answers: SavedPredictions, suspects: Suspects, place: int) -> str:
     """What a table of corrections calls the suggestion; of a bin the number in it that is nearest
     to the labelled one."""
     head, suggested = suspects.head, suspects.suggested[place]
@@ -173,7 +175,7 @@ def _looks(suspects: Suspects, place: int) -> str:
     return looks if np.isnan(sure) else f"{looks} ({sure:.0%})"
 
 
-def _shown(answers: Answers, suspects: Suspects, place: int) -> int:
+def _shown(answers: SavedPredictions, suspects: Suspects, place: int) -> int:
     """The photo whose answer speaks most for the suggestion."""
     rows, suggested = suspects.rows[place], suspects.suggested[place]
     if len(rows) == 1 or suggested.ndim or isinstance(suspects.head, NumberHead):

@@ -8,29 +8,11 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
 from base.task import MISSING, Head, NumberHead, Task
+from logger.predictions import SavedPredictions, read_predictions
 from utils.errors import DataError
 
 FAR_OFF = 3 * 1.4826
 """Times the median absolute error: three standard deviations, were the errors normal."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What models said of N photos that they never saw in training.
-
-    Attributes:
-        photo: (N,) str, files as the index calls them.
-        group: (N,) str, such as the person's id.
-        per: head → (N,) str, the values it counts once each, for heads with ``per``.
-        values: head → labels as ``Head.encode`` gives them.
-        probabilities: head → (N, n) float, of its classes.
-    """
-
-    photo: np.ndarray
-    group: np.ndarray
-    per: dict[str, np.ndarray]
-    values: dict[str, np.ndarray]
-    probabilities: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -39,7 +21,7 @@ class Suspects:
 
     Attributes:
         head: which.
-        rows: M arrays of photos' rows of ``Answers``: of a photo, or of all with one ``per``.
+        rows: M arrays of photos' rows of the answers: of a photo, or of all with one ``per``.
         labels: as labelled: (M,) codes, of a number the number, of tags (M, n).
         suggested: the likeliest by the models, like ``labels``.
         sure: (M,) float, probability of the suggested; NaN for a number.
@@ -56,66 +38,45 @@ class Suspects:
     flagged: int
 
 
-def read_answers(path: Path, task: Task) -> Answers:
-    """Read ``oof.npz`` or ``validation.npz``.
+def read_answers(path: Path, task: Task) -> SavedPredictions:
+    """What models said of photos that they never saw in training.
 
     Raises:
         DataError: it can't be read, is of another task or of a model without its heads, or holds
             NaN.
     """
-    try:
-        with np.load(path) as saved:
-            columns = {name: saved[name] for name in saved.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: answers that can't be read ({error})") from error
-    for name in ("photo", *(f"probabilities_{head}" for head in task.heads)):
-        if name not in columns:
-            raise DataError(
-                f"{path}: no {name} in it; an audit needs a run of this version with all heads of"
-                " its task (arch.type TimmModelMulti or TorchVisionModel)"
-            )
+    saved = read_predictions(path)
     for name, head in task.heads.items():
-        values = columns[f"probabilities_{name}"]
-        if values.shape[1] != head.num_classes:
+        if name not in saved.probabilities:
             raise DataError(
-                f"{path}: {values.shape[1]} probabilities of {name}, which has {head.num_classes}"
-                f" classes in the task {task.name!r}; train again"
+                f"{path}: no probabilities of {name} in it; an audit needs a run of this version"
+                " with all heads of its task (arch.type TimmModelMulti or TorchVisionModel)"
             )
-        if not np.isfinite(values).all():
+        found = saved.probabilities[name].shape[1]
+        if found != head.num_classes:
             raise DataError(
-                f"{path}: probabilities of {name} that are no numbers (NaN): the training failed;"
-                " repeat it with a lower optimizer.args.lr"
+                f"{path}: {found} probabilities of {name}, which has {head.num_classes} classes in"
+                f" the task {task.name!r}; train again"
             )
-    return Answers(
-        photo=columns["photo"],
-        group=columns["group"],
-        per={
-            name: columns.get(f"per_{name}", columns["folder"])
-            for name, head in task.heads.items()
-            if head.settings.per
-        },
-        values={
-            name: columns[f"value_{name}" if head.settings.bins else f"target_{name}"]
-            for name, head in task.heads.items()
-        },
-        probabilities={name: columns[f"probabilities_{name}"] for name in task.heads},
-    )
+    return saved
 
 
-def find_suspects(answers: Answers, head: Head) -> Suspects:
+def find_suspects(answers: SavedPredictions, head: Head) -> Suspects:
     """Rank the labels of a head: of photos, or of whatever its ``per`` names.
 
     A sample without a label is passed over.
     """
     values = answers.values[head.name]
-    rows = [np.array([row]) for row in range(len(answers.photo))]
-    if head.name in answers.per:
-        _, numbers = np.unique(answers.per[head.name], return_inverse=True)
+    said = answers.probabilities[head.name].astype(np.float32, copy=False)
+    rows = [np.array([row]) for row in range(len(answers.photos["photo"]))]
+    if head.settings.per:
+        per = answers.photos.get(f"per_{head.name}", answers.photos["folder"])
+        _, numbers = np.unique(per, return_inverse=True)
         order = np.argsort(numbers, kind="stable")
         rows = np.split(order, np.cumsum(np.bincount(numbers))[:-1])
     rows = [each for each in rows if _is_labelled(values[each[0]])]
     labels = np.array([values[each[0]] for each in rows])
-    probabilities = np.stack([answers.probabilities[head.name][each].mean(axis=0) for each in rows])
+    probabilities = np.stack([said[each].mean(axis=0) for each in rows])
     if labels.ndim == 2:
         found = _of_tags(labels, probabilities)
     elif isinstance(head, NumberHead):

@@ -3,8 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from base.task import Task
+from base.task_settings import TaskSettings
 from logger.logger import write_metrics
-from logger.report.answers import Answers, Question, photos_to_show, thumbnail
+from logger.predictions import SavedPredictions, write_predictions
+from logger.report.answers import Answers, Question, thumbnails
 
 SHAPES = ("round", "square", "long")
 SIZES = ("small", "large")
@@ -22,15 +25,59 @@ def answers_of(truth, said, sureness=0.8, ages=None, people=None, fallback=None)
     probabilities[np.arange(len(truth)), said] = sure
     joint = probabilities.reshape(-1, 3, 2)
     questions = (
-        Question("class", "6 classes", NAMES, probabilities, truth),
-        Question("shape", "shape", SHAPES, joint.sum(2), truth // 2),
-        Question("size", "size", SIZES, joint.sum(1), truth % 2, EDGES, ages, "age"),
-    )
+        Question.of("class", "6 classes", NAMES, probabilities, truth),
+        Question.of("shape", "shape", SHAPES, joint.sum(2), truth // 2),
+        Question.of("size", "size", SIZES, joint.sum(1), truth % 2,
+                    edges=EDGES, values=ages, number="age"),
+    )  # fmt: skip
     files = tuple(f"thing-{number}.jpg" for number in range(len(truth)))
     answers = Answers(questions, 2, files, people, fallback, noun="person", plural="people")
-    picture = thumbnail(np.full((20, 20, 3), 200, np.uint8))
-    answers.thumbnails.update(dict.fromkeys(photos_to_show(answers), picture))
+    crops = np.full((len(truth), 20, 20, 3), 200, np.uint8)
+    answers.thumbnails.update(thumbnails(answers, crops, np.arange(len(truth))))
     return answers
+
+
+def saved_of(answers):
+    """The same answers as a run keeps them: the questions are the heads of a task."""
+    parts = answers.questions[1:] if answers.joint and answers.parts else answers.questions
+    heads = {}
+    for part in parts:
+        heads[part.key] = {"classes": part.names}
+        if part.values is not None:
+            heads[part.key] = {"bins": part.edges, "names": {"en": part.names}, "range": (0, 120)}
+        if part.kind == "tags":
+            heads[part.key] = {"type": "multilabel", "classes": part.names}
+        if part.kind == "number":
+            heads[part.key] = {"type": "number", "bins": f"0:{len(part.names)}:1"}
+    settings = {"heads": heads, "data": {"train": TABLE, "group": answers.noun}}
+    if len(parts) < len(answers.questions):
+        settings["answer"] = {"product": list(heads)}
+    task = Task(TaskSettings.model_validate(settings))
+    photos = {"photo": np.array(answers.files)}
+    if answers.groups is not None:
+        photos["group"] = answers.groups
+    return SavedPredictions(
+        task,
+        {question.key: probabilities_of(question) for question in answers.questions},
+        {part.key: part.truth if part.values is None else part.values for part in parts},
+        photos,
+        fallback=answers.fallback,
+        thumbnails=answers.thumbnails,
+    )
+
+
+TABLE = {"reader": "csv", "table": "train.csv", "path": "path"}
+
+
+def probabilities_of(question):
+    if question.kind == "tags":
+        return np.where(question.predicted, question.sure, 1 - question.sure)
+    number = len(question.names)
+    codes = question.predicted.astype(int)  # of numbers: the bins begin at 0, and are 1 wide
+    sure = np.ones(len(codes)) if question.kind == "number" else question.sureness
+    found = np.repeat(((1 - sure) / max(number - 1, 1))[:, None], number, axis=1)
+    found[np.arange(len(codes)), codes] = sure
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +118,7 @@ def make_run(tmp_path):
             timings = [{"epoch": h["epoch"], **_times()} for h in history]
             write_metrics(log / "timings.csv", timings)
         if answers is not None:
-            np.savez(log / "report.npz", **answers.to_arrays())
+            write_predictions(log / "predictions.npz", saved_of(answers))
         trainer = {"epochs": epochs, "save_dir": "saved/", "monitor": "max val/f1"}
         config = {
             "name": "things",

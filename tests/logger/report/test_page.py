@@ -148,7 +148,7 @@ class TestWhatAReportShows:
         (folder / "gradcam").mkdir()
         cv2.imwrite(str(folder / "gradcam" / "a.png"), np.full((300, 300, 3), 90, np.uint8))
         entry = {"photo": "thing-3.jpg", "file": "a.png", "predicted": "round", "true": "long"}
-        outside = {"photo": "x.jpg", "head": "shape", "file": "../../first/report.npz"}
+        outside = {"photo": "x.jpg", "head": "shape", "file": "../../first/predictions.npz"}
         entries = [entry | {"head": "shape"}, entry | {"head": "size"}, {"photo": "lost"}, outside]
         (folder / "gradcam" / "index.json").write_text(json.dumps(entries))
         page = Page(write_report(folder))
@@ -228,11 +228,11 @@ class TestRunsThatLeftLittle:
 
     def test_a_damaged_file_of_answers_is_said_and_left_out(self, make_run, mixed_answers, caplog):
         folder = make_run(answers=mixed_answers)
-        data = (folder / "report.npz").read_bytes()
-        (folder / "report.npz").write_bytes(data[: len(data) // 2])
+        data = (folder / "predictions.npz").read_bytes()
+        (folder / "predictions.npz").write_bytes(data[: len(data) // 2])
         page = Page(write_report(folder))
         assert "Learning curves" in page.headings and "Every class" not in page.headings
-        assert "report.npz: left out of the report" in caplog.text
+        assert "left out of the report:" in caplog.text
 
     def test_a_class_that_never_occurs(self, make_run, make_answers):
         page = Page(
@@ -345,7 +345,7 @@ def test_a_page_about_a_thousand_classes_stays_small(tmp_path):
     sure = np.zeros((4000, 1000), np.float32)
     sure[np.arange(4000), said] = 1
     names = tuple(f"someone called {number}" for number in range(1000))
-    questions = tuple(Question(key, key, names, sure, truth) for key in ("class", "part"))
+    questions = tuple(Question.of(key, key, names, sure, truth) for key in ("class", "part"))
     answers = Answers(questions, 1, tuple(map(str, range(4000))), groups=np.arange(4000) // 4)
     file = write_page(Run("things", "many", answers=answers), tmp_path / "report.html")
     assert file.stat().st_size < 2_000_000
@@ -364,16 +364,17 @@ class TestTasksOfOtherKinds:
     def shape(self, wrong=6):
         truth = np.arange(60) % 2
         said = np.where(np.arange(60) < wrong, 1 - truth, truth)
-        return Question("shape", "shape", ("round", "long"), np.eye(2)[said] * 0.8 + 0.1, truth)
+        return Question.of("shape", "shape", ("round", "long"), np.eye(2)[said] * 0.8 + 0.1, truth)
 
     def tags(self):
         truth = (np.arange(120).reshape(60, 2) % 3 == 0).astype(np.float32)
-        return TagsQuestion("tags", "tags", ("sky", "sea"), 0.1 + 0.8 * truth, truth)
+        return TagsQuestion.of("tags", "tags", ("sky", "sea"), 0.1 + 0.8 * truth, truth)
 
-    def years(self, off=1.0):
-        bins, truth = np.arange(60) // 6, np.arange(60) / 6.0
-        names, middles = tuple(map(str, range(10))), tuple(np.arange(10) + off)
-        return NumberQuestion("years", "years", names, np.eye(10)[bins], truth, middles=middles)
+    def years(self, off=0):
+        truth, names = np.arange(60) / 6.0, tuple(map(str, range(10)))
+        bins = (np.arange(60) // 6 + off).astype(int) % 10
+        middles = np.arange(10) + 0.5
+        return NumberQuestion.of("years", "years", names, np.eye(10)[bins], truth, middles=middles)
 
     def test_without_a_product_a_photo_is_right_where_every_head_is(self, make_run):
         page = Page(write_report(make_run(answers=self.answers(self.shape(), self.tags()))))
@@ -394,17 +395,17 @@ class TestTasksOfOtherKinds:
 
     def test_a_number_is_judged_by_how_far_off_it_is(self, make_run):
         page = Page(write_report(make_run(answers=self.answers(self.years()))))
-        assert page.headings[0].startswith("Off by 0.583 on average on photos of boards")
+        assert page.headings[0].startswith("Off by 0.25 on average on photos of boards")
         assert "How far off the numbers are" in page.headings and "of 100" not in page.text
         assert "Every class" not in page.headings and "✗ wrong" not in page.text
 
     def test_of_two_runs_with_a_number_the_nearer_one_wins(self, make_run):
         runs = [
-            make_run("far", answers=self.answers(self.years(3.0))),
-            make_run("near", answers=self.answers(self.years(1.0))),
+            make_run("far", answers=self.answers(self.years(3))),
+            make_run("near", answers=self.answers(self.years())),
         ]
         page = Page(compare_runs(runs))
-        assert page.headings[0].startswith("“near” is much better than “far”: mean error 0.583")
+        assert page.headings[0].startswith("“near” is much better than “far”: mean error 0.250")
         assert "Of 60 photos, 60 are nearer with “near” only" in page.text
 
     def test_runs_without_a_product_are_compared_by_the_mean_of_their_heads(self, make_run):

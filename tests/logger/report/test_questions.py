@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from data_loader.crops import CROPPED, WHOLE
-from logger.report.answers import Answers
-from trainer.predict import Predictions
-from trainer.report_data import SampleMetadata, answers_for_report, answers_of
-from trainer.results import save_for_report
+from logger import predictions
+from logger.predictions import SavedPredictions
+from logger.report.questions import answers_of, answers_of_run
 
 FACES = load_task("faces")
 AGES = np.array([19.0, 29, 30, 59, 60])
@@ -18,20 +15,15 @@ VALUES = {"mask": np.zeros(5, np.int64), "gender": np.ones(5, np.int64), "age": 
 TRUTH = FACES.truth(VALUES)
 
 
-class SomeCrops:
-    states = np.array([CROPPED, WHOLE, CROPPED, CROPPED, CROPPED, CROPPED], np.uint8)
-
-    def __getitem__(self, row):
-        return np.full((40, 40, 3), row, np.uint8)
-
-
-def photographed(task=FACES, truth=TRUTH, values=None):
-    values = {"age": AGES} if values is None else values
-    number = len(next(iter(truth.values())))
-    files = np.array([f"p{number}/normal.jpg" for number in range(number)])
-    rows, people = np.arange(1, number + 1), np.arange(number)
-    return SampleMetadata(
-        task, files, SomeCrops(), rows, True, truth, values, people, "person", "people"
+def saved(task=FACES, **heads):
+    """The five photos, answered with certainty; and further probabilities of heads."""
+    whole = sure_of(TRUTH["class"], 18)
+    return SavedPredictions(
+        task,
+        {"class": whole, **heads},
+        VALUES,
+        {"photo": np.array([f"p{n}/normal.jpg" for n in range(5)]), "group": np.arange(5)},
+        fallback=np.arange(5) == 0,
     )
 
 
@@ -43,20 +35,15 @@ def sure_of(codes, classes, share=0.9):
     return (np.eye(classes)[codes] * share + (1 - share) / classes).astype(np.float32)
 
 
-@pytest.fixture
-def probabilities():
-    whole = sure_of(TRUTH["class"], 18)
-    return {"class": whole, **FACES.marginals(whole)}
-
-
-def test_the_parts_of_the_answer_are_mask_gender_and_age_group(probabilities):
-    answers = answers_for_report(photographed(), probabilities)
+def test_the_parts_of_the_answer_are_mask_gender_and_age_group():
+    answers = answers_of_run(saved())
     assert answers.whole.title == "18 classes"
     assert [q.title for q in answers.details] == ["mask", "gender", "age group"]
     assert not any(q.wrong.any() for q in answers.questions)
     assert answers.details[2].names == ("<30", "30–59", "≥60")
     assert answers.details[2].edges == (30, 60) and answers.details[2].near == 3
     assert answers.fallback.tolist() == [True, False, False, False, False]
+    assert answers.counted_groups == "5 people"
 
 
 @pytest.mark.parametrize(
@@ -66,17 +53,24 @@ def test_the_parts_of_the_answer_are_mask_gender_and_age_group(probabilities):
         ((20, 30, 40, 50, 58), ("<20", "20–29", "30–39", "40–49", "50–57", "≥58")),
     ],
 )
-def test_the_bins_of_the_age_head_are_a_question_of_their_own(probabilities, edges, names):
+def test_the_bins_of_the_age_head_are_a_question_of_their_own(edges, names):
     task = FACES.changed("age", bins=edges)
     bins = sure_of(task.heads["age"].class_of(AGES), 6)
-    question = answers_for_report(photographed(task), probabilities, {"age": bins}).questions[-1]
+    question = answers_of_run(saved(task, age=bins)).questions[-1]
     assert question.title == "age bin" and not question.wrong.any()
     assert question.names == names and question.edges == edges
 
 
-def test_a_model_of_one_head_has_no_bins(probabilities):
-    answers = answers_for_report(photographed(), probabilities, {"class": probabilities["class"]})
-    assert [q.key for q in answers.questions] == ["class", "mask", "gender", "age"]
+def test_a_model_of_one_head_has_no_bins():
+    assert [q.key for q in answers_of_run(saved()).questions] == ["class", "mask", "gender", "age"]
+
+
+def test_many_photos_are_answered_a_part_at_a_time(monkeypatch):
+    whole = answers_of_run(saved())
+    monkeypatch.setattr(predictions, "AT_ONCE", 18)
+    assert len(saved().chunks()) == 5
+    for one, other in zip(whole.questions, answers_of_run(saved()).questions, strict=True):
+        assert all(np.array_equal(values, other.arrays()[k]) for k, values in one.arrays().items())
 
 
 def test_two_heads_without_a_product_are_right_where_both_are():
@@ -113,33 +107,3 @@ def test_a_number_is_only_more_or_less_far_off():
     whole = answers_of(task, {"years": said}, {"years": np.array([2.5, 0.5])}).whole
     assert whole.predicted.tolist() == [2.0, 3.5] and whole.errors.tolist() == [0.5, 3.0]
     assert not whole.wrong.any() and whole.mistakes.tolist() == [1, 0]
-
-
-def test_answers_of_every_kind_come_back_from_disk_as_they_were():
-    heads = {
-        "shape": {"classes": ["round", "long"]},
-        "tags": {"type": "multilabel", "classes": ["sky", "sea"], "threshold": 0.4},
-        "size": {"bins": [10, 20]},
-        "years": {"type": "number", "bins": "0:4:1"},
-    }
-    task, sizes = task_of(heads), np.array([5.0, 15.0])
-    truth = {"shape": np.array([0, 1]), "tags": np.eye(2, dtype=np.float32)}
-    truth |= {"size": np.array([0, 1]), "years": np.array([1.0, 2.0])}
-    said = {"shape": sure_of([0, 1], 2), "tags": np.full((2, 2), 0.45, np.float32)}
-    said |= {"size": sure_of([0, 1], 3), "years": sure_of([0, 1], 4)}
-    answers = answers_for_report(photographed(task, truth, {"size": sizes}), said)
-    again = Answers.from_arrays(answers.to_arrays())
-    for before, after in zip(answers.questions, again.questions, strict=True):
-        assert type(before) is type(after) and before.names == after.names
-        assert np.array_equal(before.predicted, after.predicted)
-        assert before.edges == after.edges and before.number == after.number
-    assert np.array_equal(again.details[2].values, sizes)
-    assert again.whole.said(0) == answers.whole.said(0) and again.plural == "people"
-
-
-def test_what_cannot_be_kept_is_a_warning_and_no_end(probabilities, tmp_path, caplog):
-    targets = {"class": torch.from_numpy(TRUTH["class"])}
-    predictions = Predictions(np.arange(5), {}, targets, probabilities["class"], {})
-    (tmp_path / "report.npz").mkdir()
-    save_for_report(tmp_path / "report.npz", predictions, photographed())
-    assert "so the report lacks this epoch" in caplog.text

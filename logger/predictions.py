@@ -1,0 +1,274 @@
+"""``predictions.npz``: what a model said of photos that it was validated on, and what is true.
+
+Probabilities are kept as the model gave them, so that a decoding can be tuned on them; whoever
+scores or shows answers takes the ``adjusted`` ones. The task, the decoding and the few thumbnails
+that a report shows are in the file: it can be read when photos and checkpoint are gone.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
+from model.decode import SINGLE_HEAD, with_marginals
+from model.decoding import adjusted
+from utils.config_files import read_json5
+from utils.errors import DataError
+from utils.files import write_atomically
+from utils.run_folder import CONFIG, RunFolder
+
+EXACT = 64
+"""Classes of a head up to which probabilities are kept in float32, beyond in float16."""
+AT_ONCE = 1 << 22
+"""Probabilities that a report adjusts at once: all of 20,000 photos of 1,000 classes are 80 MB."""
+PARTS = ("value", "probabilities", "factors")
+"""Beginnings of the names of arrays that there are several of, each followed by a head's."""
+THUMBNAILS = ("thumbnail_rows", "thumbnail_sizes", "thumbnail_bytes")
+
+
+@dataclass(frozen=True)
+class SavedPredictions:
+    """The answers to N photos.
+
+    Attributes:
+        task: that was asked.
+        probabilities: head of the model → (N, its classes), and with a product ``"class"`` →
+            (N, C), none of them adjusted.
+        values: head → true values as ``Head.encode`` gives them.
+        photos: column → (N,): ``photo``, the file; ``group``, such as who is on it; ``index``, the
+            place in the validation set; of folds ``fold``, and ``model``, the
+            row of ``factors`` that is theirs; and what ``PhotoIndex.describe`` adds.
+        factors: of the decoding, see ``model.decoding``: name → (models, n).
+        fallback: (N,) bool, photos used whole since nothing to cut out was found; ``None`` where
+            nothing was looked for.
+        thumbnails: row → the crop as JPEG, for the photos that a report shows.
+    """
+
+    task: Task
+    probabilities: Mapping[str, np.ndarray]
+    values: Mapping[str, np.ndarray]
+    photos: Mapping[str, np.ndarray]
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    fallback: np.ndarray | None = None
+    thumbnails: Mapping[int, bytes] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.photos["photo"])
+
+    def raw(self, rows: Any = slice(None)) -> dict[str, np.ndarray]:
+        """Head → (K, its answers) float32, and with a product ``"class"``, of these rows, as the
+        model gives them."""
+        found = {
+            name: head.group(self.probabilities[name][rows].astype(np.float32))
+            for name, head in self.task.heads.items()
+            if name not in self.task.product
+        }
+        if self.task.product:
+            found[SINGLE_HEAD] = self.probabilities[SINGLE_HEAD][rows].astype(np.float32)
+        return with_marginals(self.task, found)
+
+    def adjusted(self, rows: Any = slice(None)) -> dict[str, np.ndarray]:
+        """``raw``, as the decoding of the run answers; of folds each by its own."""
+        found = self.raw(rows)
+        model = self.photos.get("model", np.zeros(len(self), int))[rows]
+        for number in np.unique(model) if self.factors else ():
+            mine = model == number
+            factors = {name: each[number] for name, each in self.factors.items()}
+            answers = adjusted(self.task, {k: each[mine] for k, each in found.items()}, factors)
+            for name, values in answers.items():
+                found[name][mine] = values
+        return found
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """Head → (N,) true answers, and with a product ``"class"``, see ``Task.truth``."""
+        return self.task.truth(self.values)
+
+    def chunks(self) -> list[np.ndarray]:
+        """The rows in parts whose probabilities fit into memory, however many classes there are."""
+        widest = max(each.shape[1] for each in self.probabilities.values())
+        return np.array_split(np.arange(len(self)), max(1, len(self) * widest // AT_ONCE))
+
+    def at(self, rows: np.ndarray) -> "SavedPredictions":
+        """Of these rows alone, in this order; (K,) int or (N,) bool."""
+        rows = np.arange(len(self))[rows]
+        columns = {
+            name: {key: values[rows] for key, values in getattr(self, name).items()}
+            for name in COLUMNS
+        }
+        kept = [(new, old) for new, old in enumerate(rows.tolist()) if old in self.thumbnails]
+        return replace(
+            self,
+            **columns,
+            fallback=None if self.fallback is None else self.fallback[rows],
+            thumbnails={new: self.thumbnails[old] for new, old in kept},
+        )
+
+
+COLUMNS = ("probabilities", "values", "photos")
+"""Attributes with a row a photo."""
+
+
+def joined(parts: Mapping[int, SavedPredictions]) -> SavedPredictions:
+    """What the models of several folds said, each of other photos, fold by fold.
+
+    Args:
+        parts: fold → its answers.
+
+    Raises:
+        DataError: two folds have the same photo.
+    """
+    folds = [parts[fold] for fold in sorted(parts)]
+    columns = {
+        name: {
+            key: np.concatenate([getattr(each, name)[key] for each in folds])
+            for key in getattr(folds[0], name)
+            if key != "index"
+        }
+        for name in COLUMNS
+    }
+    photos, times = np.unique(columns["photos"]["photo"], return_counts=True)
+    if (times > 1).any():
+        raise DataError(
+            f"{photos[times > 1][0]}: validated in two folds; the folds were not divided alike,"
+            " train them again under a new --run-id"
+        )
+    sizes = [len(each) for each in folds]
+    columns["photos"]["fold"] = np.repeat(sorted(parts), sizes)
+    columns["photos"]["model"] = np.repeat(np.arange(len(folds)), sizes)
+    looked = [each.fallback for each in folds if each.fallback is not None]
+    starts = np.cumsum([0, *sizes]).tolist()
+    return SavedPredictions(
+        folds[0].task,
+        **columns,
+        factors={k: np.concatenate([each.factors[k] for each in folds]) for k in folds[0].factors},
+        fallback=np.concatenate(looked) if len(looked) == len(folds) else None,
+        thumbnails={
+            start + row: jpeg
+            for start, each in zip(starts, folds, strict=False)
+            for row, jpeg in each.thumbnails.items()
+        },
+    )
+
+
+def write_predictions(path: Path, saved: SavedPredictions) -> None:
+    """Write them, nothing pickled; of heads with more than ``EXACT`` classes in half precision, in
+    which the likeliest class stays the likeliest.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    arrays: dict[str, Any] = {"task": np.array(json.dumps(saved.task.to_json()))}
+    arrays |= {f"value_{name}": values for name, values in saved.values.items()}
+    arrays |= {f"probabilities_{name}": _packed(p) for name, p in saved.probabilities.items()}
+    arrays |= {f"factors_{name}": values for name, values in saved.factors.items()}
+    jpegs = saved.thumbnails.values()
+    arrays["thumbnail_rows"] = np.array(list(saved.thumbnails), np.int64)
+    arrays["thumbnail_sizes"] = np.array([len(jpeg) for jpeg in jpegs], np.int64)
+    arrays["thumbnail_bytes"] = np.frombuffer(b"".join(jpegs), np.uint8)
+    if saved.fallback is not None:
+        arrays["fallback"] = saved.fallback
+    with write_atomically(path, "wb") as file:
+        np.savez(file, **arrays, **saved.photos)
+
+
+def read_predictions(path: Path) -> SavedPredictions:
+    """What ``write_predictions`` wrote; also ``validation.npz`` and ``oof.npz`` of older versions.
+
+    Raises:
+        DataError: it can't be read, or holds NaN.
+    """
+    try:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+        if "task" in arrays:
+            task = Task(TaskSettings.model_validate_json(str(arrays.pop("task"))))
+        else:
+            task = _task_of_older(path)
+            arrays = _as_today(arrays, task, path)
+        rows, sizes, data = (arrays.pop(name, np.zeros(0, np.int64)) for name in THUMBNAILS)
+        parts = {
+            part: {k: arrays.pop(f"{part}_{k}") for k in (*task.heads, SINGLE_HEAD)
+                   if f"{part}_{k}" in arrays}
+            for part in PARTS
+        }  # fmt: skip
+        ends = np.cumsum(sizes)
+        jpegs = [data[end - size : end].tobytes() for end, size in zip(ends, sizes, strict=True)]
+        saved = SavedPredictions(
+            task, parts["probabilities"], parts["value"], arrays, parts["factors"],
+            arrays.pop("fallback", None), dict(zip(rows.tolist(), jpegs, strict=True)),
+        )  # fmt: skip
+        saved.truth(), len(saved)
+    except Exception as error:  # a cut zip raises half a dozen kinds
+        raise DataError(
+            f"{path}: not the answers of a validation ({error!r}); a training writes them"
+        ) from error
+    for name, values in saved.probabilities.items():
+        broken = ~np.isfinite(values).all(axis=1)
+        if broken.any():
+            raise DataError(
+                f"{path}: probabilities_{name} of {broken.sum()} of {len(broken)} photos are no"
+                " numbers (NaN): the training failed; train again with a lower optimizer.args.lr"
+            )
+    return saved
+
+
+def _packed(probabilities: np.ndarray) -> np.ndarray:
+    """(N, n) float, in half precision where n is large."""
+    if probabilities.shape[1] <= EXACT:
+        return probabilities.astype(np.float32, copy=False)
+    packed = probabilities.astype(np.float16)
+    rows, likeliest = np.arange(len(packed)), probabilities.argmax(axis=1)
+    # Rounding makes equals of near ones, of which the first would be the likeliest.
+    lost = packed.argmax(axis=1) != likeliest
+    packed[rows[lost], likeliest[lost]] = np.nextafter(packed[lost].max(axis=1), np.float16(2))
+    return packed
+
+
+def _task_of_older(path: Path) -> Task:
+    """That of the run whose answers these are; of folds that of one fold, which knows the classes
+    found in the data; of a file that lies alone, and from before tasks, the faces'."""
+    folder = RunFolder.of(path)
+    if folder is None or not folder.config.is_file():
+        return load_task()
+    of_fold = sorted(folder.models.parent.glob(f"{folder.run_id}-fold*/{CONFIG}"))
+    config = read_json5(of_fold[0] if of_fold else folder.config)
+    return Task(TaskSettings.model_validate(config["task"])) if "task" in config else load_task()
+
+
+OLDER = {
+    "person": "group", "years": "value_age", "class_probabilities": "probabilities_class",
+    "classes": "target_class",
+}  # fmt: skip
+"""Name of an array in older versions → today's, or the last one's."""
+
+
+def _as_today(arrays: Mapping[str, np.ndarray], task: Task, path: Path) -> dict[str, np.ndarray]:
+    """The arrays of ``validation.npz`` or ``oof.npz``, with what ``report.npz`` beside it knows."""
+    found = {OLDER.get(name, name): values for name, values in arrays.items()}
+    codes = found.pop("target_class", None)
+    found.pop("answers", None)
+    for name, values in task.answers_of(codes).items() if codes is not None else ():
+        found.setdefault(f"target_{name}", values)
+    for name, head in task.heads.items():
+        values = found.pop(f"target_{name}", None)
+        if values is not None and not head.settings.bins:  # whose numbers are there already
+            found[f"value_{name}"] = values
+    shown = path.with_name("report.npz")
+    if shown.is_file():
+        with np.load(shown) as report:
+            found |= {k: report[k] for k in (*THUMBNAILS, "fallback") if k in report.files}
+            if task.product:
+                found |= _factors(found["probabilities_class"], report["class_probabilities"])
+    return found
+
+
+def _factors(raw: np.ndarray, adjusted: np.ndarray) -> dict[str, np.ndarray]:
+    """The factors that turned (N, C) into (N, C), where any did: older files kept both instead."""
+    logs = np.log(np.maximum(adjusted, 1e-30)) - np.log(np.maximum(raw, 1e-30))
+    factors = np.exp(np.median(logs - logs.mean(axis=1, keepdims=True), axis=0, keepdims=True))
+    return {} if np.allclose(factors, 1, atol=1e-3) else {"factors_class": factors}

@@ -1,0 +1,121 @@
+"""From the answers to a task to what a report asks of them, in words that need no task."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from base.task import Head, NumberHead, TagHead, Task
+from base.task_settings import plural_of
+from logger.predictions import SavedPredictions
+from logger.report.answers import Answers, NumberQuestion, Question, TagsQuestion
+
+CLASS = "class"
+"""Key of the classes of the whole, beside the heads'."""
+NEAR = 1 / 40
+"""Of the range of a number: how far from a border it still counts as a close call."""
+
+
+def answers_of_run(saved: SavedPredictions) -> Answers:
+    """What was said as the run's decoding answers, with a question of its own for the bins behind
+    groups; a part of the photos at a time, so that many classes take no more memory."""
+    truth, parts = saved.truth(), []
+    for rows in saved.chunks():
+        of_rows = {name: each[rows] for name, each in truth.items()}
+        values = {name: each[rows] for name, each in saved.values.items()}
+        answers = answers_of(saved.task, saved.adjusted(rows), of_rows, values)
+        bins = [
+            _bins_question(head, saved.probabilities[name][rows], values[name])
+            for name, head in saved.task.heads.items()
+            if head.settings.groups and name in saved.probabilities
+        ]
+        parts.append((*answers.questions, *bins))
+    return replace(
+        answers,
+        questions=tuple(_joined(alike) for alike in zip(*parts, strict=True)),
+        files=tuple(saved.photos["photo"].tolist()),
+        groups=saved.photos.get("group"),
+        fallback=saved.fallback,
+        thumbnails=dict(saved.thumbnails),
+        noun=saved.task.noun,
+        plural=plural_of(saved.task.noun),
+    )
+
+
+def answers_of(
+    task: Task,
+    probabilities: Mapping[str, np.ndarray],
+    truth: Mapping[str, np.ndarray],
+    values: Mapping[str, np.ndarray] | None = None,
+) -> Answers:
+    """The questions of a task with their answers, the whole answer first.
+
+    Args:
+        task: that was asked.
+        probabilities: head → (N, its answers), and with a product ``"class"`` → (N, C).
+        truth: head → (N,) true answers, and with a product ``"class"``, see ``Task.truth``.
+        values: head of numbers → (N,) the true numbers, where they are known.
+    """
+    order = [*task.product, *(name for name in task.heads if name not in task.product)]
+    values = values or {}
+    asked = [
+        _question(task.heads[name], probabilities[name], truth[name], values.get(name))
+        for name in order
+        if name in truth
+    ]
+    parts = len(asked) if len(asked) > 1 else 0
+    if task.product:
+        names = _typeset(task.class_name(code) for code in range(task.num_classes))
+        title = f"{len(names)} classes"
+        asked.insert(0, Question.of(CLASS, title, names, probabilities[CLASS], truth[CLASS]))
+        parts = len(task.product)
+    files = tuple(map(str, range(len(asked[0].truth))))
+    return Answers(tuple(asked), parts, files, joint=bool(task.product) or not parts)
+
+
+def _question(
+    head: Head, probabilities: np.ndarray, truth: np.ndarray, values: np.ndarray | None
+) -> Question:
+    common = (head.name, _title(head), _typeset(head.answer_names()), probabilities, truth)
+    if isinstance(head, NumberHead):
+        return NumberQuestion.of(*common, middles=head.middles)
+    if isinstance(head, TagHead):
+        return TagsQuestion.of(*common, threshold=head.settings.threshold)
+    if not head.settings.bins:
+        return Question.of(*common)
+    groups = head.settings.groups
+    edges = groups.edges if groups else head.settings.bins
+    return Question.of(*common, **_of_number(head, edges, values))
+
+
+def _bins_question(head: Head, probabilities: np.ndarray, values: np.ndarray) -> Question:
+    return Question.of(
+        f"{head.name}_bin", f"{_words(head.name)} bin", _typeset(head.class_names()),
+        probabilities, head.class_of(values), **_of_number(head, head.settings.bins, values),
+    )  # fmt: skip
+
+
+def _of_number(head: Head, edges: Sequence[float], values: np.ndarray | None) -> dict[str, Any]:
+    low, high = head.settings.range or (edges[0], edges[-1])
+    near = float(f"{(high - low) * NEAR or 1:.2g}")
+    return {"edges": tuple(edges), "values": values, "number": _words(head.name), "near": near}
+
+
+def _joined(alike: Sequence[Question]) -> Question:
+    """The same question asked of several parts of the photos."""
+    columns = {name: [part.arrays()[name] for part in alike] for name in alike[0].arrays()}
+    return replace(alike[0], **{name: np.concatenate(each) for name, each in columns.items()})
+
+
+def _title(head: Head) -> str:
+    return _words(head.name) + (" group" if head.settings.groups else "")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _typeset(names: Any) -> tuple[str, ...]:
+    return tuple(re.sub(r"(\d)-(\d)", r"\1–\2", name.replace(">=", "≥")) for name in names)
