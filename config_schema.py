@@ -65,7 +65,7 @@ path of one, or the object itself."""
     augmentation: Augmentation | None = Augmentation()
     """What is done to training photos at random; `null` does nothing."""
     tta: Tta | None = None
-    """Test-time augmentation: the mean answer over several views of a photo; `null` for none."""
+    """Test-time augmentation: the mean answer over two views of a photo; `null` for none."""
     tracer: Tracer = Tracer()
     optimizer: Optimizer = Optimizer(args=OptimizerArguments(lr=1e-4))
     lr_scheduler: Scheduler | None = None
@@ -151,6 +151,8 @@ REMOVED: dict[str, tuple[Any, str]] = {
     "optimizer.scale_lr": ("off", "optimizer.args.lr"),
     "trainer.freeze_backbone_epochs": (0, "trainer.freeze or optimizer.layer_decay"),
     "trainer.progressive_resizing": (None, "data_loader.args.input_size"),
+    "tta.scales": ([], "tta.flip"),
+    "tta.shifts": ([], "tta.flip"),
     "trainer.swa_start": (None, "trainer.ema_decay or python -m tools.soup"),
 }
 """Keys of older versions: dotted path → its default, and what to use instead."""

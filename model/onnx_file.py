@@ -57,8 +57,7 @@ def to_onnx(
     copied = copy.deepcopy(network)
     if precision == "float16":
         copied.half().classifiers.float()
-    matrices = [_as_matrices(view, side) for view in views]
-    wrapped = _WithAnswers(copied, task, matrices, decoding).eval()
+    wrapped = _WithAnswers(copied, task, views, decoding).eval()
     crops = torch.zeros(2, 3, side, side, dtype=torch.uint8)
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
@@ -97,23 +96,20 @@ class _WithAnswers(nn.Module):
         self,
         network: BaseModel,
         task: Task,
-        views: Sequence[tuple[Tensor, Tensor]],
+        views: Sequence[Callable[[Tensor], Tensor]],
         decoding: Factors | None,
     ) -> None:
         super().__init__()
         self.network = network
         self.task = task
-        self.rows, self.columns = (torch.stack(matrices) for matrices in zip(*views, strict=True))
+        self.views = views
         self.decoding: Factors = {
             name: torch.tensor(values, dtype=torch.float32)
             for name, values in (decoding or {}).items()
         }
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        if len(self.rows) > 1:  # (B, 3, S, S) → (V, B, 3, S, S) → (V·B, 3, S, S)
-            turned = self.rows[:, None, None] @ crops.float() @ self.columns[:, None, None]
-            crops = turned.flatten(0, 1)
-        seen = self.network(crops)
+        seen = self.network(torch.cat([view(crops) for view in self.views]))  # (V·B, 3, S, S)
         found = probabilities(self.task, seen)
         answers = []
         for name in outputs_of(self.task):
@@ -125,16 +121,7 @@ class _WithAnswers(nn.Module):
 
     def _mean(self, values: Tensor, width: int) -> Tensor:
         """(V·B, width) → (B, width); every size but the batch's is a constant of the file."""
-        return values.reshape(len(self.rows), -1, width).mean(dim=0)
-
-
-def _as_matrices(view: Callable[[Tensor], Tensor], side: int) -> tuple[Tensor, Tensor]:
-    """A view as what it does to the rows of a photo and what to the columns, (side, side) each.
-
-    ONNX has no antialiased resizing; as matrices, all views are the same two products.
-    """
-    row = torch.eye(side)[:, None, :, None].expand(-1, -1, -1, side)  # photo i is its row i
-    return view(row)[:, 0, :, 0].T, view(row.transpose(2, 3))[:, 0, 0]
+        return values.reshape(len(self.views), -1, width).mean(dim=0)
 
 
 def describe(

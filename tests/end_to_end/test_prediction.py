@@ -147,7 +147,7 @@ class TestNames:
         (tmp_path / "d.json").write_text(json.dumps({"weights": [1.0] * 17 + [2.0]}))
         flags = [
             ("--set", "tta.flip=true"),
-            ("--set", "tta.flip=true", "--set", "tta.shifts=[0.1]"),
+            ("--set", "tta.flip=true", "--set", "tta.validation=true"),
             ("--decoding", "d.json"),
             ("--set", "decoding.prior_strength=1.0"),
             ("--ensemble", "vote"),

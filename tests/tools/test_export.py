@@ -60,7 +60,7 @@ def test_a_file_of_another_model_is_told_by_the_comparison():
 @pytest.mark.parametrize("precision", TOLERANCES)
 def test_views_and_decoding_are_in_the_file(precision):
     model = spoken(MODELS["TimmModelMulti"]())
-    views = views_from({"flip": True, "shifts": [0.1], "scales": [0.9, 1.1]})
+    views = views_from({"flip": True})
     decoding = {"class": np.geomspace(0.1, 10, 18)}
     exported = to_onnx(model, FACES, 32, precision, {}, views, decoding)
     answers = Predictor(model, FACES, views, decoding).probabilities
@@ -203,7 +203,7 @@ def test_every_kind_of_task_is_answered_and_said_as_here(kind, tmp_path):
     model = spoken(TimmModelMulti(task, "test_resnet", pretrained=False))
     config = {"name": "n", "arch": {}, "tracer": {}, "data_loader": {"args": {"input_size": 32}}}
     described = describe(config, "r", task, model.heads, "float32")
-    views = views_from({"flip": True, "shifts": [], "scales": []})
+    views = views_from({"flip": True})
     file, photo = tmp_path / "model.onnx", tmp_path / "photo.png"
     file.write_bytes(to_onnx(model, task, 32, "float32", described, views))
     predictor = Predictor(model, task, views)

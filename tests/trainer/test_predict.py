@@ -80,13 +80,13 @@ def test_fewer_photos_than_ranks_leave_a_rank_with_none_and_count_once(in_two_ra
 def test_several_views_give_the_mean_of_a_pass_with_each():
     network = TimmModelMulti(FACES, "test_resnet", pretrained=False).eval()
     photos = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
-    views = views_from({"flip": True, "shifts": [0.1], "scales": [0.9, 1.1]})
+    views = views_from({"flip": True})
     batch = [{"image": photos, "index": torch.arange(5), "mask": torch.zeros(5)}]
 
     together = predict(network, batch, FACES, views)
 
     alone = [predict(network, [{**batch[0], "image": view(photos)}], FACES) for view in views]
-    assert len(alone) == 14
+    assert len(alone) == 2
     expected = np.mean([each.class_probabilities for each in alone], axis=0)
     assert np.allclose(together.class_probabilities, expected, atol=1e-6)
     for head in HEADS:
