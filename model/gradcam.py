@@ -1,15 +1,16 @@
 """Grad-CAM: which part of a photo speaks for each of a model's answers.
 
 After Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
-Localization" (ICCV 2017), computed by the package ``grad-cam``.
+Localization" (ICCV 2017).
 """
 
 import math
 from collections.abc import Iterator, Mapping
-from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
@@ -51,24 +52,44 @@ class HeadCam:
         Returns:
             head → (B, S, S) float32 in [0, 1]; all 0 where nothing speaks for the answer.
         """
-        # It imports scikit-learn and matplotlib.
-        from pytorch_grad_cam import GradCAM
+        kept: list[Tensor] = []
 
-        scores = _Answers(self.model, self.task)
-        targets = [
-            _Answer(scores.first[head] + int(answer))
-            for head, codes in answers.items()
-            for answer in codes
-        ]
+        def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+            kept.append(output)
+            return output.clone()  # what follows may write into its input
+
         device = next(self.model.parameters()).device
         # Gradients flow from the photos, since no parameter asks for them.
-        copies = images.to(device).float().repeat(len(answers), 1, 1, 1).requires_grad_()
-        with (
-            torch.enable_grad(),
-            GradCAM(scores, [self.layer], reshape_transform=as_map) as cam,
-        ):
-            heat = cam(copies, targets)
-        return dict(zip(answers, heat.reshape(len(answers), -1, *heat.shape[1:]), strict=True))
+        photos = images.to(device).float().requires_grad_()
+        handle = self.layer.register_forward_hook(keep)
+        try:
+            with torch.enable_grad():
+                logits = head_logits(self.task, self.model(photos))
+        finally:
+            handle.remove()
+        heat = {}
+        for head, codes in answers.items():
+            explained = logits[head][torch.arange(len(codes)), torch.as_tensor(codes)].sum()
+            (gradient,) = torch.autograd.grad(explained, kept[0], retain_graph=True)
+            side = images.shape[-1]
+            heat[head] = _heat(as_map(kept[0].detach()), as_map(gradient), side).cpu().numpy()
+        return heat
+
+
+def _heat(maps: Tensor, gradients: Tensor, side: int) -> Tensor:
+    """(B, C, h, w) each → (B, side, side) in [0, 1]: the maps, each by its mean gradient, summed
+    up; what speaks against the answer is left out."""
+    weights = gradients.mean(dim=(2, 3), keepdim=True)
+    total = _stretched(
+        (weights * maps).sum(dim=1, keepdim=True).relu()
+    )  # (B, C, h, w) → (B, 1, h, w)
+    return _stretched(F.interpolate(total, size=(side, side), mode="bilinear")).squeeze(1)
+
+
+def _stretched(heat: Tensor) -> Tensor:
+    """(B, 1, h, w), each photo's stretched to [0, 1]; all 0 where it is flat."""
+    heat = heat - heat.amin(dim=(2, 3), keepdim=True)
+    return heat / (heat.amax(dim=(2, 3), keepdim=True) + 1e-7)
 
 
 def codes_to_explain(task: Task, probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -83,33 +104,6 @@ def codes_to_explain(task: Task, probabilities: Mapping[str, np.ndarray]) -> dic
     if task.product:
         codes |= task.decode(probabilities["class"].argmax(axis=1))
     return codes
-
-
-class _Answers(nn.Module):
-    """A model whose output is one row of logits a photo: those of all its answers."""
-
-    def __init__(self, model: BaseModel, task: Task) -> None:
-        super().__init__()
-        self.model = model
-        self.task = task
-        sizes = [len(head.answers) for head in task.heads.values()]
-        starts = accumulate(sizes[:-1], initial=0)
-        self.first = dict(zip(task.heads, starts, strict=True))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) → (B, answers of all heads)."""
-        logits = head_logits(self.task, self.model(images))
-        return torch.cat([logits[head] for head in self.first], dim=1)
-
-
-class _Answer:
-    """The logit of one answer, from a photo's row of them."""
-
-    def __init__(self, place: int) -> None:
-        self.place = place
-
-    def __call__(self, row: Tensor) -> Tensor:
-        return row[self.place]
 
 
 def target_layer(model: BaseModel, input_size: int) -> nn.Module:

@@ -2,7 +2,9 @@
 
 import ast
 import importlib
+import importlib.metadata
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,25 @@ def test_what_is_imported_from_the_project_exists(path):
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
                 assert hasattr(module, alias.name) or importlib.util.find_spec(name), name
+
+
+def test_every_package_that_is_imported_is_declared():
+    """requirements.txt lists what the project imports, not what comes with something else."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    declared = {plain(line.partition("==")[0]) for line in lines if "==" in line}
+    packages = importlib.metadata.packages_distributions()
+    for path in [*FILES, *(ROOT / "tests").rglob("*.py")]:
+        for name in imported(path) - set(sys.stdlib_module_names) - {*ROOMS, "tests"}:
+            owners = {plain(owner) for owner in packages.get(name, ())}
+            assert owners & declared, f"{path}: {name} ({', '.join(owners) or 'not installed'})"
+
+
+def imported(path):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plainly = [each.name for node in nodes if isinstance(node, ast.Import) for each in node.names]
+    absolute = [n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.level == 0]
+    return {name.partition(".")[0] for name in [*plainly, *absolute]}
+
+
+def plain(name):
+    return name.strip().lower().replace("_", "-")

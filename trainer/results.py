@@ -145,7 +145,7 @@ def examples_sheet(crops: Crops, rows: np.ndarray, question: Question) -> np.nda
     """One photo of each class that occurs, the same ones each time, as a contact sheet (RGB); of
     more than ``SHOWN_CLASSES`` classes evenly chosen ones."""
     _, places = np.unique(question.truth, axis=0, return_index=True)
-    return _sheet(crops, rows, question, spread(places, SHOWN_CLASSES))
+    return _sheet(crops, rows, question, spread(places, SHOWN_CLASSES).tolist())
 
 
 def _sheet(crops: Crops, rows: np.ndarray, question: Question, places: Sequence[int]) -> np.ndarray:
