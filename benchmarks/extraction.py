@@ -32,8 +32,9 @@ from PIL import ImageFile
 
 from base.task import load_task
 from benchmarks.common import in_turns, machine, ratio, sample_people, table
-from data_loader.crops import build_crops, photo_digests
+from data_loader.crops import build_crops
 from data_loader.dataset import read_index
+from data_loader.photo_digests import photo_digests
 from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor, one_thread_per_worker
 from utils.cli import run_command

@@ -12,7 +12,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,21 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
-from TRACER.crops import CropSettings, Extraction
+from data_loader.crop_files import (
+    CROPPED,
+    PENDING,
+    SHAPES,
+    UNREADABLE,
+    WHOLE,
+    check_of,
+    checks_of,
+    create_array,
+    damaged_rows,
+    load_arrays,
+    missing_rows,
+)
+from data_loader.photo_digests import photo_digests
+from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor
 from TRACER.network import Tracer
 from TRACER.weights import (
@@ -33,14 +46,10 @@ from TRACER.weights import (
     weights_path,
 )
 from utils import distributed
-from utils.devices import available_cores
 from utils.errors import CheckpointError, DataError, PhotoError, UserError
 from utils.files import write_atomically, write_json
 from utils.images import read_image
 
-PENDING, CROPPED, WHOLE, UNREADABLE = range(4)
-"""What a row of the cache is: not done yet, the person's crop, the whole photo because no person
-was found, or black because the file could not be read."""
 KNOWN_WEIGHTS = "weights.json"
 """In the folder of all caches: which weights were last met under which name."""
 COMPLETE = "complete.json"
@@ -150,7 +159,8 @@ class Crops:
         Raises:
             DataError: it is damaged.
         """
-        return cls(folder, *_load_arrays(folder, "r"))
+        arrays = load_arrays(folder, "r")
+        return cls(folder, arrays["images"], arrays["boxes"], arrays["states"])
 
     def __getitem__(self, row: int) -> np.ndarray:
         """The crop of photo ``row``: (S, S, 3) uint8 RGB, a view of the file."""
@@ -161,9 +171,6 @@ class Crops:
 
     def __reduce__(self) -> tuple:
         return Crops.open, (self.folder,)  # a worker opens the files itself; no pixel is copied
-
-
-_ARRAYS = ("images", "boxes", "states")
 
 
 def build_crops(
@@ -194,11 +201,14 @@ def build_crops(
     main = distributed.is_main()
     try:
         folder, digests = _cache_folder(photos, extractor, cache_dir, progress)
-        if main:
-            folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock") if main else contextlib.nullcontext():
-            if not distributed.broadcast(main and _is_complete(folder)):
-                _fill(folder, photos, digests, extractor, progress)
+        shape = len(photos), extractor.settings.size
+        # Without the lock, since a finished cache may lie where nothing can be written.
+        if not _main_finds_complete(folder, shape):
+            if main:
+                folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock") if main else contextlib.nullcontext():
+                if not _main_finds_complete(folder, shape):
+                    _fill(folder, photos, digests, extractor, progress)
     except OSError as error:
         raise UserError(f"{cache_dir}: the crop cache cannot be written ({error})") from error
     crops = _open_on_every_rank(folder)
@@ -213,82 +223,36 @@ def _cache_folder(
     photos: Sequence[Path], extractor: Extractor, cache_dir: Path, progress: bool
 ) -> tuple[Path, np.ndarray]:
     digests = photo_digests(photos, cache_dir, progress)
-    name = hashlib.sha256(digests.tobytes()).hexdigest()[:16]
-    return cache_dir / extractor.key[:16] / name, digests
+    return cache_dir / extractor.key[:16] / _name(digests), digests
 
 
-def photo_digests(photos: Sequence[Path], cache_dir: Path, progress: bool = False) -> np.ndarray:
-    """A digest of each file's bytes: (N,) of 16 bytes each; zeros where there is no file.
-
-    A file whose size and times did not change since the last look is not read again.
-    """
-    memory = _DigestMemory(photos, cache_dir)
-    with ThreadPoolExecutor(available_cores()) as pool:
-        todo = memory.unknown()
-        found = pool.map(_digest, (photos[row] for row in todo))
-        hidden = not progress or not len(todo)
-        bar = tqdm(found, "reading photos", len(todo), unit="photo", disable=hidden, leave=False)
-        for row, digest in zip(todo, bar, strict=True):
-            memory.digests[row] = digest
-    memory.save(changed=len(todo) > 0)
-    return memory.digests
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
-    except OSError:
-        return bytes(16)
-
-
-class _DigestMemory:
-    """Digests of earlier looks, kept beside the caches, one file per list of paths."""
-
-    def __init__(self, photos: Sequence[Path], cache_dir: Path) -> None:
-        paths = os.fsencode("\0".join(str(photo.absolute()) for photo in photos))
-        self.file = cache_dir / "digests" / f"{hashlib.sha256(paths).hexdigest()[:16]}.npz"
-        self.stamps = np.array([_stamp(photo) for photo in photos], np.int64).reshape(-1, 3)
-        self.digests = np.zeros(len(photos), "V16")
-        self.known = np.zeros(len(photos), bool)
-        # Not there, or damaged in whatever way: then all photos are read once more.
-        with contextlib.suppress(Exception), np.load(self.file) as saved:
-            known = (saved["stamps"] == self.stamps).all(axis=1) & (self.stamps[:, 0] > 0)
-            self.digests[known] = saved["digests"][known]
-            self.known = known
-
-    def unknown(self) -> np.ndarray:
-        return np.flatnonzero(~self.known)
-
-    def save(self, changed: bool) -> None:
-        if changed:
-            with contextlib.suppress(UserError), write_atomically(self.file, "wb") as file:
-                np.savez(file, stamps=self.stamps, digests=self.digests)
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+def _name(digests: np.ndarray) -> str:
+    return hashlib.sha256(digests.tobytes()).hexdigest()[:16]
 
 
 def _leave_for_the_report(photo: Path, error: DataError) -> None:
     """Go on with the others: ``_report`` names all unreadable photos at the end."""
 
 
-def _is_complete(folder: Path) -> bool:
-    """Whether every photo has its crop; unreadable ones are tried anew each time.
+def _main_finds_complete(folder: Path, shape: tuple[int, int]) -> bool:
+    """Whether rank 0 finds a finished cache; it may have waited for another process before."""
+    found = distributed.is_main() and _is_complete(folder, shape)
+    distributed.wait_for_main()
+    return distributed.broadcast(found)
+
+
+def _is_complete(folder: Path, shape: tuple[int, int]) -> bool:
+    """Whether every photo has its crop, and sound; unreadable ones are tried anew each time.
 
     Rows that were lost are, too: earlier versions called caches complete that had such.
     """
     if not (folder / COMPLETE).exists():
         return False
-    return not _missing(Crops.open(folder).states).size
-
-
-def _missing(states: np.ndarray) -> np.ndarray:
-    return np.flatnonzero((states == PENDING) | (states == UNREADABLE))
+    arrays = load_arrays(folder, "r", shape)
+    missing = arrays["states"][missing_rows(arrays["states"])]
+    if not os.access(folder, os.W_OK):
+        missing = missing[missing != UNREADABLE]
+    return not missing.size and not damaged_rows(arrays).size
 
 
 def _fill(
@@ -300,20 +264,17 @@ def _fill(
     of them wrote. The processes of one machine share their pages.
     """
     builders = distributed.first_machine()
+    shape = len(photos), extractor.settings.size
     if distributed.is_main():
-        arrays = _open_arrays(folder, len(photos), extractor.settings.size)
-        _copy_known(folder, digests, *arrays)
-        _flush(*arrays, [])
-        with write_atomically(folder / "digests.npy", "wb") as file:
-            np.save(file, digests)
+        _prepare(folder, shape, digests)
     distributed.barrier()
     builds = distributed.rank() < builders
     if builds:
-        arrays = _load_arrays(folder, "r+")
-        todo = _missing(arrays[-1])[distributed.rank() :: builders]
+        arrays = load_arrays(folder, "r+", shape)
+        todo = missing_rows(arrays["states"])[distributed.rank() :: builders]
     distributed.barrier()  # all have looked before the first marks a row as done
     if builds:
-        _crop(photos, todo, extractor, *arrays, progress)
+        _crop(photos, todo, extractor, arrays, progress)
     distributed.barrier()
     if distributed.is_main() and not (Crops.open(folder).states == PENDING).any():
         found = {
@@ -325,26 +286,68 @@ def _fill(
     distributed.barrier()
 
 
+def _prepare(folder: Path, shape: tuple[int, int], digests: np.ndarray) -> None:
+    """Make the arrays of a cache, or find what is damaged in them; copy what others have."""
+    absent = [name for name in SHAPES if not (folder / f"{name}.npy").exists()]
+    for name in absent:
+        dtype, shape_of = SHAPES[name]
+        create_array(folder / f"{name}.npy", dtype, shape_of(*shape))
+    arrays = load_arrays(folder, "r+", shape)
+    if absent == ["checks"]:  # of a version that kept none
+        arrays["checks"][:] = checks_of(arrays, range(len(digests)))
+    elif absent:
+        arrays["states"][:] = PENDING
+    if (rows := damaged_rows(arrays)).size:
+        logger.warning("%s: %d damaged crops are made anew", folder, len(rows))
+        arrays["states"][rows] = PENDING
+    _copy_known(folder, digests, arrays)
+    _flush(arrays, [])
+    with write_atomically(folder / "digests.npy", "wb") as file:
+        np.save(file, digests)
+
+
 def _crop(
     photos: Sequence[Path],
     todo: np.ndarray,
     extractor: Extractor,
-    images: np.ndarray,
-    boxes: np.ndarray,
-    states: np.ndarray,
+    arrays: dict[str, np.ndarray],
     progress: bool,
 ) -> None:
     """Crop the photos of the rows ``todo``."""
     extractions = extractor([photos[row] for row in todo], on_error=_leave_for_the_report)
     hidden = not progress or not len(todo) or not distributed.is_main()
     bar = tqdm(extractions, "cropping", len(todo), unit="photo", disable=hidden)
-    since_flush, last_flush = [], time.monotonic()
+    done: list[Row] = []
+    last_flush = time.monotonic()
     for row, extraction in zip(todo, bar, strict=True):
-        since_flush.append((row, _write_row(images, boxes, row, extraction)))
+        if extraction is None:
+            done.append((row, (0, 0, 0, 0), UNREADABLE, 0))
+            continue
+        arrays["images"][row] = extraction.crop
+        state = WHOLE if extraction.fallback else CROPPED
+        check = check_of(extraction.crop, np.array(extraction.box, np.int32), state)
+        done.append((row, extraction.box, state, check))
         if time.monotonic() - last_flush > FLUSH_SECONDS:
-            _flush(images, boxes, states, since_flush)
+            _flush(arrays, done)
             last_flush = time.monotonic()
-    _flush(images, boxes, states, since_flush)
+    _flush(arrays, done)
+
+
+Row = tuple[int, tuple[int, int, int, int], int, int]
+"""Number, box, state and check of a row whose pixels are written."""
+
+
+def _flush(arrays: dict[str, np.ndarray], done: list[Row]) -> None:
+    """Pixels first, then the marks that say they are there."""
+    if done:
+        rows, boxes, states, checks = map(list, zip(*done, strict=True))
+        arrays["boxes"][rows], arrays["checks"][rows] = boxes, checks
+    for name in ("images", "boxes", "checks"):
+        arrays[name].flush()
+    if done:
+        arrays["states"][rows] = states
+    arrays["states"].flush()
+    done.clear()
 
 
 def _open_on_every_rank(folder: Path) -> Crops:
@@ -371,77 +374,26 @@ def _open_on_every_rank(folder: Path) -> Crops:
     return crops
 
 
-def _load_arrays(folder: Path, mode: str) -> list[np.ndarray]:
-    try:
-        return [np.load(folder / f"{name}.npy", mmap_mode=mode) for name in _ARRAYS]
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{folder}: damaged crop cache ({error}); delete this folder, it is built anew"
-        ) from error
-
-
-def _open_arrays(folder: Path, photos: int, size: int) -> list[np.ndarray]:
-    """The arrays of a cache to be filled, made where they are not there yet."""
-    shapes = {
-        "images": ((photos, size, size, 3), np.uint8),
-        "boxes": ((photos, 4), np.int32),
-        "states": ((photos,), np.uint8),
-    }
-    for name, (shape, dtype) in shapes.items():
-        path = folder / f"{name}.npy"
-        if not path.exists():
-            _create_array(path, dtype, shape)
-    return _load_arrays(folder, "r+")
-
-
-def _create_array(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
-    """An array of zeros on disk that exists whole or not at all."""
-    partial = path.with_suffix(".partial")
-    np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape).flush()
-    if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not SIGBUS later
-        with open(partial, "r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, os.path.getsize(partial))
-    partial.replace(path)
-
-
-def _copy_known(folder: Path, digests: np.ndarray, *arrays: np.ndarray) -> None:
+def _copy_known(folder: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
     """Take over the crops that other caches of the same settings already hold."""
     for sibling in sorted(folder.parent.glob(f"*/{COMPLETE}")):
         # One that is damaged, or just being deleted, only has nothing to give.
         with contextlib.suppress(Exception):
-            _copy_from(sibling.parent, digests, *arrays)
+            _copy_from(sibling.parent, digests, arrays)
 
 
-def _copy_from(sibling: Path, digests: np.ndarray, *arrays: np.ndarray) -> None:
-    other = Crops.open(sibling)
+def _copy_from(sibling: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
+    other = load_arrays(sibling, "r")
     theirs = np.load(sibling / "digests.npy")
-    done = {
-        theirs[row].tobytes(): row
-        for row in np.flatnonzero((other.states == CROPPED) | (other.states == WHOLE))
-    }
-    for row in np.flatnonzero(arrays[-1] == PENDING):
+    if _name(theirs) != sibling.name:
+        return
+    sound = np.setdiff1d(np.arange(len(theirs)), missing_rows(other["states"]))
+    done = {theirs[row].tobytes(): row for row in np.setdiff1d(sound, damaged_rows(other))}
+    for row in np.flatnonzero(arrays["states"] == PENDING):
         if (source := done.get(digests[row].tobytes())) is not None:
-            for ours, known in zip(arrays, (other.images, other.boxes, other.states), strict=True):
-                ours[row] = known[source]
-
-
-def _write_row(
-    images: np.ndarray, boxes: np.ndarray, row: int, extraction: Extraction | None
-) -> int:
-    if extraction is None:
-        return UNREADABLE
-    images[row], boxes[row] = extraction.crop, extraction.box
-    return WHOLE if extraction.fallback else CROPPED
-
-
-def _flush(images: np.ndarray, boxes: np.ndarray, states: np.ndarray, done: list) -> None:
-    """Pixels first, then the marks that say they are there."""
-    images.flush()
-    boxes.flush()
-    for row, state in done:
-        states[row] = state
-    states.flush()
-    done.clear()
+            for name in ("images", "boxes", "states"):
+                arrays[name][row] = other[name][source]
+            arrays["checks"][row] = checks_of(arrays, [row])[0]
 
 
 def _report(crops: Crops, photos: Sequence[Path], skip_unreadable: bool) -> None:

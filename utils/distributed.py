@@ -174,16 +174,22 @@ def agree_on_store(store: dist.Store, rank: int, world_size: int) -> dist.Store:
 
 
 def barrier() -> None:
-    """Wait until every rank is here."""
+    """Wait until every rank is here, however long that takes.
+
+    Whoever waited in a collective would be ended after ``TIMEOUT``, while another rank still crops.
+    Where one dies, the launcher ends the others.
+    """
     if dist.is_initialized():
-        dist.barrier()
+        key = f"all/{next(_waits)}"
+        _stores[-1].add(key, 1)
+        while _stores[-1].add(key, 0) < world_size():
+            time.sleep(0.02)
 
 
 def wait_for_main() -> None:
-    """Let the others wait for rank 0, however long what it does alone takes; all ranks call it.
+    """Let the others wait for rank 0 alone, however long that takes; all ranks call it.
 
-    Whoever waited in a collective would be ended after ``TIMEOUT``, while rank 0 still crops or
-    writes a report. Where rank 0 dies, the launcher ends the others.
+    They would be ended as in ``barrier``, while rank 0 still writes a report.
     """
     if not dist.is_initialized():
         return

@@ -5,9 +5,12 @@ import multiprocessing
 import os
 import pickle
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -49,14 +52,18 @@ class Counting(Extractor):
     """An extractor that remembers what it was asked for."""
 
     asked: list
+    seconds = 0
 
     def __call__(self, photos, on_error=None):
+        time.sleep(self.seconds)
         self.asked = list(photos)
         return super().__call__(self.asked, on_error)
 
 
-def counting(size=16, **settings):
-    return Counting(None, CropSettings(size=size, **settings), num_workers=1)
+def counting(size=16, seconds=0, **settings):
+    extractor = Counting(None, CropSettings(size=size, **settings), num_workers=1)
+    extractor.seconds = seconds
+    return extractor
 
 
 @pytest.fixture
@@ -275,13 +282,15 @@ class TestUnreadablePhotos:
 
 
 IN_RANKS = """
+from datetime import timedelta
 from pathlib import Path
 from tests.data_loader.test_crops import counting, build_crops
 from utils.errors import DataError
 photos = sorted(Path({photos!r}).iterdir())
-def build(cache, ranks_of_a_machine):
+distributed.TIMEOUT = timedelta(seconds=6)
+def build(cache, ranks_of_a_machine, seconds=0):
     os.environ["LOCAL_WORLD_SIZE"] = ranks_of_a_machine
-    extractor = counting()
+    extractor = counting(seconds=seconds)
     try:
         crops = build_crops(photos, extractor, Path({folder!r}, cache), progress=False)
     except DataError as error:
@@ -290,10 +299,13 @@ def build(cache, ranks_of_a_machine):
 """
 
 
-def test_of_several_machines_the_first_builds_and_all_must_see_it(photos, tmp_path, in_two_ranks):
+def test_of_several_machines_the_first_builds_and_all_wait_for_it_and_must_see_it(
+    photos, tmp_path, in_two_ranks
+):
+    """Longer than a collective would, which ends whoever waits."""
     said = in_two_ranks(
         IN_RANKS.format(photos=str(photos[0].parent), folder=str(tmp_path)),
-        "[build('one', '2'), build('two', '1'), build('rank' + os.environ['RANK'], '1')]",
+        "[build('one', '2'), build('two', '1', 8), build('rank' + os.environ['RANK'], '1')]",
     )
     one_machine, two_machines, not_shared = zip(*map(ast.literal_eval, said), strict=True)
     assert sorted(one_machine) == [(6, 12), (6, 12)]
@@ -375,6 +387,122 @@ class TestDamagedSideFiles:
         assert (crops.states == CROPPED).all()
         for row, photo in enumerate(photos):
             assert (crops[row] == next(counting()([photo])).crop).all()
+
+
+class TestDamagedPixels:
+    def change(self, crops, name, row, value):
+        array = np.load(crops.folder / f"{name}.npy", mmap_mode="r+")
+        array[row] = value
+        array.flush()
+
+    @pytest.mark.parametrize(("name", "value"), [("images", 0), ("boxes", 7), ("states", WHOLE)])
+    @pytest.mark.parametrize("finished", [True, False])
+    def test_they_are_noticed_and_made_anew(self, photos, tmp_path, caplog, name, value, finished):
+        crops, _ = build(photos, tmp_path)
+        expected = crops.images.copy(), crops.boxes.copy(), crops.states.copy()
+        if not finished:
+            (crops.folder / "complete.json").unlink()
+        self.change(crops, name, 3, value)
+
+        again, extractor = build(photos, tmp_path)
+
+        assert extractor.asked == [photos[3]]
+        assert f"{crops.folder}: 1 damaged crops are made anew" in caplog.text
+        for was, now in zip(expected, (again.images, again.boxes, again.states), strict=True):
+            np.testing.assert_array_equal(was, now)
+
+    def test_they_are_not_copied_to_another_cache(self, photos, tmp_path):
+        crops, _ = build(photos[:8], tmp_path)
+        self.change(crops, "images", 3, 0)
+        _, extractor = build(photos, tmp_path)
+        assert extractor.asked == [photos[3], *photos[8:]]
+
+    def test_a_cache_of_a_version_without_checks_is_believed_and_gets_some(self, photos, tmp_path):
+        crops, _ = build(photos[:8], tmp_path)
+        (crops.folder / "checks.npy").unlink()
+        _, extractor = build(photos[:8], tmp_path)
+        assert not hasattr(extractor, "asked")
+
+        (crops.folder / "complete.json").unlink()
+        _, extractor = build(photos[:8], tmp_path)
+        assert extractor.asked == []
+        assert np.load(crops.folder / "checks.npy").all()
+
+    @pytest.mark.parametrize("missing", [["images"], ["states"], ["images", "checks"]])
+    def test_crops_of_which_a_file_is_gone_are_made_anew(self, photos, tmp_path, missing):
+        crops, _ = build(photos, tmp_path)
+        (crops.folder / "complete.json").unlink()
+        for name in missing:
+            (crops.folder / f"{name}.npy").unlink()
+        again, extractor = build(photos, tmp_path)
+        assert extractor.asked == photos
+        assert (again[5] == next(counting()([photos[5]])).crop).all()
+
+
+class TestShapes:
+    def assert_refused(self, photos, tmp_path, file):
+        size = file.stat().st_size
+        for again in range(2):
+            with pytest.raises(
+                DataError, match=r"damaged crop cache.*delete this folder"
+            ) as refused:
+                build(photos, tmp_path)
+            assert "\n" not in str(refused.value)
+            if not again:
+                (file.parent / "complete.json").unlink(missing_ok=True)  # as if it were to go on
+        assert file.stat().st_size == size, "nothing was filled up"
+
+    @pytest.mark.parametrize("name", ["images", "boxes", "states", "checks"])
+    @pytest.mark.parametrize("by", [-1, 1])
+    def test_a_file_too_short_or_too_long_is_refused(self, photos, tmp_path, name, by):
+        crops, _ = build(photos, tmp_path)
+        file = crops.folder / f"{name}.npy"
+        os.truncate(file, file.stat().st_size + by)
+        self.assert_refused(photos, tmp_path, file)
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            np.zeros((11, 16, 16, 3), np.uint8),
+            np.zeros((12, 16, 48), np.uint8),
+            np.zeros((12, 16, 16, 3), np.int8),
+            np.asfortranarray(np.zeros((12, 16, 16, 3), np.uint8)),
+            np.zeros(12 * 16 * 16 * 3, np.uint8),
+        ],
+    )
+    def test_another_shape_or_type_is_refused(self, photos, tmp_path, other):
+        crops, _ = build(photos, tmp_path)
+        np.save(crops.folder / "images.npy", other)
+        self.assert_refused(photos, tmp_path, crops.folder / "images.npy")
+
+
+def build_as_nobody(home):
+    """Build in a process that may not write there; exits with 0 if all crops were used as found."""
+    if os.getuid() == 0:
+        os.setuid(65534)  # root may write anywhere
+    assert not os.access(home / "cache", os.W_OK)
+    crops, extractor = build(sorted((home / "photos").iterdir()), home, skip_unreadable=True)
+    os._exit(not (len(crops) == 12 and not hasattr(extractor, "asked")))
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="no users here")
+@pytest.mark.parametrize("unreadable", [False, True])
+def test_a_finished_cache_that_nobody_may_write_to_is_used(photos, tmp_path, unreadable):
+    if unreadable:
+        photos[3].write_text("no photo")
+    with tempfile.TemporaryDirectory() as folder:  # nobody else may read those of pytest
+        home = shutil.copytree(tmp_path, Path(folder, "home"))
+        build(sorted((home / "photos").iterdir()), home, skip_unreadable=True)
+        os.chmod(folder, 0o755)
+        places = [Path(place, name) for place, _, names in os.walk(home) for name in (*names, ".")]
+        for place in places:
+            place.chmod(0o555 if place.is_dir() else 0o444)
+        process = multiprocessing.get_context("fork").Process(target=build_as_nobody, args=(home,))
+        process.start()
+        process.join(timeout=30)
+        for place in places:
+            place.chmod(0o755)
+    assert process.exitcode == 0
 
 
 def test_an_unfinished_cache_that_is_damaged_is_named(photos, tmp_path):
