@@ -29,7 +29,7 @@ from trainer.settings import Tta
 from utils.cli import run_command
 from utils.config_files import BASE_KEY
 from utils.errors import ConfigError
-from utils.schema_base import FileName, Natural, Section
+from utils.schema_base import FileName, Natural, PathText, Section
 from utils.schema_text import markdown_table
 
 
@@ -42,7 +42,7 @@ class Config(Section):
     """GPUs to train on; with 0, or where there is none, the CPU."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
     """Seed of everything that is drawn: split, weights, augmentation, order."""
-    data_dir: str = "data"
+    data_dir: PathText = "data"
     """Folder that the places of `task.data` start from; of the faces with train/images and \
 eval/images."""
     task: TaskSettings = Field(
@@ -101,9 +101,9 @@ an object favours rare ones; a file of `python -m tools.tune_decoding` does what
 TensorBoard."""
     explain: bool = True
     """After training, draw what the model looks at (Grad-CAM) in a few validation photos."""
-    submit_dir: str = "submit"
+    submit_dir: PathText = "submit"
     """Where test.py writes submissions."""
-    info_dir: str | None = None
+    info_dir: PathText | None = None
     """Folder of the eval half's info.csv and images; `null` takes `<data_dir>/eval`."""
 
 

@@ -5,12 +5,12 @@ import copy
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -19,12 +19,12 @@ from config_schema import REMOVED, Config, idle_options, migrate, without_aliase
 from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
 from utils.errors import CheckpointError, ConfigError
-from utils.files import write_json
+from utils.files import exclusive, write_json
 from utils.fold_runs import fold_checkpoints
 from utils.objects import check_arguments, find
-from utils.run_folder import CONFIG, ENVIRONMENT, FOLD_RUN, RunFolder, is_run
+from utils.run_folder import CONFIG, ENVIRONMENT, FOLD_RUN, LOCK, RunFolder, is_run
 from utils.schema_base import legal_file_name
-from utils.schema_text import explain
+from utils.schema_text import MOST_ERRORS, explain
 
 DEFAULT_CONFIG = "config.json"
 AUTO = "auto"
@@ -79,6 +79,7 @@ class ConfigParser:
         self.config: dict[str, Any] = self.settings.model_dump(mode="json")
         self.resumes = [Path(path) for path in _as_list(resume)]
         self.resume = self.resumes[0] if self.resumes else None
+        self._lock: IO | None = None
         self.args = argparse.Namespace()
         self.device: str | None = None
         self._chosen_run_id = run_id
@@ -273,6 +274,27 @@ class ConfigParser:
             if not there.is_dir():
                 raise ConfigError(f"trainer.save_dir: {folder} cannot be made ({there} is a file)")
 
+    def claim(self) -> None:
+        """Keep other processes out of the run's folder, where there is one already, for as long as
+        this config lives.
+
+        Raises:
+            ConfigError: another process trains there.
+            UserError: the folder cannot be written.
+        """
+        if not self.save_dir.is_dir() or (self._lock and self._lock.name == str(self._lock_file)):
+            return
+        self._lock = exclusive(self._lock_file)
+        if self._lock is None:
+            raise ConfigError(
+                f"--run-id {self.run_id}: another process trains in {self.save_dir} just now; wait"
+                " for its end, or choose another id"
+            )
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.save_dir / LOCK
+
     def start_run(self, device: str = "cpu") -> None:
         """Make the run's folders and write the merged config and the environment into them.
 
@@ -293,6 +315,7 @@ class ConfigParser:
         while not (_made(self.save_dir) or self._goes_on or self._chosen_run_id):
             number += 1
             self.run_id = f"{stamp}-{number}"
+        self.claim()
         _made(self.log_dir)
         write_json(self.save_dir / CONFIG, self.config)
         write_json(self.save_dir / ENVIRONMENT, describe_environment(device))
@@ -367,12 +390,18 @@ def _validate(draft: Draft) -> Config:
         config = Config.model_validate_json(json.dumps(values, default=str), strict=True)
         return without_aliases(config)
     except ValidationError as error:
-        problems = explain(error, Config.model_json_schema(), values)
+        problems, error_count = explain(error, _schema(), values), error.error_count()
     for path in problems.keys() & REMOVED.keys():
         problems[path] = f"was removed; use {REMOVED[path][1]}"
     lines = [f"{draft.source_of(path)}: {path}: {text}" for path, text in problems.items()]
-    heading = [f"{draft.main_source}: {len(lines)} errors"] if len(lines) > 1 else []
+    more = ", among others" if error_count > MOST_ERRORS else ""
+    heading = [f"{draft.main_source}: {len(lines)} errors{more}"] if len(lines) > 1 else []
     raise ConfigError("\n  ".join(heading + lines))
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Config.model_json_schema()
 
 
 def _read_task(values: dict[str, Any]) -> None:
@@ -400,12 +429,41 @@ def _origin_of(checkpoint: Path) -> tuple[Layer, str | None]:
     """The config of the run that wrote a checkpoint, from the file beside it; of one that lies
     alone, from inside it, and with that the run's id, where it has one."""
     if is_run(checkpoint.parent):
-        beside = checkpoint.parent / CONFIG
-        return _up_to_date(Layer(str(beside), read_json5(beside))), None
-    from base.checkpoint import load_checkpoint  # imports torch, which --help spares
+        beside, run_id = checkpoint.parent / CONFIG, None
+        layer = _up_to_date(Layer(str(beside), read_json5(beside)))
+    else:
+        from base.checkpoint import load_checkpoint  # imports torch, which --help spares
 
-    state = load_checkpoint(checkpoint)
-    return _up_to_date(Layer(str(checkpoint), state["config"])), state.get("run_id")
+        state = load_checkpoint(checkpoint)
+        layer, run_id = _up_to_date(Layer(str(checkpoint), state["config"])), state.get("run_id")
+    return layer._replace(notes=[*layer.notes, *_keep_inside(layer.values, checkpoint)]), run_id
+
+
+WRITING = {
+    "submit_dir": "submit",
+    "trainer.save_dir": "saved/",
+    "tracer.cache_dir": "saved/crops",
+}
+"""Keys that say where files are written → their defaults."""
+
+
+def _keep_inside(values: dict[str, Any], checkpoint: Path) -> Iterator[str]:
+    """Give places outside the working folder their default, in place: a checkpoint may be
+    anybody's. A run that lies where its config says goes on there. Gives a line for each."""
+    for path, default in WRITING.items():
+        *above, key = path.split(".")
+        section = values.get(above[0]) if above else values
+        place = section.get(key) if isinstance(section, dict) else None
+        if not isinstance(place, str) or not _leads_out(place):
+            continue
+        run = RunFolder.of(checkpoint) if key == "save_dir" else None
+        if run is None or run.root.resolve() != Path(place).resolve():
+            section[key] = default
+            yield f"{path}={place}: not taken from a checkpoint; {default} (or --set) holds"
+
+
+def _leads_out(place: str) -> bool:
+    return place.startswith(("/", "~", "\\")) or ":" in place or ".." in Path(place).parts
 
 
 def _up_to_date(layer: Layer) -> Layer:

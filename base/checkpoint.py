@@ -17,7 +17,7 @@ from torch import nn
 
 from base.checkpoint_schema import require_types
 from utils import distributed
-from utils.errors import CheckpointError, UserError, reason_of
+from utils.errors import CheckpointError, reason_of
 from utils.files import refuse_other_content, write_atomically
 from utils.run_folder import BEST, LAST
 
@@ -166,10 +166,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         UserError: the folder cannot be written or the disk is full; an earlier file stays intact.
     """
     with write_atomically(path, "wb") as file:
-        try:
-            torch.save({"format": FORMAT, **state}, file)
-        except RuntimeError as error:  # torch's own writer, when the disk is full
-            raise UserError(f"{path}: cannot be written ({error})") from error
+        torch.save({"format": FORMAT, **state}, file)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -212,7 +209,7 @@ def read_tensors(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise CheckpointError(
-            f"{path}: damaged, cut short or not a checkpoint; use another one"
+            f"{path}: not a checkpoint, damaged or cut short; use another one"
         ) from error
     except CheckpointError:
         raise

@@ -51,11 +51,11 @@ class _Task(_Part):
 
 
 class _Loop(_Part):
-    epochs: Count
+    epochs: Count = 0
 
 
 class _Schedule(_Part):
-    type: str
+    type: str = ""
     args: Options | None = None
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from utils.schema_base import Arguments, Natural, Positive, Section, says
+from utils.schema_base import Arguments, Natural, PathText, Positive, Section, says
 
 MonitorRule = Annotated[
     str, says("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
@@ -105,7 +105,7 @@ learns it by heart."""
 class TrainerSettings(LoopSettings, StepSettings, LimitSettings):
     """``trainer``: each owner takes the whole and reads its part."""
 
-    save_dir: str = "saved/"
+    save_dir: PathText = "saved/"
     """Runs go to `<save_dir>/models/<name>/<run_id>` and `<save_dir>/log/<name>/<run_id>`."""
     monitor: MonitorRule | None = None
     """What makes an epoch the best one, such as `min val/loss`; `null` takes `max val/f1`, or \

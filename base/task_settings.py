@@ -18,7 +18,7 @@ from pydantic import (
 
 from utils.config_files import read_json5
 from utils.errors import ConfigError
-from utils.schema_base import NonNegative, Positive, Section, Share, says
+from utils.schema_base import NonNegative, PathText, Positive, Section, Share, says
 from utils.schema_text import explain
 
 TASKS = Path(__file__).parents[1] / "configs" / "tasks"
@@ -71,9 +71,9 @@ Edges = Annotated[
 class Source(Section):
     """Photos of one kind of layout; each reader adds the columns `path`, `folder` and `stem`."""
 
-    dir: str = "."
+    dir: PathText = "."
     """Folder below `data_dir`; of the test photos, what the key `info_dir` replaces."""
-    root: str = "."
+    root: PathText = "."
     """Folder of the photos, below `dir`."""
 
 
@@ -93,7 +93,7 @@ class CsvSource(Source):
 
     reader: Literal["csv"]
     """A table with a row a photo."""
-    table: str
+    table: PathText
     """The table, below `dir`."""
     path: str = "path"
     """Column that holds each photo's path below `root`."""
@@ -127,7 +127,7 @@ class Data(Section):
     """Column whose values never stand on both sides of a split, such as the person."""
     stratify: list[str] = []
     """Heads that a split keeps alike on both sides, the most important first."""
-    corrections: dict[str, str] = {}
+    corrections: dict[str, PathText] = {}
     """Name → table of known label errors."""
 
 

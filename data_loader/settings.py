@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from utils.schema_base import Natural, NonNegative, Positive, Section, Share, says
+from utils.schema_base import (
+    Natural,
+    NonNegative,
+    PathText,
+    Positive,
+    Section,
+    Share,
+    says,
+    usable_path,
+)
 
 OLDEST = 120
 RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
@@ -14,7 +23,7 @@ RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
 def _known_weights(weights: str) -> str:
     if weights not in (*RELEASED_WEIGHTS, "sample") and not re.search(r"[./\\]", weights):
         raise ValueError("neither a known name nor a path")
-    return weights
+    return usable_path(weights)
 
 
 Weights = Annotated[str, AfterValidator(_known_weights), says("'te0' … 'te7', 'sample', a path")]
@@ -86,7 +95,7 @@ are on both sides: its scores flatter, it is there to measure by how much."""
 class LabelCorrections(Section):
     """``label_corrections``."""
 
-    path: str | list[str] = "competition"
+    path: PathText | list[PathText] = "competition"
     """CSV of corrections, or a name in `task.data.corrections`, as `competition`; or several."""
     tiers: list[Literal["sure", "likely", "disputed"]] = Field(["sure", "likely"])
     """Which corrections of the list are applied."""
@@ -209,5 +218,5 @@ or `null` for whole photos."""
     """Photos that go through TRACER at once; `null` suits the device."""
     num_workers: Natural | None = None
     """Threads that decode photos; `null` takes what the cores allow."""
-    cache_dir: str = "saved/crops"
+    cache_dir: PathText = "saved/crops"
     """Where crops are kept for later runs."""

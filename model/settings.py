@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from utils.schema_base import Arguments, NonNegative, Positive, Section, Share, says
+from utils.schema_base import Arguments, NonNegative, PathText, Positive, Section, Share, says
 
 CountRule = Annotated[str, Field(pattern=r"^(balanced|effective(:0(\.\d+)?)?)$")]
 ClassWeights = Annotated[
@@ -35,7 +35,7 @@ class ArchArguments(Arguments):
     """Name of the backbone, as timm (or torchvision) calls it."""
     pretrained: bool = True
     """Start from the backbone's published weights (downloaded on first use)."""
-    checkpoint_path: str | None = None
+    checkpoint_path: PathText | None = None
     """A local file of backbone weights to start from."""
     dropout: Share = 0.0
     """Share of features dropped before the heads in training."""

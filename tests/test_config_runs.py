@@ -2,6 +2,9 @@
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ from base.checkpoint import save_checkpoint
 from parse_config import ConfigParser
 from tests.config_files import error_with_config, parse, with_config, write
 from utils.errors import CheckpointError, ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 
@@ -145,3 +150,75 @@ def test_what_is_no_checkpoint_is_one_line(path, message):
     with pytest.raises(CheckpointError) as caught:
         parse("--resume", path)
     assert str(caught.value).startswith(message)
+
+
+# What a checkpoint of anybody may choose, and what not
+
+
+def stranger(**values):
+    config = ConfigParser({"name": "test"}).config | {"data_dir": "/their/photos"}
+    for key, place in values.items():
+        section, _, name = key.rpartition("__")
+        (config[section] if section else config)[name] = place
+    save_checkpoint("alone.pth", {"state_dict": {}, "config": config, "run_id": "theirs"})
+    return "alone.pth"
+
+
+@pytest.mark.parametrize("place", ["/etc/x", "../x", "a/../../x", "~/x", "C:\\x", "\\\\server\\x"])
+@pytest.mark.parametrize("key", ["submit_dir", "trainer__save_dir", "tracer__cache_dir"])
+def test_a_checkpoint_chooses_no_place_to_write_outside_the_working_folder(key, place):
+    config = parse("-r", stranger(**{key: place}))
+    defaults = ConfigParser({"name": "test"})
+    path = key.replace("__", ".")
+    section, _, name = path.rpartition(".")
+    chosen, default = [(c[section] if section else c.config)[name] for c in (config, defaults)]
+    assert chosen == default
+    told = [line for line in config.warnings() if "not taken from a checkpoint" in line]
+    assert len(told) == 1 and told[0].startswith(f"alone.pth: {path}=")
+    assert config["data_dir"] == "/their/photos"  # to read from
+
+
+def test_places_within_the_working_folder_and_those_of_the_command_line_are_taken():
+    config = parse("-r", stranger(submit_dir="out/csv"), "--set", "tracer.cache_dir=/fast/crops")
+    assert (config["submit_dir"], config["tracer"]["cache_dir"]) == ("out/csv", "/fast/crops")
+    assert not [line for line in config.warnings() if "not taken" in line]
+
+
+def test_a_run_goes_on_where_it_lies_also_outside_the_working_folder(tmp_path_factory):
+    elsewhere = str(tmp_path_factory.mktemp("large_disk"))
+    checkpoint = start_run({"trainer": {"save_dir": elsewhere}})
+    config = parse("-r", str(checkpoint))
+    assert config["trainer"]["save_dir"] == elsewhere and config._goes_on
+    moved = checkpoint.parent.rename("moved")
+    assert parse("-r", str(moved / checkpoint.name))["trainer"]["save_dir"] == "saved/"
+
+
+@pytest.mark.parametrize("key", ["name", "run_id"])
+def test_names_in_a_checkpoint_are_no_paths(key):
+    state = {"state_dict": {}, "config": ConfigParser({"name": "test"}).config, "run_id": "a"}
+    state = state | {"run_id": "../x"} if key == "run_id" else state
+    if key == "name":
+        state["config"]["name"] = "../x"
+    save_checkpoint("alone.pth", state)
+    with pytest.raises(ConfigError, match="must be a legal file name"):
+        parse("-r", "alone.pth")
+
+
+HOLD = """
+import sys, time
+from parse_config import ConfigParser
+config = ConfigParser({"name": "test"}, run_id="first")
+config.start_run()
+print("trains", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_process_is_kept_out_of_a_run_until_the_first_has_died():
+    here = {"cwd": Path.cwd(), "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    with subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, **here) as first:
+        assert first.stdout.readline() == b"trains\n"
+        with pytest.raises(ConfigError, match="--run-id first: another process trains in"):
+            with_config({}, "--run-id", "first").claim()
+        first.kill()
+    with_config({}, "--run-id", "first").start_run()

@@ -1,7 +1,9 @@
 import argparse
 import json
+import os
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from base.task import Task, build
 from config_schema import REMOVED, Config
 from parse_config import ConfigParser
 from tests.config_files import error_of, error_with_config, parse, with_config, write
+from utils.cli import LONGEST, one_line
 from utils.config_options import Option
 from utils.errors import ConfigError
 from utils.schema_text import keys
@@ -196,10 +199,10 @@ def test_files_based_on_each_other_are_refused():
         ({"loss_name": [["focal", None, 1], ["focal", [1, "a"], 1], ["focal", None, 1]]},
          "loss_name.1.1.1: must be a number >= 0, got 'a'"),
         ({"name": "a/b"},
-         'name: must be a legal file name (1 to 100 characters, no / \\ : * ? " < > |),'
+         'name: must be a legal file name (at most 100 bytes in UTF-8, no / \\ : * ? " < > |),'
          " got 'a/b'"),
         ({"name": "con"},
-         'name: must be a legal file name (1 to 100 characters, no / \\ : * ? " < > |),'
+         'name: must be a legal file name (at most 100 bytes in UTF-8, no / \\ : * ? " < > |),'
          " got 'con'"),
     ],
 )  # fmt: skip
@@ -481,3 +484,44 @@ def test_a_bias_that_is_none_is_an_error_and_no_traceback(setting):
     argv = ["-c", str(PROJECT / "config.json"), "--set", setting]
     with pytest.raises(ConfigError, match=r"--set: decoding\."):
         ConfigParser.from_args(argparse.ArgumentParser(), argv=argv)
+
+
+def test_files_that_multiply_by_their_bases_are_refused_quickly():
+    for number in range(12):
+        write(f"{number}.json", {"_base_": [f"{number + 1}.json"] * 2})
+    write("12.json", {"name": "a"})
+    assert "more than 100 files" in error_of("-c", "0.json")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"data_dir": "a\0b"}, "data_dir: must be a path"),
+        ({"submit_dir": "x" * 300}, "submit_dir: must be a path"),
+        ({"trainer": {"save_dir": "x/" * 3000}}, "trainer.save_dir: must be a path"),
+        ({"trainer": {"epochs": 10**30}}, "trainer.epochs: must be an integer >= 1 and at most"),
+        ({"name": "가" * 60}, "name: must be a legal file name"),
+    ],
+)
+def test_what_no_file_system_or_library_takes_is_said_at_once(values, told):
+    assert told in error_with_config(values)
+
+
+def test_the_home_folder_may_be_written_as_in_a_shell():
+    assert with_config({"data_dir": "~/photos"})["data_dir"] == os.path.expanduser("~/photos")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{f"key{n}": 1 for n in range(5000)}, {"x" * 900_000: 1}, {"name": "x" * 900_000}],
+    ids=["many keys", "a long key", "a long value"],
+)
+def test_enormous_configs_are_refused_within_seconds(values):
+    began = time.process_time()
+    message = one_line(error_with_config(values))
+    assert time.process_time() - began < 3 and len(message) <= LONGEST
+
+
+def test_an_enormous_file_is_not_read():
+    write("big.json", " " * 2_000_000)
+    assert "larger than" in error_of("-c", "big.json")

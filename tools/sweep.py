@@ -19,6 +19,7 @@ from parse_config import ConfigParser
 from utils.cli import run_command
 from utils.errors import ConfigError
 from utils.run_folder import BEST
+from utils.schema_base import legal_file_name
 
 if TYPE_CHECKING:
     import optuna
@@ -166,6 +167,10 @@ def parse() -> ConfigParser:
         "--init-from", metavar="CHECKPOINT", help="start every trial from these weights"
     )
     config = ConfigParser.from_args(parser)
+    try:
+        legal_file_name(config.args.study or config["name"])
+    except ValueError as error:
+        raise ConfigError(f"--study: {error}") from error
     if config.resumes:
         raise ConfigError("--resume: a study goes on by itself; repeat the command that began it")
     return config

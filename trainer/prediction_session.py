@@ -38,7 +38,7 @@ from utils import distributed
 from utils.devices import prepare_device
 from utils.environment import describe_environment
 from utils.errors import DataError, PhotoError
-from utils.files import write_json
+from utils.files import all_or_none, write_json
 
 logger = logging.getLogger("test")
 
@@ -84,11 +84,12 @@ def predict(config: ConfigParser) -> None:
     combined = combine(task, answers_of_members, args.ensemble)
     probabilities = {name: values[rows] for name, values in combined.items()}
     forget_scores(out)
-    if not args.out:
-        call.note(out)
     ids = photos.files[rows].tolist()
-    write_submission(out, ids, task, probabilities, in_words=args.images is not None)
-    write_probabilities(out.with_suffix(".probabilities.csv"), ids, task, probabilities)
+    with all_or_none():
+        if not args.out:
+            call.note(out)
+        write_submission(out, ids, task, probabilities, in_words=args.images is not None)
+        write_probabilities(out.with_suffix(".probabilities.csv"), ids, task, probabilities)
     print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
     if truth is not None:
         truth = {name: each[rows] for name, each in truth.items()}

@@ -147,6 +147,8 @@ def check_names(config: ConfigParser) -> Monitor:
         filled_in(build, config["lr_scheduler"]["every"], monitor.mode)
     require_address(settings.notify)
     config.require_free_folders()
+    if distributed.is_main():
+        config.claim()
     return monitor
 
 
@@ -161,6 +163,7 @@ def checkpoint_to_resume(config: ConfigParser) -> Saved | None:
         return None
     state, path = CheckpointFolder(config.resume.parent).load(config.resume)
     require_training(state, path)
+    state["config"] = ConfigParser.stored(state["config"], path).config
     refuse_longer(state["config"], config.settings.trainer.epochs)
     return state, path
 

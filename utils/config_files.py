@@ -1,6 +1,7 @@
 """Config values from files and the command line, laid over one another, each with its source."""
 
 import copy
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +13,11 @@ from typing import Any, NamedTuple
 import json5
 
 from utils.errors import ConfigError, nearest
+from utils.files import read_regular
 
 BASE_KEY = "_base_"
+MOST_FILES, MOST_BYTES = 100, 1_000_000
+"""Config files that one may be based on in all, and the size of each."""
 
 
 class Layer(NamedTuple):
@@ -90,23 +94,33 @@ class Draft:
         return named
 
 
-def read_layers(path: str | Path, _above: tuple[Path, ...] = ()) -> list[Layer]:
+def read_layers(path: str | Path) -> list[Layer]:
     """A config file and, before it, the files that its ``"_base_"`` names.
 
     Raises:
-        ConfigError: a file is missing, a folder, not JSON, or is its own base.
+        ConfigError: a file is missing, a folder, not JSON, or is its own base; or there are more
+            than ``MOST_FILES``.
     """
-    path = Path(path)
-    asked_by = f"{_above[-1]}: {BASE_KEY}: " if _above else ""
-    if path.resolve() in [above.resolve() for above in _above]:
-        raise ConfigError(f"{asked_by}{path} is itself based on this file; break the circle")
-    values = read_json5(path, asked_by)
-    layers = [
-        layer
-        for base in _bases(values.pop(BASE_KEY, []), path)
-        for layer in read_layers(base, (*_above, path))
-    ]
-    return [*layers, Layer(str(path), values, named=not _above)]
+    read: list[Path] = []
+
+    def layers_of(path: Path, above: tuple[Path, ...]) -> Iterator[Layer]:
+        asked_by = f"{above[-1]}: {BASE_KEY}: " if above else ""
+        if _same(path) in map(_same, above):
+            raise ConfigError(f"{asked_by}{path} is itself based on this file; break the circle")
+        read.append(path)
+        if len(read) > MOST_FILES:
+            raise ConfigError(f"{asked_by}more than {MOST_FILES} files, counted each time")
+        values = read_json5(path, asked_by)
+        for base in _bases(values.pop(BASE_KEY, []), path):
+            yield from layers_of(base, (*above, path))
+        yield Layer(str(path), values, named=not above)
+
+    return list(layers_of(Path(path), ()))
+
+
+def _same(path: Path) -> str:
+    """What two names of one file have in common."""
+    return os.path.realpath(path) if "\0" not in str(path) else str(path)
 
 
 def read_json5(path: Path, asked_by: str = "") -> dict[str, Any]:
@@ -121,22 +135,22 @@ def read_json5(path: Path, asked_by: str = "") -> dict[str, Any]:
     """
     where = f"{asked_by}{path}"
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
         _refuse_lone_backslashes(text, where)
-        values = json5.loads(text, allow_duplicate_keys=False)
+        values = _loads(text)
     except FileNotFoundError as error:
         beside = [str(file) for file in path.parent.glob("*.json")]
         hint = nearest(str(path), beside) if beside else "; give the path of a .json file"
         raise ConfigError(f"{where}: no such file{hint}") from error
-    except IsADirectoryError as error:
-        raise ConfigError(f"{where}: is a folder; name the .json file in it") from error
     except OSError as error:
+        if path.is_dir():
+            raise ConfigError(f"{where}: is a folder; name the .json file in it") from error
         raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from error
     except RecursionError as error:
         raise ConfigError(f"{where}: nested too deeply for a config") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{where}: not a text file in UTF-8") from error
-    except ValueError as error:
+    except ValueError as error:  # also of a name that no file can have
         raise ConfigError(f"{where}{_syntax_error(str(error))}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: must hold one object {{…}}, not {type(values).__name__}")
@@ -205,8 +219,9 @@ def _bases(named: Any, path: Path) -> list[Path]:
 
 
 _COMMENT_OR_TEXT = re.compile(
-    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL
+    r"""//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL
 )
+_TEXT_OR_COMMA = re.compile(r"""("(?:\\.|[^"\\])*")|,(\s*[}\]])""", re.DOTALL)
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 
 
@@ -224,6 +239,26 @@ def _refuse_lone_backslashes(text: str, where: str) -> None:
                 f"{where}:{line}: {shown} has a backslash, which JSON reads as part of another"
                 " character; write / or \\\\ in its place"
             )
+
+
+def _loads(text: str) -> Any:
+    """JSON with comments and trailing commas; what json5 takes beside that, or names the place of,
+    is left to it: it needs a second for 50 kB."""
+    plain = _COMMENT_OR_TEXT.sub(lambda found: " " if found[0][0] == "/" else found[0], text)
+    plain = _TEXT_OR_COMMA.sub(lambda found: found[1] or found[2] or "", plain)
+    try:
+        return json.loads(plain, object_pairs_hook=_without_repeats)
+    except ValueError:
+        if len(text) > MOST_BYTES // 10:
+            raise
+        return json5.loads(text, allow_duplicate_keys=False)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return values
 
 
 def _syntax_error(message: str) -> str:

@@ -31,6 +31,10 @@ class CheckpointError(UserError):
     """A file of weights or training state."""
 
 
+LONGEST_NAME = 100
+"""Characters of what is compared with valid names."""
+
+
 def nearest(name: str, valid, limit: int = 3) -> str:
     """A hint for a mistyped name: ``"; did you mean 'focal'?"`` or the list of what is valid.
 
@@ -42,7 +46,8 @@ def nearest(name: str, valid, limit: int = 3) -> str:
     valid = [str(v) for v in valid]
     wanted = str(name).casefold()
     of_case = [v for v in valid if v.casefold() == wanted]
-    close = of_case or difflib.get_close_matches(str(name), valid, n=limit, cutoff=0.5)
+    near = wanted if len(wanted) <= LONGEST_NAME else ""  # nobody mistypes so much; it took seconds
+    close = of_case or difflib.get_close_matches(near and str(name), valid, n=limit, cutoff=0.5)
     if close:
         return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
     return f"; valid: {', '.join(valid[:20])}" + (", …" if len(valid) > 20 else "")

@@ -6,13 +6,23 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
 from utils.errors import CheckpointError, UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where there is no room for a file."""
 
 
 @contextlib.contextmanager
@@ -23,7 +33,7 @@ def write_atomically(path: str | Path, mode: str = "w") -> Iterator[IO]:
 
     Raises:
         UserError: the folder cannot be made or written, or the disk is full. What stood at
-            ``path`` before is untouched.
+            ``path`` before is untouched, and nothing else is left.
     """
     path = Path(path)
     temporary = None
@@ -38,15 +48,92 @@ def write_atomically(path: str | Path, mode: str = "w") -> Iterator[IO]:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        if (waiting := _waiting.get()) is None:
+            _put_in_place(temporary, path)
+        else:
+            waiting.append((temporary, path))
         temporary = None
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _of_writing(error):
+            raise
+        raise cannot_write(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+_waiting: ContextVar[list[tuple[str, Path]] | None] = ContextVar("waiting", default=None)
+
+
+@contextlib.contextmanager
+def all_or_none() -> Iterator[None]:
+    """Let the files that ``write_atomically`` writes within appear together at its end, or, where
+    something fails, none of them; a power cut in the instant of the renaming excepted."""
+    waiting: list[tuple[str, Path]] = []
+    before = _waiting.set(waiting)
+    try:
+        yield
+        while waiting:
+            try:
+                _put_in_place(*waiting[0])
+            except OSError as error:
+                raise cannot_write(waiting[0][1], error) from error
+            del waiting[0]
+    finally:
+        _waiting.reset(before)
+        for temporary, _ in waiting:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+def cannot_write(path: str | Path, error: BaseException) -> UserError:
+    """What to tell of a file that could not be written, by whatever library."""
+    cause = _of_writing(error)
+    reason = (cause.strerror if cause else None) or str(error)
+    # numpy counts what was not written instead of asking why.
+    if (cause and cause.errno in FULL) or re.search(r"requested and \d+ written", str(error)):
+        return UserError(
+            f"{path}: the disk is full or the quota used up ({reason}); free some and repeat the"
+            " command"
+        )
+    return UserError(f"{path}: cannot be written ({reason})")
+
+
+def _of_writing(error: BaseException | None) -> OSError | None:
+    """The error of the system behind one of a library, such as torch's zip writer."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _put_in_place(temporary: str, path: Path) -> None:
+    os.replace(temporary, path)
+    _sync_folder(path.parent)
+
+
+def exclusive(path: Path) -> IO | None:
+    """``path``, opened and locked against other processes for as long as it stays open; ``None``
+    where another process holds it.
+
+    The system lets go of the lock with the process, however that ends. Where the file system has
+    no locks (some networks), there is no protection.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        file = open(path, "ab")  # noqa: SIM115, open is what the caller wants it
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        if fcntl is not None:  # not flock: that is inherited by loader processes
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            file.close()
+            return None
+    return file
 
 
 def write_json(path: str | Path, value: Any) -> None:

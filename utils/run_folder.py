@@ -25,6 +25,8 @@ PROCESS = "process.json"
 PREDICTIONS, OLDER_PREDICTIONS = "predictions.npz", ("oof.npz", "validation.npz")
 """The answers to the validation in the best epoch, or those of all folds; and what older versions
 called them."""
+LOCK = ".lock"
+"""Beside the checkpoints: held by the process that trains."""
 REPORT, EXPLANATIONS = "report.html", "gradcam"
 FOLD_RUN = re.compile(r"-fold\d+$")
 """How the run id of a fold ends."""

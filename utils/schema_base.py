@@ -1,11 +1,14 @@
 """What the sections of a config schema are made of: strictness, and types that occur often."""
 
+import os
 import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer
 
-LEGAL_NAME = 'a legal file name (1 to 100 characters, no / \\ : * ? " < > |)'
+LEGAL_NAME = 'a legal file name (at most 100 bytes in UTF-8, no / \\ : * ? " < > |)'
+LONGEST_PART, LONGEST_PATH = 255, 4000
+"""Bytes that file systems take."""
 RESERVED_ON_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -46,14 +49,31 @@ def legal_file_name(name: str) -> str:
     Raises:
         ValueError: it may not be one.
     """
-    fits = re.fullmatch(r'[^/\\:*?"<>|\x00-\x1f]{1,100}', name) and not name.endswith((".", " "))
-    if not fits or RESERVED_ON_WINDOWS.fullmatch(name):
+    fits = re.fullmatch(r'[^/\\:*?"<>|\x00-\x1f]+', name) and not name.endswith((".", " "))
+    # Several of them and an ending must fit into the name of one file.
+    if not fits or len(os.fsencode(name)) > 100 or RESERVED_ON_WINDOWS.fullmatch(name):
         raise ValueError(f"must be {LEGAL_NAME}, got {name!r}")
     return name
 
 
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
+def usable_path(path: str) -> str:
+    """``path`` with the home folder in the place of ``~``.
+
+    Raises:
+        ValueError: no file system takes it.
+    """
+    path = os.path.expanduser(path)
+    longest = max(len(os.fsencode(part)) for part in path.split("/"))
+    if "\0" in path or longest > LONGEST_PART or len(os.fsencode(path)) > LONGEST_PATH:
+        raise ValueError(f"must be a path, got {path[:60]!r}")
+    return path
+
+
+LARGEST = 10**9
+"""Of whole numbers: libraries take no more than 2³¹ for most of them."""
+Positive = Annotated[int, Field(ge=1, le=LARGEST), says("an integer >= 1")]
+Natural = Annotated[int, Field(ge=0, le=LARGEST), says("an integer >= 0")]
+PathText = Annotated[str, AfterValidator(usable_path), says("a path")]
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 FileName = Annotated[str, AfterValidator(legal_file_name), says(LEGAL_NAME)]

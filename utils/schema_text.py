@@ -11,12 +11,14 @@ from utils.errors import nearest
 Node = dict[str, Any]
 """A JSON Schema, or a part of one."""
 LONGEST_VALUE = 60
+MOST_ERRORS = 50
+"""That are put into words; whoever has more mends these first."""
 KEY = "[key]"
 """How pydantic marks an error that is about a key and not about its value."""
 
 
 def explain(error: ValidationError, schema: Node, values: Any) -> dict[str, str]:
-    """Every error as dotted path → what is wrong, what is allowed, and the nearest valid name.
+    """The first errors as dotted path → what is wrong, what is allowed, the nearest valid name.
 
     Args:
         error: what pydantic raised.
@@ -24,7 +26,7 @@ def explain(error: ValidationError, schema: Node, values: Any) -> dict[str, str]
         values: what was validated, as plain JSON values.
     """
     found: dict[tuple[str | int, ...], str] = {}
-    for detail in error.errors(include_url=False):
+    for detail in error.errors(include_url=False)[:MOST_ERRORS]:
         path = _real_path(detail["loc"], values, detail["type"] == "missing")
         found.setdefault(path, _sentence(detail, path, schema))
     # A union tried in vain complains of the whole value as well as of the part that is wrong.
@@ -101,6 +103,8 @@ def _sentence(detail: Any, path: tuple[str | int, ...], root: Node) -> str:
     if not nodes:  # an alias, of which the schema knows nothing
         return f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, got {_shown(detail['input'])}"
     allowed = _either([describe(node, root) for node in nodes])
+    if detail["type"] == "less_than_equal" and str(detail["ctx"]["le"]) not in allowed:
+        allowed += f" and at most {detail['ctx']['le']:,}"
     if detail["type"] == "missing" and isinstance(detail["loc"][-1], str):
         return f"missing; must be {allowed}"
     return f"must be {allowed}, got {_shown(detail['input'])}"

@@ -49,7 +49,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_truncated_file_is_refused(saved):
     saved.write_bytes(saved.read_bytes()[:-200])
-    with pytest.raises(CheckpointError, match="damaged, cut short or not a checkpoint"):
+    with pytest.raises(CheckpointError, match="not a checkpoint, damaged or cut short"):
         load_checkpoint(saved)
 
 

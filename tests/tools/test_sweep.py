@@ -225,3 +225,7 @@ def test_processes_that_begin_a_study_at_the_same_moment_share_it(run, tmp_path)
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
     assert len(study.trials) == 4
     assert "Warning" not in result.stderr
+
+
+def test_a_study_is_called_by_a_name_and_not_by_a_path(sweep, assert_one_line_error, tmp_path):
+    assert_one_line_error(sweep(SPACE, "--study", "../../x"), "--study: must be a legal file name")

@@ -1,11 +1,26 @@
 import json
 import os
+import resource
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from utils.errors import CheckpointError, UserError
-from utils.files import refuse_other_content, sha256, write_atomically, write_json
+from utils.files import (
+    all_or_none,
+    exclusive,
+    refuse_other_content,
+    sha256,
+    write_atomically,
+    write_json,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
@@ -67,3 +82,64 @@ def test_weights_and_missing_files_are_left_to_their_reader(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"PK\x03\x04 <html>")
     refuse_other_content(tmp_path / "model.pth")
     refuse_other_content(tmp_path / "missing.pth")
+
+
+@pytest.fixture
+def full_disk():
+    """Files can't grow beyond 20 kB: what a full disk looks like from inside."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda file: file.write(bytes(50_000)),
+        lambda file: np.savez(file, a=np.zeros(50_000)),
+        lambda file: np.save(file, np.zeros(50_000)),
+        lambda file: torch.save({"a": torch.zeros(50_000)}, file),
+    ],
+)
+def test_a_full_disk_is_called_that_by_whatever_writes_and_nothing_is_left(
+    write, full_disk, tmp_path
+):
+    with (
+        pytest.raises(UserError, match=r"a\.bin: the disk is full"),
+        write_atomically(tmp_path / "a.bin", "wb") as file,
+    ):
+        write(file)
+    assert not os.listdir(tmp_path)
+
+
+def test_files_that_belong_together_appear_together_or_not_at_all(full_disk, tmp_path):
+    (tmp_path / "a.csv").write_text("old")
+    with pytest.raises(UserError, match=r"b\.csv: the disk is full"), all_or_none():
+        write_json(tmp_path / "a.csv", [1])
+        write_json(tmp_path / "b.csv", "x" * 50_000)
+    assert (tmp_path / "a.csv").read_text() == "old" and os.listdir(tmp_path) == ["a.csv"]
+    with all_or_none():
+        write_json(tmp_path / "a.csv", [1])
+        write_json(tmp_path / "b.csv", [2])
+        assert (tmp_path / "a.csv").read_text() == "old"
+    assert (tmp_path / "a.csv").read_text() == "[\n  1\n]\n" and (tmp_path / "b.csv").exists()
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from utils.files import exclusive
+held = exclusive(Path(sys.argv[1]))
+print("held" if held else "taken", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_file_is_locked_for_as_long_as_its_process_lives(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as other:
+        assert other.stdout.readline() == "held\n"
+        assert exclusive(tmp_path / "lock") is None
+        other.kill()
+    assert exclusive(tmp_path / "lock") is not None
