@@ -436,6 +436,16 @@ class TestWriters:
             names
         )
 
+    def test_where_the_peak_of_the_processor_is_known_they_get_the_share_of_it(
+        self, tmp_path, monkeypatch
+    ):
+        recorder = Recorder()
+        monkeypatch.setattr("trainer.trainer.peak_flops", lambda device, amp: 1e9)
+        monkeypatch.setattr("trainer.trainer.training_flops", lambda model, side: 1e6 * side)
+        a_trainer(tmp_path, epochs=1, writers=[recorder]).train()
+        scalars = recorder.epochs[0][1]
+        assert scalars["time/mfu"] == pytest.approx(0.032 * scalars["time/images_per_second"])
+
     def test_they_get_a_point_every_so_many_steps_with_the_mean_losses_since(self, tmp_path):
         every, sparse = Recorder(), Recorder()
         a_trainer(tmp_path / "a", writers=[every], log_every_steps=1).train()
