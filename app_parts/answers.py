@@ -81,9 +81,9 @@ def explain(member: PhotoModel, shown: Shown) -> None:
 
 
 def warm_up(member: PhotoModel) -> None:
-    """Answer a grey picture, so that nobody's photo waits for imports and first kernels."""
-    grey = cv2.imencode(".png", np.full((64, 64, 3), 127, np.uint8))[1].tobytes()
-    explain(member, answer([member], grey))
+    """Answer a gray picture, so that nobody's photo waits for imports and first kernels."""
+    gray = cv2.imencode(".png", np.full((64, 64, 3), 127, np.uint8))[1].tobytes()
+    explain(member, answer([member], gray))
 
 
 def data_uri(jpeg: bytes) -> str:

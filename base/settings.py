@@ -69,7 +69,7 @@ photos)."""
     """Keep and validate a moving average of the weights with this decay; `null` for none."""
     freeze: list[str] = []
     """Parts of the backbone that never learn, nor count statistics for their batch norms, such as \
-`["conv_stem", "bn1", "blocks.0"]`: quicker, and less is memorised."""
+`["conv_stem", "bn1", "blocks.0"]`: quicker, and less is memorized."""
     sync_batchnorm: bool = False
     """With several GPUs: batch norm over all of them."""
 

@@ -183,8 +183,8 @@ class Trainer(BaseTrainer):
 
     def _step(self, batch: Batch, number: int, of: int) -> Step:
         self._side = batch["image"].shape[-1]
-        judged, learnt = split_targets(batch, self.train_step.model.heads)
-        logits, total, parts = self.train_step.step(batch["image"], learnt, number, of)
+        judged, learned = split_targets(batch, self.train_step.model.heads)
+        logits, total, parts = self.train_step.step(batch["image"], learned, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
         said = answers(self.task, with_marginals(self.task, probabilities(self.task, logits)))
         finite = torch.stack([values.isfinite().all(dim=1) for values in logits.values()])

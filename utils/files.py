@@ -161,7 +161,9 @@ def read_regular(path: str | Path, limit: int) -> bytes:
         raise OSError(errno.EINVAL, "no regular file")
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size <= limit:
-            data = file.read(limit + 1)  # files of the kernel have a size of 0, whatever is in them
+            # Without a number, which Python would set aside for each small photo. Files of the
+            # kernel have a size of 0, whatever is in them, so what was read is measured again.
+            data = file.read()
             if len(data) <= limit:
                 return data
     raise OSError(errno.EFBIG, f"larger than the {limit / 1e6:,.0f} MB that are read")

@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 PLAIN = [["ce_loss", None, 1.0]] * 3
 
 
-def coloured_photos(number, seed):
+def colored_photos(number, seed):
     """Photos whose three channels tell mask, gender and age, with noise; and their targets."""
     draw = np.random.default_rng(seed)
     targets = {"mask": draw.integers(3, size=number), "gender": draw.integers(2, size=number)}
@@ -50,7 +50,7 @@ def coloured_photos(number, seed):
 
 
 def loader(number, seed, shuffle, augmentation=None, batch_size=16, mixing=None, weighted=False):
-    photos, targets = coloured_photos(number, seed)
+    photos, targets = colored_photos(number, seed)
     mixer = Mixer(mixing, targets) if mixing else None
     weights = sampling_weights(targets, Sampling()) if weighted else None
     transform = train_transform(augmentation, 32) if augmentation else eval_transform(32)
