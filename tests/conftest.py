@@ -169,11 +169,18 @@ LONG = ("test_stopping", "test_distributed", "end_to_end", "test_app", "test_swe
 """Begun first, so that at the end no process has a long file while the others have none."""
 
 
+SLOW = {"run", "call", "in_two_ranks", "trained", "project"}
+"""Fixtures that start a command or train: what has one is ``slow``, and so is all of end_to_end."""
+
+
 def pytest_collection_modifyitems(items):
     def place(item):
         return next((k for k, name in enumerate(LONG) if name in item.nodeid), len(LONG))
 
     items.sort(key=place)
+    for item in items:
+        if "end_to_end" in item.nodeid or SLOW & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
