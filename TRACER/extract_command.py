@@ -1,7 +1,6 @@
 """Write masks, cut-outs and crops of a folder of photos; several processes may share the work."""
 
 import argparse
-import csv
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from TRACER.crops import CROP_REGIONS, CropSettings, Extraction, cut_out, resize_map
 from TRACER.extractor import Extractor
 from TRACER.weights import load_tracer, warn_of_sample_weights
+from utils.csv_files import write_csv
 from utils.devices import available_cores, resolve_device, use_device
 from utils.errors import ConfigError, DataError, PhotoError, nearest
 from utils.files import sha256, write_atomically, write_json
@@ -114,13 +114,12 @@ class OutputFolder:
         entries = [entry for entry in found if entry is not None]
         if len(entries) < len(photos):
             return
-        with write_atomically(self.out / "boxes.csv") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for photo, entry in zip(photos, entries, strict=True):
-                if "box" in entry:
-                    name = photo.relative_to(self.images).as_posix()
-                    writer.writerow([name, *entry["box"], int(entry["fallback"])])
+        rows = [
+            [photo.relative_to(self.images).as_posix(), *entry["box"], int(entry["fallback"])]
+            for photo, entry in zip(photos, entries, strict=True)
+            if "box" in entry
+        ]
+        write_csv(self.out / "boxes.csv", COLUMNS, rows)
 
     def _write_entry(self, photo: Path, entry: dict) -> None:
         path = self._path(photo, "boxes", ".json")
@@ -200,7 +199,7 @@ def encode_pictures(
     Args:
         photo: (H, W, 3) uint8, RGB.
         extraction: of it.
-        kinds: ``"mask"``, the saliency in the photo's size, gray; ``"cutout"``, the photo with
+        kinds: ``"mask"``, the saliency in the photo's size, grey; ``"cutout"``, the photo with
             the saliency as its opacity; ``"crop"``.
     """
     makers = {

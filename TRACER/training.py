@@ -1,6 +1,5 @@
 """Training TRACER: epochs of the API loss with deep supervision, validated on held-out photos."""
 
-import csv
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -30,9 +29,9 @@ from TRACER.losses import tracer_loss
 from TRACER.metrics import mean_scores, score_image
 from TRACER.network import MEAN, STD, Tracer
 from TRACER.weights import network_settings
+from utils.csv_files import write_csv
 from utils.devices import half_dtype
 from utils.errors import CheckpointError, ConfigError, DataError
-from utils.files import write_atomically
 from utils.hub import hub_weights_at_hand
 
 OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
@@ -212,10 +211,9 @@ class Training:
         self._save(is_best)
 
     def _save(self, is_best: bool) -> None:
-        with write_atomically(self.out / "metrics.csv") as file:
-            writer = csv.DictWriter(file, self.history[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.history)
+        names = list(self.history[0])
+        rows = ([row[name] for name in names] for row in self.history)
+        write_csv(self.out / "metrics.csv", names, rows)
         state = {
             "settings": self._essentials(),
             "network": self.network.state_dict() if self.ema else None,
@@ -318,7 +316,7 @@ def _scheduler(
 
 
 def _to_device(images: Tensor, masks: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(B, S, S, 3) and (B, S, S) uint8 -> normalized (B, 3, S, S) and (B, 1, S, S) float32."""
+    """(B, S, S, 3) and (B, S, S) uint8 -> normalised (B, 3, S, S) and (B, 1, S, S) float32."""
     images = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
     return (images - mean) / std, masks.to(device, non_blocking=True)[:, None].float()

@@ -4,10 +4,11 @@ from html import escape
 
 import numpy as np
 
-from app_parts.answers import Shown, data_uri
+from app_parts.answers import Shown
 from app_parts.words import TEXT, heads, percent, sureness_level, thing
 from base.task import Head, Task
 from trainer.photo_model import PhotoAnswer
+from utils.thumbnails import data_uri
 
 BARS = 8
 """Of a head that are shown; of more answers the likeliest."""

@@ -7,6 +7,7 @@ import pandas as pd
 
 from app_parts.words import TEXT, thing
 from trainer.photo_model import PhotoAnswer
+from utils.csv_files import safe_cell
 
 
 def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd.DataFrame:
@@ -44,6 +45,8 @@ def _row(name: str, said: PhotoAnswer, language: str) -> dict[str, Any]:
 
 
 def csv_bytes(table: pd.DataFrame, language: str) -> bytes:
-    """The table as CSV; in Korean with the mark by which Excel knows UTF-8."""
+    """The table as CSV, of which a spreadsheet runs nothing; in Korean with the mark by which Excel
+    knows UTF-8."""
     encoding = "utf-8-sig" if language == "ko" else "utf-8"
+    table = table.map(safe_cell)
     return table.to_csv(index=False, lineterminator="\n").encode(encoding)

@@ -37,6 +37,7 @@ from TRACER.extractor import Extractor
 from utils import distributed
 from utils.devices import fit_workers, set_threads
 from utils.errors import ConfigError, DataError
+from utils.spread import spread
 
 logger = logging.getLogger("data")
 
@@ -95,7 +96,7 @@ def setup(
         input_size: side of the square the model sees, px.
         batch_size: photos a step.
         num_workers: loader processes asked for, or ``"auto"``; see ``fit_workers``.
-        index: the photos and their labels, see ``labeled_photos``.
+        index: the photos and their labels, see ``labelled_photos``.
         extractor: makes the crops.
         cache_dir: keeps them.
         validation: who is validated on.
@@ -200,12 +201,6 @@ def _in_order(
     )
 
 
-def spread(rows: np.ndarray, number: int) -> np.ndarray:
-    """At most ``number`` of the rows, evenly over all of them."""
-    places = np.linspace(0, len(rows), min(number, len(rows)), endpoint=False)
-    return rows[places.astype(np.int64)]
-
-
 def _training_order(
     photos: int,
     batch_size: int,
@@ -253,7 +248,7 @@ def _transform_of_training(augmentation: Augmentation | None, size: int) -> Tran
     return train_transform(augmentation, size)
 
 
-def labeled_photos(
+def labelled_photos(
     data_dir: Path, task: TaskSettings, corrections: LabelCorrections | None
 ) -> PhotoIndex:
     """The photos under ``data_dir`` with their labels corrected; a warning names groups of which

@@ -20,6 +20,7 @@ from unicodedata import normalize
 import numpy as np
 
 from base.task_settings import CsvSource, FoldersSource, PatternSource
+from utils.csv_files import plain_cell
 from utils.errors import DataError, nearest
 from utils.files import read_regular
 from utils.images import KINDS, describe_others, is_hidden, is_image
@@ -169,7 +170,7 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
                     f"{path}: more than {MAX_CELLS:,} cells; leave out columns or make several"
                     " tables of it"
                 )
-            cells += [""] * (len(names) - len(cells))
+            cells = [*map(plain_cell, cells), *[""] * (len(names) - len(cells))]
             rows.append((lines.line_num, dict(zip(names, cells, strict=False))))
     except csv.Error as error:
         raise DataError(

@@ -2,7 +2,6 @@
 make every validation score a flattering one.
 """
 
-import csv
 import logging
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from base.task import Task
 from data_loader.dataset import PhotoIndex, class_counts
 from data_loader.settings import Validation
+from utils.csv_files import write_csv
 from utils.errors import ConfigError, DataError
-from utils.files import write_atomically
 
 FOLDS = "stratified_group_kfold"
 """The ``validation.type`` that gives one model a fold."""
@@ -143,13 +142,11 @@ def save_split(path: str | Path, index: PhotoIndex, parts: dict[str, np.ndarray]
         UserError: the file cannot be written.
     """
     folders, names = index.codes("folder")
-    with write_atomically(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow((index.noun, "folder", "part"))
-        for part, rows in parts.items():
-            pairs = np.unique(np.stack([folders[rows], index.group[rows]]), axis=1)
-            for folder, group in pairs.T:
-                writer.writerow((index.groups[group], names[folder], part))
+    lines = []
+    for part, rows in parts.items():
+        pairs = np.unique(np.stack([folders[rows], index.group[rows]]), axis=1)
+        lines += [(index.groups[group], names[folder], part) for folder, group in pairs.T]
+    write_csv(path, (index.noun, "folder", "part"), lines)
 
 
 def _one_of_each(index: PhotoIndex) -> np.ndarray:

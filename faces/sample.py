@@ -12,7 +12,6 @@ Genders and ages follow the competition's; every photo is decided by the seed, t
 eval) and the person's number alone, whatever the number of processes.
 """
 
-import csv
 import hashlib
 import json
 import multiprocessing
@@ -34,8 +33,9 @@ from faces.portrait.calm import calm_photos
 from faces.portrait.masks import KINDS, Mask, choose_mask, misplace
 from faces.portrait.traits import imagine_person
 from faces.portrait.wild import wild_photos
+from utils.csv_files import write_csv
 from utils.errors import DataError
-from utils.files import write_atomically, write_json
+from utils.files import write_json
 
 FACES = load_task("faces")
 GENDERS = FACES.heads["gender"].classes
@@ -261,21 +261,14 @@ def _write_tables(out: Path, entries: list[Entry], seed: int) -> None:
     order = np.random.default_rng([seed, 3]).permutation(len(answers))
     answers = [answers[place] for place in order]
     rows = [(f"{e.number:06d}", GENDERS[e.gender], RACE, e.age, _folder(e)) for e in train]
-    _write_csv(out / "train" / "train.csv", ("id", "gender", "race", "age", "path"), rows)
-    _write_csv(
+    write_csv(out / "train" / "train.csv", ("id", "gender", "race", "age", "path"), rows)
+    write_csv(
         out / "eval" / "info.csv",
         ("ImageID", "ans"),
         [(name, 0) for name, _ in answers],
     )
-    _write_csv(out / "eval" / "answers.csv", ("ImageID", "ans"), answers)
+    write_csv(out / "eval" / "answers.csv", ("ImageID", "ans"), answers)
 
 
 def _age_group(years: int) -> int:
     return int(FACES.heads["age"].answer_of(np.array([float(years)]))[0])
-
-
-def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
-    with write_atomically(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from utils.csv_files import write_csv
 from utils.errors import UserError
-from utils.files import write_atomically
 from utils.run_folder import MESSAGES
 
 T = TypeVar("T")
@@ -87,10 +87,7 @@ def attempt(write: Callable[[], T], what: str = "report") -> T | None:
 def write_metrics(path: Path, history: list[dict[str, float]]) -> None:
     """Write the log of every epoch as one CSV row, atomically; columns in order of appearance."""
     columns = list(dict.fromkeys(name for log in history for name in log))
-    with write_atomically(path) as file:
-        table = csv.DictWriter(file, columns, lineterminator="\n")
-        table.writeheader()
-        table.writerows(history)
+    write_csv(path, columns, ([log.get(name, "") for name in columns] for log in history))
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:

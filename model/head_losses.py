@@ -13,7 +13,7 @@ from base.task import MISSING
 from utils.class_codes import require_codes
 
 
-class SoftLabelLoss(nn.Module):
+class CrossEntropy(nn.Module):
     """Cross entropy or focal loss against labels that may be softened, mixed and weighted.
 
     Of a photo whose label is c:  w_c · Σ_k q(k|c) · (1 - p_k)^gamma · -log p_k, over the sum of
@@ -26,7 +26,7 @@ class SoftLabelLoss(nn.Module):
         smoothing: share of the label spread evenly over all classes, in [0, 1); label smoothing
             (Szegedy et al. 2016, arXiv:1512.00567).
         spread: for classes in an order: standard deviation, in classes, of the label over its
-            neighbors; 0 for none. See ``soft_labels``.
+            neighbours; 0 for none. See ``soft_labels``.
         log_prior: (n,) log frequency of the classes times the strength of logit adjustment
             (Menon et al. 2021, arXiv:2007.07314), added to the logits here and not in prediction;
             ``None`` for none.
@@ -92,7 +92,7 @@ class SoftLabelLoss(nn.Module):
 def soft_labels(num_classes: int, smoothing: float = 0.0, spread: float = 0.0) -> Tensor:
     """The probabilities q(k|c) that stand for label c.
 
-    Neighbors in the order of the classes get exp(-(k - c)² / (2 · spread²)), each row scaled to
+    Neighbours in the order of the classes get exp(-(k - c)² / (2 · spread²)), each row scaled to
     1: soft ordinal labels (Díaz and Marathe 2019, "Soft Labels for Ordinal Regression", CVPR).
     Of that, ``smoothing`` is spread evenly over all classes.
 
@@ -105,44 +105,6 @@ def soft_labels(num_classes: int, smoothing: float = 0.0, spread: float = 0.0) -
         distances = (places[:, None] - places) ** 2
         sharp = (-distances / (2 * spread**2)).softmax(dim=1).float()
     return (1 - smoothing) * sharp + smoothing / num_classes
-
-
-class CrossEntropy(SoftLabelLoss):
-    """``SoftLabelLoss`` without focusing; further arguments as there."""
-
-    def __init__(
-        self,
-        num_classes: int,
-        class_weights: Tensor | None = None,
-        smoothing: float = 0.0,
-        spread: float = 0.0,
-        log_prior: Tensor | None = None,
-    ) -> None:
-        super().__init__(
-            num_classes, class_weights, smoothing=smoothing, spread=spread, log_prior=log_prior
-        )
-
-
-class Focal(SoftLabelLoss):
-    """``SoftLabelLoss`` that focuses by default; arguments as there."""
-
-    def __init__(
-        self,
-        num_classes: int,
-        class_weights: Tensor | None = None,
-        gamma: float = 2.0,
-        smoothing: float = 0.0,
-        spread: float = 0.0,
-        log_prior: Tensor | None = None,
-    ) -> None:
-        super().__init__(
-            num_classes,
-            class_weights,
-            gamma=gamma,
-            smoothing=smoothing,
-            spread=spread,
-            log_prior=log_prior,
-        )
 
 
 class SoftF1(nn.Module):

@@ -24,7 +24,6 @@ from model.class_weights import count_weights, log_weights, weights_tensor
 from model.head_losses import (
     BinaryCrossEntropy,
     CrossEntropy,
-    Focal,
     SoftF1,
     WithCrossEntropy,
 )
@@ -150,7 +149,7 @@ class AllLoss(nn.Module):
 
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "ce_loss": CrossEntropy,
-    "focal": Focal,
+    "focal": partial(CrossEntropy, gamma=2.0),
     "label_smoothing": partial(CrossEntropy, smoothing=0.1),
     "soft_ordinal": partial(CrossEntropy, spread=0.5),
     "f1": SoftF1,

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score, confusion_matrix
+from sklearn.metrics import average_precision_score
 
 from base.task import MISSING, NumberHead, TagHead, Task
 from model.decode import SINGLE_HEAD, answers
@@ -114,33 +114,23 @@ def judge(task: Task, names: Iterable[str], said: Arrays, truth: Arrays) -> dict
     return {name: metrics[name](said, truth) for name in names if name in metrics}
 
 
-def confusion_matrices(task: Task, probabilities: Arrays, truth: Arrays) -> dict[str, np.ndarray]:
-    """How often each answer was given for each true one: rows are true, columns given.
-
-    Args:
-        task, probabilities, truth: as for ``compute_metrics``.
-
-    Returns:
-        For each of the heads that answer with one class, and ``"class"``, (n, n) int64.
-    """
-    matrices = {}
-    for name, values in probabilities.items():
-        if isinstance(task.heads.get(name), NumberHead | TagHead):
-            continue
-        _check(task, name, values, truth[name])
-        known = truth[name] != MISSING
-        given = values.argmax(axis=1)[known]
-        labels = range(values.shape[1])
-        matrices[name] = confusion_matrix(truth[name][known], given, labels=labels)
-    return matrices
-
-
 def macro_f1(truth: np.ndarray, given: np.ndarray) -> float:
     """Macro-F1 of (N,) answers against (N,) true codes."""
     number = int(max(truth.max(initial=0), given.max(initial=0))) + 1
     right = np.bincount(truth[truth == given], minlength=number)
     met = np.bincount(given, minlength=number) + np.bincount(truth, minlength=number)
-    return float((2 * right[met > 0] / met[met > 0]).mean()) if met.any() else math.nan
+    return mean_f1(2 * right, met)
+
+
+def mean_f1(twice_right: np.ndarray, met: np.ndarray) -> float:
+    """The mean F1 of the classes that occur or are given; NaN where none does.
+
+    Args:
+        twice_right: (n,) twice how often each class was given rightly.
+        met: (n,) how often it occurs, plus how often it was given.
+    """
+    known = met > 0
+    return float((twice_right[known] / met[known]).mean()) if known.any() else math.nan
 
 
 def _accuracy(task: Task, names: Sequence[str], said: Arrays, truth: Arrays, k: int = 1) -> float:
@@ -168,8 +158,8 @@ def _class_f1(name: str, said: Arrays, truth: Arrays) -> float:
 def _tag_f1(name: str, said: Arrays, truth: Arrays) -> float:
     known = ~np.isnan(truth[name]).any(axis=1)
     true, given = truth[name][known] > 0, said[name][known]
-    right, met = (true & given).sum(axis=0), true.sum(axis=0) + given.sum(axis=0)
-    return float((2 * right[met > 0] / met[met > 0]).mean()) if met.any() else math.nan
+    met = true.sum(axis=0) + given.sum(axis=0)
+    return mean_f1(2 * (true & given).sum(axis=0), met)
 
 
 def _mean_error(name: str, said: Arrays, truth: Arrays) -> float:

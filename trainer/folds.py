@@ -8,7 +8,6 @@ A training of folds with the run id ``first`` consists of the runs ``first-fold0
     saved/log/<name>/first/folds.csv, .md       scores of each fold, mean ± sd
 """
 
-import csv
 import re
 import shlex
 import sys
@@ -28,6 +27,7 @@ from parse_config import AUTO, ConfigParser
 from trainer.results import score, score_words
 from utils import distributed
 from utils.config_files import read_json5
+from utils.csv_files import write_csv
 from utils.errors import ConfigError
 from utils.files import write_atomically
 from utils.fold_runs import newest_folds, record_folds, require_same_config
@@ -147,10 +147,8 @@ def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
         summary["sd"] = values.std(axis=0, ddof=1)
     rows += [{"part": name} | dict(zip(keys, each, strict=True)) for name, each in summary.items()]
     rows.append(_row("out of fold", saved))
-    with write_atomically(folder / "folds.csv") as file:
-        table = csv.DictWriter(file, ["part", *keys], lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    header = ["part", *keys]
+    write_csv(folder / "folds.csv", header, ([row.get(k, "") for k in header] for row in rows))
     text = _markdown(rows, saved.task)
     with write_atomically(folder / "folds.md") as file:
         file.write(text + "\n")

@@ -7,11 +7,12 @@ import torch
 
 from base.checkpoint import load_checkpoint, save_checkpoint
 from data_loader.crop_dataset import CropDataset
-from data_loader.data_loaders import TrainingData, spread
+from data_loader.data_loaders import TrainingData
 from data_loader.transform import eval_transform
 from model.familiarity import Familiarity
 from trainer.inference import FAMILIARITY, Predictor
 from trainer.restore import restore_predictor
+from utils.spread import spread
 
 if TYPE_CHECKING:
     from parse_config import ConfigParser

@@ -157,8 +157,8 @@ def _caption(question: Question, place: int) -> list[tuple[str, tuple[int, int, 
     said, true = question.said(place), f"is {question.true(place)}"
     if question.kind == "number":
         return [(said, INK), (true, INK)]
-    color = RED if question.wrong[place] else GREEN
-    lines = [(line, color) for line in _wrapped(f"{said} {question.sureness[place]:.0%}")]
+    colour = RED if question.wrong[place] else GREEN
+    lines = [(line, colour) for line in _wrapped(f"{said} {question.sureness[place]:.0%}")]
     return lines + [(line, INK) for line in _wrapped(true) if question.wrong[place]]
 
 

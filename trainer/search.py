@@ -1,7 +1,6 @@
 """Searching for better settings: what is tried, how a trial is judged, what is left of a study."""
 
 import copy
-import csv
 import json
 import math
 import warnings
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 from base.base_trainer import Callback, StopTraining
 from parse_config import ConfigParser
 from utils.config_files import assign, differing_paths, read_json5
+from utils.csv_files import write_csv
 from utils.errors import CheckpointError, ConfigError, DataError, UserError, nearest
 from utils.files import write_atomically
 from utils.schema_base import Section
@@ -308,19 +308,18 @@ def best_first(study: optuna.Study) -> list[FrozenTrial]:
 def write_table(path: Path, study: optuna.Study) -> None:
     """Write every trial as a row, the best first."""
     names = sorted({name for trial in ended(study) for name in trial.params})
-    with write_atomically(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["trial", "state", "value", "epochs", "minutes", *names, RUN, ERROR])
-        for trial in best_first(study):
-            minutes = (trial.duration.total_seconds() if trial.duration else 0) / 60
-            writer.writerow(
-                [
-                    trial.number, trial.state.name.lower(), _number(trial.value),
-                    max(trial.intermediate_values, default=0), f"{minutes:.1f}",
-                    *(_number(trial.params.get(name)) for name in names),
-                    trial.user_attrs.get(RUN, ""), trial.user_attrs.get(ERROR, ""),
-                ]
-            )  # fmt: skip
+    rows = []
+    for trial in best_first(study):
+        minutes = (trial.duration.total_seconds() if trial.duration else 0) / 60
+        rows.append(
+            [
+                trial.number, trial.state.name.lower(), _number(trial.value),
+                max(trial.intermediate_values, default=0), f"{minutes:.1f}",
+                *(_number(trial.params.get(name)) for name in names),
+                trial.user_attrs.get(RUN, ""), trial.user_attrs.get(ERROR, ""),
+            ]
+        )  # fmt: skip
+    write_csv(path, ["trial", "state", "value", "epochs", "minutes", *names, RUN, ERROR], rows)
 
 
 def show_table(study: optuna.Study, rule: str, limit: int = 10) -> str:

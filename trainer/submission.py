@@ -1,6 +1,5 @@
 """The files that test.py leaves: the submission, the probabilities, the scores."""
 
-import csv
 import hashlib
 import json
 import os
@@ -14,8 +13,9 @@ import numpy as np
 
 from base.task import Head, NumberHead, TagHead, Task
 from model.decode import SINGLE_HEAD
+from utils.csv_files import write_csv
 from utils.errors import UserError
-from utils.files import write_atomically, write_json
+from utils.files import write_json
 
 SCORES = (".metrics.json", ".mistakes.png", ".examples.png", ".report.html")
 """Endings of what lies beside a submission that was scored; and ``.confusion``, ``.scatter``."""
@@ -148,7 +148,7 @@ def write_submission(
         columns[column] = codes if kind == "code" else [task.class_name(code) for code in codes]
     if in_words or len(columns) == 1:
         columns |= said
-    _write_columns(path, columns)
+    write_csv(path, list(columns), zip(*columns.values(), strict=True))
 
 
 def answer_columns(task: Task, probabilities: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
@@ -169,7 +169,7 @@ def write_probabilities(
             prefix = "p" if name == SINGLE_HEAD else f"{name}_p"
             rows = values.T
             columns |= {f"{prefix}{n}": [f"{p:.6f}" for p in row] for n, row in enumerate(rows)}
-    _write_columns(path, columns)
+    write_csv(path, list(columns), zip(*columns.values(), strict=True))
 
 
 def _texts(head: Head, said: np.ndarray) -> list[str]:
@@ -179,10 +179,3 @@ def _texts(head: Head, said: np.ndarray) -> list[str]:
         tags = np.array(head.classes, dtype=object)
         return [head.settings.separator.join(tags[row > 0]) for row in said]
     return [head.in_words(code) for code in said]
-
-
-def _write_columns(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    with write_atomically(path) as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(columns)
-        rows.writerows(zip(*columns.values(), strict=True))

@@ -10,6 +10,7 @@ from scipy.stats import norm, t
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from logger.report.answers import Answers, NumberQuestion, Question, Together
+from model.metric import mean_f1
 
 CALIBRATION_BINS = 10
 DRAWS = 1000
@@ -323,10 +324,8 @@ def _score_of(question: Question, sums: np.ndarray) -> np.ndarray:
         return np.mean([_score_of(part, own) for part, own in parts], axis=0)
     if isinstance(question, NumberQuestion):
         return sums[:, 0] / np.maximum(sums[:, 1], 1)
-    hits, total = np.split(sums, 2, axis=1)
-    occurs = total > 0
-    f1 = np.divide(hits, total, out=np.zeros_like(hits, dtype=float), where=occurs)
-    return f1.sum(axis=1) / np.maximum(occurs.sum(axis=1), 1)
+    twice_right, met = np.split(sums, 2, axis=1)
+    return np.nan_to_num([mean_f1(*each) for each in zip(twice_right, met, strict=True)])
 
 
 def _interval(

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.head_losses import CrossEntropy, Focal, SoftF1, soft_labels
+from model.head_losses import CrossEntropy, SoftF1, soft_labels
 from model.loss import LOSSES, single_loss
 
 # One photo at p = 0.7, 0.2, 0.1.
@@ -15,7 +15,7 @@ LOGITS = torch.tensor([P]).log()
 NLL = [-math.log(p) for p in P]
 
 
-def test_soft_neighboring_labels_fall_off_with_the_square_of_the_distance():
+def test_soft_neighbouring_labels_fall_off_with_the_square_of_the_distance():
     rows = soft_labels(3, spread=1.0)
     near, far = math.exp(-0.5), math.exp(-2)
     assert rows[0].tolist() == pytest.approx([v / (1 + near + far) for v in (1, near, far)])
@@ -28,7 +28,7 @@ def test_smoothing_takes_its_share_of_soft_labels():
     assert torch.allclose(rows, 0.7 * soft_labels(3, spread=1.0) + 0.1)
 
 
-def test_a_soft_ordinal_label_costs_the_mean_over_its_neighbors():
+def test_a_soft_ordinal_label_costs_the_mean_over_its_neighbours():
     near = math.exp(-2)  # the distance of 1 at the default spread of half a class
     far = math.exp(-8)
     expected = (near * NLL[1] + far * NLL[2] + NLL[0]) / (1 + near + far)
@@ -52,7 +52,7 @@ def test_focal_smoothing_and_mixing_go_together():
     focal = [(1 - p) ** 2 * nll for p, nll in zip(P, NLL, strict=True)]
     even = 0.1 * sum(focal) / 3
     expected = 0.75 * (0.9 * focal[0] + even) + 0.25 * (0.9 * focal[2] + even)
-    loss = Focal(3, gamma=2.0, smoothing=0.1)
+    loss = CrossEntropy(3, gamma=2.0, smoothing=0.1)
     assert loss(LOGITS, torch.tensor([[0.75, 0.0, 0.25]])) == pytest.approx(expected)
 
 

@@ -372,7 +372,9 @@ SIZES_OF_MIXED = {"type": 2, "tags": 3, "years": 100}
 def test_without_loss_name_each_head_has_the_loss_of_its_task_or_kind():
     criterion = build_criterion(MIXED, "all_loss", None, SIZES_OF_MIXED, {})
     kinds = [type(loss).__name__ for loss in criterion.losses.values()]
-    assert kinds == ["Focal", "BinaryCrossEntropy", "CrossEntropy"]
+    assert kinds == ["CrossEntropy", "BinaryCrossEntropy", "CrossEntropy"]
+    first, _, last = criterion.losses.values()
+    assert (first.gamma, last.gamma) == (2.0, 0.0)
     assert criterion.head_weights == {"type": 0.5, "tags": 1.0, "years": 1.0}
     single = build_criterion(FACES, "all_loss", None, {"class": 18}, {})
     assert type(single.losses["class"]).__name__ == "CrossEntropy"
@@ -382,7 +384,7 @@ def test_losses_by_the_names_of_heads_leave_the_others_as_they_are():
     criterion = build_criterion(
         MIXED, "all_loss", {"years": ["focal", None, 2]}, SIZES_OF_MIXED, {}
     )
-    assert type(criterion.losses["years"]).__name__ == "Focal"
+    assert criterion.losses["years"].gamma == 2.0
     assert criterion.head_weights == {"type": 0.5, "tags": 1.0, "years": 2.0}
     with pytest.raises(ConfigError, match=r"loss_name: no head is called 'year'; did you mean"):
         build_criterion(MIXED, "all_loss", {"year": ["focal", None, 2]}, SIZES_OF_MIXED, {})

@@ -1,7 +1,5 @@
 """Metrics of a whole epoch against values counted by hand."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from model.decode import with_marginals
 from model.metric import (
     always,
     compute_metrics,
-    confusion_matrices,
     find_metrics,
     judge,
     names_of,
@@ -107,23 +104,6 @@ def test_macro_f1_agrees_with_counting_by_hand_on_random_answers():
     assert measure("f1", answers(*predicted), targets) == pytest.approx(np.mean(scores))
 
 
-def test_confusion_matrices_have_truth_in_rows_and_every_class():
-    truth, given = np.array([0, 0, 17]), answers(0, 17, 17)
-    found = with_marginals(FACES, {"class": given})
-    matrices = confusion_matrices(FACES, found, {"class": truth} | FACES.answers_of(truth))
-    assert {name: m.shape for name, m in matrices.items()} == {
-        "class": (18, 18),
-        "mask": (3, 3),
-        "gender": (2, 2),
-        "age": (3, 3),
-    }
-    assert matrices["class"][0, 17] == 1 and matrices["class"].sum() == 3
-    mask, gender, age = decode_class(17)
-    assert matrices["mask"][0, mask] == 1
-    assert matrices["gender"][0, gender] == 1
-    assert matrices["age"][0, age] == 1
-
-
 def test_an_unknown_metric_names_the_nearest():
     with pytest.raises(ConfigError, match=r"metrics: .*'acuracy'; did you mean 'accuracy'"):
         find_metrics(FACES, ["f1", "acuracy"])
@@ -136,10 +116,9 @@ def test_no_photos_are_refused():
 
 @pytest.mark.parametrize("label", [-2, 18])
 def test_a_true_class_that_is_none_is_refused_and_neither_scored_nor_dropped(label):
-    given = ({"class": answers(0, 17)}, {"class": np.array([0, label])})
-    for measured in (partial(compute_metrics, FACES, ["f1"]), partial(confusion_matrices, FACES)):
-        with pytest.raises(DataError, match=rf"label {label} at position 1 is none of 0 to 17"):
-            measured(*given)
+    said, true = {"class": answers(0, 17)}, {"class": np.array([0, label])}
+    with pytest.raises(DataError, match=rf"label {label} at position 1 is none of 0 to 17"):
+        compute_metrics(FACES, ["f1"], said, true)
 
 
 def test_a_missing_label_is_passed_over_in_every_metric():
@@ -188,7 +167,6 @@ def test_without_a_product_accuracy_is_all_heads_right_and_f1_the_mean_of_theirs
     assert found["f1"] == pytest.approx((found["tags_f1"] + found["shape_f1"]) / 2)
     # red: 0.9 and 0.6 are right, 0.8 between them is not; big: the surest is right.
     assert found["tags_map"] == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)
-    assert set(confusion_matrices(MIXED, SAID, TRUE)) == {"shape"}
 
 
 def test_a_task_of_a_number_alone_is_judged_by_its_error_whatever_is_asked_for():

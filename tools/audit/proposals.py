@@ -1,6 +1,5 @@
 """What an audit leaves: a table of proposals, and contact sheets of the worst."""
 
-import csv
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from logger.predictions import SavedPredictions
 from parse_config import ConfigParser
 from tools.audit.suspects import Suspects, find_suspects, read_answers
 from utils.config_files import read_json5
+from utils.csv_files import write_csv
 from utils.errors import DataError
-from utils.files import write_atomically
 from utils.images import read_image
 from utils.run_folder import PREDICTIONS, RunFolder, answers_in
 
@@ -85,9 +84,9 @@ def propose(answers: SavedPredictions, suspects: Suspects, number: int) -> list[
     head, lines = suspects.head, []
     for place in range(min(number, len(suspects.rows))):
         rows = suspects.rows[place]
-        labeled = words(head, suspects.labels[place])
+        labelled = words(head, suspects.labels[place])
         if head.settings.bins and not isinstance(head, NumberHead):
-            labeled = f"{answers.values[head.name][rows[0]]:g}, {labeled}"
+            labelled = f"{answers.values[head.name][rows[0]]:g}, {labelled}"
         lines += [
             {
                 "apply": "",
@@ -96,7 +95,7 @@ def propose(answers: SavedPredictions, suspects: Suspects, number: int) -> list[
                 "value": _value(answers, suspects, place),
                 "tier": "likely",
                 "sources": "audit",
-                "note": f"labeled {labeled}, {_looks(suspects, place)}",
+                "note": f"labelled {labelled}, {_looks(suspects, place)}",
                 "rank": str(place + 1),
                 "score": f"{suspects.scores[place]:.4f}",
                 "photo": str(answers.photos["photo"][_shown(answers, suspects, place)]),
@@ -142,15 +141,12 @@ def keys_of(answers: SavedPredictions, rows: np.ndarray, of_group: bool) -> list
 
 def write_table(path: Path, lines: Sequence[dict[str, str]]) -> None:
     """Write proposals as a table of corrections."""
-    with write_atomically(path) as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(lines)
+    write_csv(path, COLUMNS, ([line[name] for name in COLUMNS] for line in lines))
 
 
 def _value(answers: SavedPredictions, suspects: Suspects, place: int) -> str:
     """What a table of corrections calls the suggestion; of a bin the number in it that is nearest
-    to the labeled one."""
+    to the labelled one."""
     head, suggested = suspects.head, suspects.suggested[place]
     if suggested.ndim:
         return head.settings.separator.join(np.array(head.classes)[suggested == 1])
@@ -159,10 +155,10 @@ def _value(answers: SavedPredictions, suspects: Suspects, place: int) -> str:
     if not head.settings.bins:
         return head.classes[int(suggested)]
     code, edges, whole = int(suggested), head.settings.bins, head.settings.whole
-    labeled = answers.values[head.name][suspects.rows[place][0]]
+    labelled = answers.values[head.name][suspects.rows[place][0]]
     before = suspects.labels[place]
     if code == before:
-        return f"{labeled:g}"
+        return f"{labelled:g}"
     if code > before:
         return f"{edges[code - 1]:g}"
     first = head.settings.range[0] if head.settings.range else edges[0] - 1

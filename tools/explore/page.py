@@ -1,7 +1,5 @@
 """The page and the table that an exploration leaves."""
 
-import base64
-import csv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,10 @@ from data_loader.dataset import PhotoIndex, class_counts
 from logger.pictures import SHOWN_CLASSES
 from tools.explore.duplicates import MAX_BITS, Pair, by_groups, counted
 from tools.explore.photos import HASH_SIDE, Measurements
-from tools.explore.pictures import Category, Means, encoded, thumbnails
+from tools.explore.pictures import Category, Means, thumbnails
+from utils.csv_files import write_csv
 from utils.files import write_atomically
+from utils.thumbnails import data_uri, jpeg
 
 HALVES = ("training", "validation")
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -67,31 +67,31 @@ def write_table(
     labels = {name: cells(head, index.values[name]) for name, head in index.task.heads.items()}
     if index.task.product:
         labels["class"] = index.targets(np.arange(len(index)))["class"].tolist()
-    with write_atomically(path) as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(
-            ["file", index.noun, "half", *labels, "width", "height", "bytes", "brightness",
-             "contrast", "hash", "near_duplicate", "differing_bits", "error"]
-        )  # fmt: skip
-        for row, name in enumerate(index.files.tolist()):
-            bits, other = nearest.get(row, (None, None))
-            table.writerow(
-                [
-                    name,
-                    index.groups[index.group[row]],
-                    HALVES[half[row]],
-                    *(of_head[row] for of_head in labels.values()),
-                    measured.width[row],
-                    measured.height[row],
-                    measured.size_bytes[row],
-                    f"{measured.brightness[row]:.1f}",
-                    f"{measured.contrast[row]:.1f}",
-                    np.packbits(measured.bits[row]).tobytes().hex(),
-                    index.files[other] if other is not None else "",
-                    bits,
-                    measured.error[row],
-                ]
-            )
+    header = [
+        "file", index.noun, "half", *labels, "width", "height", "bytes", "brightness",
+        "contrast", "hash", "near_duplicate", "differing_bits", "error",
+    ]  # fmt: skip
+    rows = []
+    for row, name in enumerate(index.files.tolist()):
+        bits, other = nearest.get(row, (None, None))
+        rows.append(
+            [
+                name,
+                index.groups[index.group[row]],
+                HALVES[half[row]],
+                *(of_head[row] for of_head in labels.values()),
+                measured.width[row],
+                measured.height[row],
+                measured.size_bytes[row],
+                f"{measured.brightness[row]:.1f}",
+                f"{measured.contrast[row]:.1f}",
+                np.packbits(measured.bits[row]).tobytes().hex(),
+                index.files[other] if other is not None else "",
+                bits,
+                measured.error[row],
+            ]
+        )
+    write_csv(path, header, rows)
 
 
 def cells(head: Head, values: np.ndarray) -> list[str]:
@@ -308,4 +308,4 @@ def _category(pictures: Pictures, place: int) -> dict[str, Any]:
 def _inlined(image: np.ndarray | None) -> Markup | None:
     if image is None:
         return None
-    return Markup("data:image/jpeg;base64," + base64.b64encode(encoded(image)).decode())
+    return Markup(data_uri(jpeg(image)))

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -17,6 +16,7 @@ from logger.pictures import INK, SHOWN_CLASSES, contact_sheet
 from TRACER.crops import resize
 from TRACER.extractor import Extractor, one_thread_per_worker, read
 from utils.errors import DataError
+from utils.spread import spread
 
 SHEET_PHOTOS, CAPTION = 12, 14
 MEAN_SIDE = 128
@@ -77,12 +77,6 @@ def _by_code(prefix: str, codes: np.ndarray, number: int, name) -> list[Category
         Category(f"{prefix}{code}: {name(code)}", order[starts[code] : starts[code + 1]])
         for code in range(number)
     ]
-
-
-def spread(rows: np.ndarray, number: int) -> np.ndarray:
-    """At most ``number`` of the rows, evenly over all of them."""
-    places = np.linspace(0, len(rows), min(number, len(rows)), endpoint=False)
-    return rows[places.astype(np.int64)]
 
 
 def category_sheet(index: PhotoIndex, rows: np.ndarray) -> np.ndarray | None:
@@ -181,12 +175,6 @@ def augmentation_rows(
         for number, crop in enumerate(crops)
     ]
     return list(columns), rows
-
-
-def encoded(image: np.ndarray, quality: int = 85) -> bytes:
-    """(H, W, 3) uint8 RGB as JPEG."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def thumbnails(paths: Sequence[Path], side: int, workers: int) -> Iterator[np.ndarray | None]:

@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from data_loader.crops import extractor_from
-from data_loader.data_loaders import labeled_photos
+from data_loader.data_loaders import labelled_photos
 from data_loader.dataset import PhotoIndex
 from data_loader.settings import Augmentation
 from data_loader.split import split
@@ -22,6 +22,7 @@ from tools.explore.photos import Measurements, measure_all
 from TRACER.weights import warn_of_sample_weights
 from utils.devices import available_cores, prepare_device
 from utils.errors import CheckpointError, DataError, UserError
+from utils.spread import spread
 
 
 def explore(config: ConfigParser) -> None:
@@ -30,7 +31,7 @@ def explore(config: ConfigParser) -> None:
     args = config.args
     data_dir = Path(config["data_dir"])
     out = args.out or Path(config["trainer"]["save_dir"]) / "explore" / data_dir.resolve().name
-    index = labeled_photos(data_dir, config.settings.task, config.settings.label_corrections)
+    index = labelled_photos(data_dir, config.settings.task, config.settings.label_corrections)
     _make(out)
     half, no_split = _halves(index, config)
     measured = measure_all(index.paths(), args.workers or available_cores())
@@ -84,10 +85,10 @@ def _pictures(
         no_crop = str(error)
         extractor = extractor_from(config["tracer"] | {"weights": None}, size, device)
     shown, in_all = draw.categories(index)
-    chosen = [draw.spread(each.rows[measured.readable[each.rows]], number) for each in shown]
+    chosen = [spread(each.rows[measured.readable[each.rows]], number) for each in shown]
     means, crops = draw.mean_pictures(index, chosen, extractor, kept=4)
     sheets = [
-        draw.category_sheet(index, draw.spread(rows, draw.SHEET_PHOTOS))
+        draw.category_sheet(index, spread(rows, draw.SHEET_PHOTOS))
         for rows in tqdm(chosen, "contact sheets", unit="class")
     ]
     augmentation = config.settings.augmentation or Augmentation()

@@ -1,0 +1,39 @@
+"""Tables for programs and for people, who open them in a spreadsheet."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.files import write_atomically
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet take a cell for a formula, which may run programs."""
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table atomically, in UTF-8, with ``safe_cell`` of every cell.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with write_atomically(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([safe_cell(cell) for cell in row] for row in (header, *rows))
+
+
+def safe_cell(cell: Any) -> Any:
+    """A quote before a text that a spreadsheet would run, such as a photo's name that somebody else
+    chose; numbers stay as they are."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def plain_cell(cell: str) -> str:
+    """What ``safe_cell`` was given."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
