@@ -22,7 +22,16 @@ from utils.errors import CheckpointError, ConfigError
 from utils.files import exclusive, write_json
 from utils.fold_runs import fold_checkpoints
 from utils.objects import check_arguments, find
-from utils.run_folder import CONFIG, ENVIRONMENT, FOLD_RUN, LOCK, RunFolder, is_run
+from utils.run_folder import (
+    BEST,
+    CONFIG,
+    ENVIRONMENT,
+    FOLD_RUN,
+    FOLDS,
+    LOCK,
+    RunFolder,
+    is_run,
+)
 from utils.schema_base import legal_file_name
 from utils.schema_text import MOST_ERRORS, explain
 
@@ -318,7 +327,12 @@ class ConfigParser:
         self.claim()
         _made(self.log_dir)
         write_json(self.save_dir / CONFIG, self.config)
-        write_json(self.save_dir / ENVIRONMENT, describe_environment(device))
+        now = describe_environment(device)
+        if self._goes_on and (self.save_dir / ENVIRONMENT).is_file():
+            begun = read_json5(self.save_dir / ENVIRONMENT)  # what gives the same run again
+            first = {key: begun[key] for key in ("started", "command") if key in begun}
+            now = now | first | {"resumed": {key: now[key] for key in first}}
+        write_json(self.save_dir / ENVIRONMENT, now)
 
     def get_logger(self, name: str, verbosity: int = 2) -> logging.Logger:
         """A logger that shows warnings (0), also information (1), or everything (2).
@@ -479,6 +493,11 @@ def _checkpoints(path: Path, several: bool) -> list[Path]:
 
 
 def _existing(checkpoint: Path) -> Path:
+    if (checkpoint / FOLDS).is_file():
+        raise CheckpointError(
+            f"{checkpoint}: a training of folds, and this takes one model; name that of a fold,"
+            f" such as {checkpoint}-fold0/{BEST}, or join them with python -m tools.soup"
+        )
     if checkpoint.is_dir():
         raise CheckpointError(f"{checkpoint}: is a folder; name the .pth file in it")
     if not checkpoint.is_file():

@@ -24,13 +24,19 @@ from utils.schema_text import explain
 TASKS = Path(__file__).parents[1] / "configs" / "tasks"
 MOST_CLASSES = 2000
 """Of a product; one of more classes would be mostly of classes that nobody ever saw."""
-RESERVED = ("class", "image", "index", "share", "loss")
-"""Keys of a batch, which no head may be called."""
+RESERVED = {
+    **dict.fromkeys(("class", "image", "index", "share", "loss"), "batches use"),
+    **dict.fromkeys(("crops", "probabilities"), "exported files use"),
+    **dict.fromkeys(("answer", "note", "sureness"), "the page's table uses"),
+}
+"""What no head may be called, and why."""
 
 
 def _free_name(name: str) -> str:
-    if name in RESERVED or name.startswith("other_"):
-        raise ValueError(f"{name!r} is a name that batches use; choose another")
+    use = "batches use" if name.startswith("other_") else RESERVED.get(name)
+    use = "exported files use" if name.endswith("_probabilities") else use
+    if use:
+        raise ValueError(f"{name!r} is a name that {use}; choose another")
     return name
 
 
@@ -333,7 +339,12 @@ class TaskSettings(Section):
 
 def plural_of(noun: str) -> str:
     """What to call several groups or photos."""
-    return {"person": "people"}.get(noun, f"{noun}s")
+    if not noun.isascii():  # a column's name in a language of which nothing is known
+        return noun
+    if re.search(r"(s|x|z|ch|sh)$", noun):
+        return f"{noun}es"
+    ends_in_y = re.fullmatch(r"(.*[^aeiou])y", noun)
+    return {"person": "people"}.get(noun, f"{ends_in_y[1]}ies" if ends_in_y else f"{noun}s")
 
 
 def default_loss(head: Mapping[str, Any]) -> list[Any]:

@@ -291,11 +291,13 @@ def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoI
 def _describe(index: PhotoIndex, train_rows: np.ndarray, val_rows: np.ndarray) -> None:
     learned, validated = (np.unique(index.group[rows]) for rows in (train_rows, val_rows))
     known = len(np.intersect1d(learned, validated))
-    logger.info(
-        "training on %d photos of %d %s, validating on %d photos of %d %s",
-        len(train_rows), len(learned), index.plural, len(val_rows), len(validated),
-        f"{index.plural}, {known} of them trained on" if known else "others",
-    )  # fmt: skip
+    others = f"{index.plural}, {known} of them trained on" if known else "others"
+    trained, judged = f"{len(train_rows)} photos", f"{len(val_rows)} photos of {len(validated)}"
+    if index.plural == "photos":  # each is a group of its own
+        judged = f"{len(val_rows)}"
+    else:
+        trained += f" of {len(learned)} {index.plural}"
+    logger.info("training on %s, validating on %s %s", trained, judged, others)
     for column, lacking in index.incomplete().items():
         logger.info(
             "%d lack some of the photos of a %s (first: %s)", len(lacking), column, lacking[0]

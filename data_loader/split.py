@@ -220,7 +220,7 @@ def _warn_of_absent_classes(index: PhotoIndex, train: np.ndarray, val: np.ndarra
         if absent:
             more = f" … ({len(absent)} in all)" if len(absent) > SHOWN else ""
             logger.warning(
-                "warning: nobody in %s is: %s%s; these classes %s",
+                "warning: no photo in %s shows: %s%s; these classes %s",
                 part, "; ".join(absent[:SHOWN]), more, meaning[part],
             )  # fmt: skip
 

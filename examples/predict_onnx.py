@@ -42,8 +42,13 @@ def in_words(head, probabilities, spoken):
     return spoken.get(head["head"], names)[likeliest(head, probabilities)]
 
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 model, *files = sys.argv[1:]
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+try:
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+except Exception as error:  # a kind of its own for each way to be no model
+    sys.exit(f"error: {model}: not a model that can be read ({error})")
 about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
 outputs = sorted({head["output"] for head in about["answers"]})
 form = about["task"]["answer"]["sentence"].get("en", {})

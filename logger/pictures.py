@@ -1,12 +1,15 @@
 """Pictures of a run: learning curves, confusion matrices, contact sheets of photos."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 
 from utils.files import write_atomically
 
@@ -86,8 +89,9 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> n
         ink = "white" if share[row, column] > 0.5 else "black"
         axes.text(column, row, matrix[row, column], ha="center", va="center", color=ink, fontsize=8)
     ticks = range(len(names))
-    axes.set_xticks(ticks, names, rotation=60, ha="right", fontsize=8)
-    axes.set_yticks(ticks, names, fontsize=8)
+    font = font_manager.FontProperties(fname=font_for("".join(names)), size=8)
+    axes.set_xticks(ticks, names, rotation=60, ha="right", fontproperties=font)
+    axes.set_yticks(ticks, names, fontproperties=font)
     axes.set(title=title, xlabel="predicted", ylabel="true")
     return _render(figure)
 
@@ -109,7 +113,7 @@ def contact_sheet(
 
     Args:
         photos: (h, w, 3) uint8 RGB each, any size.
-        captions: for each photo its lines, as (ASCII text, RGB colour).
+        captions: for each photo its lines, as (text, RGB colour).
         columns: photos a row.
         side: of the square a photo is fitted into, px.
 
@@ -121,15 +125,48 @@ def contact_sheet(
     cell_height, cell_width = side + 18 * lines + 12, side + 10
     rows = -(-len(photos) // columns)
     sheet = np.full((rows * cell_height + 8, columns * cell_width + 10, 3), PAPER, np.uint8)
+    texts: list[tuple[tuple[int, int], str, tuple[int, int, int]]] = []
     for number, (photo, caption) in enumerate(zip(photos, captions, strict=True)):
         top = 8 + number // columns * cell_height
         left = 10 + number % columns * cell_width
         fitted = fit_picture(photo, side)
         sheet[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
         for line, (text, colour) in enumerate(caption):
-            at = (left, top + side + 14 + 18 * line)
-            cv2.putText(sheet, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
-    return sheet
+            texts.append(((left, top + side + 2 + 18 * line), text, colour))
+    drawn = Image.fromarray(sheet)
+    font = ImageFont.truetype(font_for("".join(text for _, text, _ in texts)), 13)
+    for at, text, colour in texts:
+        ImageDraw.Draw(drawn).text(at, text, colour, font)
+    return np.array(drawn)
+
+
+def drawable(names: Sequence[str]) -> list[str]:
+    """Names as a picture can show them: what no font of this machine draws, by its number."""
+    return [name if _draws(font_for(name), name) else f"#{n}" for n, name in enumerate(names)]
+
+
+def font_for(text: str) -> str:
+    """A font file that has every character of the text, if there is one here; at first
+    matplotlib's own, which every machine has."""
+    return _font_for(frozenset(text))
+
+
+@lru_cache
+def _font_for(characters: frozenset[str]) -> str:
+    own = font_manager.findfont("DejaVu Sans")
+    every = font_manager.fontManager.ttflist
+    # matplotlib brings one that draws every character as a box.
+    installed = (font.fname for font in every if "Last Resort" not in font.name)
+    return next((file for file in (own, *installed) if _draws(file, characters)), own)
+
+
+def _draws(font: str, characters: Iterable[str]) -> bool:
+    return _characters_of(font).issuperset(map(ord, characters))
+
+
+@lru_cache
+def _characters_of(font: str) -> frozenset[int]:
+    return frozenset(font_manager.get_font(font).get_charmap())
 
 
 def save_picture(path: Path, image: np.ndarray) -> None:

@@ -83,7 +83,7 @@ def log_weights(
     absent = [str(name) for name, weight in pairs if weight == 0]
     if absent:
         logger.warning(
-            "%s: nobody in training is %s; the model cannot learn it",
+            "%s: no photo in training shows %s; the model cannot learn it",
             head,
             " or ".join(absent[:SHOWN]),
         )

@@ -222,3 +222,19 @@ def test_a_second_process_is_kept_out_of_a_run_until_the_first_has_died():
             with_config({}, "--run-id", "first").claim()
         first.kill()
     with_config({}, "--run-id", "first").start_run()
+
+
+def test_a_resumed_run_still_says_by_which_command_it_began(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--init-from", "a.pth"])
+    checkpoint = start_run({})
+    monkeypatch.setattr(sys, "argv", ["train.py", "--resume", "last"])
+    parse("--resume", str(checkpoint)).start_run()
+    environment = json.loads((checkpoint.parent / "environment.json").read_text())
+    assert environment["command"] == "python train.py --init-from a.pth"
+    assert environment["resumed"]["command"] == "python train.py --resume last"
+
+
+def test_a_training_of_folds_is_no_single_model():
+    write("saved/models/test/cv/folds.json", {"folds": 2, "trained": [0, 1]})
+    with pytest.raises(CheckpointError, match=r"a training of folds, .*cv-fold0/best_epoch\.pth"):
+        parse("--resume", "saved/models/test/cv")

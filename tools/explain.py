@@ -50,7 +50,8 @@ def main() -> None:
         print(f"TRACER found no {thing}, so the whole photo was used")
     crop = crop_to_show(model, photo, answer.extraction, SIDE)
     parts = [crop, *(heat_picture(crop, heat[head], SIDE) for head in words)]
-    out = config.args.out or Path(f"{config.args.image.stem}.gradcam.png")
+    name = f"{config.args.image.stem}.gradcam.png"
+    out = config.args.out or Path(config["submit_dir"]) / name
     save_picture(out, np.hstack(parts))
     print(f"picture: {out}")
 
@@ -63,7 +64,10 @@ def parse() -> ConfigParser:
     parser.add_argument("-r", "--resume", required=True, metavar="CHECKPOINT", help="trained model")
     parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="the photo")
     parser.add_argument(
-        "--out", type=Path, metavar="PNG", help="the picture to write (<photo>.gradcam.png)"
+        "--out",
+        type=Path,
+        metavar="PNG",
+        help="the picture to write (<submit_dir>/<photo>.gradcam.png)",
     )
     return ConfigParser.from_args(parser)
 

@@ -1,4 +1,4 @@
-"""Choose how class probabilities become answers, on people the model was not trained on.
+"""Choose how class probabilities become answers, on photos the model was not trained on.
 
     python -m tools.tune_decoding --run saved/log/Mask_Base/<run_id>
     python test.py --resume saved/models/Mask_Base/<run_id>/best_epoch.pth --decoding DECODING.json
@@ -26,6 +26,7 @@ def main() -> None:
     source = find_answers(args.run)
     import numpy as np
 
+    from base.task_settings import plural_of
     from logger.predictions import read_predictions
     from model.decoding import counts_of, cross_validated, factors, objective, to_json, tune
     from model.settings import Decoding
@@ -33,25 +34,23 @@ def main() -> None:
 
     saved = read_predictions(source)
     task, answers, truth = saved.task, saved.raw(), saved.truth()
-    people = saved.photos["group"]
-    folds = min(args.folds, len(np.unique(people)))
+    groups = saved.photos["group"]
+    folds, several = min(args.folds, len(np.unique(groups))), plural_of(task.noun)
     if folds < 2:
-        raise DataError(f"{source}: photos of one person only; nothing can be tuned on them")
+        raise DataError(f"{source}: photos of one {task.noun} only; nothing can be tuned on them")
     tuned, counts = tune(task, answers, truth), counts_of(task, truth)
     found = factors(tuned, task, counts)
     measured = {
-        "photos": len(people),
-        "people": len(np.unique(people)),
+        "photos": len(groups),
+        several: len(np.unique(groups)),
         "macro_f1_plain": objective(answers, truth, factors(Decoding(), task)),
         "macro_f1_tuned_on_the_same": objective(answers, truth, found),
-        "macro_f1_on_people_not_tuned_on": cross_validated(
-            task, answers, truth, people, folds, args.seed
-        ),
+        "macro_f1_on_others": cross_validated(task, answers, truth, groups, folds, args.seed),
     }
     out = args.out or source.with_name("decoding.json")
     write_json(out, to_json(tuned, task, counts, measured))
-    print(f"{source}: {measured['photos']} photos of {measured['people']} people")
-    print(_table(measured, folds))
+    print(f"{source}: {len(groups)} photos of {measured[several]} {several}")
+    print(_table(measured, folds, several))
     print(f"prior strength {tuned.prior_strength}")
     for head, biases in tuned.bias.items():
         print(f"{head} biases {', '.join(f'{bias:+.1f}' for bias in biases)}")
@@ -62,8 +61,8 @@ def main() -> None:
             f"note: classes with fewer than {FEW_PHOTOS} photos: {', '.join(rare)}; their part of"
             " these figures is mostly chance, out-of-fold answers (train.py --folds all) have more"
         )
-    if measured["macro_f1_on_people_not_tuned_on"] <= measured["macro_f1_plain"]:
-        print("note: on people it was not tuned on it gains nothing; better decode without it")
+    if measured["macro_f1_on_others"] <= measured["macro_f1_plain"]:
+        print(f"note: on {several} it was not tuned on it gains nothing; better decode without it")
     print(f"decoding: {out}")
 
 
@@ -84,11 +83,11 @@ def find_answers(run: Path) -> Path:
     )
 
 
-def _table(measured: dict[str, float], folds: int) -> str:
+def _table(measured: dict[str, float], folds: int, several: str) -> str:
     rows = {
         "likeliest class": "macro_f1_plain",
-        "tuned, on the same people (flattering)": "macro_f1_tuned_on_the_same",
-        f"tuned, on others ({folds} people-disjoint folds)": "macro_f1_on_people_not_tuned_on",
+        f"tuned, on the same {several} (flattering)": "macro_f1_tuned_on_the_same",
+        f"tuned, on others ({folds} folds of {several})": "macro_f1_on_others",
     }
     plain = measured["macro_f1_plain"]
     lines = [

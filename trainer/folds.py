@@ -19,6 +19,7 @@ import numpy as np
 
 from base.preemption import Stopped
 from base.task import Task
+from base.task_settings import plural_of
 from logger.logger import attempt, setup_logging
 from logger.predictions import SavedPredictions, joined, read_predictions, write_predictions
 from logger.report.write import write_report
@@ -161,17 +162,18 @@ def _row(part: str, saved: SavedPredictions) -> dict[str, float | str]:
         whole = np.eye(task.num_classes, dtype=np.float32)[found[SINGLE_HEAD].argmax(axis=1)]
         found = with_marginals(task, found | {SINGLE_HEAD: whole})
     scores = score(task, found, saved.truth())
-    people = len(np.unique(saved.photos["group"]))
-    return {"part": part, "people": people, "photos": scores.pop("n"), **scores}
+    groups = {plural_of(task.noun): len(np.unique(saved.photos["group"]))}
+    return {"part": part, **groups, "photos": scores.pop("n"), **scores}
 
 
 def _markdown(rows: Sequence[Mapping[str, float | str]], task: Task) -> str:
     words = score_words(task)
     shown = [key for key in words if not key.endswith(SPARED) or key == "macro_f1"]
-    header = ["", "people", "photos", *(words[key] for key in shown)]
+    counted = list(dict.fromkeys([plural_of(task.noun), "photos"]))
+    header = ["", *counted, *(words[key] for key in shown)]
     lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
     for row in rows:
-        counts = [f"{row[key]:.0f}" for key in ("people", "photos")]
+        counts = [f"{row[key]:.0f}" for key in counted]
         lines.append([str(row["part"]), *counts, *(f"{row[key]:.4f}" for key in shown)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(

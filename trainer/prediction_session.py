@@ -83,7 +83,10 @@ def predict(config: ConfigParser) -> None:
         raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
     combined = combine(task, answers_of_members, args.ensemble)
     probabilities = {name: values[rows] for name, values in combined.items()}
-    forget_scores(out)
+    gone = forget_scores(out)
+    if gone and truth is None:
+        names = ", ".join(file.name for file in gone)
+        print(f"removed, since they were about the answers before: {names}; --answers scores anew")
     ids = photos.files[rows].tolist()
     with all_or_none():
         if not args.out:

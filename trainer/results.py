@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from logger.pictures import (
     SHOWN_CLASSES,
     confusion_picture,
     contact_sheet,
+    drawable,
     learning_curves,
     save_picture,
     scatter_picture,
@@ -128,7 +130,8 @@ def judgement_picture(question: Question) -> np.ndarray | None:
         known = question.known
         return scatter_picture(question.truth[known], question.predicted[known], question.title)
     if question.kind == "classes":
-        return confusion_picture(confusion(question), question.names, question.title)
+        names = drawable(question.names)
+        return confusion_picture(confusion(question), names, question.title)
     return None
 
 
@@ -149,7 +152,8 @@ def examples_sheet(crops: Crops, rows: np.ndarray, question: Question) -> np.nda
 
 
 def _sheet(crops: Crops, rows: np.ndarray, question: Question, places: Sequence[int]) -> np.ndarray:
-    captions = [_caption(question, int(place)) for place in places]
+    shown = question.renamed(drawable)
+    captions = [_caption(shown, int(place)) for place in places]
     return contact_sheet([crops[rows[place]] for place in places], captions)
 
 
@@ -164,4 +168,5 @@ def _caption(question: Question, place: int) -> list[tuple[str, tuple[int, int, 
 
 def _wrapped(text: str) -> list[str]:
     """At most three lines, short enough for a photo of a contact sheet."""
-    return textwrap.wrap(text, 22, max_lines=3, placeholder=" ..")
+    wide = any(east_asian_width(character) in "WF" for character in text)
+    return textwrap.wrap(text, 13 if wide else 22, max_lines=3, placeholder=" ..")

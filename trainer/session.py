@@ -314,7 +314,9 @@ def begin_run(config: ConfigParser, data: TrainingData, device: torch.device) ->
         known = began_with.read_bytes() if began_with and began_with.exists() else None
         save_split(split, data.index, {"train": data.train_rows, "val": data.val_rows})
         if known not in (None, split.read_bytes()):
-            logger.warning("warning: not the people, or not the split, that the run began with")
+            logger.warning(
+                "warning: not the %s, or not the split, that the run began with", data.index.plural
+            )
     config.run_id = distributed.broadcast(config.run_id)
 
 

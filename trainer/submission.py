@@ -116,13 +116,20 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: cannot be written; name another file with --out")
 
 
-def forget_scores(path: Path) -> None:
-    """Remove scores and pictures of an earlier submission ``path``; they tell of other answers."""
-    for ending in (*SCORES, CALL):
-        path.with_suffix(ending).unlink(missing_ok=True)
+def forget_scores(path: Path) -> list[Path]:
+    """Remove scores and pictures of an earlier submission ``path``; they tell of other answers.
+
+    Returns:
+        What was removed of them.
+    """
+    path.with_suffix(CALL).unlink(missing_ok=True)
+    files = [path.with_suffix(ending) for ending in SCORES]
     for what in ("confusion", "scatter"):  # one of the whole, or one a head
-        for picture in path.parent.glob(f"{escape(path.stem)}.{what}*.png"):
-            picture.unlink()
+        files += path.parent.glob(f"{escape(path.stem)}.{what}*.png")
+    gone = [file for file in files if file.exists()]
+    for file in gone:
+        file.unlink()
+    return gone
 
 
 def write_submission(

@@ -64,7 +64,8 @@ def scalar_names(task: Task, metrics: Iterable[str], heads: Iterable[str]) -> li
     names = ["loss", *(f"{head}_loss" for head in heads), *metrics, *always(task)]
     kept = metrics_of(task)
     of_training = [name for name in names if name in kept or name not in names_of(task)]
-    return [f"val/{name}" for name in names] + [f"train/{name}" for name in of_training]
+    found = [f"val/{name}" for name in names] + [f"train/{name}" for name in of_training]
+    return list(dict.fromkeys(found))
 
 
 class Trainer(BaseTrainer):

@@ -3,7 +3,7 @@
 The words and class counts come with the data, so that nothing here depends on a task.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -89,6 +89,10 @@ class Question:
     def true(self, row: int) -> str:
         """The truth in words."""
         return self.names[self.truth[row]] if self.known[row] else "not known"
+
+    def renamed(self, rename: Callable[[Sequence[str]], Sequence[str]]) -> "Question":
+        """The same with other names for its classes."""
+        return replace(self, names=tuple(rename(self.names)))
 
     def at(self, rows: np.ndarray) -> "Question":
         """The question asked of these photos alone, (K,) positions or (N,) bool."""
@@ -235,6 +239,10 @@ class Together(Question):
     def true(self, row: int) -> str:
         """See ``Question.true``."""
         return ", ".join(part.true(row) for part in self.parts)
+
+    def renamed(self, rename: Callable[[Sequence[str]], Sequence[str]]) -> "Together":
+        """See ``Question.renamed``."""
+        return Together([part.renamed(rename) for part in self.parts])
 
     def at(self, rows: np.ndarray) -> "Together":
         """See ``Question.at``."""

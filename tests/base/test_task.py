@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from base.task import Task, build, load_task
-from base.task_settings import TaskSettings, read_task
+from base.task_settings import TaskSettings, plural_of, read_task
 from utils.errors import ConfigError, DataError
 
 FACES = load_task("faces")
@@ -114,7 +114,20 @@ def test_a_head_that_does_not_go_together_is_an_error_that_says_why(tmp_path, he
     assert f"heads.{head}" in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["class", "share", "other_colour", "Colour", "2d", "a" * 32])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "class",
+        "share",
+        "other_colour",
+        "Colour",
+        "2d",
+        "a" * 32,
+        "crops",
+        "note",
+        "a_probabilities",
+    ],
+)
 def test_a_head_may_not_be_called_what_batches_call_something_else(tmp_path, name):
     path = tmp_path / "task.json"
     path.write_text(
@@ -225,3 +238,12 @@ def test_a_soft_age_of_little_spread_is_the_bin_itself():
     soft = FACES.changed("age", sigma=0.05).heads["age"].training_targets(years)
     assert (soft.argmax(axis=1) == FACES.heads["age"].class_of(years)).all()
     assert soft.max(axis=1).min() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("noun", "several"),
+    [("person", "people"), ("photo", "photos"), ("box", "boxes"), ("city", "cities"),
+     ("day", "days"), ("class", "classes"), ("환자", "환자")],
+)  # fmt: skip
+def test_several_of_a_group_are_said_as_far_as_that_is_known(noun, several):
+    assert plural_of(noun) == several

@@ -198,7 +198,7 @@ def test_a_class_that_a_fold_lacks_is_named(caplog):
         caplog.clear()
         train, _ = split(index, validation.model_copy(update={"fold": fold}), 0)
         lacking = "training" if "old" not in people_of(index, train) else "validation"
-        assert f"nobody in {lacking} is: gender female; age >=60" in caplog.text
+        assert f"no photo in {lacking} shows: gender female; age >=60" in caplog.text
         assert "mask worn, female, >=60" in caplog.text
 
 

@@ -165,7 +165,9 @@ class TestNames:
         assert call("test.py", "-r", trained.best).returncode == 0
         out.write_text("old")
         out.with_suffix(".metrics.json").write_text("old")
-        assert call("test.py", "-r", trained.best).returncode == 0
+        again = call("test.py", "-r", trained.best)
+        assert again.returncode == 0
+        assert "about the answers before: tiny_first.metrics.json; --answers" in again.stdout
         assert out.read_text().startswith("ImageID,ans\n")
         assert not out.with_suffix(".metrics.json").exists()
 

@@ -7,10 +7,14 @@ from logger.pictures import (
     PAPER,
     confusion_picture,
     contact_sheet,
+    drawable,
     learning_curves,
     most_confused,
     save_picture,
 )
+
+UNDRAWN = "\U0010fffd"
+"""A character that no font has."""
 
 
 def is_picture(image):
@@ -69,3 +73,13 @@ def test_a_saved_picture_is_read_back_in_the_same_colours(tmp_path):
     save_picture(tmp_path / "new" / "red.png", image)
     read = cv2.cvtColor(cv2.imread(str(tmp_path / "new" / "red.png")), cv2.COLOR_BGR2RGB)
     assert (read == image).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_no_font_draws_is_named_by_its_number_and_never_a_box():
+    names = drawable(["round ≥60", f"x{UNDRAWN}", "마스크"])
+    assert names[:2] == ["round ≥60", "#1"] and names[2] in ("마스크", "#2")
+    assert is_picture(confusion_picture(np.eye(3, dtype=int), names, "shape"))
+    photo = np.zeros((8, 8, 3), np.uint8)
+    sheets = [contact_sheet([photo], [[(text, GREEN)]]) for text in ("≥60", "–")]
+    assert not np.array_equal(*sheets)

@@ -229,7 +229,7 @@ def test_the_command_says_the_honest_gain_beside_the_flattering_one(tmp_path, tu
     said = tuned_by_command("--run", tmp_path / "models" / "a" / "first", "--folds", 2)
     assert "180 photos of 60 people" in said
     assert "tuned, on the same people (flattering)" in said
-    assert "tuned, on others (2 people-disjoint folds)" in said
+    assert "tuned, on others (2 folds of people)" in said
     assert "classes with fewer than 20 photos" in said
     written = tmp_path / "log" / "a" / "first" / "decoding.json"
     assert read_factors(written, FACES)["class"].shape == (NUM_CLASSES,)

@@ -63,7 +63,7 @@ def test_an_absent_class_weighs_nothing_and_is_named_in_the_log(caplog):
     counts = COMPETITION | {"age": np.array([5, 5, 0, 5, 5, 5])}
     with caplog.at_level(logging.WARNING):
         resolve_class_weights(FACES, [("f1", "balanced", 1.0)] * 3, counts, HEADS)
-    assert "nobody in training is 30s" in caplog.text
+    assert "no photo in training shows 30s" in caplog.text
 
 
 def test_effective_weights_are_one_over_the_effective_number_of_photos():

@@ -46,7 +46,7 @@ def test_it_prints_the_answers_and_draws_the_crop_and_a_heat_map_a_head(
 
 def test_the_picture_is_named_after_the_photo(explain, trained, photo, tmp_path):
     assert explain("--resume", trained.best, "--image", photo)[0] == 0
-    assert (tmp_path / f"{photo.stem}.gradcam.png").is_file()
+    assert (tmp_path / "submit" / f"{photo.stem}.gradcam.png").is_file()
 
 
 def test_a_photo_that_is_none_is_one_line(explain, trained, tmp_path):
