@@ -13,7 +13,7 @@ DEMO_RUN := saved/log/$(NAME)/demo
 DEMO_CHECKPOINT := saved/models/$(NAME)/demo/best_epoch.pth
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test test-fast fuzz coverage lint format hooks golden shape train clean
+.PHONY: help setup demo app test test-fast fuzz soak coverage lint format hooks golden shape train clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ test-fast: .venv/ready  ## the tests that take a minute together
 
 fuzz: .venv/ready  ## wrong and hostile files by the thousand, and a table of how they were taken
 	$(BIN)/python -m tests.fuzz
+
+soak: $(DEMO_CHECKPOINT)  ## 1,000 photos by visitors of the page who come and go, and its memory
+	$(BIN)/python -m benchmarks.app_soak --resume $(DEMO_CHECKPOINT)
 
 coverage: .venv/ready  ## the test suite, and which lines it runs (htmlcov/)
 	$(BIN)/python -m pytest --cov --cov-report=html --cov-report=term:skip-covered

@@ -8,12 +8,18 @@ The parts of the page are in app_parts/, the way from a photo to its answer in
 trainer/photo_model.py.
 """
 
-from collections.abc import Callable
+import logging
+import re
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+from streamlit.starlette import App
 
 from app_parts.answers import Shown, answer, explain, warm_up
 from app_parts.cards import first_steps, no_model, photo_card, problem_lines
@@ -25,6 +31,7 @@ from app_parts.checkpoints import (
     parse,
     saved_checkpoints,
 )
+from app_parts.gate import Gate
 from app_parts.table import answers_table, csv_bytes
 from app_parts.uploads import MAX_MEGABYTES, MAX_MEGAPIXELS, MAX_PHOTOS, UploadProblem
 from app_parts.words import LANGUAGES, TEXT, heads
@@ -33,6 +40,8 @@ from trainer.photo_model import PhotoModel, require_one_task
 from utils.errors import UserError
 from utils.images import EXTENSIONS
 from utils.thumbnails import data_uri
+
+logger = logging.getLogger("page")
 
 PARTS = Path(__file__).parent / "app_parts"
 CARDS = 6  # photos shown in full; "show more" adds as many
@@ -47,7 +56,8 @@ def main() -> None:
     try:
         members = chosen_models(language)
     except UserError as error:
-        st.error(f"{text['not_a_model']}: {error}")
+        logger.error("error: %s", error)
+        st.error(f"{text['not_a_model']}: {without_folders(str(error))}")
         return
     if members is None:
         st.html(no_model(language))
@@ -68,6 +78,11 @@ def main() -> None:
     if len(shown) > 1:
         overview(shown, language)
     cards(shown, members[0][1], language)
+
+
+def without_folders(message: str) -> str:
+    """A message for visitors, who need not know where things lie on the server."""
+    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^/\\:\n]+[/\\])*", "", message)
 
 
 def header() -> tuple[str, DeltaGenerator]:
@@ -167,6 +182,8 @@ def answers_to(
     models = tuple(checkpoint for checkpoint, _ in members)
     known: dict = st.session_state.setdefault("answers", {})
     bar, shown, problems = st.empty(), [], []
+    here = {upload.file_id for upload in uploads[:MAX_PHOTOS]}
+    forget({file_id for file_id, _ in known} - here)
     for number, upload in enumerate(uploads[:MAX_PHOTOS], 1):
         key = (upload.file_id, models)
         if key not in known:
@@ -181,9 +198,27 @@ def answers_to(
     if len(uploads) > MAX_PHOTOS:
         number = len(uploads) - MAX_PHOTOS
         problems.append(("", text["too_many"].format(number=number, limit=MAX_PHOTOS)))
-    here = {(upload.file_id, models) for upload in uploads}
-    st.session_state["answers"] = {key: known[key] for key in known if key in here}
+        for upload in uploads[MAX_PHOTOS:]:
+            forget({upload.file_id}, upload.name)
+    st.session_state["answers"] = {
+        key: known[key] for key in known if key[0] in here and key[1] == models
+    }
     return shown, problems
+
+
+def forget(file_ids: Iterable[str], name: str = "") -> None:
+    """Let go of what was uploaded, which Streamlit keeps as long as the visitor is there.
+
+    Args:
+        file_ids: of the uploads.
+        name: of one that goes on being listed, though nothing of it is left.
+    """
+    context = get_script_run_ctx()
+    for file_id in file_ids:
+        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
+        if name:
+            nothing = UploadedFileRec(file_id, name, "", b"")
+            context.uploaded_file_mgr.add_file(context.session_id, nothing)
 
 
 def outcome(models: list[PhotoModel], data: bytes) -> Shown | UploadProblem:
@@ -232,6 +267,7 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
 
 def put_away() -> None:
     """Start with an empty uploader; the old one's files are dropped."""
+    forget({file_id for file_id, _ in st.session_state.pop("answers", {})})
     st.session_state["generation"] += 1
     st.session_state.pop("cards", None)
 
@@ -254,3 +290,5 @@ def show_more() -> None:
 
 if __name__ == "__main__":
     main()
+else:  # what `streamlit run` serves; it has this file run as a script for each visitor
+    app = App(__file__, middleware=[Middleware(Gate)])

@@ -87,7 +87,7 @@ and the head's share of the sum. `null`, and heads that an object leaves out, ta
         Discriminator(lambda value: "values" if isinstance(value, dict | Decoding) else "file"),
     ] = None
     """How probabilities become answers in validation and test: `null` takes the likeliest class; \
-an object favours rare ones; a file of `python -m tools.tune_decoding` does what it found best."""
+an object favors rare ones; a file of `python -m tools.tune_decoding` does what it found best."""
     metrics: list[str] = Field(default=["accuracy", "f1"])
     """Functions in model/metric.py that judge an epoch."""
     trainer: TrainerSettings = TrainerSettings()

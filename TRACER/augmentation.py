@@ -1,8 +1,8 @@
 """What training does to a photo and its mask before the network sees them.
 
 ``PaperAugmentation`` is the authors' own; ``StrongAugmentation`` is for masks that come with few or
-drawn scenes: it moves the object in front of other backgrounds and changes its scale, colours and
-surface, so that neither scene nor palette can be learnt by heart.
+drawn scenes: it moves the object in front of other backgrounds and changes its scale, colors and
+surface, so that neither scene nor palette can be learned by heart.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,7 @@ class PaperAugmentation:
 
     def __init__(self, side: int) -> None:
         self.side = side
-        # The noise's variance is 5 ... 20 of 255² grey levels.
+        # The noise's variance is 5 ... 20 of 255² gray levels.
         noise = A.GaussNoise(std_range=(5**0.5 / 255, 20**0.5 / 255), p=1)
         turns = [A.HorizontalFlip(p=1), A.VerticalFlip(p=1), A.RandomRotate90(p=1)]
         light = [
@@ -79,7 +79,7 @@ class PaperAugmentation:
 
 
 class StrongAugmentation:
-    """New background, place, scale, colours, surface and camera.
+    """New background, place, scale, colors, surface and camera.
 
     Args:
         side: S, of the result, px.
@@ -90,7 +90,7 @@ class StrongAugmentation:
         self.side = side
         self.replace = replace
         # Both work on one surface at a time, so that object and background get their own.
-        self.recolour = A.Compose(
+        self.recolor = A.Compose(
             [
                 A.HueSaturationValue(90, 50, 40, p=0.5),
                 A.RandomBrightnessContrast(0.3, 0.4, p=0.5),
@@ -151,11 +151,11 @@ class StrongAugmentation:
         other = _warp(draw_other(), self.side, rng, scale=(1.0, 2.0))
         background = _without_object(other)
         if chance(rng, 0.5):
-            background = _recolour(self.recolour, background, rng)
+            background = _recolor(self.recolor, background, rng)
         return add_clutter(rng, background) if chance(rng, 0.3) else background
 
     def _resurface(self, image: np.ndarray, rng: Rng) -> np.ndarray:
-        image = _recolour(self.recolour, image, rng)
+        image = _recolor(self.recolor, image, rng)
         if chance(rng, 0.35):
             image = np.clip(image * texture(rng, self.side), 0, 255).astype(np.uint8)
         return image
@@ -179,7 +179,7 @@ def _apply(transform: A.Compose, sample: Sample, rng: Rng) -> Sample:
     return Sample(result["image"], result["mask"])
 
 
-def _recolour(transform: A.Compose, image: np.ndarray, rng: Rng) -> np.ndarray:
+def _recolor(transform: A.Compose, image: np.ndarray, rng: Rng) -> np.ndarray:
     transform.set_random_seed(int(rng.integers(2**31)))
     return transform(image=image)["image"]
 
@@ -214,7 +214,7 @@ def _warp(sample: Sample, side: int, rng: Rng, scale: tuple[float, float]) -> Sa
         angle += np.pi / 2 * rng.integers(1, 4)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn * zoom
-    # The photo's centre goes to the middle of the result, give or take what scale leaves free.
+    # The photo's center goes to the middle of the result, give or take what scale leaves free.
     shift = rng.uniform(-1, 1, size=2) * side * (0.04 + 0.4 * abs(factor - 1))
     offset = side / 2 + shift - matrix @ (width / 2, height / 2)
     if chance(rng, 0.8):  # keep what the photo's lower border cuts off at the border

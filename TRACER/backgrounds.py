@@ -1,4 +1,4 @@
-"""Backgrounds drawn from nothing: colour fields, patterns, noise, blurred lights, and clutter.
+"""Backgrounds drawn from nothing: color fields, patterns, noise, blurred lights, and clutter.
 
 A network trained on a few drawn scenes learns the scenes. Behind these it has to learn the object.
 Every function draws from the generator it is given and from nothing else.
@@ -38,7 +38,7 @@ def random_background(rng: Rng, side: int) -> np.ndarray:
 
 
 def add_clutter(rng: Rng, picture: np.ndarray) -> np.ndarray:
-    """Draw up to a dozen objects: boxes, ellipses, polygons, bars and lines of any colour.
+    """Draw up to a dozen objects: boxes, ellipses, polygons, bars and lines of any color.
 
     Args:
         rng: the source of every choice.
@@ -55,38 +55,38 @@ def add_clutter(rng: Rng, picture: np.ndarray) -> np.ndarray:
 
 
 def texture(rng: Rng, side: int) -> np.ndarray:
-    """Draw a grey pattern, to multiply a surface with.
+    """Draw a gray pattern, to multiply a surface with.
 
     Returns:
         (side, side, 1) float32 around 1, between 0.4 and 1.6.
     """
     draw = (_noise, _stripes, _checks, _dots)[rng.integers(4)]
-    grey = cv2.cvtColor(draw(rng, side), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    centred = (grey - grey.mean()) / (np.ptp(grey) + 1)
-    return 1 + rng.uniform(0.1, 0.6) * 2 * np.clip(centred, -0.5, 0.5)[..., None]
+    gray = cv2.cvtColor(draw(rng, side), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    centered = (gray - gray.mean()) / (np.ptp(gray) + 1)
+    return 1 + rng.uniform(0.1, 0.6) * 2 * np.clip(centered, -0.5, 0.5)[..., None]
 
 
-def random_colour(rng: Rng) -> tuple[float, float, float]:
-    """An RGB colour, 0 ... 255: grey, muted or vivid about equally often."""
-    grey = rng.uniform(0, 255)
+def random_color(rng: Rng) -> tuple[float, float, float]:
+    """An RGB color, 0 ... 255: gray, muted or vivid about equally often."""
+    gray = rng.uniform(0, 255)
     spread = rng.choice((6, 40, 255))
-    red, green, blue = np.clip(grey + rng.uniform(-spread, spread, 3), 0, 255).tolist()
+    red, green, blue = np.clip(gray + rng.uniform(-spread, spread, 3), 0, 255).tolist()
     return red, green, blue
 
 
 def _uniform(rng: Rng, side: int) -> np.ndarray:
-    return np.full((side, side, 3), random_colour(rng), np.uint8)
+    return np.full((side, side, 3), random_color(rng), np.uint8)
 
 
 def _gradient(rng: Rng, side: int) -> np.ndarray:
-    corners = np.array([[random_colour(rng) for _ in range(2)] for _ in range(2)], np.uint8)
+    corners = np.array([[random_color(rng) for _ in range(2)] for _ in range(2)], np.uint8)
     if chance(rng, 0.5):
         corners[:, 1] = corners[:, 0]
     return cv2.resize(corners, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def _noise(rng: Rng, side: int) -> np.ndarray:
-    """Clouds: a few octaves of smoothed noise between two colours."""
+    """Clouds: a few octaves of smoothed noise between two colors."""
     field = np.zeros((side, side), np.float32)
     cells, strength = int(rng.integers(2, 9)), 1.0
     decay = rng.uniform(0.3, 0.9)
@@ -126,9 +126,9 @@ def _lights(rng: Rng, side: int) -> np.ndarray:
     picture = _gradient(rng, side)
     for _ in range(rng.integers(5, 30)):
         glow = np.zeros_like(picture)
-        centre = tuple(int(v) for v in rng.integers(0, side, size=2))
+        center = tuple(int(v) for v in rng.integers(0, side, size=2))
         radius = max(1, int(side * rng.uniform(0.02, 0.12)))
-        cv2.circle(glow, centre, radius, random_colour(rng), -1, cv2.LINE_AA)
+        cv2.circle(glow, center, radius, random_color(rng), -1, cv2.LINE_AA)
         picture = cv2.addWeighted(picture, 1, glow, rng.uniform(0.1, 0.6), 0)
     return cv2.GaussianBlur(picture, (0, 0), side * 0.01)
 
@@ -136,7 +136,7 @@ def _lights(rng: Rng, side: int) -> np.ndarray:
 def _shelves(rng: Rng, side: int) -> np.ndarray:
     """Rows of upright boxes: books, windows, tiles."""
     picture = _uniform(rng, side)
-    palette = [random_colour(rng) for _ in range(rng.integers(2, 12))]
+    palette = [random_color(rng) for _ in range(rng.integers(2, 12))]
     row_height = rng.uniform(0.08, 0.35) * side
     top = rng.uniform(-row_height, 0)
     while top < side:
@@ -152,11 +152,9 @@ def _draw_row(rng: Rng, picture: np.ndarray, palette: list, top: float, height: 
     left = rng.uniform(-width, 0)
     while left < side:
         right = left + max(2.0, width * rng.uniform(0.6, 1.4))
-        colour = palette[rng.integers(len(palette))]
+        color = palette[rng.integers(len(palette))]
         raised = top + height * rng.uniform(0, 0.2)
-        cv2.rectangle(
-            picture, (int(left), int(raised)), (int(right), int(top + height)), colour, -1
-        )
+        cv2.rectangle(picture, (int(left), int(raised)), (int(right), int(top + height)), color, -1)
         left = right + gap
 
 
@@ -164,48 +162,48 @@ PAINTERS = (_uniform, _gradient, _noise, _noise, _stripes, _checks, _dots, _ligh
 
 
 def _draw_object(rng: Rng, picture: np.ndarray, side: int) -> None:
-    colour = random_colour(rng)
-    centre = rng.uniform(-0.1, 1.1, size=2) * side
+    color = random_color(rng)
+    center = rng.uniform(-0.1, 1.1, size=2) * side
     size = side * rng.uniform(0.02, 0.3, size=2)
     thickness = -1 if chance(rng, 0.7) else int(rng.integers(1, max(2, side // 30)))
     kind = rng.integers(4)
     if kind == 0:
         angle = rng.choice((0.0, rng.uniform(0, 180)))
-        box = cv2.boxPoints((tuple(map(float, centre)), tuple(map(float, size)), float(angle)))
-        _polygon(picture, box, colour, thickness)
+        box = cv2.boxPoints((tuple(map(float, center)), tuple(map(float, size)), float(angle)))
+        _polygon(picture, box, color, thickness)
     elif kind == 1:
         cv2.ellipse(
             picture,
-            tuple(int(v) for v in centre),
+            tuple(int(v) for v in center),
             tuple(int(v) + 1 for v in size / 2),
             float(rng.uniform(0, 180)),
             0,
             360,
-            colour,
+            color,
             thickness,
             cv2.LINE_AA,
         )
     elif kind == 2:
-        corners = centre + rng.uniform(-0.5, 0.5, size=(rng.integers(3, 8), 2)) * size
-        _polygon(picture, corners, colour, thickness)
+        corners = center + rng.uniform(-0.5, 0.5, size=(rng.integers(3, 8), 2)) * size
+        _polygon(picture, corners, color, thickness)
     else:
-        end = centre + rng.uniform(-0.6, 0.6, size=2) * side
+        end = center + rng.uniform(-0.6, 0.6, size=2) * side
         width = int(rng.integers(1, max(2, side // 25)))
-        ends = [tuple(int(v) for v in point) for point in (centre, end)]
-        cv2.line(picture, *ends, colour, width, cv2.LINE_AA)
+        ends = [tuple(int(v) for v in point) for point in (center, end)]
+        cv2.line(picture, *ends, color, width, cv2.LINE_AA)
 
 
-def _polygon(picture: np.ndarray, corners: np.ndarray, colour: tuple, thickness: int) -> None:
+def _polygon(picture: np.ndarray, corners: np.ndarray, color: tuple, thickness: int) -> None:
     points = np.round(corners).astype(np.int32)[None]
     if thickness < 0:
-        cv2.fillPoly(picture, points, colour, cv2.LINE_AA)
+        cv2.fillPoly(picture, points, color, cv2.LINE_AA)
     else:
-        cv2.polylines(picture, points, True, colour, thickness, cv2.LINE_AA)
+        cv2.polylines(picture, points, True, color, thickness, cv2.LINE_AA)
 
 
 def _between(rng: Rng, share: np.ndarray) -> np.ndarray:
-    """Mix two random colours by a (S, S) map in [0, 1]."""
-    first, second = (np.array(random_colour(rng), np.float32) for _ in range(2))
+    """Mix two random colors by a (S, S) map in [0, 1]."""
+    first, second = (np.array(random_color(rng), np.float32) for _ in range(2))
     return (first + share[..., None] * (second - first)).astype(np.uint8)
 
 

@@ -179,13 +179,13 @@ def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> 
     row_px, column_px = height / region.saliency.shape[0], width / region.saliency.shape[1]
     inside = (region.saliency[y0:y1, x0:x1] >= level(settings.threshold)).view(np.uint8)
     depth = _head_rows(_sums(inside, of="rows") * column_px, row_px)
-    share, centre = (FACE_SIDE, FACE_MIDDLE) if settings.region == "face" else (1.0, 0.5)
+    share, center = (FACE_SIDE, FACE_MIDDLE) if settings.region == "face" else (1.0, 0.5)
     side = min(depth * row_px * share * (1 + 2 * settings.margin), height, width)
     columns = _sums(inside[:depth], of="columns")
     mean = columns @ np.arange(len(columns)) / columns.sum()
     middle = (x0 + mean + 0.5) * column_px
     left = np.clip(middle - side / 2, 0, width - side)
-    top = np.clip((y0 + depth * centre) * row_px - side / 2, 0, height - side)
+    top = np.clip((y0 + depth * center) * row_px - side / 2, 0, height - side)
     return (
         int(np.floor(left)),
         int(np.floor(top)),
@@ -222,7 +222,7 @@ def _head_rows(widths: np.ndarray, row_px: float) -> int:
 
 
 def resize_map(saliency: np.ndarray, shape: tuple[int, int], box: Box | None = None) -> np.ndarray:
-    """Bring a square map to the photo's resolution, bilinear, by pixel centres.
+    """Bring a square map to the photo's resolution, bilinear, by pixel centers.
 
     Args:
         saliency: (S, S) uint8.

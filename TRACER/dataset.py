@@ -92,7 +92,7 @@ def count_empty_masks(pairs: list[Pair]) -> int:
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """Read a mask: grey above 128 is object.
+    """Read a mask: gray above 128 is object.
 
     Returns:
         (H, W) uint8, 0 or 1.

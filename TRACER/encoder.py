@@ -49,7 +49,7 @@ class Encoder(nn.Module):
         self.edge = EdgeModule(self.widths[0])
 
     def forward(self, images: Tensor) -> Features:
-        """images: (B, 3, S, S), normalised."""
+        """images: (B, 3, S, S), normalized."""
         stage1 = self.blocks[0](self.bn1(self.conv_stem(images)))
         stage2, edge_logit = self.edge(self.blocks[1](stage1))
         stage3 = self.blocks[2](stage2)

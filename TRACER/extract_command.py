@@ -199,7 +199,7 @@ def encode_pictures(
     Args:
         photo: (H, W, 3) uint8, RGB.
         extraction: of it.
-        kinds: ``"mask"``, the saliency in the photo's size, grey; ``"cutout"``, the photo with
+        kinds: ``"mask"``, the saliency in the photo's size, gray; ``"cutout"``, the photo with
             the saliency as its opacity; ``"crop"``.
     """
     makers = {

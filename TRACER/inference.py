@@ -161,10 +161,10 @@ class Predictor:
 
     @torch.inference_mode()
     def _maps(self, images: Tensor) -> Tensor:
-        normalised = (images.permute(0, 3, 1, 2) - self._mean) / self._std  # stays channels-last
+        normalized = (images.permute(0, 3, 1, 2) - self._mean) / self._std  # stays channels-last
         low = self.dtype != torch.float32
         with torch.autocast(self.device.type, self.dtype if low else None, enabled=low):
-            saliency = self._saliency(normalised)
+            saliency = self._saliency(normalized)
         return (saliency[:, 0] * 255).round().to(torch.uint8)
 
 
@@ -217,7 +217,7 @@ def cast_convolutions(network: Tracer, dtype: torch.dtype) -> None:
 class ImageByImage(nn.Module):
     """Runs a module on one image of a batch after the other.
 
-    A vectorised function of few values computes the last ones, which do not fill a vector, by
+    A vectorized function of few values computes the last ones, which do not fill a vector, by
     other instructions than the rest. Their last bit then depends on the image's place in the
     batch. Feature maps always fill whole vectors in a batch of four; pooled vectors do not.
     """

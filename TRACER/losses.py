@@ -1,4 +1,4 @@
-"""What TRACER is trained to minimise: the adaptive pixel intensity (API) loss on all five maps.
+"""What TRACER is trained to minimize: the adaptive pixel intensity (API) loss on all five maps.
 
 Formulas: Lee, Shin, Han, AAAI 2022 (arXiv 2112.07380). Three things differ from the authors' code.
 The pixel weights stay inside the sums, as the formula has them (there, a deprecated argument

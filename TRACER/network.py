@@ -22,7 +22,7 @@ MIN_SIDE = 8 * FREQUENCY_RADIUS
 """Below, the edge module's feature map has no frequencies left to look at."""
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-"""What an RGB image in [0, 1] is normalised with."""
+"""What an RGB image in [0, 1] is normalized with."""
 
 
 class TracerOutput(NamedTuple):
@@ -89,7 +89,7 @@ class Tracer(nn.Module):
         """Compute every map that training supervises.
 
         Args:
-            images: (B, 3, S, S) float, normalised with ``MEAN`` and ``STD``; S a multiple of 32
+            images: (B, 3, S, S) float, normalized with ``MEAN`` and ``STD``; S a multiple of 32
                 from 128 up.
 
         Raises:
@@ -149,5 +149,5 @@ class Tracer(nn.Module):
 
 
 def upsample(x: Tensor, side: int) -> Tensor:
-    """(B, C, H, H) -> (B, C, side, side), bilinear, by pixel centres."""
+    """(B, C, H, H) -> (B, C, side, side), bilinear, by pixel centers."""
     return functional.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)

@@ -99,8 +99,8 @@ class _Bytes(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255)
 
     def forward(self, images: Tensor) -> Tensor:
-        normalised = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        saliency = self.network.predict_saliency(normalised)
+        normalized = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        saliency = self.network.predict_saliency(normalized)
         return (saliency[:, 0] * 255).round().to(torch.uint8)
 
 

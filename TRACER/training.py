@@ -316,7 +316,7 @@ def _scheduler(
 
 
 def _to_device(images: Tensor, masks: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(B, S, S, 3) and (B, S, S) uint8 -> normalised (B, 3, S, S) and (B, 1, S, S) float32."""
+    """(B, S, S, 3) and (B, S, S) uint8 -> normalized (B, 3, S, S) and (B, 1, S, S) float32."""
     images = images.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, STD))
     return (images - mean) / std, masks.to(device, non_blocking=True)[:, None].float()

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from base.checkpoint import read_tensors
@@ -306,7 +306,7 @@ def save_float16(network: Tracer, path: str | Path, made_by: str = "") -> None:
     described = json.dumps(settings | {"digest": _digest(loaded, settings)})
     metadata = {"tracer": described, "made_by": made_by}
     with write_atomically(path, "wb") as file:
-        file.write(serialise(state, metadata=metadata))
+        file.write(serialize(state, metadata=metadata))
 
 
 def network_settings(network: Tracer) -> dict[str, Any]:

@@ -9,6 +9,8 @@ MAX_MEGABYTES, MAX_MEGAPIXELS = UPLOAD_BYTES // 2**20, UPLOAD_PIXELS // 10**6
 """A larger JPEG is decoded at a fraction of its size, if it can be."""
 MAX_PHOTOS = 100
 """Photos that one visitor's page answers at a time."""
+MAX_VISITOR_FILES, MAX_VISITOR_MEGABYTES, MAX_TOTAL_MEGABYTES = 1000, 500, 2000
+"""What is kept of the files of one visitor, and of all who are there."""
 
 
 class UploadProblem(Exception):

@@ -76,10 +76,10 @@ def _end_workers(loader: "weakref.ref[BaseDataLoader]") -> None:
     end_children()
 
 
-def _start_worker(initialise: Callable[[int], None] | None, number: int) -> None:
+def _start_worker(initialize: Callable[[int], None] | None, number: int) -> None:
     # Slurm sends its signals to every process of a job. The training process saves and ends the
     # workers; if they died first, it would die of that.
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
-    if initialise is not None:
-        initialise(number)
+    if initialize is not None:
+        initialize(number)

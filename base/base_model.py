@@ -11,11 +11,11 @@ from utils.errors import ConfigError
 class BaseModel(nn.Module):
     """A backbone with one layer per head on its pooled features, a linear one if not said.
 
-    Normalisation is part of the model, so that training, test and app cannot disagree about it,
+    Normalization is part of the model, so that training, test and app cannot disagree about it,
     and its constants travel in the checkpoint.
 
     Args:
-        backbone: (B, 3, H, W) normalised photos → (B, ``num_features``).
+        backbone: (B, 3, H, W) normalized photos → (B, ``num_features``).
         num_features: width of the pooled features.
         heads: head name → number of its classes.
         mean: per RGB channel, for values in [0, 1].
@@ -97,9 +97,9 @@ class BaseModel(nn.Module):
                 f" {height}×{width}: set data_loader.args.input_size={self.input_size}, or, for"
                 f" a timm backbone, arch.args.img_size={height}"
             )
-        return self.backbone(self.normalise(images))
+        return self.backbone(self.normalize(images))
 
-    def normalise(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..255 → the zero-mean, unit-variance scale the backbone was made for."""
         return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
 

@@ -291,8 +291,8 @@ def init_from(model: nn.Module, state: dict[str, Any]) -> str:
     fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
     model.load_state_dict(fitting, strict=False)
     left = {
-        "new here, so initialised": [key for key in ours if key not in theirs],
-        "of another shape, so initialised": [k for k in ours if k in theirs and k not in fitting],
+        "new here, so initialized": [key for key in ours if key not in theirs],
+        "of another shape, so initialized": [k for k in ours if k in theirs and k not in fitting],
         "in the checkpoint only": [key for key in theirs if key not in ours],
     }
     lines = [f"loaded {len(fitting)} of {len(ours)} tensors from the checkpoint"]

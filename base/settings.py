@@ -11,6 +11,9 @@ MonitorRule = Annotated[
 ]
 
 
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
+
+
 class OptimizerArguments(Arguments):
     """``optimizer.args``."""
 
@@ -49,8 +52,13 @@ class StepSettings(Section):
     """Precision: `auto` takes bfloat16 on a GPU that has it, else float16; float32 on the CPU."""
     channels_last: bool | None = None
     """Memory format of photos and weights; `null` switches it on."""
-    compile: bool = False
-    """Run the model through torch.compile: slow to start, faster then."""
+    compile: bool | CompileMode = False
+    """Run the model through torch.compile: slow to start, faster then. `true` is torch's mode \
+`default`; the other two take longer still, and launch their kernels as CUDA graphs."""
+    cuda_graph: bool = False
+    """On one GPU, replay the whole step (forward, losses, backward, clipping, optimizer, average) \
+as one CUDA graph: where the GPU waits for Python to launch its kernels, as with small batches. \
+Takes the optimizers Adam, AdamW and SGD; no float16, no `accumulate`."""
     accumulate: Positive = 1
     """Batches whose gradients make one step: as one large batch, but for batch norm and for \
 losses that are no plain mean over photos (unequal class weights, `f1`, those that compare \
@@ -61,7 +69,7 @@ photos)."""
     """Keep and validate a moving average of the weights with this decay; `null` for none."""
     freeze: list[str] = []
     """Parts of the backbone that never learn, nor count statistics for their batch norms, such as \
-`["conv_stem", "bn1", "blocks.0"]`: quicker, and less is memorised."""
+`["conv_stem", "bn1", "blocks.0"]`: quicker, and less is memorized."""
     sync_batchnorm: bool = False
     """With several GPUs: batch norm over all of them."""
 

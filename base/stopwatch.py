@@ -25,13 +25,22 @@ class Stopwatch:
         self._on_gpu = device.type == "cuda"
         self._seconds: dict[str, float] = defaultdict(float)
         self._events: list[tuple[str, Any, Any]] = []
+        self._open = False
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count the block, and show it under this name in a profile."""
+        """Count the block, and show it under this name in a profile; a part within another is
+        counted with that one."""
+        if self._open:
+            with record_function(name):
+                yield
+            return
         with record_function(name):
-            began = self._now()
-            yield
+            self._open, began = True, self._now()
+            try:
+                yield
+            finally:
+                self._open = False
             ended = self._now()
         if self._on_gpu:
             self._events.append((name, began, ended))

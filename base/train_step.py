@@ -1,6 +1,7 @@
 """One training step: precision, the loss over all ranks, accumulation, clipping, schedule, EMA."""
 
 import contextlib
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from base.base_model import BaseModel
 from base.checkpoint import load_weights
 from base.checkpoint_schema import require_like
+from base.cuda_graph import Graphed, rates_on_device
 from base.inference import infer
+from base.optimizers import FUSED
 from base.schedulers import move
 from base.settings import StepSettings
 from base.stopwatch import Stopwatch
@@ -24,7 +27,13 @@ from utils.devices import amp_dtype, telling_what_did_not_fit
 from utils.errors import CheckpointError, ConfigError, nearest
 
 Logits = dict[str, Tensor]
+StepResult = tuple[Logits, Tensor, dict[str, Tensor]]
+"""This rank's logits, detached; the total loss and each head's."""
 DEFAULTS = StepSettings()
+WITH_GRAPHS = ("reduce-overhead", "max-autotune")
+"""Modes of torch.compile that launch their kernels as CUDA graphs."""
+
+logger = logging.getLogger("trainer")
 
 
 class TrainStep:
@@ -76,6 +85,9 @@ class TrainStep:
         for module in self._frozen:
             module.requires_grad_(False)
         self._forward = self._wrapped()
+        self._rates = torch.empty(len(optimizer.param_groups), device=self.device)
+        self._ema_weight = torch.empty((), device=self.device)
+        self._graphed = self._new_graph()
 
     @property
     def lr(self) -> float:
@@ -101,9 +113,7 @@ class TrainStep:
             module.eval()  # the statistics of its batch norms stay, too
         self.optimizer.zero_grad(set_to_none=True)
 
-    def step(
-        self, images: Tensor, targets: Logits, number: int, of: int
-    ) -> tuple[Logits, Tensor, dict[str, Tensor]]:
+    def step(self, images: Tensor, targets: Logits, number: int, of: int) -> StepResult:
         """Forward and backward of one batch; moves the weights when enough batches are summed up.
 
         The loss is that of the batches of all ranks together, so that any loss, also one that
@@ -122,18 +132,15 @@ class TrainStep:
         last = (number + 1) % accumulate == 0 or number + 1 == of
         summed = accumulate if number < of - of % accumulate else of % accumulate
         images = images.contiguous(memory_format=self.memory_format)
-        with telling_what_did_not_fit("a training step", images), self._no_sync_before(last):
-            with self.stopwatch.part("forward"):
-                with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-                    logits = self._logits(images)
-                total, parts = self.criterion(*_over_all_ranks(logits, targets))
-            with self.stopwatch.part("backward"):
-                self.scaler.scale(total / summed).backward()
-        if last:
-            with self.stopwatch.part("optimizer"):
-                self._update()
-        detached = {head: values.detach() for head, values in logits.items()}
-        return detached, total.detach(), {head: part.detach() for head, part in parts.items()}
+        with telling_what_did_not_fit("a training step", images):
+            if self._graphed is not None:
+                return self._graphed_step(images, targets)
+            with self._no_sync_before(last):
+                result = self._gradients(images, targets, summed)
+            if last:
+                with self.stopwatch.part("optimizer"):
+                    self._update()
+        return result
 
     def non_finite_parameter(self) -> str | None:
         """The name of the first parameter that holds NaN or Inf; waits for the device."""
@@ -214,13 +221,51 @@ class TrainStep:
         if self.scheduler is not None:
             require_like(state["lr_scheduler"], self.scheduler.state_dict(), "lr_scheduler")
             self.scheduler.load_state_dict(state["lr_scheduler"])
+        self._graphed = self._new_graph()  # the old one would move the state as it was before
         self.scaler.load_state_dict(state["scaler"])
         self.updates = state["updates"]
         self.best_model.load_state_dict(state["state_dict"])
         if self.best_model is not self.model:
             self.model.load_state_dict(state["raw_model"])
 
+    def _gradients(self, images: Tensor, targets: Logits, summed: int) -> StepResult:
+        with self.stopwatch.part("forward"):
+            with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
+                logits = self._logits(images)
+            total, parts = self.criterion(*_over_all_ranks(logits, targets))
+        with self.stopwatch.part("backward"):
+            self.scaler.scale(total / summed).backward()
+        detached = {head: values.detach() for head, values in logits.items()}
+        return detached, total.detach(), {head: part.detach() for head, part in parts.items()}
+
+    def _new_graph(self) -> Graphed | None:
+        if not self.settings.cuda_graph:
+            return None
+        if reason := why_not_graphed(self.settings, self.optimizer, self.amp, self.device):
+            logger.warning("warning: trainer.cuda_graph: no effect, since %s", reason)
+            return None
+        return Graphed(self._whole_step, "trainer.cuda_graph: the training step")
+
+    def _graphed_step(self, images: Tensor, targets: Logits) -> StepResult:
+        if self.ema is not None:
+            self._ema_weight.fill_(1 - self.ema.get_decay(self.updates + 1))
+        with self.stopwatch.part("graph"), rates_on_device(self.optimizer, self._rates):
+            result = self._graphed(images, targets)
+        self._count_update()
+        return result
+
+    def _whole_step(self, images: Tensor, targets: Logits) -> StepResult:
+        """What a CUDA graph holds: whatever changes from step to step is read from tensors."""
+        self.optimizer.zero_grad(set_to_none=True)  # a capture that failed leaves gradients
+        result = self._gradients(images, targets, summed=1)
+        self._move_weights()
+        if self.ema is not None:
+            move_average(self.ema.module, self.model, self._ema_weight)
+        return result
+
     def _logits(self, images: Tensor) -> Logits:
+        if self.settings.compile in WITH_GRAPHS:
+            torch.compiler.cudagraph_mark_step_begin()
         try:
             return self._forward(images)
         except Exception as error:
@@ -243,11 +288,14 @@ class TrainStep:
         if self.settings.compile:
             # With shapes left open, the padding of TensorFlow's networks took minutes at the
             # second size of a batch, 20 s when compiled anew.
-            forward = torch.compile(self.model, dynamic=False)
+            mode = None if self.settings.compile is True else self.settings.compile
+            forward = torch.compile(self.model, dynamic=False, mode=mode)
         if distributed.world_size() == 1:
             return forward
         return DistributedDataParallel(
-            forward, device_ids=None if self.device.type == "cpu" else [self.device]
+            forward,
+            device_ids=None if self.device.type == "cpu" else [self.device],
+            gradient_as_bucket_view=True,  # else each gradient is there twice, and copied
         )
 
     def _kinds(self) -> str:
@@ -260,20 +308,65 @@ class TrainStep:
         return self._forward.no_sync()
 
     def _update(self) -> None:
+        scale = self.scaler.get_scale()
+        self._move_weights()
+        if self.scaler.get_scale() < scale:
+            return  # float16 overflowed and the weights stayed; this is no update for anything
+        if self.ema is not None:
+            self.ema.update(self.model, step=self.updates + 1)
+        self._count_update()
+
+    def _move_weights(self) -> None:
         if self.settings.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
-        scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.scaler.get_scale() < scale:
-            return  # float16 overflowed and the weights stayed; this is no update for anything
+
+    def _count_update(self) -> None:
         self.updates += 1
-        if self.ema is not None:
-            self.ema.update(self.model, step=self.updates)
         if self.scheduler is not None and self.schedule_every == "step":
             move(self.scheduler, "step", self.updates)
+
+
+def why_not_graphed(
+    settings: StepSettings,
+    optimizer: torch.optim.Optimizer,
+    amp: torch.dtype | None,
+    device: torch.device,
+) -> str | None:
+    """Why a training step is no fixed sequence of kernels, or ``None`` where it is one."""
+    name = type(optimizer).__name__
+    if device.type != "cuda":
+        return "only GPUs have graphs"
+    if distributed.world_size() > 1:
+        return "several processes exchange gradients within a step"
+    if amp is torch.float16:
+        return "float16 asks after each step whether it overflowed (bfloat16 does not)"
+    if settings.accumulate > 1:
+        return "trainer.accumulate makes steps of two kinds"
+    if settings.compile in WITH_GRAPHS:
+        return f"trainer.compile={settings.compile} makes graphs of its own (true goes with it)"
+    if type(optimizer) not in FUSED or not all(each["fused"] for each in optimizer.param_groups):
+        return f"{name} reads its learning rate on the host; Adam, AdamW and SGD, fused, don't"
+    return None
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
+    """``ModelEmaV3.update`` with the weight of the new values, () float, read on the device."""
+    pairs = zip(average.state_dict().values(), model.state_dict().values(), strict=True)
+    floats: list[tuple[Tensor, Tensor]] = []
+    for own, new in pairs:
+        if own.is_floating_point():
+            floats.append((own, new))
+        else:
+            own.copy_(new)
+    averages, values = zip(*floats, strict=True)
+    differences = torch._foreach_sub(values, averages)
+    torch._foreach_mul_(differences, weight)
+    torch._foreach_add_(averages, differences)
 
 
 def backbone_modules(model: BaseModel, names: Iterable[str]) -> list[nn.Module]:

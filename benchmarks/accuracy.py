@@ -8,7 +8,7 @@ backbone's weights from a file and TRACER's sample weights, which suit faces bef
 The choice is made on validation people; the people of ``DATA/eval`` (with ``--answers``) are looked
 at once a rung. A rung that is finished is not trained again, so the command goes on where it was
 stopped, and two calls with different ``--rungs`` may share the work. ``--photos 3000`` shortens the
-epochs, for a first look: drawn from all people, because few people mislead about regularisation.
+epochs, for a first look: drawn from all people, because few people mislead about regularization.
 """
 
 import argparse

@@ -159,8 +159,8 @@ def one_by_one(
 
     def run(images: np.ndarray) -> int:
         for image in images:
-            normalised = ((image / 255 - MEAN) / STD).astype(np.float32).transpose(2, 0, 1)
-            tensor = torch.from_numpy(np.ascontiguousarray(normalised))[None].to(setting.device)
+            normalized = ((image / 255 - MEAN) / STD).astype(np.float32).transpose(2, 0, 1)
+            tensor = torch.from_numpy(np.ascontiguousarray(normalized))[None].to(setting.device)
             low = dtype != torch.float32
             with torch.no_grad(), torch.autocast(setting.device.type, dtype, enabled=low):
                 output = network(tensor.contiguous(memory_format=layout))

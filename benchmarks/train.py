@@ -9,7 +9,7 @@ turns in one run:
 - bare: forward, loss, backward, step over one batch that is on the device already: the limit;
 - ours: a whole epoch through the Trainer, from the crop cache, augmented, with its metrics;
 - timm: the loop of timm's training script on its own loader: JPEGs decoded each epoch, random
-  resized crop, flip, colour jitter, its loss meter;
+  resized crop, flip, color jitter, its loss meter;
 - original: TRACER inside every step, as the original project did, in the main process.
 
 timm and the original run as their scripts do by default: contiguous tensors, and the C library's
@@ -330,8 +330,8 @@ def original_way(setting: Setting, photos: int):
             maps = setting.tracer.eval()(inputs.to(setting.device)).saliency
         cropped = []
         for photo, saliency in zip(batch, maps, strict=True):
-            grey = (saliency[0].cpu().numpy() * 255).astype(np.uint8)
-            cropped.append(augment(extract_crop(photo, grey, settings).crop, 0))
+            gray = (saliency[0].cpu().numpy() * 255).astype(np.uint8)
+            cropped.append(augment(extract_crop(photo, gray, settings).crop, 0))
         return torch.from_numpy(np.stack(cropped)).permute(0, 3, 1, 2)
 
     def run() -> float:

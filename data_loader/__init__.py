@@ -1,1 +1,1 @@
-"""From a folder of photos to batches: finding, labelling, splitting, cropping, augmenting."""
+"""From a folder of photos to batches: finding, labeling, splitting, cropping, augmenting."""

@@ -61,19 +61,19 @@ class CorrectionReport:
         applied: corrections that changed at least one photo.
         already_right: corrections that found nothing to change.
         unknown: keys that fit no photo, of the lines without ``was``.
-        relabelled: photos with a changed label.
+        relabeled: photos with a changed label.
         dropped: photos left out.
     """
 
     applied: int
     already_right: int
     unknown: tuple[str, ...]
-    relabelled: int
+    relabeled: int
     dropped: int
 
     def __str__(self) -> str:
         text = (
-            f"{self.applied} label corrections applied ({self.relabelled} photos relabelled,"
+            f"{self.applied} label corrections applied ({self.relabeled} photos relabeled,"
             f" {self.dropped} left out), {self.already_right} already right"
         )
         if self.unknown:
@@ -124,7 +124,7 @@ def apply_corrections(
         unknown=tuple(
             sorted({each.key for each, rows in fitting if not rows and each.was is None})
         ),
-        relabelled=int((changed & keep).sum()),
+        relabeled=int((changed & keep).sum()),
         dropped=int((~keep).sum()),
     )
     return replace(index, values=values).subset(np.flatnonzero(keep)), report

@@ -103,7 +103,7 @@ class CropDataset(Dataset):
 
 
 def photo_seed(seed: int, epoch: int, row: int, *further: int) -> int:
-    """A 64-bit seed for one photo in one epoch; neighbours share nothing (numpy's SeedSequence).
+    """A 64-bit seed for one photo in one epoch; neighbors share nothing (numpy's SeedSequence).
 
     Zeros at the end of ``further`` count for nothing, as SeedSequence has it.
     """

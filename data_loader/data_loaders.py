@@ -96,7 +96,7 @@ def setup(
         input_size: side of the square the model sees, px.
         batch_size: photos a step.
         num_workers: loader processes asked for, or ``"auto"``; see ``fit_workers``.
-        index: the photos and their labels, see ``labelled_photos``.
+        index: the photos and their labels, see ``labeled_photos``.
         extractor: makes the crops.
         cache_dir: keeps them.
         validation: who is validated on.
@@ -248,7 +248,7 @@ def _transform_of_training(augmentation: Augmentation | None, size: int) -> Tran
     return train_transform(augmentation, size)
 
 
-def labelled_photos(
+def labeled_photos(
     data_dir: Path, task: TaskSettings, corrections: LabelCorrections | None
 ) -> PhotoIndex:
     """The photos under ``data_dir`` with their labels corrected; a warning names groups of which

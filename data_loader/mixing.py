@@ -56,7 +56,7 @@ class Mixer:
             return other, _blend(draw.beta(s.mixup_alpha, s.mixup_alpha))
         if chance < s.mixup + s.cutmix:
             share = draw.beta(s.cutmix_alpha, s.cutmix_alpha)
-            return other, _paste(1 - share, centre=draw.random(2))
+            return other, _paste(1 - share, center=draw.random(2))
         if chance < s.mixup + s.cutmix + s.half_face:
             return other, _halves(left=draw.random() < 0.5)
         return None
@@ -69,14 +69,14 @@ def _blend(share: float) -> Join:
     return join
 
 
-def _paste(area: float, centre: np.ndarray) -> Join:
-    """A box of about ``area``, less what sticks out of the photo; ``centre``: y and x in [0, 1)."""
+def _paste(area: float, center: np.ndarray) -> Join:
+    """A box of about ``area``, less what sticks out of the photo; ``center``: y and x in [0, 1)."""
 
     def join(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
         size = np.array(own.shape[:2])
         half = size * np.sqrt(area) / 2
-        top, left = np.maximum(np.round(centre * size - half), 0).astype(int)
-        bottom, right = np.minimum(np.round(centre * size + half), size).astype(int)
+        top, left = np.maximum(np.round(center * size - half), 0).astype(int)
+        bottom, right = np.minimum(np.round(center * size + half), size).astype(int)
         mixed = own.copy()
         mixed[top:bottom, left:right] = other[top:bottom, left:right]
         return mixed, 1 - (bottom - top) * (right - left) / (size[0] * size[1])

@@ -1,4 +1,4 @@
-"""The sections of the config that say what is loaded, cropped, labelled and augmented."""
+"""The sections of the config that say what is loaded, cropped, labeled and augmented."""
 
 import re
 from typing import Annotated, Any, Literal

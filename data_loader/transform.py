@@ -1,7 +1,7 @@
 """What happens to a crop between the cache and the model: resize, and in training augmentation.
 
 The two lists of steps belong to the splits: ``train_transform`` to training, ``eval_transform`` to
-validation, test and the app. Both leave uint8 RGB; normalisation is the model's.
+validation, test and the app. Both leave uint8 RGB; normalization is the model's.
 """
 
 import os

@@ -102,8 +102,9 @@ class EpochLines(Callback):
         each = (time.monotonic() - self._began) / (epoch - self._done_before)
         left = (self._epochs - epoch) * each
         rest = f"  {duration(left)} left" if left else ""
+        mfu = f", MFU {scalars['time/mfu']:.0%}" if "time/mfu" in scalars else ""
         self._logger.info(
-            f"epoch {epoch}/{self._epochs}  {shown}  {speed:.0f} images/s{rest}{star}"
+            f"epoch {epoch}/{self._epochs}  {shown}  {speed:.0f} images/s{mfu}{rest}{star}"
         )
 
 

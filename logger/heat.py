@@ -5,7 +5,7 @@ import numpy as np
 
 
 def heat_picture(crop: np.ndarray, heat: np.ndarray, side: int) -> np.ndarray:
-    """A heat map over a greyed crop: the warmer, the more this place speaks for the answer.
+    """A heat map over a grayed crop: the warmer, the more this place speaks for the answer.
 
     Args:
         crop: (S, S, 3) uint8, RGB.
@@ -17,7 +17,7 @@ def heat_picture(crop: np.ndarray, heat: np.ndarray, side: int) -> np.ndarray:
     """
     crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
     heat = np.clip(cv2.resize(heat, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)
-    colours = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None] * 0.75
+    colors = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None] * 0.75
     opacity = (0.7 * np.sqrt(heat))[..., None]
-    return (grey * (1 - opacity) + colours * opacity).astype(np.uint8)
+    return (gray * (1 - opacity) + colors * opacity).astype(np.uint8)

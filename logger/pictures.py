@@ -27,13 +27,13 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None)
     figure = Figure(figsize=(3.7 * len(panels), 3.6), layout="constrained")
     every = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, name) in zip(every, panels.items(), strict=True):
-        for part, colour in (("train", "tab:blue"), ("val", "tab:orange")):
+        for part, color in (("train", "tab:blue"), ("val", "tab:orange")):
             points = [(log["epoch"], log.get(f"{part}/{name}")) for log in history]
             points = [point for point in points if point[1] is not None]
             if points:
-                axes.plot(*zip(*points, strict=True), color=colour, label=part, marker=".")
+                axes.plot(*zip(*points, strict=True), color=color, label=part, marker=".")
         if best_epoch:
-            axes.axvline(best_epoch, color="grey", linestyle=":", label="best epoch")
+            axes.axvline(best_epoch, color="gray", linestyle=":", label="best epoch")
         axes.set(title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -49,7 +49,7 @@ def learning_rate_curve(
     axes = figure.subplots()
     axes.semilogx(rates, losses, color="tab:blue")
     if proposal is not None:
-        axes.axvline(proposal, color="grey", linestyle=":", label=f"steepest: {proposal:.1e}")
+        axes.axvline(proposal, color="gray", linestyle=":", label=f"steepest: {proposal:.1e}")
         axes.legend(frameon=False)
     axes.set(title="loss by learning rate", xlabel="learning rate", ylabel="loss, smoothed")
     axes.grid(alpha=0.3)
@@ -61,7 +61,7 @@ def scatter_picture(true: np.ndarray, said: np.ndarray, title: str) -> np.ndarra
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     ends = [min(true.min(), said.min()), max(true.max(), said.max())]
-    axes.plot(ends, ends, color="grey", linestyle=":")
+    axes.plot(ends, ends, color="gray", linestyle=":")
     axes.plot(true, said, ".", color="tab:blue", alpha=0.4, markeredgewidth=0)
     error = np.abs(true - said).mean()
     axes.set(title=f"{title}: mean error {error:.3g}", xlabel="true", ylabel="predicted")
@@ -70,7 +70,7 @@ def scatter_picture(true: np.ndarray, said: np.ndarray, title: str) -> np.ndarra
 
 
 def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> np.ndarray:
-    """A confusion matrix (C, C) of counts, rows true, coloured by the share of the row; of more
+    """A confusion matrix (C, C) of counts, rows true, colored by the share of the row; of more
     than ``SHOWN_CLASSES`` classes the most confused ones.
 
     Returns:
@@ -109,11 +109,11 @@ def contact_sheet(
     columns: int = 6,
     side: int = 160,
 ) -> np.ndarray:
-    """Photos in a grid, each with lines of coloured text below it.
+    """Photos in a grid, each with lines of colored text below it.
 
     Args:
         photos: (h, w, 3) uint8 RGB each, any size.
-        captions: for each photo its lines, as (text, RGB colour).
+        captions: for each photo its lines, as (text, RGB color).
         columns: photos a row.
         side: of the square a photo is fitted into, px.
 
@@ -131,12 +131,12 @@ def contact_sheet(
         left = 10 + number % columns * cell_width
         fitted = fit_picture(photo, side)
         sheet[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
-        for line, (text, colour) in enumerate(caption):
-            texts.append(((left, top + side + 2 + 18 * line), text, colour))
+        for line, (text, color) in enumerate(caption):
+            texts.append(((left, top + side + 2 + 18 * line), text, color))
     drawn = Image.fromarray(sheet)
     font = ImageFont.truetype(font_for("".join(text for _, text, _ in texts)), 13)
-    for at, text, colour in texts:
-        ImageDraw.Draw(drawn).text(at, text, colour, font)
+    for at, text, color in texts:
+        ImageDraw.Draw(drawn).text(at, text, color, font)
     return np.array(drawn)
 
 

@@ -18,7 +18,7 @@ class Backbone(NamedTuple):
     """A network that turns photos into features, and what it expects of them."""
 
     backbone: nn.Module
-    """(B, 3, H, W) normalised → (B, ``num_features``)."""
+    """(B, 3, H, W) normalized → (B, ``num_features``)."""
     num_features: int
     mean: tuple[float, ...]
     """Per RGB channel, for values in [0, 1]; so is ``std``."""

@@ -26,7 +26,7 @@ class CrossEntropy(nn.Module):
         smoothing: share of the label spread evenly over all classes, in [0, 1); label smoothing
             (Szegedy et al. 2016, arXiv:1512.00567).
         spread: for classes in an order: standard deviation, in classes, of the label over its
-            neighbours; 0 for none. See ``soft_labels``.
+            neighbors; 0 for none. See ``soft_labels``.
         log_prior: (n,) log frequency of the classes times the strength of logit adjustment
             (Menon et al. 2021, arXiv:2007.07314), added to the logits here and not in prediction;
             ``None`` for none.
@@ -92,7 +92,7 @@ class CrossEntropy(nn.Module):
 def soft_labels(num_classes: int, smoothing: float = 0.0, spread: float = 0.0) -> Tensor:
     """The probabilities q(k|c) that stand for label c.
 
-    Neighbours in the order of the classes get exp(-(k - c)² / (2 · spread²)), each row scaled to
+    Neighbors in the order of the classes get exp(-(k - c)² / (2 · spread²)), each row scaled to
     1: soft ordinal labels (Díaz and Marathe 2019, "Soft Labels for Ordinal Regression", CVPR).
     Of that, ``smoothing`` is spread evenly over all classes.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.cuda_stand_in import two_gpus  # noqa: F401, a fixture
+from tests.cuda_stand_in import graphs_on_the_cpu, two_gpus  # noqa: F401, fixtures
 
 with contextlib.suppress(ImportError):  # a project of new_project.py has no faces
     from tests.people import people, tiny_config, trained  # noqa: F401, fixtures

@@ -7,10 +7,16 @@ was given before, and for nothing else.
 
 import contextlib
 import threading
+import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from base.train_step import why_not_graphed
 
 
 class Stream:
@@ -89,3 +95,96 @@ def two_gpus(monkeypatch):
     gpus.stand_in(monkeypatch)
     with gpus:
         yield gpus
+
+
+class Recording(TorchDispatchMode):
+    """A CUDA graph of the CPU: the operations of a block, which leave no trace until they are
+    replayed, with the numbers of then and the tensors of now. What waits for a result fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.operations, self.found, self.made = [], {}, {}
+
+    def __enter__(self):
+        self.random = torch.get_rng_state()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        torch.set_rng_state(self.random)
+        for storage, content in self.found.values():
+            storage.copy_(content)
+        for storage in self.made.values():
+            storage.fill_(255)  # NaN, as float
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._local_scalar_dense.default:
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+        for storage in storages((args, kwargs)):
+            if storage.data_ptr() not in self.found.keys() | self.made.keys():
+                self.found[storage.data_ptr()] = storage, storage.clone()
+        result = function(*args, **kwargs or {})
+        for storage in storages(result):
+            if storage.data_ptr() not in self.found:
+                self.made[storage.data_ptr()] = storage
+        self.operations.append((function, args, kwargs or {}, result))
+        return result
+
+    @torch.no_grad()
+    def replay(self):
+        for function, args, kwargs, result in self.operations:
+            again = tree_leaves(function(*args, **kwargs))
+            for own, new in zip(tree_leaves(result), again, strict=True):
+                if isinstance(own, torch.Tensor) and own.data_ptr() != new.data_ptr():
+                    own.copy_(new)
+
+
+class Watching(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._local_scalar_dense.default:
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        return function(*args, **kwargs or {})
+
+
+def storages(values):
+    tensors = [each for each in tree_leaves(values) if isinstance(each, torch.Tensor)]
+    return [each.untyped_storage() for each in tensors if each.untyped_storage().nbytes()]
+
+
+@pytest.fixture
+def graphs_on_the_cpu(monkeypatch):
+    """CUDA graphs without CUDA; gives the list of those that were captured."""
+
+    def why_not(settings, optimizer, amp, device):
+        return why_not_graphed(settings, optimizer, amp, torch.device("cuda"))
+
+    @contextlib.contextmanager
+    def capture(graph, capture_error_mode):
+        with graph:
+            yield
+        captured.append(graph)
+
+    def watch(mode):
+        if mode == "warn":
+            watching.append(Watching())
+            watching[-1].__enter__()
+        elif watching:
+            watching.pop().__exit__(None, None, None)
+
+    captured, watching = [], []
+    stream = SimpleNamespace(wait_stream=lambda other: None)
+    generator = SimpleNamespace(clone_state=lambda: None, graphsafe_set_state=lambda state: None)
+    for name, stand_in in {
+        "CUDAGraph": Recording,
+        "graph": capture,
+        "Stream": lambda: stream,
+        "current_stream": lambda: stream,
+        "stream": lambda of: contextlib.nullcontext(),
+        "current_device": lambda: 0,
+        "default_generators": [generator],
+        "get_sync_debug_mode": lambda: 0,
+        "set_sync_debug_mode": watch,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr("base.train_step.why_not_graphed", why_not)
+    return captured

@@ -15,16 +15,16 @@ def encoded(image, kind, **options):
 
 
 def by_hand(pixels, white=255.0):
-    """(H, W, n) of grey, grey and alpha, RGB or RGBA → (H, W, 3) float in 0..255, over white."""
+    """(H, W, n) of gray, gray and alpha, RGB or RGBA → (H, W, 3) float in 0..255, over white."""
     shares = np.asarray(pixels, np.float64) / white
     shares = shares.reshape(*shares.shape[:2], -1)
     alpha = shares[..., -1:] if shares.shape[2] in (2, 4) else 1.0
-    colour = shares[..., : 1 if shares.shape[2] < 3 else 3]
-    return 255 * np.broadcast_to(colour * alpha + 1 - alpha, (*shares.shape[:2], 3))
+    color = shares[..., : 1 if shares.shape[2] < 3 else 3]
+    return 255 * np.broadcast_to(color * alpha + 1 - alpha, (*shares.shape[:2], 3))
 
 
 def png(pixels, bits, kind):
-    """A PNG as the standard has it: kind 0 grey, 2 RGB, 4 grey and alpha, 6 RGBA."""
+    """A PNG as the standard has it: kind 0 gray, 2 RGB, 4 gray and alpha, 6 RGBA."""
     height, width = pixels.shape[:2]
     rows = pixels.astype(">u2" if bits == 16 else "u1").reshape(height, -1)
     packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -36,20 +37,22 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def address(trained, request):
+def address(trained, request, tmp_path_factory):
     """The page with the tiny model, as ``streamlit run app.py`` serves it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "streamlit", "run", request.config.rootpath / "app.py",
-        "--server.port", str(port), "--server.address", "127.0.0.1", "--server.headless", "true",
+        "--server.port", str(port), "--server.headless", "true",
         "--", "--resume", trained.best, "--saved", trained.home / "saved",
     ]  # fmt: skip
-    server = subprocess.Popen(
-        command, cwd=trained.home, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    printed = tmp_path_factory.mktemp("page") / "printed.txt"
+    with open(printed, "w") as output:
+        server = subprocess.Popen(
+            command, cwd=trained.home, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 30
@@ -59,6 +62,7 @@ def address(trained, request):
                 break
             except OSError:
                 time.sleep(0.1)
+        assert "External URL" not in printed.read_text()
         yield url
     finally:
         server.terminate()
@@ -114,6 +118,17 @@ def answers(page, number):
     expect(page.locator(".mt-answer")).to_have_count(number, timeout=12_000)
     return dict(zip(page.locator(".mt-file").all_inner_texts(),
                     page.locator(".mt-answer").all_inner_texts(), strict=True))  # fmt: skip
+
+
+def test_only_this_machine_sees_the_page_and_nobody_its_metrics(address):
+    port = int(address.rpartition(":")[2])
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    texts = [table.read_text() for table in tables if table.exists()]
+    lines = [line.split() for text in texts for line in text.splitlines()]
+    listening = [line[1] for line in lines if line[3] == "0A" and line[1].endswith(f":{port:04X}")]
+    assert listening == [f"0100007F:{port:04X}"] or not texts
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{address}/_stcore/metrics")
 
 
 def test_a_batch_is_answered_as_by_test_py_in_both_languages_and_as_csv(

@@ -79,7 +79,7 @@ def test_lists_are_replaced_and_not_joined():
 # Errors in files
 
 
-def test_a_missing_config_is_named_with_its_nearest_neighbour():
+def test_a_missing_config_is_named_with_its_nearest_neighbor():
     write("config.json", {"name": "a"})
     assert error_of("-c", "confg.json") == ("confg.json: no such file; did you mean 'config.json'?")
 

@@ -23,7 +23,7 @@ KINDS = {  # corners on the unit circle; a circle has many
     "square": 4,
     "triangle": 3,
 }
-COLOURS = {"blue": (220, 60, 40), "green": (50, 180, 60), "red": (40, 50, 220)}
+COLORS = {"blue": (220, 60, 40), "green": (50, 180, 60), "red": (40, 50, 220)}
 SIDE, PER_BOARD = 48, 3
 
 
@@ -37,20 +37,20 @@ def generate(out: Path, photos: int = 90, eval_photos: int = 30, seed: int = 0) 
     for part, number in (("train", photos), ("eval", eval_photos)):
         rows = []
         for row in range(number):
-            kind, colour = tuple(KINDS)[row % 3], str(draw.choice(list(COLOURS)))
+            kind, color = tuple(KINDS)[row % 3], str(draw.choice(list(COLORS)))
             size, filled = int(draw.integers(8, 20)), bool(draw.integers(2))
             folder = f"{part}/{kind}" if part == "train" else part
             path = out / folder / f"{row:04}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), draw_shape(draw, kind, colour, size, filled))
+            cv2.imwrite(str(path), draw_shape(draw, kind, color, size, filled))
             tags = " ".join(["large"] * (size >= 14) + ["filled"] * filled)
             board = f"b{row // PER_BOARD:03}"
-            rows.append((f"{folder}/{path.name}", board, kind, colour, tags, size))
+            rows.append((f"{folder}/{path.name}", board, kind, color, tags, size))
         header = ("path", "board", "kind", "colour", "tags", "size")
         write_csv(out / f"{part}.csv", header, rows)
 
 
-def draw_shape(draw: np.random.Generator, kind: str, colour: str, size: int, filled: bool):
+def draw_shape(draw: np.random.Generator, kind: str, color: str, size: int, filled: bool):
     """One shape of ``size`` px from its middle to a corner, on noise: (SIDE, SIDE, 3) uint8 BGR."""
     photo = draw.integers(150, 230, (SIDE, SIDE, 3)).astype(np.uint8)
     turns = draw.random() + np.arange(KINDS[kind]) / KINDS[kind]
@@ -58,8 +58,8 @@ def draw_shape(draw: np.random.Generator, kind: str, colour: str, size: int, fil
     corners = middle + size * np.stack([np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)], 1)
     outline = [corners.round().astype(np.int32)]
     if filled:
-        return cv2.fillPoly(photo, outline, COLOURS[colour])
-    return cv2.polylines(photo, outline, True, COLOURS[colour], 3)
+        return cv2.fillPoly(photo, outline, COLORS[color])
+    return cv2.polylines(photo, outline, True, COLORS[color], 3)
 
 
 def main() -> None:

@@ -35,12 +35,12 @@ def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tupl
     partner = batch[OTHER + "index"]
     index = batch["index"].to(share.device, non_blocking=True)
     judged = torch.where(share >= 0.5, index, partner)
-    learnt = {
+    learned = {
         head: share[:, None] * _shares(own[head], classes)
         + (1 - share[:, None]) * _shares(batch[OTHER + head], classes)
         for head, classes in heads.items()
     }
-    return judged, learnt
+    return judged, learned
 
 
 def _shares(targets: Tensor, classes: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from base.prefetch import Batch
 from logger.logger import attempt
 
-PARTS = ("data wait", "host-to-device", "forward", "backward", "optimizer")
+PARTS = ("data wait", "host-to-device", "graph", "forward", "backward", "optimizer")
 """Names under which a step's parts are recorded."""
 LONGEST = 12
 

@@ -161,8 +161,8 @@ def _caption(question: Question, place: int) -> list[tuple[str, tuple[int, int, 
     said, true = question.said(place), f"is {question.true(place)}"
     if question.kind == "number":
         return [(said, INK), (true, INK)]
-    colour = RED if question.wrong[place] else GREEN
-    lines = [(line, colour) for line in _wrapped(f"{said} {question.sureness[place]:.0%}")]
+    color = RED if question.wrong[place] else GREEN
+    lines = [(line, color) for line in _wrapped(f"{said} {question.sureness[place]:.0%}")]
     return lines + [(line, INK) for line in _wrapped(true) if question.wrong[place]]
 
 

@@ -22,7 +22,7 @@ from base.schedulers import filled_in, make_schedule, refuse_longer, refuse_more
 from base.task import Task
 from base.train_step import TrainStep, backbone_modules
 from data_loader.crops import extractor_from
-from data_loader.data_loaders import TrainingData, labelled_photos
+from data_loader.data_loaders import TrainingData, labeled_photos
 from data_loader.dataset import PhotoIndex
 from data_loader.split import save_split
 from logger.callbacks import EpochLines, MetricsTables, Report, Sinks
@@ -176,7 +176,7 @@ def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> 
         CheckpointError: the run that goes on had other classes.
         ConfigError: a metric, a monitored score or a decoding that the task does not have.
     """
-    index = labelled_photos(
+    index = labeled_photos(
         Path(config["data_dir"]), config.settings.task, config.settings.label_corrections
     )
     task = index.task

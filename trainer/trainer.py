@@ -24,8 +24,9 @@ from trainer.mixing import split_targets
 from trainer.predict import adjusted, gather, predict
 from trainer.profiling import profiled
 from trainer.tta import PLAIN, View
-from trainer.updates import Updates, gpu_memory, reset_gpu_memory
+from trainer.updates import Updates, gpu_memory, reset_gpu_memory, training_flops
 from utils import distributed
+from utils.devices import peak_flops
 from utils.errors import CheckpointError, UserError
 
 CHECK_EVERY = 50
@@ -118,6 +119,8 @@ class Trainer(BaseTrainer):
         self.profile_dir = profile_dir
         self._steps: list[Step] = []
         self._loss_names: list[str] = []
+        self._flops: float | None = None
+        self._side = 0
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         self._steps, photos_done = self._before_the_stop()
@@ -148,14 +151,31 @@ class Trainer(BaseTrainer):
         log = self._train_log()
         photos = sum(len(step.index) for step in self._steps[done:]) * distributed.world_size()
         seconds = time.perf_counter() - began
-        self.timings = {
-            "time/train_seconds": seconds,
-            "time/images_per_second": photos / seconds,
-            "time/data_wait_share": fetched.waited_seconds / seconds,
-        } | {f"memory/{name}": value for name, value in gpu_memory(self.train_step.device).items()}
+        self.timings = (
+            self._utilization(photos / seconds)
+            | {
+                "time/train_seconds": seconds,
+                "time/images_per_second": photos / seconds,
+                "time/data_wait_share": fetched.waited_seconds / seconds,
+            }
+            | {
+                f"memory/{name}": value
+                for name, value in gpu_memory(self.train_step.device).items()
+            }
+        )
         parts = self.train_step.stopwatch.read()
         self.timings |= {f"time/{part}_seconds": spent for part, spent in parts.items()}
         return log
+
+    def _utilization(self, images_per_second: float) -> dict[str, float]:
+        """``time/mfu``, model FLOPs utilization (Chowdhery et al. 2022, arXiv:2204.02311): what
+        the model computes, as a share of what the GPUs could; empty where that is not known."""
+        step = self.train_step
+        peak = peak_flops(step.device, step.amp)
+        if peak is None:
+            return {}
+        self._flops = self._flops or training_flops(step.model, self._side)
+        return {"time/mfu": images_per_second * self._flops / peak / distributed.world_size()}
 
     def _tell_of(self, updates: Updates) -> None:
         losses = [step.losses for step in self._steps]
@@ -163,8 +183,9 @@ class Trainer(BaseTrainer):
             self._tell("on_step", *update)
 
     def _step(self, batch: Batch, number: int, of: int) -> Step:
-        judged, learnt = split_targets(batch, self.train_step.model.heads)
-        logits, total, parts = self.train_step.step(batch["image"], learnt, number, of)
+        self._side = batch["image"].shape[-1]
+        judged, learned = split_targets(batch, self.train_step.model.heads)
+        logits, total, parts = self.train_step.step(batch["image"], learned, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
         said = answers(self.task, with_marginals(self.task, probabilities(self.task, logits)))
         finite = torch.stack([values.isfinite().all(dim=1) for values in logits.values()])

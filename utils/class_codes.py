@@ -19,7 +19,7 @@ def require_codes(codes: Any, valid: range, what: str, missing: int | None = Non
     if missing is not None:
         wrong &= codes != missing
     bounds = f"{valid.start} to {valid.stop - 1}"
-    if getattr(codes, "is_cuda", False):
+    if not getattr(codes, "is_cpu", True):  # numpy has no such thing
         import torch  # loaded by whoever has codes on a GPU; reading a folder does without
 
         torch._assert_async(~wrong.any(), f"{what}: a label outside {bounds}")

@@ -17,6 +17,13 @@ MOST_WORKERS = 16
 """Loader processes that are started unasked: a core augments some 1,100 photos a second, so more
 would only take memory."""
 
+PEAKS = {
+    "B200": 2250, "H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "A10": 125,
+    "L40S": 362, "L4": 121, "RTX 5090": 209, "RTX 4090": 165, "RTX 3090": 71, "V100": 125, "T4": 65,
+}  # fmt: skip
+"""Part of a GPU's name → TFLOP/s in 16 bits with sums in float32, without sparsity, as NVIDIA's
+data sheets and white papers say; of two names that fit, the first."""
+
 
 def resolve_device(name: str | None = None) -> torch.device:
     """``"auto"``/``None`` takes the first GPU, or the CPU where there is none.
@@ -151,6 +158,15 @@ def amp_dtype(choice: str, device: torch.device) -> torch.dtype | None:
     if choice == "auto":
         return half_dtype(device)
     return torch.bfloat16 if choice == "bf16" else torch.float16
+
+
+def peak_flops(device: torch.device, amp: torch.dtype | None) -> float | None:
+    """Floating-point operations a second that a GPU does at best in 16 bits; ``None`` where that
+    is not known, or where it computes in another precision."""
+    if device.type != "cuda" or amp is None:
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((1e12 * peak for part, peak in PEAKS.items() if part in name), None)
 
 
 def half_dtype(gpu: torch.device) -> torch.dtype:

@@ -160,11 +160,10 @@ def read_regular(path: str | Path, limit: int) -> bytes:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "no regular file")
     with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size <= limit:
-            # Python makes room for all that is asked for. Files of the kernel have a size of 0,
-            # whatever is in them.
-            data = file.read((size or limit) + 1)
+        if os.fstat(file.fileno()).st_size <= limit:
+            # Without a number, which Python would set aside for each small photo. Files of the
+            # kernel have a size of 0, whatever is in them, so what was read is measured again.
+            data = file.read()
             if len(data) <= limit:
                 return data
     raise OSError(errno.EFBIG, f"larger than the {limit / 1e6:,.0f} MB that are read")

@@ -57,7 +57,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 def read_image(path: str | Path) -> np.ndarray:
     """Decode a photo.
 
-    EXIF orientation is applied. Grey, 16-bit, 32-bit, float, palette and CMYK pictures become RGB,
+    EXIF orientation is applied. Gray, 16-bit, 32-bit, float, palette and CMYK pictures become RGB,
     and what is transparent becomes white; of an animation its first picture is taken.
 
     Returns:
@@ -216,23 +216,23 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    """Grey of more than 8 bits or of floats, scaled to 8 bits; Pillow's own cast would clip."""
+    """Gray of more than 8 bits or of floats, scaled to 8 bits; Pillow's own cast would clip."""
     if not image.mode.startswith("I") and image.mode != "F":
         return image
     deep = np.asarray(image)
     if image.mode == "I" and _says_unsigned(image):
         deep = deep.view(np.uint32)
-    grey = deep.astype(np.float32)
-    most = grey.max(initial=0, where=np.isfinite(grey))
+    gray = deep.astype(np.float32)
+    most = gray.max(initial=0, where=np.isfinite(gray))
     white = next((each for each in (255.0, 65535.0) if most <= each), most)
     if image.format == "PNG":  # all its deep pictures are of 16 bits, however dark they are
         white = 65535.0
     elif image.mode == "F" and most < 8:  # no photo on the scale of 255 is as dark as that
         white = 1.0
-    np.nan_to_num(grey, copy=False, posinf=white, neginf=0)
-    np.clip(grey, 0, white, out=grey)
-    grey *= 255.0 / white
-    return Image.fromarray(np.round(grey, out=grey).astype(np.uint8))
+    np.nan_to_num(gray, copy=False, posinf=white, neginf=0)
+    np.clip(gray, 0, white, out=gray)
+    gray *= 255.0 / white
+    return Image.fromarray(np.round(gray, out=gray).astype(np.uint8))
 
 
 def _says_unsigned(image: Image.Image) -> bool:

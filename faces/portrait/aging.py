@@ -38,8 +38,8 @@ def draw_age_lines(face: Shape, head: Frame, person: Person, look: Look) -> None
                 head(line + floats((0, 0.018))),
                 mix(skin, tint(skin, 0.4), 0.5 * strength),
             )
-            colour = mix(skin * 0.985, shade(skin, 0.8), 0.72 * strength)
-            face.line(head(line), colour, (0.012 + 0.008 * strength) * scale)
+            color = mix(skin * 0.985, shade(skin, 0.8), 0.72 * strength)
+            face.line(head(line), color, (0.012 + 0.008 * strength) * scale)
     for x, y, radius in person.spots:
         spot = head.at(x + float(move[0]), y)
         face.dot(spot, radius * scale, mix(skin, shade(skin, 0.9), 0.32))

@@ -24,13 +24,13 @@ def draw_backdrop(kind: str, width: int, height: int, rng: np.random.Generator) 
     return BACKDROPS[kind](width, height, rng)
 
 
-def pleasant_colour(rng: np.random.Generator) -> np.ndarray:
-    """A wall colour."""
+def pleasant_color(rng: np.random.Generator) -> np.ndarray:
+    """A wall color."""
     return WALLS[rng.integers(len(WALLS))] * rng.uniform(0.9, 1.04)
 
 
-def any_colour(rng: np.random.Generator) -> np.ndarray:
-    """Any colour at all."""
+def any_color(rng: np.random.Generator) -> np.ndarray:
+    """Any color at all."""
     return rng.uniform(8, 247, 3).astype(np.float32)
 
 
@@ -61,7 +61,7 @@ def clouds(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def ramp(width: int, height: int, first, second, angle: float) -> np.ndarray:
-    """A linear gradient between two colours: (height, width, 3) uint8."""
+    """A linear gradient between two colors: (height, width, 3) uint8."""
     x, y = np.linspace(-0.5, 0.5, 24), np.linspace(-0.5, 0.5, 24)[:, None]
     along = np.clip(0.5 + x * np.cos(angle) + y * np.sin(angle), 0, 1)[..., None]
     small = floats(first) + along * (floats(second) - floats(first))
@@ -69,38 +69,38 @@ def ramp(width: int, height: int, first, second, angle: float) -> np.ndarray:
 
 
 def _gradient(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    colour = pleasant_colour(rng)
-    second = mix(colour, pleasant_colour(rng), 0.5) * rng.uniform(0.7, 0.95)
-    image = ramp(width, height, colour, second, rng.uniform(0.8, 2.3))
+    color = pleasant_color(rng)
+    second = mix(color, pleasant_color(rng), 0.5) * rng.uniform(0.7, 0.95)
+    image = ramp(width, height, color, second, rng.uniform(0.8, 2.3))
     return _vignette(image, rng.uniform(0, 0.2))
 
 
 def _studio(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    colour = pleasant_colour(rng)
+    color = pleasant_color(rng)
     x = np.linspace(-1, 1, 32) - rng.uniform(-0.4, 0.4)
     y = (np.linspace(-1, 1, 32) - rng.uniform(-0.5, 0.2))[:, None]
     near = np.exp(-(x**2 + y**2) * rng.uniform(0.6, 1.3))[..., None]
-    small = colour * 0.58 + near * (np.minimum(colour * 1.12, 252) - colour * 0.58)
+    small = color * 0.58 + near * (np.minimum(color * 1.12, 252) - color * 0.58)
     return cv2.resize(np.clip(small, 0, 255).astype(np.uint8), (width, height))
 
 
 def _bokeh(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    base = mix(pleasant_colour(rng), (40, 44, 64), rng.uniform(0.2, 0.75))
+    base = mix(pleasant_color(rng), (40, 44, 64), rng.uniform(0.2, 0.75))
     image = ramp(width, height, base * 1.1, base * 0.65, rng.uniform(0, 6.3))
     warm = floats([(255, 214, 150), (255, 240, 214), (190, 220, 255), (255, 180, 150)])
     small = cv2.resize(image, (width // 2, height // 2))
     for _ in range(int(rng.integers(14, 34))):
         layer = small.copy()
-        centre = (int(rng.integers(0, width // 2)), int(rng.integers(0, height // 2)))
-        reach, colour = int(rng.integers(6, 26)), warm[rng.integers(4)].tolist()
-        cv2.circle(layer, centre, reach, colour, -1, cv2.LINE_AA)
+        center = (int(rng.integers(0, width // 2)), int(rng.integers(0, height // 2)))
+        reach, color = int(rng.integers(6, 26)), warm[rng.integers(4)].tolist()
+        cv2.circle(layer, center, reach, color, -1, cv2.LINE_AA)
         share = rng.uniform(0.12, 0.42)
         cv2.addWeighted(layer, share, small, 1 - share, 0, dst=small)
     return cv2.resize(cv2.GaussianBlur(small, (0, 0), 1.6), (width, height))
 
 
 def _room(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    wall = pleasant_colour(rng)
+    wall = pleasant_color(rng)
     image = ramp(width, height, wall * 1.03, wall * 0.86, rng.uniform(0.2, 2.9))
     if rng.random() < 0.5:
         edge = int(height * rng.uniform(0.5, 0.7))
@@ -134,7 +134,7 @@ def _framed_picture(image: np.ndarray, rng: np.random.Generator) -> None:
             image,
             spot,
             int(rng.uniform(5, 13)),
-            pleasant_colour(rng).tolist(),
+            pleasant_color(rng).tolist(),
             -1,
             cv2.LINE_AA,
         )
@@ -150,7 +150,7 @@ def _lamp(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _window(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    wall = pleasant_colour(rng) * 0.88
+    wall = pleasant_color(rng) * 0.88
     image = ramp(width, height, wall, wall * 0.85, 1.6)
     x, y = int(rng.uniform(-0.15, 0.5) * width), int(rng.uniform(0.02, 0.12) * height)
     right, low = (
@@ -184,8 +184,8 @@ def _foliage(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     for place, size, tone, turn in zip(
         places, sizes, tones, rng.uniform(0, 360, count), strict=True
     ):
-        colour = np.minimum(mix(base, green[rng.integers(len(green))], 0.3) * tone, 250)
-        cv2.ellipse(image, place, size, turn, 0, 360, colour.tolist(), -1, cv2.LINE_AA)
+        color = np.minimum(mix(base, green[rng.integers(len(green))], 0.3) * tone, 250)
+        cv2.ellipse(image, place, size, turn, 0, 360, color.tolist(), -1, cv2.LINE_AA)
     return _defocus(image, rng.uniform(1.5, 6))
 
 
@@ -194,7 +194,7 @@ def _skyline(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     top, low = ((84, 92, 140), (244, 188, 150)) if dusk else ((150, 192, 226), (234, 238, 236))
     image = ramp(width, height, top, low, 1.57)
     for depth in range(3):
-        colour = mix(low, (70, 82, 108), 0.28 + 0.24 * depth)
+        color = mix(low, (70, 82, 108), 0.28 + 0.24 * depth)
         x = -int(rng.integers(0, 30))
         while x < width:
             wide = int(rng.integers(26, 70))
@@ -203,17 +203,17 @@ def _skyline(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
                 image,
                 (x, roof),
                 (x + wide, height),
-                (colour * rng.uniform(0.92, 1.06)).tolist(),
+                (color * rng.uniform(0.92, 1.06)).tolist(),
                 -1,
             )
             if depth == 2:
-                _lit_windows(image, x, roof, wide, colour, dusk, rng)
+                _lit_windows(image, x, roof, wide, color, dusk, rng)
             x += wide + int(rng.integers(0, 14))
     return _defocus(image, rng.uniform(1, 3.5))
 
 
-def _lit_windows(image, x: int, roof: int, wide: int, colour, dusk: bool, rng) -> None:
-    pane = (250, 222, 150) if dusk else mix(colour, (255, 255, 255), 0.4).tolist()
+def _lit_windows(image, x: int, roof: int, wide: int, color, dusk: bool, rng) -> None:
+    pane = (250, 222, 150) if dusk else mix(color, (255, 255, 255), 0.4).tolist()
     for row in range(roof + 8, image.shape[0] - 10, 16):
         for column in range(x + 6, x + wide - 8, 13):
             if rng.random() < 0.55:
@@ -229,31 +229,31 @@ def _bookshelf(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
         x = -int(rng.integers(0, 20))
         while x < width:
             wide, tall = int(rng.integers(9, 24)), int(rng.uniform(0.55, 0.85) * shelf)
-            colour = mix(any_colour(rng), pleasant_colour(rng) * 0.8, 0.55)
+            color = mix(any_color(rng), pleasant_color(rng) * 0.8, 0.55)
             if rng.random() < 0.9:
-                cv2.rectangle(image, (x, bottom - tall), (x + wide, bottom), colour.tolist(), -1)
+                cv2.rectangle(image, (x, bottom - tall), (x + wide, bottom), color.tolist(), -1)
                 band = bottom - int(tall * 0.75)
-                cv2.rectangle(image, (x, band), (x + wide, band + 4), (colour * 0.7).tolist(), -1)
-                cv2.line(image, (x, bottom - tall), (x, bottom), (colour * 0.6).tolist(), 1)
+                cv2.rectangle(image, (x, band), (x + wide, band + 4), (color * 0.7).tolist(), -1)
+                cv2.line(image, (x, bottom - tall), (x, bottom), (color * 0.6).tolist(), 1)
             x += wide + int(rng.integers(0, 4))
         cv2.rectangle(image, (0, bottom), (width, bottom + 9), wood.tolist(), -1)
     return _defocus(image, rng.uniform(1.2, 4))
 
 
 def _curtain(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    colour = pleasant_colour(rng)
+    color = pleasant_color(rng)
     x = np.linspace(0, 1, width, dtype=np.float32)
     phase = x * rng.uniform(30, 70) + 2.5 * np.sin(x * rng.uniform(3, 9) + rng.uniform(0, 6))
     tone = 0.88 + 0.1 * np.sin(phase) + 0.04 * np.sin(2 * phase)
-    row = np.clip(tone[:, None] * colour, 0, 255).astype(np.uint8)
+    row = np.clip(tone[:, None] * color, 0, 255).astype(np.uint8)
     return np.repeat(row[None], height, 0)
 
 
 def _tiles(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    colour = pleasant_colour(rng)
-    second, kind = mix(colour, pleasant_colour(rng) * 0.8, 0.6), int(rng.integers(4))
+    color = pleasant_color(rng)
+    second, kind = mix(color, pleasant_color(rng) * 0.8, 0.6), int(rng.integers(4))
     image = np.empty((height, width, 3), np.uint8)
-    image[:] = colour.astype(np.uint8)
+    image[:] = color.astype(np.uint8)
     step, ink = int(rng.integers(26, 60)), second.tolist()
     for row, y in enumerate(range(0, height + step, step)):
         if kind == 0:
@@ -278,40 +278,40 @@ def _tiles(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _plaster(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    colour = pleasant_colour(rng)
+    color = pleasant_color(rng)
     tone = 0.8 + 0.26 * clouds(width, height, rng)
-    return np.clip(tone[..., None] * colour, 0, 255).astype(np.uint8)
+    return np.clip(tone[..., None] * color, 0, 255).astype(np.uint8)
 
 
 def _noise(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    first, second, third = any_colour(rng), any_colour(rng), any_colour(rng)
+    first, second, third = any_color(rng), any_color(rng), any_color(rng)
     share = clouds(width, height, rng)
     if rng.random() < 0.5:
         share = np.clip((share - 0.5) * rng.uniform(1, 8) + 0.5, 0, 1)
-    ramp_colours = [mix(first, second, v / 128) for v in range(128)]
-    ramp_colours += [mix(second, third, v / 128) for v in range(128)]
-    table = np.clip(ramp_colours, 0, 255).astype(np.uint8)
+    ramp_colors = [mix(first, second, v / 128) for v in range(128)]
+    ramp_colors += [mix(second, third, v / 128) for v in range(128)]
+    table = np.clip(ramp_colors, 0, 255).astype(np.uint8)
     return table[(share * 255).astype(np.uint8)]
 
 
 def _clutter(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    image = ramp(width, height, any_colour(rng), any_colour(rng), rng.uniform(0, 6.3))
+    image = ramp(width, height, any_color(rng), any_color(rng), rng.uniform(0, 6.3))
     for _ in range(int(rng.integers(8, 60))):
-        centre = rng.uniform((0, 0), (width, height))
+        center = rng.uniform((0, 0), (width, height))
         reach = rng.uniform(8, 150) * rng.uniform(0.3, 1)
         corners = int(rng.integers(3, 8))
         turns = np.sort(rng.uniform(0, 6.28, corners))
         radii = reach * rng.uniform(0.5, 1.2, corners)
-        points = centre + np.stack([np.cos(turns), np.sin(turns)], 1) * radii[:, None]
-        colour = any_colour(rng).tolist()
+        points = center + np.stack([np.cos(turns), np.sin(turns)], 1) * radii[:, None]
+        color = any_color(rng).tolist()
         if rng.random() < 0.6:
-            cv2.fillPoly(image, [points.astype(np.int32)], colour, cv2.LINE_AA)
+            cv2.fillPoly(image, [points.astype(np.int32)], color, cv2.LINE_AA)
         elif rng.random() < 0.5:
             cv2.circle(
                 image,
-                centre.astype(int).tolist(),
+                center.astype(int).tolist(),
                 int(reach * 0.6),
-                colour,
+                color,
                 -1,
                 cv2.LINE_AA,
             )
@@ -320,7 +320,7 @@ def _clutter(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
                 image,
                 [points.astype(np.int32)],
                 False,
-                colour,
+                color,
                 int(rng.integers(1, 14)),
                 cv2.LINE_AA,
             )
@@ -336,7 +336,7 @@ def _stripes(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (6.28 / period))
     wave = wave + rng.uniform(0, 6) * (clouds(width, height, rng) - 0.5)
     share = np.clip(wave * rng.uniform(0.5, 8) + 0.5, 0, 1)
-    table = np.clip(np.linspace(any_colour(rng), any_colour(rng), 256), 0, 255).astype(np.uint8)
+    table = np.clip(np.linspace(any_color(rng), any_color(rng), 256), 0, 255).astype(np.uint8)
     return table[(share * 255).astype(np.uint8)]
 
 

@@ -1,6 +1,6 @@
 """The drawing surface: filled outlines with soft shading inside, and the person's silhouette.
 
-Coordinates are pixels, x to the right and y down. Colours are (3,) RGB in 0..255.
+Coordinates are pixels, x to the right and y down. Colors are (3,) RGB in 0..255.
 """
 
 import math
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 Points = np.ndarray
-Colour = Sequence[float] | np.ndarray
+Color = Sequence[float] | np.ndarray
 
 SOFT = 4
 """Soft shading is computed on a grid this many times coarser than the picture: it has no detail
@@ -51,28 +51,28 @@ class Canvas:
         self.image = image
         self.person: np.ndarray = np.zeros(image.shape[:2], np.uint8)
 
-    def shape(self, outline: Points, colour: Colour) -> "Shape":
+    def shape(self, outline: Points, color: Color) -> "Shape":
         """A filled outline to shade; it is put on the picture when its ``with`` block ends."""
-        return Shape(self, outline, colour)
+        return Shape(self, outline, color)
 
-    def fill(self, outline: Points, colour: Colour) -> None:
-        """A filled outline of one flat colour; the quick way for small parts."""
+    def fill(self, outline: Points, color: Color) -> None:
+        """A filled outline of one flat color; the quick way for small parts."""
         points = [_fixed(outline)]
-        cv2.fillPoly(self.image, points, _scalar(colour), cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(self.image, points, _scalar(color), cv2.LINE_AA, SHIFT)
         cv2.fillPoly(self.person, points, 255, cv2.LINE_AA, SHIFT)
 
-    def line(self, points: Points, colour: Colour, width: float) -> None:
+    def line(self, points: Points, color: Color, width: float) -> None:
         """An open line, at least one pixel wide."""
         args = ([_fixed(points)], False)
         thick = max(1, round(width))
-        cv2.polylines(self.image, *args, _scalar(colour), thick, cv2.LINE_AA, SHIFT)
+        cv2.polylines(self.image, *args, _scalar(color), thick, cv2.LINE_AA, SHIFT)
         cv2.polylines(self.person, *args, 255, thick, cv2.LINE_AA, SHIFT)
 
 
 class Shape:
     """One filled outline of a canvas: soft shading first, crisp detail after it, both clipped."""
 
-    def __init__(self, canvas: Canvas, outline: Points, colour: Colour) -> None:
+    def __init__(self, canvas: Canvas, outline: Points, color: Color) -> None:
         self._canvas = canvas
         height, width = canvas.image.shape[:2]
         low = np.floor(outline.min(0)).astype(int) - 1
@@ -88,7 +88,7 @@ class Shape:
         self._xs = self._left + (np.arange(grid[1], dtype=np.float32) + 0.5) * SOFT
         self._ys = self._top + (np.arange(grid[0], dtype=np.float32)[:, None] + 0.5) * SOFT
         self._soft = np.empty((*grid, 3), np.float32)
-        self._soft[:] = np.asarray(colour, np.float32)
+        self._soft[:] = np.asarray(color, np.float32)
         self._crisp: np.ndarray | None = None
 
     def __enter__(self) -> "Shape":
@@ -98,23 +98,23 @@ class Shape:
         if kind is None:
             self._put()
 
-    def glow(self, centre: Points, radii, colour: Colour, strength: float, angle: float = 0.0):
+    def glow(self, center: Points, radii, color: Color, strength: float, angle: float = 0.0):
         """Blend in a soft elliptic spot: ``radii`` (2,) are its standard deviations in pixels."""
-        dx, dy = self._xs - centre[0], self._ys - centre[1]
+        dx, dy = self._xs - center[0], self._ys - center[1]
         if angle:
             cos, sin = np.cos(angle), np.sin(angle)
             dx, dy = dx * cos + dy * sin, dy * cos - dx * sin
         weight = np.exp(-0.5 * ((dx / radii[0]) ** 2 + (dy / radii[1]) ** 2)) * strength
-        self._mix(weight, colour)
+        self._mix(weight, color)
 
-    def slope(self, start: Points, end: Points, colour: Colour, strength: float) -> None:
-        """Blend in a colour that grows from nothing at ``start`` to ``strength`` at ``end``."""
+    def slope(self, start: Points, end: Points, color: Color, strength: float) -> None:
+        """Blend in a color that grows from nothing at ``start`` to ``strength`` at ``end``."""
         axis = np.asarray(end, np.float32) - start
         along = (self._xs - start[0]) * axis[0] + (self._ys - start[1]) * axis[1]
         weight = np.clip(along / max(float(axis @ axis), 1e-6), 0, 1)
-        self._mix(weight * weight * (3 - 2 * weight) * strength, colour)
+        self._mix(weight * weight * (3 - 2 * weight) * strength, color)
 
-    def rim(self, offset, blur: float, colour: Colour, strength: float) -> None:
+    def rim(self, offset, blur: float, color: Color, strength: float) -> None:
         """Shade the side of the shape that ``offset`` (2,) points away from, as round things are.
 
         The shade is the shape without a blurred copy of itself, moved by ``offset`` pixels.
@@ -127,47 +127,47 @@ class Shape:
         sigma = max(blur / SOFT, 0.5)
         border = cv2.BORDER_REPLICATE
         small = cv2.GaussianBlur(small, (0, 0), sigma, borderType=border)
-        self._mix((255.0 - small.astype(np.float32)) * (strength / 255), colour)
+        self._mix((255.0 - small.astype(np.float32)) * (strength / 255), color)
 
-    def patch(self, outline: Points, blur: float, colour: Colour, strength: float) -> None:
+    def patch(self, outline: Points, blur: float, color: Color, strength: float) -> None:
         """Blend in a blurred outline, such as the shadow of a chin on a neck."""
         small = np.zeros(self._soft.shape[:2], np.uint8)
         local = (np.asarray(outline, np.float32) - (self._left, self._top)) / SOFT
         cv2.fillPoly(small, [_fixed(local)], 255, cv2.LINE_AA, SHIFT)
         small = cv2.GaussianBlur(small, (0, 0), max(blur / SOFT, 0.5))
-        self._mix(small.astype(np.float32) * (strength / 255), colour)
+        self._mix(small.astype(np.float32) * (strength / 255), color)
 
-    def line(self, points: Points, colour: Colour, width: float = 1.0) -> None:
+    def line(self, points: Points, color: Color, width: float = 1.0) -> None:
         """A crisp open line inside the shape."""
         thick = max(1, round(width))
         cv2.polylines(
             self._detail(),
             [self._local(points)],
             False,
-            _scalar(colour),
+            _scalar(color),
             thick,
             cv2.LINE_AA,
             SHIFT,
         )
 
-    def lines(self, many: Sequence[Points], colour: Colour, width: float = 1.0) -> None:
-        """Several crisp lines of one colour."""
+    def lines(self, many: Sequence[Points], color: Color, width: float = 1.0) -> None:
+        """Several crisp lines of one color."""
         local = [self._local(points) for points in many]
         thick = max(1, round(width))
-        cv2.polylines(self._detail(), local, False, _scalar(colour), thick, cv2.LINE_AA, SHIFT)
+        cv2.polylines(self._detail(), local, False, _scalar(color), thick, cv2.LINE_AA, SHIFT)
 
-    def fill(self, outline: Points, colour: Colour) -> None:
+    def fill(self, outline: Points, color: Color) -> None:
         """A crisp filled outline inside the shape."""
-        cv2.fillPoly(self._detail(), [self._local(outline)], _scalar(colour), cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(self._detail(), [self._local(outline)], _scalar(color), cv2.LINE_AA, SHIFT)
 
-    def dot(self, centre: Points, radius: float, colour: Colour) -> None:
+    def dot(self, center: Points, radius: float, color: Color) -> None:
         """A crisp disc inside the shape; ``radius`` in pixels."""
-        x, y = ((np.asarray(centre) - (self._left, self._top)) * 2**SHIFT).astype(int).tolist()
+        x, y = ((np.asarray(center) - (self._left, self._top)) * 2**SHIFT).astype(int).tolist()
         reach = max(1, round(radius * 2**SHIFT))
-        cv2.circle(self._detail(), (x, y), reach, _scalar(colour), -1, cv2.LINE_AA, SHIFT)
+        cv2.circle(self._detail(), (x, y), reach, _scalar(color), -1, cv2.LINE_AA, SHIFT)
 
-    def _mix(self, weight: np.ndarray, colour: Colour) -> None:
-        self._soft += weight[..., None] * (np.asarray(colour, np.float32) - self._soft)
+    def _mix(self, weight: np.ndarray, color: Color) -> None:
+        self._soft += weight[..., None] * (np.asarray(color, np.float32) - self._soft)
 
     def _detail(self) -> np.ndarray:
         if self._crisp is None:
@@ -195,7 +195,7 @@ def blend(image: np.ndarray, paint: np.ndarray, mask: np.ndarray) -> None:
 
 
 def floats(values) -> np.ndarray:
-    """Points or a colour as float32, which the drawing computes in."""
+    """Points or a color as float32, which the drawing computes in."""
     return np.array(values, np.float32)
 
 
@@ -224,20 +224,20 @@ def mirrored(right) -> np.ndarray:
     return np.concatenate([right, left[np.abs(left[:, 0]) > 1e-6]])
 
 
-def mix(first: Colour, second: Colour, share: float) -> np.ndarray:
-    """The colour ``share`` of the way from the first to the second."""
+def mix(first: Color, second: Color, share: float) -> np.ndarray:
+    """The color ``share`` of the way from the first to the second."""
     start = floats(first)
     return start + (floats(second) - start) * share
 
 
-def shade(colour: Colour, amount: float) -> np.ndarray:
+def shade(color: Color, amount: float) -> np.ndarray:
     """Darker and warmer, as skin is in shadow; ``amount`` 0..1."""
-    return mix(colour, floats(colour) * floats((0.62, 0.5, 0.5)), amount)
+    return mix(color, floats(color) * floats((0.62, 0.5, 0.5)), amount)
 
 
-def tint(colour: Colour, amount: float) -> np.ndarray:
+def tint(color: Color, amount: float) -> np.ndarray:
     """Lighter, as where the light falls; ``amount`` 0..1."""
-    return mix(colour, (255, 248, 240), 0.5 * amount)
+    return mix(color, (255, 248, 240), 0.5 * amount)
 
 
 @lru_cache(maxsize=8)
@@ -252,5 +252,5 @@ def _fixed(points: Points) -> np.ndarray:
     return np.rint(np.asarray(points) * 2**SHIFT).astype(np.int32)
 
 
-def _scalar(colour: Colour) -> tuple[float, ...]:
-    return tuple(float(min(max(channel, 0), 255)) for channel in colour)
+def _scalar(color: Color) -> tuple[float, ...]:
+    return tuple(float(min(max(channel, 0), 255)) for channel in color)

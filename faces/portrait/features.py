@@ -69,13 +69,13 @@ def draw_nostrils(face: Shape, head: Frame, person: Person, look: Look) -> None:
 
 def draw_mouth(face: Shape, head: Frame, person: Person, look: Look) -> None:
     """Lips, closed or open with the upper teeth showing."""
-    smile, lips = look.smile, person.lip_colour
+    smile, lips = look.smile, person.lip_color
     wide, full = 0.24 + 0.045 * smile, 0.062 * person.lip_fullness
     rise, gap = -0.055 * smile, 0.07 * look.mouth_open
-    centre = floats((0.08 * look.turn, MOUTH_Y))
+    center = floats((0.08 * look.turn, MOUTH_Y))
 
     def at(knots) -> np.ndarray:
-        return head(curve(floats(knots) * (wide, 1) + centre, False))
+        return head(curve(floats(knots) * (wide, 1) + center, False))
 
     seam = at([(-1, rise), (-0.5, 0.005), (0, 0.01), (0.5, 0.005), (1, rise)])
     under = full * 1.2 + gap
@@ -90,7 +90,7 @@ def draw_mouth(face: Shape, head: Frame, person: Person, look: Look) -> None:
         teeth = at([(0.8, rise + 0.015), (0, gap * 0.75), (-0.8, rise + 0.015)])
         face.fill(np.concatenate([seam, teeth]), TEETH)
     face.fill(np.concatenate([seam, top]), shade(lips, 0.12))
-    gleam = ellipse(0.03 * person.light, gap + full * 0.75, 0.07, full * 0.22, 12) + centre
+    gleam = ellipse(0.03 * person.light, gap + full * 0.75, 0.07, full * 0.22, 12) + center
     face.fill(head(gleam), tint(lips, 0.35))
     if gap <= 0.01:
         face.line(seam, shade(lips, 0.75), 0.018 * head.scale)
@@ -108,23 +108,23 @@ def draw_brow(face: Shape, head: Frame, person: Person, look: Look, side: int) -
     half = floats([(0, 0.78), (0, 1.0), (0, 0.8), (0, 0.12)]) * (thick / 2)
     edge = np.concatenate([curve(spine - half, False), curve((spine + half)[::-1], False)])
     move = floats((0.06 * look.turn, 0))
-    grey = mix(person.brow_colour, (196, 194, 194), max(0.0, person.grey - 0.15) * 0.85)
-    face.fill(head(edge * (side, 1) + move), grey)
+    gray = mix(person.brow_color, (196, 194, 194), max(0.0, person.gray - 0.15) * 0.85)
+    face.fill(head(edge * (side, 1) + move), gray)
     roots = curve(spine[:3], False, 3) * (side, 1) + move
     up = floats((0.022 * side, -0.3 * thick))
-    face.lines([head([root - up, root + up]) for root in roots], shade(grey, 0.15))
+    face.lines([head([root - up, root + up]) for root in roots], shade(gray, 0.15))
 
 
 def draw_eye(canvas: Canvas, head: Frame, person: Person, look: Look, side: int) -> None:
     """The eye on one side (-1 left, 1 right) with lids and lashes."""
     size = person.eye_size
-    centre = (side * person.eye_gap + 0.06 * look.turn, EYE_Y)
+    center = (side * person.eye_gap + 0.06 * look.turn, EYE_Y)
     unit = (side * 0.152 * size, 0.098 * size * person.eye_open * look.eye_open)
     droop, outer = 0.3 * person.droop, -0.1 - 1.6 * person.eye_tilt
     dark = shade(person.skin, 0.95)
 
     def at(knots, closed: bool = False) -> np.ndarray:
-        return head(curve(floats(knots) * unit + floats(centre), closed))
+        return head(curve(floats(knots) * unit + floats(center), closed))
 
     upper = at([(-1, 0.3), (-0.55, -0.55), (0.05, -0.92), (0.6, -0.62 + droop), (1, outer)])
     lower = at([(1, outer), (0.55, 0.56), (0, 0.74), (-0.6, 0.6), (-1, 0.3)])
@@ -138,7 +138,7 @@ def draw_eye(canvas: Canvas, head: Frame, person: Person, look: Look, side: int)
             (-0.6, -0.2),
         ]
         eye.fill(at(lid, True), mix(EYE_WHITE, dark, 0.35))
-        _iris(eye, head, person, head.at(centre[0] + 0.03 * look.gaze, EYE_Y - 0.012))
+        _iris(eye, head, person, head.at(center[0] + 0.03 * look.gaze, EYE_Y - 0.012))
     canvas.line(lower, mix(person.skin, dark, 0.5), 0.012 * head.scale)
     crease = at(
         [
@@ -158,11 +158,11 @@ def draw_eye(canvas: Canvas, head: Frame, person: Person, look: Look, side: int)
             canvas.line(at(lash), ink, 0.01 * head.scale)
 
 
-def _iris(eye: Shape, head: Frame, person: Person, centre: np.ndarray) -> None:
+def _iris(eye: Shape, head: Frame, person: Person, center: np.ndarray) -> None:
     radius = 0.086 * (0.6 + 0.4 * person.eye_size) * head.scale
-    eye.dot(centre, radius, shade(person.iris, 0.5))
-    eye.dot(centre, radius * 0.86, tint(person.iris, 0.1))
-    eye.dot(centre + floats((0, radius * 0.3)), radius * 0.55, tint(person.iris, 0.3))
-    eye.dot(centre, radius * 0.48, (18, 14, 16))
+    eye.dot(center, radius, shade(person.iris, 0.5))
+    eye.dot(center, radius * 0.86, tint(person.iris, 0.1))
+    eye.dot(center + floats((0, radius * 0.3)), radius * 0.55, tint(person.iris, 0.3))
+    eye.dot(center, radius * 0.48, (18, 14, 16))
     gleam = floats((person.light * 0.35, -0.38)) * radius
-    eye.dot(centre + gleam, radius * 0.26, (255, 255, 255))
+    eye.dot(center + gleam, radius * 0.26, (255, 255, 255))

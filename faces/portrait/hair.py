@@ -49,31 +49,31 @@ STYLES = {
 }
 
 
-def hair_colour(person: Person) -> np.ndarray:
-    """The colour as the years left it."""
-    return mix(person.hair, (216, 215, 218), person.grey)
+def hair_color(person: Person) -> np.ndarray:
+    """The color as the years left it."""
+    return mix(person.hair, (216, 215, 218), person.gray)
 
 
 def draw_back_hair(canvas: Canvas, head: Frame, person: Person) -> None:
     """The hair behind head and neck; drawn before the body."""
     style = STYLES[person.style]
-    colour = hair_colour(person) * 0.72
+    color = hair_color(person) * 0.72
     if style.knot:
         bun = ellipse(0.1 * person.part, -1.2, 0.3, 0.27)
-        _shaded(canvas, head, person, _wavy(bun, 0.012, person), hair_colour(person) * 0.9)
+        _shaded(canvas, head, person, _wavy(bun, 0.012, person), hair_color(person) * 0.9)
     if style.back is None:
         return
     if person.style == "ponytail":
         side = np.sign(person.part) or 1.0
         tail = [(0.3, -0.6), (0.85, -0.35), (1.0, 0.3), (0.93, 1.0), (0.72, style.back),
                 (0.6, 1.3), (0.62, 0.6), (0.4, 0.0)]  # fmt: skip
-        _shaded(canvas, head, person, curve(floats(tail) * (side, 1)), colour * 1.15)
+        _shaded(canvas, head, person, curve(floats(tail) * (side, 1)), color * 1.15)
         return
     width, low = person.face_width + style.side, style.back
     right = [(0.0, -1.0), (0.8 * width, -0.8), (1.05 * width, 0.0), (1.1 * width, 0.6 * low),
              (1.06 * width, 0.93 * low), (0.7 * width, low), (0.0, low)]  # fmt: skip
     outline = curve(right + [(-x, y) for x, y in right[-2:0:-1]])
-    _shaded(canvas, head, person, _wavy(outline, style.wave, person), colour)
+    _shaded(canvas, head, person, _wavy(outline, style.wave, person), color)
 
 
 def draw_front_hair(canvas: Canvas, head: Frame, person: Person, turn: float) -> None:
@@ -84,33 +84,33 @@ def draw_front_hair(canvas: Canvas, head: Frame, person: Person, turn: float) ->
     style = STYLES[person.style]
     outer, inner = _cap(person, style, turn)
     outer = _wavy(outer, style.wave, person)
-    colour = hair_colour(person)
+    color = hair_color(person)
     scale, light = head.scale, person.light
-    with canvas.shape(head(np.concatenate([outer, inner[::-1]])), colour) as hair:
-        dark, bright = colour * 0.6, mix(colour, (255, 240, 224), 0.42)
+    with canvas.shape(head(np.concatenate([outer, inner[::-1]])), color) as hair:
+        dark, bright = color * 0.6, mix(color, (255, 240, 224), 0.42)
         hair.rim((0.1 * light * scale, 0.06 * scale), 0.1 * scale, dark, 0.6)
         sheen = head.at(0.34 * light, -0.86 - style.top * 0.4)
         hair.glow(sheen, (0.3 * scale, 0.075 * scale), bright, 0.6, 0.5 * light)
         for side in (-1, 1):
             hair.slope(head.at(0, 0.0), head.at(0, 1.2), dark, 0.3 * (style.tip > 0.5))
             hair.glow(head.at(side * 0.72, -0.1), (0.06 * scale, 0.3 * scale), dark, 0.3)
-        _strands(hair, head, person, outer, inner, colour)
+        _strands(hair, head, person, outer, inner, color)
 
 
 def _horseshoe(canvas: Canvas, head: Frame, person: Person) -> None:
     """What is left when the top is bald: hair above the ears, and a shine on the crown."""
-    width, colour, scale = person.face_width, hair_colour(person), head.scale
+    width, color, scale = person.face_width, hair_color(person), head.scale
     patch = [
         (width - 0.06, 0.02), (width + 0.05, -0.02), (width + 0.055, -0.35), (width * 0.93, -0.68),
         (width * 0.82, -0.7), (width * 0.87, -0.45), (width - 0.05, -0.2),
     ]  # fmt: skip
     for side in (-1, 1):
-        with canvas.shape(head(curve(patch) * (side, 1)), colour) as hair:
+        with canvas.shape(head(curve(patch) * (side, 1)), color) as hair:
             low, high = head.at(side * width, 0.1), head.at(side * width, -0.4)
-            hair.slope(high, low, colour * 0.7, 0.6)
+            hair.slope(high, low, color * 0.7, 0.6)
             for x in (width - 0.013, width + 0.014):
                 strand = [(x, -0.55), (x + 0.01, -0.3), (x, 0)]
-                hair.line(head(curve(strand, False) * (side, 1)), colour * 0.8)
+                hair.line(head(curve(strand, False) * (side, 1)), color * 0.8)
     x = 0.22 * person.light
     with canvas.shape(head(ellipse(x, -0.8, 0.16, 0.06, 20)), person.skin) as shine:
         bright = tint(person.skin, 0.9)
@@ -179,22 +179,22 @@ def _wavy(outline: np.ndarray, amount: float, person: Person) -> np.ndarray:
     return np.stack([x, y], 1) + normal * (1.6 * amount * curls[:, None])
 
 
-def _shaded(canvas: Canvas, head: Frame, person: Person, outline, colour) -> None:
-    with canvas.shape(head(outline), colour) as hair:
+def _shaded(canvas: Canvas, head: Frame, person: Person, outline, color) -> None:
+    with canvas.shape(head(outline), color) as hair:
         lit = (0.12 * person.light * head.scale, -0.05 * head.scale)
-        hair.rim(lit, 0.12 * head.scale, colour * 0.65, 0.5)
+        hair.rim(lit, 0.12 * head.scale, color * 0.65, 0.5)
         middle = outline.mean(0)
         chance = np.random.default_rng(person.details)
         strands = []
         for share in chance.uniform(0.35, 0.97, 14):
             half = middle * (1, 0.9) + (outline - middle) * share
             strands.append(head(half[: len(half) // 2] if share > 0.66 else half[len(half) // 2 :]))
-        hair.lines(strands[:7], colour * 0.82)
-        hair.lines(strands[7:], mix(colour, (255, 240, 224), 0.12))
+        hair.lines(strands[:7], color * 0.82)
+        hair.lines(strands[7:], mix(color, (255, 240, 224), 0.12))
 
 
-def _strands(hair: Shape, head: Frame, person: Person, outer, inner, colour) -> None:
-    """Fine lines that run from the parting along the hair, some of them grey."""
+def _strands(hair: Shape, head: Frame, person: Person, outer, inner, color) -> None:
+    """Fine lines that run from the parting along the hair, some of them gray."""
     chance = np.random.default_rng(person.details)
     count = min(len(outer), len(inner))
     pick = np.linspace(0, 1, count)
@@ -206,10 +206,10 @@ def _strands(hair: Shape, head: Frame, person: Person, outer, inner, colour) -> 
         if last - first > 4:
             lines.append(head((outer + (inner - outer) * share)[first:last]))
     third = len(lines) // 3
-    hair.lines(lines[:third], colour * 0.78, 0.014 * head.scale)
-    hair.lines(lines[third : 2 * third], mix(colour, (255, 240, 224), 0.16))
-    if person.grey > 0.08:
+    hair.lines(lines[:third], color * 0.78, 0.014 * head.scale)
+    hair.lines(lines[third : 2 * third], mix(color, (255, 240, 224), 0.16))
+    if person.gray > 0.08:
         hair.lines(
             lines[2 * third :],
-            mix(colour, (232, 232, 235), min(0.75, 1.6 * person.grey)),
+            mix(color, (232, 232, 235), min(0.75, 1.6 * person.gray)),
         )

@@ -1,6 +1,6 @@
 """Head and neck: the skin and its light, with the features and the marks of age on it.
 
-Drawing units: the face's centre is the origin and the chin lies at y = 1; the right of the picture
+Drawing units: the face's center is the origin and the chin lies at y = 1; the right of the picture
 is +x.
 """
 
@@ -97,10 +97,10 @@ def _neck_lines(shape: Shape, body: Frame, person: Person) -> None:
     strength, neck = min(1.0, person.neck_lines), person.neck
     if strength < 0.2:
         return
-    colour = mix(person.skin * 0.86, shade(person.skin, 0.62), 0.7 * strength)
+    color = mix(person.skin * 0.86, shade(person.skin, 0.62), 0.7 * strength)
     for y, reach in ((1.15, 0.62), (1.26, 0.85), (1.38, 0.7)):
         ring = [(-neck * reach, y), (0, y + 0.06), (neck * reach, y)]
-        shape.line(body(curve(ring, False)), colour, 0.012 * body.scale)
+        shape.line(body(curve(ring, False)), color, 0.012 * body.scale)
 
 
 def draw_ears(canvas: Canvas, head: Frame, person: Person, look: Look) -> None:
@@ -157,7 +157,7 @@ def _model_skin(face: Shape, head: Frame, person: Person, look: Look) -> None:
         )
         face.glow(head.at(eye, EYE_Y - 0.05), (0.17 * scale, 0.08 * scale), dark, 0.3)
         if person.makeup > 0.3:
-            lid = mix(dark, person.second_colour, 0.3)
+            lid = mix(dark, person.second_color, 0.3)
             strength = 0.6 * person.makeup
             face.glow(head.at(eye, EYE_Y - 0.06), (0.12 * scale, 0.05 * scale), lid, strength)
     face.glow(head.at(turn * 0.5, 0.9), (0.12 * scale, 0.08 * scale), bright, 0.3)
@@ -173,7 +173,7 @@ def _beard(face: Shape, head: Frame, person: Person) -> None:
         (1.05 * width, 0.3), (0.9 * width, 0.95), (0.4, 1.15), (0.0, 1.2),
     ]  # fmt: skip
     jaw = head(curve(mirrored(right)))
-    hair = mix(person.hair, (200, 200, 202), person.grey)
+    hair = mix(person.hair, (200, 200, 202), person.gray)
     face.patch(jaw, 0.07 * scale, mix(person.skin * 0.72, hair, 0.3), 0.4 * person.stubble)
     if person.beard > 0.1:
         face.patch(jaw, 0.03 * scale, hair, 0.92 * person.beard)

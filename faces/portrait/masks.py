@@ -40,7 +40,7 @@ class Mask:
     """
 
     kind: str
-    colour: np.ndarray
+    color: np.ndarray
     second: np.ndarray
     pattern: int
     top: float = 0.06
@@ -52,12 +52,12 @@ class Mask:
 
 def choose_mask(kind: str, rng: np.random.Generator) -> Mask:
     """A mask of this kind (one of ``KINDS``), worn properly over nose and chin."""
-    colour = _pick(PALETTES[kind], rng) * rng.uniform(0.95, 1.03)
-    print_colour = mix(_pick(PALETTES["cloth"], rng), (250, 246, 236), 0.75)
+    color = _pick(PALETTES[kind], rng) * rng.uniform(0.95, 1.03)
+    print_color = mix(_pick(PALETTES["cloth"], rng), (250, 246, 236), 0.75)
     return Mask(
         kind=kind,
-        colour=colour,
-        second=mix(colour, print_colour, 0.8),
+        color=color,
+        second=mix(color, print_color, 0.8),
         pattern=int(rng.integers(4)),
         top=float(rng.uniform(0.04, 0.13)),
         bottom=float(rng.uniform(1.06, 1.14)),
@@ -79,8 +79,8 @@ def misplace(mask: Mask, rng: np.random.Generator) -> Mask:
     return replace(mask, ears=(int(rng.choice([-1, 1])),))
 
 
-def _pick(colours: list[tuple[int, int, int]], rng: np.random.Generator) -> np.ndarray:
-    return floats(colours[rng.integers(len(colours))])
+def _pick(colors: list[tuple[int, int, int]], rng: np.random.Generator) -> np.ndarray:
+    return floats(colors[rng.integers(len(colors))])
 
 
 def draw_mask(canvas: Canvas, head: Frame, person: Person, look: Look, mask: Mask) -> None:
@@ -89,9 +89,9 @@ def draw_mask(canvas: Canvas, head: Frame, person: Person, look: Look, mask: Mas
         _hang(canvas, head, person, mask)
         return
     _straps(canvas, head, person, mask)
-    turn, dark = 0.08 * look.turn, mask.colour * 0.8
+    turn, dark = 0.08 * look.turn, mask.color * 0.8
     outline = _outline(person, mask, turn)
-    with canvas.shape(head(outline), mask.colour) as shape:
+    with canvas.shape(head(outline), mask.color) as shape:
         _shade_mask(shape, head, person, mask, turn)
         DETAILS[mask.kind](shape, head, mask, turn)
         shape.line(head(outline), dark, 0.012 * head.scale)
@@ -103,11 +103,11 @@ def _straps(canvas: Canvas, head: Frame, person: Person, mask: Mask) -> None:
     upper = (width * 0.98, mask.top + 0.17 * tall + 0.03)
     lower = (width * 0.88, mask.top + 0.62 * tall)
     ear = person.face_width + 0.02
-    colour = mix(mask.colour, (240, 240, 240), 0.5)
+    color = mix(mask.color, (240, 240, 240), 0.5)
     for side in mask.ears:
         for corner, end in ((upper, -0.03), (lower, 0.16)):
             string = floats([corner, (ear, end)]) * (side, 1)
-            canvas.line(head(string), colour, 0.02 * head.scale)
+            canvas.line(head(string), color, 0.02 * head.scale)
 
 
 def _outline(person: Person, mask: Mask, turn: float) -> np.ndarray:
@@ -133,8 +133,8 @@ def _outline(person: Person, mask: Mask, turn: float) -> np.ndarray:
 
 def _shade_mask(shape: Shape, head: Frame, person: Person, mask: Mask, turn: float) -> None:
     scale, light = head.scale, person.light
-    dark = mask.colour * (0.62, 0.64, 0.7)
-    bright = mix(mask.colour, WHITE, 0.5 if mask.colour.mean() > 90 else 0.2)
+    dark = mask.color * (0.62, 0.64, 0.7)
+    bright = mix(mask.color, WHITE, 0.5 if mask.color.mean() > 90 else 0.2)
     middle = (mask.top + mask.bottom) / 2
     shape.rim((0.13 * light * scale, -0.1 * scale), 0.12 * scale, dark, 0.8)
     ridge = head.at(turn + 0.06 * light, middle - 0.16)
@@ -143,21 +143,21 @@ def _shade_mask(shape: Shape, head: Frame, person: Person, mask: Mask, turn: flo
 
 
 def _surgical(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
-    light = mix(mask.colour, WHITE, 0.6)
+    light = mix(mask.color, WHITE, 0.6)
     for share in (0.34, 0.52, 0.7):
         y = mask.top + share * (mask.bottom - mask.top)
         pleat = _across(y, 0.07, turn)
-        shape.line(head(pleat), mask.colour * 0.8, 0.02 * head.scale)
+        shape.line(head(pleat), mask.color * 0.8, 0.02 * head.scale)
         shape.line(head(pleat + floats((0, 0.022))), light, 0.012 * head.scale)
     _nose_wire(shape, head, mask, turn, light)
 
 
 def _kf94(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
-    line = mask.colour * (0.78 if mask.colour.mean() > 90 else 1.6)
+    line = mask.color * (0.78 if mask.color.mean() > 90 else 1.6)
     for share, sag in ((0.32, -0.07), (0.68, 0.1)):
         y = mask.top + share * (mask.bottom - mask.top)
         shape.line(head(_across(y, sag, turn)), line, 0.018 * head.scale)
-    _nose_wire(shape, head, mask, turn, mix(mask.colour, line, 0.5))
+    _nose_wire(shape, head, mask, turn, mix(mask.color, line, 0.5))
 
 
 def _across(y: float, sag: float, turn: float) -> np.ndarray:
@@ -166,24 +166,24 @@ def _across(y: float, sag: float, turn: float) -> np.ndarray:
     return curve([(-0.8, edge), (-0.4, half), (turn, y + sag), (0.4, half), (0.8, edge)], False)
 
 
-def _nose_wire(shape: Shape, head: Frame, mask: Mask, turn: float, colour: np.ndarray) -> None:
+def _nose_wire(shape: Shape, head: Frame, mask: Mask, turn: float, color: np.ndarray) -> None:
     side = mask.top + 0.068
     wire = curve([(-0.18, side), (turn, mask.top + 0.042), (0.18, side)], False)
-    shape.line(head(wire), colour, 0.024 * head.scale)
+    shape.line(head(wire), color, 0.024 * head.scale)
 
 
 def _kn95(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
-    line, middle = mask.colour * 0.8, (mask.top + mask.bottom) / 2
+    line, middle = mask.color * 0.8, (mask.top + mask.bottom) / 2
     ends = (mask.top - 0.02, mask.bottom + 0.02)
     seam = curve([(turn * 0.8, ends[0]), (turn * 1.15, middle), (turn * 0.9, ends[1])], False)
     shape.line(head(seam), line, 0.03 * head.scale)
     ridge = seam + floats((0.022, 0))
-    shape.line(head(ridge), mix(mask.colour, WHITE, 0.6), 0.014 * head.scale)
+    shape.line(head(ridge), mix(mask.color, WHITE, 0.6), 0.014 * head.scale)
     for side in (-1, 1):
         edge = [(0.5, mask.top + 0.12), (0.58, mask.top + 0.5), (0.48, mask.bottom - 0.2)]
         shape.line(
             head(curve(floats(edge) * (side, 1), False)),
-            mix(mask.colour, line, 0.6),
+            mix(mask.color, line, 0.6),
             0.012 * head.scale,
         )
 
@@ -191,12 +191,12 @@ def _kn95(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
 def _cloth(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
     PRINTS[mask.pattern](shape, head, mask, turn)
     seam = floats([(turn, mask.top), (turn * 1.1, mask.bottom)])
-    shape.line(head(seam), mask.colour * 0.72, 0.016 * head.scale)
+    shape.line(head(seam), mask.color * 0.72, 0.016 * head.scale)
 
 
 def _dots(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
-    for centre in head(_grid(mask, 0.15, 0.13, turn)):
-        shape.dot(centre, 0.028 * head.scale, mask.second)
+    for center in head(_grid(mask, 0.15, 0.13, turn)):
+        shape.dot(center, 0.028 * head.scale, mask.second)
 
 
 def _checks(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
@@ -214,10 +214,10 @@ def _slants(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
 def _flowers(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
     angles = np.arange(5) * (2 * np.pi / 5)
     petals = 0.042 * head.scale * np.stack([np.cos(angles), np.sin(angles)], 1)
-    for centre in head(_grid(mask, 0.28, 0.26, turn)):
+    for center in head(_grid(mask, 0.28, 0.26, turn)):
         for petal in petals:
-            shape.dot(centre + petal, 0.03 * head.scale, mask.second)
-        shape.dot(centre, 0.022 * head.scale, (238, 206, 120))
+            shape.dot(center + petal, 0.03 * head.scale, mask.second)
+        shape.dot(center, 0.022 * head.scale, (238, 206, 120))
 
 
 def _grid(mask: Mask, across: float, down: float, turn: float) -> np.ndarray:
@@ -232,9 +232,9 @@ PRINTS = (_dots, _checks, _slants, _flowers)
 
 def _dark(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
     seam = floats([(turn, mask.top + 0.02), (turn * 1.1, mask.bottom)])
-    shape.line(head(seam), mask.colour * 0.6, 0.02 * head.scale)
+    shape.line(head(seam), mask.color * 0.6, 0.02 * head.scale)
     gleam = floats([(turn - 0.1, mask.top + 0.2), (turn - 0.14, mask.top + 0.5)])
-    shape.line(head(gleam), mix(mask.colour, WHITE, 0.16), 0.03 * head.scale)
+    shape.line(head(gleam), mix(mask.color, WHITE, 0.16), 0.03 * head.scale)
 
 
 DETAILS = {
@@ -250,17 +250,17 @@ def _hang(canvas: Canvas, head: Frame, person: Person, mask: Mask) -> None:
     """A mask that dangles from one ear, folded."""
     side = mask.ears[0]
     ear = floats((side * (person.face_width - 0.05), 0))
-    colour, scale = mix(mask.colour, (240, 240, 240), 0.5), head.scale
+    color, scale = mix(mask.color, (240, 240, 240), 0.5), head.scale
     for end in (-0.04, 0.2):
         strap = floats([(0.06, end), (-0.04, 0.42 + end * 0.3)]) * (side, 1) + ear
-        canvas.line(head(strap), colour, 0.02 * scale)
+        canvas.line(head(strap), color, 0.02 * scale)
     right = [
         (0.08, 0.36), (-0.12, 0.4), (-0.3, 0.62), (-0.34, 1.0), (-0.2, 1.3), (0.0, 1.32),
         (0.1, 0.9),
     ]  # fmt: skip
     knots = floats(right) * (side, 1)
-    with canvas.shape(head(curve(knots + ear)), mask.colour) as shape:
+    with canvas.shape(head(curve(knots + ear)), mask.color) as shape:
         lit = (0.08 * person.light * scale, 0)
-        shape.rim(lit, 0.1 * scale, mask.colour * 0.65, 0.7)
+        shape.rim(lit, 0.1 * scale, mask.color * 0.65, 0.7)
         fold = curve(knots[1:5] * (0.7, 1) + ear, False)
-        shape.line(head(fold), mask.colour * 0.78, 0.016 * scale)
+        shape.line(head(fold), mask.color * 0.78, 0.016 * scale)

@@ -43,7 +43,7 @@ class Scene:
     shadow: float
     mottle: float = 0.0
     hat: str | None = None
-    hat_colour: tuple[float, float, float] = (90, 90, 90)
+    hat_color: tuple[float, float, float] = (90, 90, 90)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Camera:
     """How the picture is taken.
 
     ``exposure``, ``contrast``, ``saturation``: factors; ``warmth``: red up and blue down by this
-    share; ``noise``: in grey levels; ``blur``: in pixels; ``quality``: of the JPEG, 1..100.
+    share; ``noise``: in gray levels; ``blur``: in pixels; ``quality``: of the JPEG, 1..100.
     """
 
     exposure: float
@@ -85,7 +85,7 @@ def draw_photo(
     if scene.shadow > 0.05:
         _cast_shadow(canvas, body, person, scene.shadow)
     if scene.hat:
-        draw_hat_back(canvas, head, person, scene.hat, scene.hat_colour)
+        draw_hat_back(canvas, head, person, scene.hat, scene.hat_color)
     draw_back_hair(canvas, head, person)
     draw_body(canvas, body, head, person)
     draw_ears(canvas, head, person, scene.look)
@@ -96,7 +96,7 @@ def draw_photo(
     if person.glasses:
         draw_glasses(canvas, head, person, scene.look)
     if scene.hat:
-        draw_hat(canvas, head, person, scene.hat, scene.hat_colour)
+        draw_hat(canvas, head, person, scene.hat, scene.hat_color)
     if scene.mottle:
         _mottle(canvas, scene.mottle, rng)
     covered = cv2.threshold(canvas.person, 127, 255, cv2.THRESH_BINARY)[1]
@@ -137,8 +137,8 @@ def develop(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
     if camera.blur > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), camera.blur)
     if camera.saturation != 1.0:
-        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        image = cv2.addWeighted(image, camera.saturation, grey, 1 - camera.saturation, 0)
+        gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        image = cv2.addWeighted(image, camera.saturation, gray, 1 - camera.saturation, 0)
     levels = (np.arange(256, dtype=np.float32)[:, None] - 128) * camera.contrast + 128
     gains = camera.exposure * floats([1 + camera.warmth, 1.0, 1 - camera.warmth])
     image = cv2.LUT(image, np.clip(levels * gains, 0, 255).astype(np.uint8)[None])
@@ -151,8 +151,8 @@ def develop(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
 
 @lru_cache(maxsize=1)
 def _grain() -> np.ndarray:
-    """Sensor noise of about unit strength, somewhat coloured and correlated."""
+    """Sensor noise of about unit strength, somewhat colored and correlated."""
     rng = np.random.default_rng(4242)
-    colour = rng.standard_normal((GRAIN_SIZE, GRAIN_SIZE, 3), np.float32)
-    grey = rng.standard_normal((GRAIN_SIZE, GRAIN_SIZE, 1), np.float32)
-    return cv2.GaussianBlur(0.6 * colour + 1.2 * grey, (0, 0), 0.55)
+    color = rng.standard_normal((GRAIN_SIZE, GRAIN_SIZE, 3), np.float32)
+    gray = rng.standard_normal((GRAIN_SIZE, GRAIN_SIZE, 1), np.float32)
+    return cv2.GaussianBlur(0.6 * color + 1.2 * gray, (0, 0), 0.55)

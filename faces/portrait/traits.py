@@ -1,7 +1,7 @@
 """Who is drawn: everything about a person that stays the same from one photo to the next.
 
 Gender and age act on many traits at once, each with its own scatter, so that no single trait (and
-no pixel or colour) gives them away, while together they do, with a mask on as well.
+no pixel or color) gives them away, while together they do, with a mask on as well.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ CLOTHES = {
     },
 }  # fmt: skip
 """The same for clothes."""
-CLOTHES_COLOURS = np.array(
+CLOTHES_COLORS = np.array(
     [
         (44, 52, 70), (54, 58, 62), (70, 98, 138), (44, 98, 104), (92, 76, 70), (96, 128, 104),
         (142, 168, 190), (148, 164, 132), (232, 232, 228), (182, 160, 140), (214, 178, 112),
@@ -71,12 +71,12 @@ class Person:
 
     skin: np.ndarray
     hair: np.ndarray
-    grey: float
+    gray: float
     style: str
     volume: float
     part: float
     hairline: float
-    brow_colour: np.ndarray
+    brow_color: np.ndarray
     brow_width: float
     brow_arch: float
     face_width: float
@@ -92,7 +92,7 @@ class Person:
     makeup: float
     nose_width: float
     lip_fullness: float
-    lip_colour: np.ndarray
+    lip_color: np.ndarray
     blush: float
     neck: float
     shoulders: float
@@ -109,10 +109,10 @@ class Person:
     droop: float
     spots: tuple[tuple[float, float, float], ...]
     glasses: str | None
-    glasses_colour: np.ndarray
+    glasses_color: np.ndarray
     clothes: str
-    clothes_colour: np.ndarray
-    second_colour: np.ndarray
+    clothes_color: np.ndarray
+    second_color: np.ndarray
     light: float
     details: int
 
@@ -122,16 +122,16 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
     male = 1.0 - gender
     years = _apparent_age(age, rng)
     skin = _skin(years, rng)
-    hair, grey = _hair_colour(age, years, skin, rng)
+    hair, gray = _hair_color(age, years, skin, rng)
     return Person(
         skin=skin,
         hair=hair,
-        grey=grey,
+        gray=gray,
         style=_choose(STYLES[gender], years, rng),
         volume=float(rng.uniform(0.65, 1.1) * (1.25 - 0.75 * years)),
         part=float(rng.choice([-1, 1]) * rng.uniform(0, 0.24)),
         hairline=_around((0.2 + 0.8 * male) * (years - 0.15) - 0.15 * (1 - years), 0.08, rng),
-        brow_colour=mix(mix(hair, (40, 30, 28), 0.35), skin, 0.12),
+        brow_color=mix(mix(hair, (40, 30, 28), 0.35), skin, 0.12),
         brow_width=_around(0.046 + 0.042 * male, 0.007, rng),
         brow_arch=_around(0.052 - 0.032 * male, 0.01, rng),
         face_width=_around(0.715 + 0.035 * male, 0.018, rng),
@@ -147,7 +147,7 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
         makeup=float(np.clip(rng.normal(0.8 - 1.0 * male, 0.22), 0, 1)),
         nose_width=_around(0.15 + 0.03 * male + 0.015 * years, 0.012, rng),
         lip_fullness=_around(1.15 - 0.3 * male - 0.3 * years, 0.1, rng),
-        lip_colour=_lips(skin, male, rng),
+        lip_color=_lips(skin, male, rng),
         blush=float(np.clip(rng.normal(0.95 - 1.1 * years - 0.15 * male, 0.1), 0, 1)),
         neck=_around(0.355 + 0.16 * male, 0.025, rng),
         shoulders=_around(1.37 + 0.41 * male, 0.06, rng),
@@ -164,10 +164,10 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
         droop=float(np.clip(rng.normal(years, 0.12), 0, 1)),
         spots=_spots(years, rng),
         glasses=_glasses(years, rng),
-        glasses_colour=floats([(40, 36, 40), (92, 60, 40), (120, 124, 132)][rng.integers(3)]),
+        glasses_color=floats([(40, 36, 40), (92, 60, 40), (120, 124, 132)][rng.integers(3)]),
         clothes=_choose(CLOTHES[gender], years, rng),
-        clothes_colour=_cloth(male, years, rng),
-        second_colour=_cloth(male, years, rng),
+        clothes_color=_cloth(male, years, rng),
+        second_color=_cloth(male, years, rng),
         light=float(rng.choice([-1, 1]) * rng.uniform(0.35, 1)),
         details=int(rng.integers(2**31)),
     )
@@ -182,22 +182,22 @@ def _apparent_age(age: int, rng: np.random.Generator) -> float:
 def _skin(years: float, rng: np.random.Generator) -> np.ndarray:
     place = int(rng.choice(len(SKINS), p=SKIN_SHARES))
     skin = mix(SKINS[place], SKINS[min(place + 1, len(SKINS) - 1)], rng.random())
-    grey = np.full(3, skin.mean(), np.float32) * floats((1.02, 0.99, 0.94))
-    return mix(skin, grey, 0.36 * years - 0.1) * (1 - 0.05 * years)
+    gray = np.full(3, skin.mean(), np.float32) * floats((1.02, 0.99, 0.94))
+    return mix(skin, gray, 0.36 * years - 0.1) * (1 - 0.05 * years)
 
 
-def _hair_colour(
+def _hair_color(
     age: int, years: float, skin: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, float]:
-    """The colour and how much of it has turned grey; some young dye it, some old do too."""
+    """The color and how much of it has turned gray; some young dye it, some old do too."""
     choices = np.array(HAIR_SHARES) * (skin.mean() > (0, 0, 0, 0, 140, 160, 160, 180))
     hair = HAIRS[rng.choice(len(HAIRS), p=choices / choices.sum())] * rng.uniform(0.85, 1.15)
     if age < 30 and rng.random() < 0.1:
         return DYES[rng.integers(len(DYES))], 0.0
-    grey = float(np.interp(years, [0, 0.2, 0.42, 0.62, 0.92, 1], [0, 0, 0.18, 0.4, 0.92, 1]))
+    gray = float(np.interp(years, [0, 0.2, 0.42, 0.62, 0.92, 1], [0, 0, 0.18, 0.4, 0.92, 1]))
     if age >= 60 and rng.random() < 0.06:
-        grey = 0.4
-    return hair, float(np.clip(rng.normal(grey, 0.03 + 0.04 * (years > 0.3)), 0, 1))
+        gray = 0.4
+    return hair, float(np.clip(rng.normal(gray, 0.03 + 0.04 * (years > 0.3)), 0, 1))
 
 
 def _lips(skin: np.ndarray, male: float, rng: np.random.Generator) -> np.ndarray:
@@ -219,11 +219,11 @@ def _glasses(years: float, rng: np.random.Generator) -> str | None:
 
 
 def _cloth(male: float, years: float, rng: np.random.Generator) -> np.ndarray:
-    """A colour of clothes; brighter among the young."""
-    share = np.linspace(0.4 + 1.3 * male, 1.7 - 1.3 * male, len(CLOTHES_COLOURS))
-    colour = CLOTHES_COLOURS[rng.choice(len(share), p=share / share.sum())]
-    grey = np.full(3, colour.mean())
-    return np.clip(mix(colour, grey, 0.9 * years - 0.15) * rng.uniform(0.9, 1.08), 0, 250)
+    """A color of clothes; brighter among the young."""
+    share = np.linspace(0.4 + 1.3 * male, 1.7 - 1.3 * male, len(CLOTHES_COLORS))
+    color = CLOTHES_COLORS[rng.choice(len(share), p=share / share.sum())]
+    gray = np.full(3, color.mean())
+    return np.clip(mix(color, gray, 0.9 * years - 0.15) * rng.uniform(0.9, 1.08), 0, 250)
 
 
 def _wrinkle(years: float, scatter: float, rng: np.random.Generator) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from faces.portrait.backdrop import (
     BACKDROPS,
     BUSY,
-    any_colour,
+    any_color,
     clouds,
     draw_backdrop,
 )
@@ -32,24 +32,24 @@ def wild_photos(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Photo (512, 384, 3) uint8 RGB, person mask (512, 384) uint8 and JPEG quality per mask."""
     for mask in masks:
-        dressed = replace(person, clothes_colour=any_colour(rng), second_colour=any_colour(rng))
+        dressed = replace(person, clothes_color=any_color(rng), second_color=any_color(rng))
         view, scene, camera = _view(dressed, rng), _scene(rng), _camera(rng)
         yield *draw_photo(view, dressed, scene, camera, mask, rng), camera.quality
 
 
 def _view(person: Person, rng: np.random.Generator) -> np.ndarray:
-    """Any background, sometimes in the colours of the person."""
+    """Any background, sometimes in the colors of the person."""
     image = draw_backdrop(str(rng.choice(KINDS)), WIDTH, HEIGHT, rng)
     if rng.random() < 0.3:
         image = _patched(image, rng)
     chance = rng.random()
     if chance < 0.25:
-        near = (person.skin, person.clothes_colour, person.hair)[rng.integers(3)]
+        near = (person.skin, person.clothes_color, person.hair)[rng.integers(3)]
         flat = np.full_like(image, np.clip(near, 0, 255).astype(np.uint8))
         share = rng.uniform(0.4, 0.85)
         return cv2.addWeighted(flat, share, image, 1 - share, 0)
     if chance < 0.5:
-        tone = mix(any_colour(rng) / 128, (1, 1, 1), rng.uniform(0.2, 0.8))
+        tone = mix(any_color(rng) / 128, (1, 1, 1), rng.uniform(0.2, 0.8))
         return np.clip(image * tone, 0, 255).astype(np.uint8)
     return image
 
@@ -77,7 +77,7 @@ def _scene(rng: np.random.Generator) -> Scene:
         shadow=rng.uniform(0, 0.6),
         mottle=rng.uniform(0.1, 0.8) if rng.random() < 0.5 else 0.0,
         hat=str(rng.choice(HATS)) if rng.random() < 0.3 else None,
-        hat_colour=tuple(any_colour(rng).tolist()),
+        hat_color=tuple(any_color(rng).tolist()),
     )
 
 

@@ -1,7 +1,7 @@
 """Charts as data: where lines, dots, bars and labels go, in percent of the plot.
 
 The templates draw them as stretched SVG below HTML labels. Text so keeps its size on any screen,
-and colours follow the reader's light or dark mode.
+and colors follow the reader's light or dark mode.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Line:
 
     Attributes:
         label: of the legend; empty for none.
-        tone: which of the template's colours, from 1.
+        tone: which of the template's colors, from 1.
         path: as SVG wants it.
         dots: empty where there are too many points to show them singly.
         value: one of its values and the epoch of that, as text.
@@ -91,7 +91,7 @@ def line_chart(
     """Series over the epochs; ``None`` where none of them has a point.
 
     Args:
-        series: label → (epoch, value); the order gives the colours.
+        series: label → (epoch, value); the order gives the colors.
         mark: an epoch to point out, and the word for it.
         percent: show values as percentages.
         at: label → the epoch whose value the legend shows; left out, that of ``mark``, and without
@@ -235,7 +235,7 @@ def scatter_chart(title: str, question: NumberQuestion) -> Chart:
 
 
 def _labels(values: Sequence[float], percent: bool = False) -> list[str]:
-    """Tick labels as short as can be, none like its neighbour."""
+    """Tick labels as short as can be, none like its neighbor."""
     if percent:
         exact = (d for d in range(9) if all(abs(round(v, d + 2) - v) < 1e-9 for v in values))
         digits = next(exact, 9)

@@ -41,7 +41,9 @@ PARTS_OF_TIME = {
     "forward": "forward",
     "backward": "backward",
     "optimizer": "optimizer",
+    "graph": "the step's CUDA graph",
 }
+COMPUTED = ("forward", "backward", "optimizer", "graph")
 
 CURVES_OF_HEADS = (
     ("Loss", "_loss", False),
@@ -285,10 +287,10 @@ def _time(timings: Sequence[dict[str, float]]) -> dict[str, Any] | None:
         return None
     spent = {part: 0.0 for part in PARTS_OF_TIME}
     for row in timings:
-        for part in ("forward", "backward", "optimizer"):
+        for part in COMPUTED:
             spent[part] += row.get(f"time/{part}_seconds", 0)
         spent["data wait"] += row.get("time/data_wait_share", 0) * row.get("time/train_seconds", 0)
-    computed = spent["forward"] + spent["backward"] + spent["optimizer"]
+    computed = sum(spent[part] for part in COMPUTED)
     # A GPU computes on while the host waits: only the wait that the GPU does not fill costs time.
     spent["data wait"] = max(0.0, min(spent["data wait"], training - computed))
     parts = [(PARTS_OF_TIME[part], seconds) for part, seconds in spent.items() if seconds]
@@ -306,6 +308,7 @@ def _time(timings: Sequence[dict[str, float]]) -> dict[str, Any] | None:
         ],
         "epoch": duration(total / len(timings)),
         "wait": spent["data wait"] / training,
+        "mfu": timings[-1].get("time/mfu"),
         "chart": line_chart("Images a second, training", {"": speed}) if len(speed) > 1 else None,
     }
 

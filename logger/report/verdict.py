@@ -18,7 +18,7 @@ from logger.report.scores import (
 )
 
 GRADES = ((0.9, "Excellent", "good"), (0.7, "Good", "good"), (0.45, "Fair", "fair"))
-"""Macro-F1 from which a grade holds, the word, and its colour; below the last it is weak. Of a
+"""Macro-F1 from which a grade holds, the word, and its color; below the last it is weak. Of a
 number it is the share of the error of always guessing the median that is saved."""
 LEARNED = 0.99
 """Macro-F1 above which a batch counts as learned by heart."""

@@ -29,8 +29,8 @@ def draw_photo(seed: int, height: int = 64, width: int = 48) -> Sample:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 90, (height, width, 3), np.uint8)
     mask = np.zeros((height, width), np.uint8)
-    centre = (width // 2 + int(rng.integers(-5, 6)), height // 2 + int(rng.integers(-5, 6)))
-    cv2.ellipse(mask, centre, (width // 4, height // 4), 0, 0, 360, 1, -1)
+    center = (width // 2 + int(rng.integers(-5, 6)), height // 2 + int(rng.integers(-5, 6)))
+    cv2.ellipse(mask, center, (width // 4, height // 4), 0, 0, 360, 1, -1)
     image[mask > 0] += 150
     return Sample(image, mask)
 
@@ -164,10 +164,10 @@ def test_masks_move_with_their_photos(folder):
 
 
 def test_strong_augmentation_puts_people_before_other_backgrounds():
-    grey = Sample(np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), np.uint8))
-    grey.mask[16:48, 16:48] = 1
+    gray = Sample(np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), np.uint8))
+    gray.mask[16:48, 16:48] = 1
     augment = AUGMENTATIONS["strong"](64)
-    grounds = [augment(grey, np.random.default_rng(i), lambda: grey) for i in range(30)]
+    grounds = [augment(gray, np.random.default_rng(i), lambda: gray) for i in range(30)]
     spread = [s.image[s.mask == 0].std() for s in grounds if (s.mask == 0).any()]
     assert np.mean(np.array(spread) > 10) > 0.5
 

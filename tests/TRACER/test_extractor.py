@@ -70,9 +70,9 @@ def test_place_in_the_batch_does_not_show_in_any_bit(precision, network, photos)
     low = precision != "float32"
 
     def saliency(images):
-        normalised = (images.permute(0, 3, 1, 2) - predictor._mean) / predictor._std
+        normalized = (images.permute(0, 3, 1, 2) - predictor._mean) / predictor._std
         with torch.inference_mode(), torch.autocast("cpu", predictor.dtype, enabled=low):
-            forwards = normalised.split(predictor.batch_size)
+            forwards = normalized.split(predictor.batch_size)
             return torch.cat([predictor._saliency(forward) for forward in forwards])
 
     first = saliency(images)

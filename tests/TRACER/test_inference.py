@@ -50,26 +50,26 @@ def small(two_gpus, monkeypatch):
     return Predictor(network, SECOND_GPU, 8, "float32"), network
 
 
-def grey(*levels):
+def gray(*levels):
     return np.stack([np.full((32, 32, 3), level, np.uint8) for level in levels])
 
 
 def test_one_thread_launches_whoever_asks(small):
     predictor, network = small
     with ThreadPoolExecutor(6) as pool:
-        maps = list(pool.map(predictor, [grey(level, level + 1) for level in range(0, 200, 10)]))
+        maps = list(pool.map(predictor, [gray(level, level + 1) for level in range(0, 200, 10)]))
     assert len(network.launched_by) == 1
     assert threading.main_thread() not in network.launched_by
-    for of_pair, again in zip(maps, map(predictor, [grey(0, 1), grey(10, 11)]), strict=False):
+    for of_pair, again in zip(maps, map(predictor, [gray(0, 1), gray(10, 11)]), strict=False):
         np.testing.assert_array_equal(of_pair, again)
 
 
 def test_photos_that_do_not_fit_a_gpu_go_through_it_in_smaller_batches(small, caplog):
     predictor, network = small
-    expected = predictor(grey(*range(20)))
+    expected = predictor(gray(*range(20)))
     network.most, network.sizes = 3, []
     for _ in range(2):
-        np.testing.assert_array_equal(predictor(grey(*range(20))), expected)
+        np.testing.assert_array_equal(predictor(gray(*range(20))), expected)
     assert set(network.sizes) == {2}
     (said,) = caplog.messages
     assert "not enough memory for 8 photos a forward; going on with 2" in said
@@ -79,7 +79,7 @@ def test_a_gpu_without_room_for_one_photo_is_one_line(small):
     predictor, network = small
     network.most = 0
     with pytest.raises(UserError, match=r"cuda:1: not enough memory.*take another device"):
-        predictor(grey(1, 2))
+        predictor(gray(1, 2))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_e_is_the_one_worked_out_by_hand():
     prediction = np.array([[0.9, 0.6], [0.6, 0.1]])
     mask = np.array([[True, True], [False, False]])
     curve = score_image(prediction, mask).e_curve
-    # At 0.5 three pixels show: 1/4, 1/4, 1/4, -3/4 after centring, the mask 1/2, 1/2, -1/2, -1/2.
+    # At 0.5 three pixels show: 1/4, 1/4, 1/4, -3/4 after centering, the mask 1/2, 1/2, -1/2, -1/2.
     right, wrong, dark = 0.25 / 0.3125, -0.25 / 0.3125, 0.75 / 0.8125
     expected = (2 * (1 + right) ** 2 + (1 + wrong) ** 2 + (1 + dark) ** 2) / 16
     assert curve[np.searchsorted(THRESHOLDS, 0.5)] == pytest.approx(expected)

@@ -12,7 +12,9 @@ from PIL import Image
 
 from app_parts.answers import answer, explain
 from app_parts.checkpoints import named_checkpoints, parse, saved_checkpoints
+from app_parts.uploads import UploadProblem
 from parse_config import ConfigParser
+from tests.pictures import encoded
 from trainer.photo_model import PhotoModel
 from utils.errors import CheckpointError, ConfigError
 
@@ -70,6 +72,28 @@ def test_memory_stays_flat_over_200_photos(model, photos):
 
     before = visits(40)
     assert visits(200) - before < 20
+
+
+@pytest.mark.parametrize("size", [(1, 1440), (1440, 1), (1, 1), (4000, 2)])
+def test_a_picture_of_any_shape_is_answered(model, size):
+    shown = answer([model], encoded(Image.new("RGB", size), "PNG"))
+    explain(model, shown)
+    assert shown.photo.startswith(b"\xff\xd8") and shown.aspect == size[0] / size[1]
+
+
+def test_whatever_fails_is_a_problem_of_that_photo_alone(model, photos, monkeypatch, caplog):
+    def fail(*_):
+        raise ZeroDivisionError("of a library")
+
+    with monkeypatch.context() as within:
+        within.setattr(model, "probabilities", fail)
+        with pytest.raises(UploadProblem, match="failed"):
+            answer([model], photos[0])
+    shown = answer([model], photos[0])
+    monkeypatch.setattr(model, "explain", fail)
+    explain(model, shown)
+    assert not shown.heat
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_what_is_kept_of_a_photo_is_small(model, photos):

@@ -66,7 +66,7 @@ def test_too_many_bytes_are_refused():
 
 
 @pytest.mark.parametrize("language", TEXT)
-@pytest.mark.parametrize("reason", ["unreadable", "megapixels", "megabytes"])
+@pytest.mark.parametrize("reason", ["unreadable", "megapixels", "megabytes", "failed"])
 def test_every_problem_has_words_in_every_language(language, reason):
     assert TEXT[language][reason].format(value=70, limit=64)
 

@@ -39,8 +39,8 @@ def shapes():
 def test_classes_of_the_whole_are_numbered_with_the_last_head_running_fastest(shapes):
     assert shapes.num_classes == 2 * 4 * 2
     every = itertools.product(range(2), range(4), range(2))
-    for code, (length, colour, kind) in enumerate(every):
-        answers = {"length": length, "colour": colour, "kind": kind}
+    for code, (length, color, kind) in enumerate(every):
+        answers = {"length": length, "colour": color, "kind": kind}
         assert shapes.encode(answers) == code
         assert shapes.decode(code) == answers
 

@@ -94,6 +94,16 @@ def test_batches_are_compiled_size_by_size_and_never_with_open_shapes(monkeypatc
     assert sizes == [[4, *PHOTOS.shape[1:]], [3, *PHOTOS.shape[1:]]]
 
 
+@pytest.mark.parametrize(
+    ("asked", "mode"), [(True, None), ("default", "default"), ("max-autotune", "max-autotune")]
+)
+def test_a_model_is_compiled_in_the_mode_that_was_asked_for(monkeypatch, asked, mode):
+    modes = []
+    monkeypatch.setattr(torch, "compile", lambda model, **how: modes.append(how["mode"]) or model)
+    changed_by_an_epoch(a_train_step(compile=asked))
+    assert modes == [mode]
+
+
 def test_synchronized_batch_norms_keep_the_activations_that_timm_has_in_its_own():
     photos = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     model = TimmModelMulti(FACES, "test_efficientnet", pretrained=False).eval()

@@ -53,7 +53,7 @@ def test_a_person_id_corrects_all_photos_of_that_person_and_no_others(index, tab
 
     assert label(corrected, "gender", "001498-1") == {1}
     assert (corrected.values["gender"] != index.values["gender"]).sum() == 7
-    assert (report.applied, report.relabelled) == (1, 7)
+    assert (report.applied, report.relabeled) == (1, 7)
 
 
 def test_two_photos_that_were_swapped_are_mended_by_two_lines(index, table):
@@ -63,7 +63,7 @@ def test_two_photos_that_were_swapped_are_mended_by_two_lines(index, table):
 
     assert label(corrected, "mask", "000020_female_Asian_50/incorrect_mask") == {2}
     assert label(corrected, "mask", "000020_female_Asian_50/normal") == {1}
-    assert (report.applied, report.relabelled) == (2, 2)
+    assert (report.applied, report.relabeled) == (2, 2)
 
 
 def test_a_path_corrects_one_photo_of_an_id_with_two_folders(index, table):

@@ -68,7 +68,7 @@ def counting(size=16, seconds=0, **settings):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Twelve small photos, each of another colour."""
+    """Twelve small photos, each of another color."""
     folder = tmp_path / "photos"
     folder.mkdir()
     return [write_photo(folder / f"{number:02}.png", number) for number in range(12)]

@@ -9,7 +9,7 @@ import torch
 from base.base_data_loader import BaseDataLoader
 from base.task import load_task
 from data_loader.crops import extractor_from
-from data_loader.data_loaders import labelled_photos, prediction_loader, setup
+from data_loader.data_loaders import labeled_photos, prediction_loader, setup
 from data_loader.settings import (
     Augmentation,
     LabelCorrections,
@@ -60,7 +60,7 @@ def training(people, cache):
     }
 
     def make(data_dir=people, task=FACES.settings, label_corrections=None, **changes):
-        index = labelled_photos(data_dir, task, label_corrections)
+        index = labeled_photos(data_dir, task, label_corrections)
         return setup("train", 32, 16, 0, index=index, **{**options, **changes})
 
     return make
@@ -192,7 +192,7 @@ def test_corrected_labels_are_what_is_trained_on(training, tmp_path):
 def test_another_stage_than_training_is_refused(people, cache):
     with pytest.raises(ConfigError, match=r"data_loader.args.stage: a training needs 'train'"):
         setup(
-            "eval", 32, 16, 0, index=labelled_photos(people, FACES.settings, None),
+            "eval", 32, 16, 0, index=labeled_photos(people, FACES.settings, None),
             extractor=extractor_from(TRACER, 32, CPU), cache_dir=cache,
             validation=Validation(fraction=0.25), augmentation=None, seed=1, device=CPU,
         )  # fmt: skip

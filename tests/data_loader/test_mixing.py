@@ -17,7 +17,7 @@ MASKS = np.arange(N) % 3
 
 @pytest.fixture
 def plain_photos():
-    """Photo i is grey, of level 10 (i + 1)."""
+    """Photo i is gray, of level 10 (i + 1)."""
     return np.broadcast_to(LEVELS[:, None, None, None], (N, SIDE, SIDE, 3)).astype(np.uint8)
 
 

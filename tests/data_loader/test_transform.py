@@ -16,7 +16,7 @@ OFF = dict.fromkeys(PROBABILITIES, 0.0)
 
 @pytest.fixture
 def photo():
-    """Smooth colours that differ left and right, and that nobody may write to."""
+    """Smooth colors that differ left and right, and that nobody may write to."""
     across, down = np.meshgrid(np.linspace(40, 200, 64), np.linspace(60, 180, 64))
     image = np.stack([across, down, (across + down) / 2], axis=2).astype(np.uint8)
     image.setflags(write=False)
@@ -80,7 +80,7 @@ class TestTransforms:
         assert eval_transform(32)(photo).shape == (32, 32, 3)
         assert eval_transform(100)(photo[:50]).shape == (100, 100, 3)
 
-    def test_colours_keep_their_order(self, photo):
+    def test_colors_keep_their_order(self, photo):
         red = np.zeros_like(photo)
         red[..., 0] = 200
 

@@ -276,15 +276,15 @@ class TestFolderOfPhotos:
     def test_the_same_picture_in_any_format_gets_the_same_answer(self, predict, people, tmp_path):
         folder = tmp_path / "formats"
         folder.mkdir()
-        grey = cv2.imread(str(next((people / "eval" / "images").iterdir())), cv2.IMREAD_GRAYSCALE)
-        picture = Image.fromarray(grey)
+        gray = cv2.imread(str(next((people / "eval" / "images").iterdir())), cv2.IMREAD_GRAYSCALE)
+        picture = Image.fromarray(gray)
         exif = Image.Exif()
         exif[0x0112] = 6  # to be turned by 270 degrees
-        opaque = np.dstack([grey] * 3 + [np.full_like(grey, 255)])
+        opaque = np.dstack([gray] * 3 + [np.full_like(gray, 255)])
         picture.convert("RGB").save(folder / "rgb.png")
-        picture.save(folder / "grey.png")
+        picture.save(folder / "gray.png")
         Image.fromarray(opaque).save(folder / "alpha.png")
-        Image.fromarray(grey.astype(np.uint16) * 257).save(folder / "sixteen.png")
+        Image.fromarray(gray.astype(np.uint16) * 257).save(folder / "sixteen.png")
         picture.convert("RGB").transpose(Image.Transpose.ROTATE_90).save(
             folder / "turned.png", exif=exif
         )

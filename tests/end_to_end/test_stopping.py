@@ -84,5 +84,5 @@ def test_weights_of_another_run_can_be_the_start_and_what_fits_is_said(data, tmp
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "new here, so initialised: classifiers.class.weight" in done.stdout
+    assert "new here, so initialized: classifiers.class.weight" in done.stdout
     assert "in the checkpoint only: classifiers.mask.weight" in done.stdout

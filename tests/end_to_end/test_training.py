@@ -339,7 +339,7 @@ class TestOptions:
         table = tmp_path / "fixes.csv"
         table.write_text("key,field,value,tier\n000001,drop,,sure\n000002/normal,mask,wear,sure\n")
         said = train("fixed", "--set", f'label_corrections={{"path": "{table}"}}')
-        assert "2 label corrections applied (1 photos relabelled, 7 left out)" in said
+        assert "2 label corrections applied (1 photos relabeled, 7 left out)" in said
         split = (tmp_path / "saved/models/tiny/fixed/split.csv").read_text()
         assert "000001" not in split and "000002" in split
 

@@ -56,7 +56,7 @@ class TestContactSheet:
         assert sheet.shape == (2 * (160 + 18 + 12) + 8, 3 * 170 + 10, 3)
         assert (sheet[8:168, 350:510] == 100).all()
 
-    def test_captions_keep_their_colour(self):
+    def test_captions_keep_their_color(self):
         photo = np.zeros((160, 160, 3), np.uint8)
         sheet = contact_sheet([photo], [[("right", GREEN)]])
         assert (sheet[170:] == GREEN).all(axis=2).any()
@@ -67,7 +67,7 @@ class TestContactSheet:
         assert (sheet[-1] == PAPER).all()
 
 
-def test_a_saved_picture_is_read_back_in_the_same_colours(tmp_path):
+def test_a_saved_picture_is_read_back_in_the_same_colors(tmp_path):
     image = np.zeros((4, 5, 3), np.uint8)
     image[..., 0] = 255
     save_picture(tmp_path / "new" / "red.png", image)

@@ -15,7 +15,7 @@ LOGITS = torch.tensor([P]).log()
 NLL = [-math.log(p) for p in P]
 
 
-def test_soft_neighbouring_labels_fall_off_with_the_square_of_the_distance():
+def test_soft_neighboring_labels_fall_off_with_the_square_of_the_distance():
     rows = soft_labels(3, spread=1.0)
     near, far = math.exp(-0.5), math.exp(-2)
     assert rows[0].tolist() == pytest.approx([v / (1 + near + far) for v in (1, near, far)])
@@ -28,7 +28,7 @@ def test_smoothing_takes_its_share_of_soft_labels():
     assert torch.allclose(rows, 0.7 * soft_labels(3, spread=1.0) + 0.1)
 
 
-def test_a_soft_ordinal_label_costs_the_mean_over_its_neighbours():
+def test_a_soft_ordinal_label_costs_the_mean_over_its_neighbors():
     near = math.exp(-2)  # the distance of 1 at the default spread of half a class
     far = math.exp(-8)
     expected = (near * NLL[1] + far * NLL[2] + NLL[0]) / (1 + near + far)

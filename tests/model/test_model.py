@@ -123,15 +123,15 @@ def test_bytes_and_floats_of_one_photo_give_the_same_logits():
     assert all(torch.equal(as_bytes[head], as_floats[head]) for head in HEADS)
 
 
-def test_photos_are_normalised_as_the_backbone_was_trained():
+def test_photos_are_normalized_as_the_backbone_was_trained():
     model = TimmModelMulti(FACES, "tf_efficientnet_lite0", pretrained=False)
     black_and_white = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    assert model.normalise(black_and_white).flatten().tolist() == [-1, -1, -1, 1, 1, 1]
+    assert model.normalize(black_and_white).flatten().tolist() == [-1, -1, -1, 1, 1, 1]
     torchvision_model = TorchVisionModel(FACES, "resnet18", pretrained=False)
     assert torchvision_model.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 
-def test_the_normalisation_travels_in_the_weights():
+def test_the_normalization_travels_in_the_weights():
     model = TimmModelMulti(FACES, TINY, pretrained=False)
     assert {"mean", "std"} <= set(model.state_dict())
 

@@ -69,10 +69,10 @@ def with_errors(columns, head, wrong):
     """The labels of a head, with other ones for the rows ``wrong``."""
     labels = columns[f"target_{head}"].copy()
     labels[wrong] = (labels[wrong] + HEADS[head] // 2) % HEADS[head]
-    return labelled(head, labels)
+    return labeled(head, labels)
 
 
-def labelled(head, codes):
+def labeled(head, codes):
     """The columns of a head with these labels; of an age its bin's last year."""
     last_years = {"value_age": np.array([19, 29, 39, 49, 59, 60])[codes]} if head == "age" else {}
     return {f"target_{head}": codes, **last_years}
@@ -105,16 +105,16 @@ def test_an_age_is_the_more_suspect_the_further_off_the_answers_are():
     assert expected_distance(said, np.array([1, 0])).tolist() == [0.5 + 0.2, 3.0]
 
 
-def test_a_neighbouring_age_is_no_error_and_less_suspect_than_one_further_off(saved):
+def test_a_neighboring_age_is_no_error_and_less_suspect_than_one_further_off(saved):
     _, columns, write = saved
     labels = columns["target_age"].copy()
     for person in (4, 11, 30):
         rows = columns["group"] == f"{person:06}"
         labels[rows] = np.where(labels[rows] < 5, labels[rows] + 1, 4)
-    assert suspects_of(read_answers(write(**labelled("age", labels))), "age").flagged == 0
+    assert suspects_of(read_answers(write(**labeled("age", labels))), "age").flagged == 0
     rows = columns["group"] == "000020"
     labels[rows] = (labels[rows] + 3) % 6
-    suspects = suspects_of(read_answers(write(**labelled("age", labels))), "age")
+    suspects = suspects_of(read_answers(write(**labeled("age", labels))), "age")
     found = [columns["group"][rows[0]] for rows in suspects.rows[:4]]
     assert found[0] == "000020" and sorted(found[1:]) == ["000004", "000011", "000030"]
 
@@ -132,7 +132,7 @@ def test_proposals_count_only_once_somebody_has_said_yes(saved, tmp_path):
     assert tuple(rows[0]) == COLUMNS
     first = next(row for row in rows if row["field"] == "gender")
     assert (first["key"], first["value"], first["rank"]) == ("000004", "male", "1")
-    assert "labelled female, looks male" in first["note"]
+    assert "labeled female, looks male" in first["note"]
     assert cv2.imread(str(table.with_suffix(".gender.png"))) is not None
     table.write_text(table.read_text().replace(",000004,gender", "yes,000004,gender"))
     index = read_index(tmp_path / "data", FACES.settings)
@@ -164,7 +164,7 @@ def test_a_person_with_two_folders_is_corrected_photo_by_photo(saved):
 def test_classes_that_nobody_has_do_no_harm(saved):
     _, columns, write = saved
     labels = np.minimum(columns["target_age"], 3)
-    assert suspects_of(read_answers(write(**labelled("age", labels))), "age").labels.max() == 3
+    assert suspects_of(read_answers(write(**labeled("age", labels))), "age").labels.max() == 3
     alone = suspects_of(read_answers(write(target_gender=labels * 0)), "gender")
     assert alone.flagged == 0
 
@@ -186,7 +186,7 @@ def test_what_is_no_run_is_refused(saved, tmp_path):
 
 
 class TestOtherTasks:
-    """Answers that are right but for the rows 4, 11 and 30, which are labelled wrongly."""
+    """Answers that are right but for the rows 4, 11 and 30, which are labeled wrongly."""
 
     WRONG = [4, 11, 30]
 
@@ -211,8 +211,8 @@ class TestOtherTasks:
         assert suspects.flagged == 3
         lines = propose(answers, suspects, 3)
         write_table(tmp_path / "audit.csv", [line | {"apply": "yes"} for line in lines])
-        labelled = replace(index, values={**index.values, **answers.values})
-        corrected, report = apply_corrections(labelled, tmp_path / "audit.csv")
+        labeled = replace(index, values={**index.values, **answers.values})
+        corrected, report = apply_corrections(labeled, tmp_path / "audit.csv")
         assert report.applied == 3 and not report.unknown
         return lines, corrected.values[head.name], index.values[head.name]
 

@@ -40,10 +40,10 @@ def test_of_several_models_the_most_decide_and_one_that_cannot_tell_finds_nothin
     del state["familiarity"]
     save_checkpoint(tmp_path / "old.pth", state)
     old = restored(tmp_path / "old.pth")
-    grey = np.full((64, 48, 3), 127, np.uint8)
-    assert answer_photo([old], grey).trusted
-    assert answer_photo([old, model], grey).trusted
-    assert not answer_photo([old, model, model], grey).trusted
+    gray = np.full((64, 48, 3), 127, np.uint8)
+    assert answer_photo([old], gray).trusted
+    assert answer_photo([old, model], gray).trusted
+    assert not answer_photo([old, model, model], gray).trusted
 
 
 def test_it_stands_in_the_best_checkpoint_beside_all_that_resumes_it(trained):

@@ -21,11 +21,11 @@ def model(images):
     return {head: mark[:, None] * torch.arange(n) for head, n in HEADS.items()}
 
 
-def batches(positions, size, labelled=True):
+def batches(positions, size, labeled=True):
     for start in range(0, len(positions), size):
         index = torch.tensor(positions[start : start + size])
         images = index[:, None, None, None].expand(-1, 3, 4, 4).to(torch.uint8)
-        yield {"image": images, "index": index} | ({"mask": index % 3} if labelled else {})
+        yield {"image": images, "index": index} | ({"mask": index % 3} if labeled else {})
 
 
 def test_answers_come_in_the_order_of_the_photos():
@@ -51,7 +51,7 @@ def test_class_probabilities_are_a_row_of_18_a_photo_that_sums_to_1():
 
 
 def test_photos_without_labels_have_no_targets():
-    assert predict(model, batches([0, 1], 2, labelled=False), FACES).targets == {}
+    assert predict(model, batches([0, 1], 2, labeled=False), FACES).targets == {}
 
 
 def test_half_precision_logits_come_out_as_float32():

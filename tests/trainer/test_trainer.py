@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 PLAIN = [["ce_loss", None, 1.0]] * 3
 
 
-def coloured_photos(number, seed):
+def colored_photos(number, seed):
     """Photos whose three channels tell mask, gender and age, with noise; and their targets."""
     draw = np.random.default_rng(seed)
     targets = {"mask": draw.integers(3, size=number), "gender": draw.integers(2, size=number)}
@@ -50,7 +50,7 @@ def coloured_photos(number, seed):
 
 
 def loader(number, seed, shuffle, augmentation=None, batch_size=16, mixing=None, weighted=False):
-    photos, targets = coloured_photos(number, seed)
+    photos, targets = colored_photos(number, seed)
     mixer = Mixer(mixing, targets) if mixing else None
     weights = sampling_weights(targets, Sampling()) if weighted else None
     transform = train_transform(augmentation, 32) if augmentation else eval_transform(32)
@@ -435,6 +435,16 @@ class TestWriters:
         assert {"time/images_per_second", "time/data_wait_share", "time/validation_seconds"} <= set(
             names
         )
+
+    def test_where_the_peak_of_the_processor_is_known_they_get_the_share_of_it(
+        self, tmp_path, monkeypatch
+    ):
+        recorder = Recorder()
+        monkeypatch.setattr("trainer.trainer.peak_flops", lambda device, amp: 1e9)
+        monkeypatch.setattr("trainer.trainer.training_flops", lambda model, side: 1e6 * side)
+        a_trainer(tmp_path, epochs=1, writers=[recorder]).train()
+        scalars = recorder.epochs[0][1]
+        assert scalars["time/mfu"] == pytest.approx(0.032 * scalars["time/images_per_second"])
 
     def test_they_get_a_point_every_so_many_steps_with_the_mean_losses_since(self, tmp_path):
         every, sparse = Recorder(), Recorder()

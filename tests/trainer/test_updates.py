@@ -1,6 +1,8 @@
 import torch
+from torch import nn
 
-from trainer.updates import gpu_memory, reset_gpu_memory
+from base.base_model import BaseModel
+from trainer.updates import gpu_memory, reset_gpu_memory, training_flops
 
 
 def test_the_gpus_peak_is_that_of_what_came_after_the_reset(monkeypatch):
@@ -18,3 +20,12 @@ def test_the_gpus_peak_is_that_of_what_came_after_the_reset(monkeypatch):
 def test_a_cpu_has_no_such_peak():
     reset_gpu_memory(torch.device("cpu"))
     assert gpu_memory(torch.device("cpu")) == {}
+
+
+def test_a_photos_operations_are_counted_without_touching_the_model():
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+    model = BaseModel(backbone, 144, {"mask": 3}, mean=(0.5,) * 3, std=(0.5,) * 3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    products = 6 * 6 * 4 * (3 * 3 * 3)  # places × channels × values that each is made of
+    assert training_flops(model, 8) == 3 * 2 * products
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

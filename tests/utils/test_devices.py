@@ -11,6 +11,7 @@ from utils.devices import (
     amp_dtype,
     available_cores,
     fit_workers,
+    peak_flops,
     prepare_device,
     resolve_device,
     set_arithmetic,
@@ -134,6 +135,24 @@ class TestPrecision:
     def test_float16_on_the_cpu_is_refused(self):
         with pytest.raises(ConfigError, match=r"trainer\.amp: 'fp16' needs a GPU"):
             amp_dtype("fp16", CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "amp", "peak"),
+    [
+        ("NVIDIA H100 80GB HBM3", torch.bfloat16, 989e12),
+        ("NVIDIA H100 PCIe", torch.float16, 756e12),
+        ("NVIDIA A10G", torch.float16, 125e12),
+        ("NVIDIA A100-SXM4-80GB", torch.float16, 312e12),
+        ("NVIDIA L40S", torch.bfloat16, 362e12),
+        ("NVIDIA A100-SXM4-80GB", None, None),
+        ("GeForce 256", torch.float16, None),
+    ],
+)
+def test_the_peak_of_a_gpu_is_found_by_its_name(monkeypatch, name, amp, peak):
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: name)
+    assert peak_flops(GPU, amp) == peak
+    assert peak_flops(CPU, amp) is None
 
 
 FREED_AND_TAKEN = """

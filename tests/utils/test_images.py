@@ -38,17 +38,17 @@ def test_a_jpeg_and_a_png_are_read_as_rgb(tmp_path, rgb):
         assert is_red_left_blue_right(image)
 
 
-def test_a_cmyk_jpeg_keeps_its_colours(tmp_path, rgb):
+def test_a_cmyk_jpeg_keeps_its_colors(tmp_path, rgb):
     Image.fromarray(rgb).convert("CMYK").save(tmp_path / "a.jpg")
     assert is_red_left_blue_right(read_image(tmp_path / "a.jpg"))
 
 
-def test_grey_becomes_three_equal_channels(tmp_path):
+def test_gray_becomes_three_equal_channels(tmp_path):
     Image.fromarray(np.full((8, 9), 77, np.uint8)).save(tmp_path / "a.png")
     assert (read_image(tmp_path / "a.png") == 77).all()
 
 
-def test_16_bit_grey_is_scaled_rather_than_clipped(tmp_path):
+def test_16_bit_gray_is_scaled_rather_than_clipped(tmp_path):
     Image.fromarray(np.full((8, 9), 128 * 257, np.uint16)).save(tmp_path / "a.png")
     image = read_image(tmp_path / "a.png")
     assert image.shape == (8, 9, 3) and (image == 128).all()
@@ -172,7 +172,7 @@ def test_photos_and_other_files_of_a_folder_are_told_apart(tmp_path):
         ("PNG", np.array([[0, 128 * 257, 65_535]], np.uint16), [0, 128, 255]),
     ],
 )
-def test_deep_grey_neither_wraps_nor_turns_black(tmp_path, kind, pixels, expected):
+def test_deep_gray_neither_wraps_nor_turns_black(tmp_path, kind, pixels, expected):
     Image.fromarray(pixels).save(tmp_path / "deep", kind)
     assert read_image(tmp_path / "deep")[0, :, 1].tolist() == expected
 
@@ -299,7 +299,7 @@ def test_a_png_of_any_depth_has_the_pixels_that_the_standard_says(channels, kind
 
 
 def assert_near(image, expected):
-    # Of 16 bits Pillow keeps the upper 8, of the colour and of the transparency.
+    # Of 16 bits Pillow keeps the upper 8, of the color and of the transparency.
     assert image.dtype == np.uint8 and np.abs(image - expected).max() < 2.0
 
 
@@ -318,8 +318,8 @@ def test_tiffs_of_other_depths(endian):
     deep = draw.integers(0, 65_536, (5, 6), dtype=np.uint16)
     deep[0, 0] = 65_535
     assert_near(decode_image(tiff(deep, endian)), by_hand(deep, 65_535))
-    colour = draw.integers(0, 65_536, (5, 6, 3), dtype=np.uint16)
-    assert_near(decode_image(tiff(colour, endian, photometric=2)), by_hand(colour, 65_535))
+    color = draw.integers(0, 65_536, (5, 6, 3), dtype=np.uint16)
+    assert_near(decode_image(tiff(color, endian, photometric=2)), by_hand(color, 65_535))
     negative = draw.integers(0, 256, (5, 6), dtype=np.uint8)
     assert_near(decode_image(tiff(negative, endian, photometric=0)), 255 - by_hand(negative))
     floats = draw.random((5, 6), dtype=np.float32)
@@ -336,7 +336,7 @@ def test_ink_is_taken_from_white():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
-def test_each_pixel_of_a_palette_has_its_colour(kind):
+def test_each_pixel_of_a_palette_has_its_color(kind):
     draw = np.random.default_rng(0)
     palette, codes = draw.integers(0, 256, (4, 3)), draw.integers(0, 4, (9, 7), dtype=np.uint8)
     image = Image.fromarray(codes, "P")

@@ -84,9 +84,9 @@ def propose(answers: SavedPredictions, suspects: Suspects, number: int) -> list[
     head, lines = suspects.head, []
     for place in range(min(number, len(suspects.rows))):
         rows = suspects.rows[place]
-        labelled = words(head, suspects.labels[place])
+        labeled = words(head, suspects.labels[place])
         if head.settings.bins and not isinstance(head, NumberHead):
-            labelled = f"{answers.values[head.name][rows[0]]:g}, {labelled}"
+            labeled = f"{answers.values[head.name][rows[0]]:g}, {labeled}"
         lines += [
             {
                 "apply": "",
@@ -95,7 +95,7 @@ def propose(answers: SavedPredictions, suspects: Suspects, number: int) -> list[
                 "value": _value(answers, suspects, place),
                 "tier": "likely",
                 "sources": "audit",
-                "note": f"labelled {labelled}, {_looks(suspects, place)}",
+                "note": f"labeled {labeled}, {_looks(suspects, place)}",
                 "rank": str(place + 1),
                 "score": f"{suspects.scores[place]:.4f}",
                 "photo": str(answers.photos["photo"][_shown(answers, suspects, place)]),
@@ -146,7 +146,7 @@ def write_table(path: Path, lines: Sequence[dict[str, str]]) -> None:
 
 def _value(answers: SavedPredictions, suspects: Suspects, place: int) -> str:
     """What a table of corrections calls the suggestion; of a bin the number in it that is nearest
-    to the labelled one."""
+    to the labeled one."""
     head, suggested = suspects.head, suspects.suggested[place]
     if suggested.ndim:
         return head.settings.separator.join(np.array(head.classes)[suggested == 1])
@@ -155,10 +155,10 @@ def _value(answers: SavedPredictions, suspects: Suspects, place: int) -> str:
     if not head.settings.bins:
         return head.classes[int(suggested)]
     code, edges, whole = int(suggested), head.settings.bins, head.settings.whole
-    labelled = answers.values[head.name][suspects.rows[place][0]]
+    labeled = answers.values[head.name][suspects.rows[place][0]]
     before = suspects.labels[place]
     if code == before:
-        return f"{labelled:g}"
+        return f"{labeled:g}"
     if code > before:
         return f"{edges[code - 1]:g}"
     first = head.settings.range[0] if head.settings.range else edges[0] - 1

@@ -22,7 +22,7 @@ class Suspects:
     Attributes:
         head: which.
         rows: M arrays of photos' rows of the answers: of a photo, or of all with one ``per``.
-        labels: as labelled: (M,) codes, of a number the number, of tags (M, n).
+        labels: as labeled: (M,) codes, of a number the number, of tags (M, n).
         suggested: the likeliest by the models, like ``labels``.
         sure: (M,) float, probability of the suggested; NaN for a number.
         scores: (M,) float in [0, 1], quality of the label; low is suspicious.
@@ -74,7 +74,7 @@ def find_suspects(answers: SavedPredictions, head: Head) -> Suspects:
         _, numbers = np.unique(per, return_inverse=True)
         order = np.argsort(numbers, kind="stable")
         rows = np.split(order, np.cumsum(np.bincount(numbers))[:-1])
-    rows = [each for each in rows if _is_labelled(values[each[0]])]
+    rows = [each for each in rows if _is_labeled(values[each[0]])]
     labels = np.array([values[each[0]] for each in rows])
     probabilities = np.stack([said[each].mean(axis=0) for each in rows])
     if labels.ndim == 2:
@@ -96,13 +96,13 @@ def find_suspects(answers: SavedPredictions, head: Head) -> Suspects:
     )
 
 
-def _is_labelled(value: np.ndarray) -> bool:
+def _is_labeled(value: np.ndarray) -> bool:
     return not (np.isnan(value).any() or (value.ndim == 0 and value == MISSING))
 
 
 def _of_classes(head: Head, labels: np.ndarray, probabilities: np.ndarray) -> tuple:
     """(M,) codes and (M, n) → labels, suggested, sure, scores, issues, as ``Suspects`` has them."""
-    # Classes that nothing is labelled with would divide by zero.
+    # Classes that nothing is labeled with would divide by zero.
     present = np.unique(labels)
     known = probabilities[:, present]
     known = known / np.maximum(known.sum(axis=1, keepdims=True), 1e-12)

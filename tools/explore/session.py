@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from data_loader.crops import extractor_from
-from data_loader.data_loaders import labelled_photos
+from data_loader.data_loaders import labeled_photos
 from data_loader.dataset import PhotoIndex
 from data_loader.settings import Augmentation
 from data_loader.split import split
@@ -31,7 +31,7 @@ def explore(config: ConfigParser) -> None:
     args = config.args
     data_dir = Path(config["data_dir"])
     out = args.out or Path(config["trainer"]["save_dir"]) / "explore" / data_dir.resolve().name
-    index = labelled_photos(data_dir, config.settings.task, config.settings.label_corrections)
+    index = labeled_photos(data_dir, config.settings.task, config.settings.label_corrections)
     _make(out)
     half, no_split = _halves(index, config)
     measured = measure_all(index.paths(), args.workers or available_cores())

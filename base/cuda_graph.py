@@ -1,0 +1,146 @@
+"""A function that a GPU replays as one CUDA graph, instead of being handed its kernels one by one.
+
+Launching the kernels of a training step takes the host longer than a fast GPU takes to run them:
+65 ms for efficientnetv2_rw_s on an H100, whatever the batch. A graph launches them all at once. It
+is a recording: the same kernels, at the same addresses, with the numbers that were current when it
+was captured. So whatever changes from call to call has to lie in tensors (``rates_on_device``).
+"""
+
+import contextlib
+import logging
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+logger = logging.getLogger("trainer")
+
+WARM_UP = 3
+"""Eager calls before the capture, as torch recommends: libraries choose their kernels and the
+optimizer makes its state meanwhile, neither of which may become part of the graph."""
+
+
+class Graphed:
+    """``function``, replayed as a CUDA graph from its fourth call on.
+
+    Inputs of other shapes than the first ones, such as those of the odd last batch, are computed
+    eagerly. So is everything where the function waits for the GPU or can't be captured; one
+    warning names the operation then.
+
+    Args:
+        function: tensors, or dicts of them, on the GPU → tensors, or tuples and dicts of them. It
+            may change tensors that outlive it, but nothing else that matters to the next call.
+        name: what messages call it.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self.function = function
+        self.name = name
+        self.failed = False
+        self._calls = 0
+        self._shapes: Any = None
+        self._stream: torch.cuda.Stream | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: Any = None
+        self._outputs: Any = None
+
+    def __call__(self, *inputs: Any) -> Any:
+        """What ``function`` gives; of a replay copies, since the next one writes over its own."""
+        shapes = [(each.shape, each.dtype) for each in tree_leaves(inputs)]
+        self._shapes = self._shapes or shapes
+        if self.failed or shapes != self._shapes:
+            return self.function(*inputs)
+        self._calls += 1
+        if self._calls <= WARM_UP:
+            return self._warm_up(inputs)
+        if self._graph is None and not self._capture(inputs):
+            return self.function(*inputs)
+        for own, given in zip(tree_leaves(self._inputs), tree_leaves(inputs), strict=True):
+            own.copy_(given, non_blocking=True)
+        self._graph.replay()
+        return tree_map(torch.clone, self._outputs)
+
+    def _warm_up(self, inputs: Any) -> Any:
+        """An eager call on a stream of its own, as the capture will be; the last is watched."""
+        here = torch.cuda.current_stream()
+        self._stream = self._stream or torch.cuda.Stream()
+        self._stream.wait_stream(here)
+        watched = _noting_waits() if self._calls == WARM_UP else contextlib.nullcontext([])
+        with torch.cuda.stream(self._stream), watched as places:
+            outputs = self.function(*inputs)
+        here.wait_stream(self._stream)
+        if places:
+            self._fail(f"{places[0]} waits for the GPU")
+        return outputs
+
+    def _capture(self, inputs: Any) -> bool:
+        generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        unharmed = generator.clone_state()
+        self._inputs = tree_map(torch.clone, inputs)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            # Only this thread's calls count: the loader pins memory in one of its own meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._outputs = self.function(*self._inputs)
+        except Exception as error:
+            # A capture that fails keeps hold of the random numbers of the GPU.
+            generator.graphsafe_set_state(unharmed)
+            place = traceback.extract_tb((error.__context__ or error).__traceback__)[-1]
+            self._fail(f"{place.filename}:{place.lineno}, {place.line}: {error}")
+            return False
+        self._graph = graph
+        return True
+
+    def _fail(self, reason: str) -> None:
+        self.failed = True
+        self._inputs = self._outputs = None
+        first_line = reason.strip().partition("\n")[0]
+        logger.warning("warning: %s goes without a CUDA graph: %s", self.name, first_line)
+
+
+@contextlib.contextmanager
+def rates_on_device(optimizer: torch.optim.Optimizer, rates: Tensor) -> Iterator[None]:
+    """Let an optimizer read its learning rates on the device, for the time of the block; elsewhere
+    they stay numbers, as schedules and checkpoints expect.
+
+    Args:
+        optimizer: one of ``base.optimizers.FUSED``, fused.
+        rates: (groups,) float32 on the device, filled here.
+    """
+    groups = optimizer.param_groups
+    numbers = [group["lr"] for group in groups]
+    rates.copy_(torch.tensor(numbers, dtype=rates.dtype), non_blocking=True)
+    for group, rate in zip(groups, rates.unbind(), strict=True):
+        group["lr"] = rate
+        if "capturable" in group:
+            group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group, number in zip(groups, numbers, strict=True):
+            group["lr"] = number
+            if "capturable" in group:
+                group["capturable"] = False
+
+
+@contextlib.contextmanager
+def _noting_waits() -> Iterator[list[str]]:
+    """Collects the lines, ``file:number``, that make the host wait for the GPU.
+
+    They would make a capture fail, after which little is certain.
+    """
+    places: list[str] = []
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield places
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    waits = [each for each in noted if "synchronizing" in str(each.message)]
+    places += [f"{each.filename}:{each.lineno}" for each in waits]
