@@ -13,7 +13,7 @@ DEMO_RUN := saved/log/$(NAME)/demo
 DEMO_CHECKPOINT := saved/models/$(NAME)/demo/best_epoch.pth
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo app test test-fast fuzz soak coverage lint format hooks golden shape train clean
+.PHONY: gpu help setup demo app test test-fast fuzz soak coverage lint format hooks golden shape train clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ hooks: .venv/ready  ## let git run `make lint` before each commit
 
 golden: .venv/ready  ## check that no number moved since the commit in tests/golden/BASE
 	$(BIN)/python tests/golden/compare.py
+
+gpu: .venv/ready  ## measure on a GPU, 4 minutes (ARGS=--check: does it work, 2 minutes)
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 shape: .venv/ready  ## count lines, words of the faces, imports in functions
 	$(BIN)/python tests/shape.py

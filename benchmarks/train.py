@@ -21,6 +21,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -42,7 +43,7 @@ from base.task import load_task
 from base.train_step import TrainStep
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
 from data_loader.crop_dataset import CropDataset, EpochSampler
-from data_loader.crops import build_crops
+from data_loader.crops import Crops, build_crops
 from data_loader.dataset import read_index
 from data_loader.settings import Augmentation
 from data_loader.transform import train_transform
@@ -66,6 +67,7 @@ FACES = load_task("faces")
 
 LOSSES = [["ce_loss", None, 1.0]] * 3
 EPOCHS = 10
+Between = Callable[[Iterable], Iterator]
 
 
 class Setting:
@@ -76,14 +78,15 @@ class Setting:
         self.model_name, self.size, self.batch = args.model, args.size, args.batch
         self.precision = args.amp
         self.amp = amp_dtype(args.amp, self.device)
-        self.workers = fit_workers(args.workers, self.device)
+        self.workers = fit_workers("auto", self.device)
         set_arithmetic(deterministic=False, tf32=True)
         set_threads(self.workers, self.device)
         self.folder = sample_people(args.persons)
         self.index = read_index(self.folder, FACES.settings)
-        self.photos = self.index.paths()
+        self.photos = self.index.paths() * args.times
         self.rows = np.arange(len(self.photos) // self.batch * self.batch)
-        self.targets = self.index.targets(self.rows)
+        self.targets = self.index.targets(self.rows % len(self.index))
+        self.truth = self.index.truth(self.rows % len(self.index))
         use_device(self.device)
         self.tracer = Tracer(0).to(self.device)
 
@@ -92,11 +95,11 @@ class Setting:
         model = TimmModelMulti(FACES, self.model_name, pretrained=False).to(self.device)
         return model.to(memory_format=torch.channels_last)
 
-    def train_step(self) -> TrainStep:
+    def train_step(self, **options: Any) -> TrainStep:
         model = self.model()
         criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(self.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-        return TrainStep(model, criterion, optimizer, StepSettings(amp=self.precision))
+        return TrainStep(model, criterion, optimizer, StepSettings(amp=self.precision, **options))
 
 
 def main() -> None:
@@ -107,8 +110,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=112, help="px")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--amp", default="auto")
-    parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--persons", type=int, default=64)
+    parser.add_argument("--times", type=int, default=1, help="that an epoch shows each photo")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only-ours", action="store_true", help="against the bare loop alone")
     parser.add_argument(
@@ -122,7 +125,7 @@ def main() -> None:
     setting = Setting(args)
     print(machine(setting.device))
     whole, crops = extracted(setting, None)
-    sides = {"bare": bare(setting), "ours": ours(setting, crops)}
+    sides = {"bare": bare(setting), "ours": epochs(trainer(setting, crops))}
     if args.step_by_step:
         step_by_step(setting, crops, args.rounds)
         return
@@ -167,7 +170,7 @@ def step_by_step(setting: Setting, crops, rounds: int) -> None:
             one_step()
             seconds += time.perf_counter() - began
 
-    epoch = ours(setting, crops, batches_and_bare_steps)
+    epoch = epochs(trainer(setting, crops, batches_and_bare_steps))
     epoch()  # warms up, and is not counted
     ratios = []
     for number in range(rounds):
@@ -211,8 +214,8 @@ def bare(setting: Setting, steps: int | None = None):
     return run
 
 
-def ours(setting: Setting, crops, between=lambda batches: batches):
-    """An epoch of the Trainer, without validation and checkpoints, over ``between(batches)``."""
+def trainer(setting: Setting, crops: Crops, between: Between = iter, **options: Any) -> Trainer:
+    """The Trainer over ``between(batches)``, its step with these options of ``StepSettings``."""
     dataset = CropDataset(
         crops, setting.rows, setting.targets, train_transform(Augmentation(), setting.size)
     )
@@ -224,25 +227,28 @@ def ours(setting: Setting, crops, between=lambda batches: batches):
         num_workers=setting.workers,
         device=setting.device,
     )
-    folder = Path(tempfile.mkdtemp())
-    trainer = Trainer(
-        setting.train_step(),
+    return Trainer(
+        setting.train_step(**options),
         LoopSettings(epochs=1, verbosity=0),
+        task=FACES,
         train_loader=loader,
         val_loader=loader,
+        train_truth=setting.truth,
+        val_truth=setting.truth,
         metrics=["f1"],
         monitor=Monitor("off"),
-        checkpoints=CheckpointFolder(folder),
+        checkpoints=CheckpointFolder(Path(tempfile.mkdtemp())),
     )
 
-    def run() -> float:
-        def work() -> int:
-            trainer._train_epoch(1)
-            return len(setting.rows)
 
-        return timed(work)
+def epochs(training: Trainer) -> Callable[[], float]:
+    """An epoch of a Trainer, without validation and checkpoints."""
 
-    return run
+    def work() -> int:
+        training._train_epoch(1)
+        return len(training.train_truth["class"])
+
+    return lambda: timed(work)
 
 
 class Loader(BaseDataLoader):

@@ -9,7 +9,12 @@ import torch
 from base.base_data_loader import BaseDataLoader
 from base.task import load_task
 from data_loader.crops import extractor_from
-from data_loader.data_loaders import labeled_photos, prediction_loader, setup
+from data_loader.data_loaders import (
+    batch_of_predictions,
+    labeled_photos,
+    prediction_loader,
+    setup,
+)
 from data_loader.settings import (
     Augmentation,
     LabelCorrections,
@@ -314,3 +319,11 @@ def test_mixing_brings_the_targets_of_the_other_photo_in_training_alone(training
     batch = next(iter(data.train))
     assert {"share", "other_mask", "other_gender", "other_age", "other_class"} <= set(batch)
     assert set(next(iter(data.val))) == {"image", "index", "mask", "gender", "age", "class"}
+
+
+@pytest.mark.parametrize(
+    ("batch", "device", "at_once"),
+    [(32, "cuda", 256), (4, "cuda", 32), (512, "cuda", 512), (32, "cpu", 32)],
+)
+def test_a_gpu_predicts_more_photos_at_once_than_it_trains_on(batch, device, at_once):
+    assert batch_of_predictions(batch, torch.device(device)) == at_once

@@ -1,0 +1,370 @@
+"""What does a GPU make of all this? One table within four minutes of a borrowed card.
+
+    make gpu                                  (python -m benchmarks.gpu)
+    python -m benchmarks.gpu --check          does everything that needs a GPU work? 2 minutes
+    python -m benchmarks.gpu --tiny           the same on a CPU with next to nothing, for the tests
+
+Measured, with a network's rate on data that lies on the card already as the limit: starting up,
+TRACER alone and whole extraction, a training step by itself (eager, as a CUDA graph, compiled),
+whole epochs through the Trainer with augmentation, metrics and moving average, the loop of timm's
+script, prediction. Every step runs in a process of its own, which is ended after its time; what it
+printed lies in a log beside the table. With a GPU the table is written to
+benchmarks/results/gpu.md.
+"""
+
+import argparse
+import contextlib
+import faulthandler
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from base.cuda_graph import WARM_UP, Graphed
+from base.inference import infer
+from base.prefetch import Prefetcher
+from benchmarks import gpu_checks
+from benchmarks.common import in_turns, machine, table, timed
+from benchmarks.train import FACES, Setting, bare, epochs, extracted, timm_way, trainer
+from data_loader.crops import build_crops
+from data_loader.data_loaders import batch_of_predictions, prediction_loader
+from TRACER.crops import CropSettings
+from TRACER.extractor import Extractor
+from TRACER.inference import make_predictor
+from trainer.predict import predict
+from trainer.tta import views_from
+from trainer.updates import GIB, training_flops
+from utils.cli import run_command
+from utils.devices import peak_flops
+
+RESULTS = Path(__file__).parent / "results" / "gpu.md"
+ROOT = Path(__file__).parents[1]
+Row = tuple[str, str]
+"""What was measured, and the figure."""
+
+
+class Size(NamedTuple):
+    """How much is measured."""
+
+    device: str
+    model: str
+    side: int
+    batches: tuple[int, ...]
+    people: int
+    times: int
+    """How often an epoch shows each photo of these people."""
+    photos_to_predict: int
+    rounds: int
+
+
+FULL = Size("cuda", "efficientnetv2_rw_s", 240, (32, 128), 16, 19, 3500, 1)
+TINY = Size("cpu", "test_resnet", 48, (32,), 1, 1, 14, 1)
+
+
+class Step(NamedTuple):
+    """A part of the table.
+
+    Attributes:
+        run: gives the rows.
+        seconds: after which it is ended.
+    """
+
+    run: Callable[[Size], Sequence[Row]]
+    seconds: int
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the steps and print one table; with 1, where a check failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="does it work, instead of how fast")
+    parser.add_argument("--tiny", action="store_true", help="on the CPU, figures without meaning")
+    parser.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps alone")
+    parser.add_argument("--out", type=Path, help="of the table; else as said above")
+    args = parser.parse_args(argv)
+    size = TINY if args.tiny or not torch.cuda.is_available() else FULL
+    steps = checks() if args.check else STEPS
+    folder = Path(tempfile.mkdtemp(prefix="gpu-"))
+    rows: list[Row] = []
+    for name, step in steps.items():
+        if not args.only or name in args.only:
+            found = in_its_time(name, step, size, folder / f"{name.replace(' ', '-')}.log")
+            print("\n".join(f"{what}: {figure}" for what, figure in found), flush=True)
+            rows += found
+    text = table(("step", "figure"), rows)
+    print(f"\n{text}\n\nlogs: {folder}")
+    out = args.out or (RESULTS if size is FULL and not args.check else None)
+    if out:
+        command = " ".join(["python -m benchmarks.gpu", *(argv or sys.argv[1:])])
+        out.write_text(f"# On a GPU\n\n`{command}`\n\n{text}\n", encoding="utf-8")
+    if any(figure.startswith("FAILED") for _, figure in rows):
+        sys.exit(1)
+
+
+def checks() -> dict[str, Step]:
+    """Each check as a step of one row."""
+
+    def step(check: Callable[[torch.device], str]) -> Step:
+        seconds = 20 if check in gpu_checks.SLOW else 10
+        return Step(lambda size: [(check.__name__, check(torch.device(size.device)))], seconds)
+
+    return {check.__name__: step(check) for check in gpu_checks.CHECKS}
+
+
+def in_its_time(name: str, step: Step, size: Size, log: Path) -> Sequence[Row]:
+    """The rows of a step, which runs in a process of its own, for as long as it may.
+
+    Forked, since importing takes seconds; CUDA is begun in the child alone.
+    """
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_work, args=(name, step, size, log, theirs))
+    began = time.perf_counter()
+    child.start()
+    theirs.close()
+    rows: Sequence[Row] = [(name, f"FAILED: see {log}")]
+    if not ours.poll(step.seconds):
+        rows = [(name, f"FAILED: not done in {step.seconds} s, see {log}")]
+    else:
+        with contextlib.suppress(EOFError):  # it died without a word
+            rows = ours.recv()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)  # with the loader processes that it began
+    child.join()
+    return [*rows, (f"{name}: seconds in all", f"{time.perf_counter() - began:.1f}")]
+
+
+def _work(name: str, step: Step, size: Size, log: Path, answer: Connection) -> None:
+    os.setpgid(0, 0)
+    with open(log, "wb", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    faulthandler.dump_traceback_later(step.seconds * 0.9, file=2)  # into the log: where it hangs
+    try:
+        answer.send(list(step.run(size)))
+    except gpu_checks.Skipped as reason:
+        answer.send([(name, f"skipped: {reason}")])
+    except BaseException as error:
+        traceback.print_exc()
+        answer.send([(name, f"FAILED: {type(error).__name__}: {error}".partition("\n")[0])])
+    sys.stdout.flush()
+    signal.pause()  # until the parent ends it, with whatever it began
+
+
+def starting(size: Size) -> Iterator[Row]:
+    """Import, help, and a whole command from its start to the end of an epoch of ten steps."""
+
+    def seconds(*command: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+        return time.perf_counter() - began
+
+    yield "train.py --help, s", f"{seconds('train.py', '--help'):.1f}"
+    if size is TINY:
+        return
+    yield "import trainer.session, s", f"{seconds('-c', 'import trainer.session'):.1f}"
+    setting = setting_of(size, size.batches[0])
+    values = {
+        "data_dir": setting.folder, "arch.args.pretrained": "false", "label_corrections": "null",
+        "tracer.weights": "sample", "tracer.cache_dir": tempfile.mkdtemp(), "explain": "false",
+        "trainer.epochs": 1, "trainer.limit_train_batches": 10, "trainer.save_dir": "saved/gpu",
+        "lr_scheduler": "null", "trainer.report": "false", "trainer.verbosity": 1,
+    }  # fmt: skip
+    sets = [f"--set={key}={value}" for key, value in values.items()]
+    whole = seconds("train.py", "-c", "config.json", *sets)
+    yield f"train.py, {len(setting.index)} photos to crop, 10 steps, validation, s", f"{whole:.1f}"
+
+
+def extraction(size: Size) -> Iterator[Row]:
+    """TRACER's network alone, and from files to a complete cache."""
+    setting = setting_of(size, size.batches[0])
+    yield "card", machine(setting.device)
+    batch = 2 if size is TINY else 128
+    predictor = make_predictor(setting.tracer, setting.device, batch)
+    images = np.zeros((batch, predictor.side, predictor.side, 3), np.uint8)
+    predictor(images)
+    times = 1 if size is TINY else 10
+    rate = timed(lambda: [predictor(images) for _ in range(times)] and times * batch)
+    yield f"TRACER's network, with copies, batch {batch}, photos/s", f"{rate:.0f}"
+    extractor = Extractor(setting.tracer, CropSettings(size=size.side), device=setting.device)
+    photos = different(setting.photos[:2], 1) if size is TINY else different(setting.photos, 20)
+    began = time.perf_counter()
+    build_crops(photos[:1], extractor, Path(tempfile.mkdtemp()), progress=False)
+    yield "to the first crop, s", f"{time.perf_counter() - began:.2f}"
+    began = time.perf_counter()
+    build_crops(photos, extractor, Path(tempfile.mkdtemp()), progress=False)
+    spent = time.perf_counter() - began
+    yield f"{len(photos)} photos to a complete cache, photos/s", f"{len(photos) / spent:.0f}"
+
+
+def different(photos: Sequence[Path], times: int) -> list[Path]:
+    """So many copies of each photo, each with other bytes behind the picture's end."""
+    folder, copies = Path(tempfile.mkdtemp()), []
+    for number, photo in enumerate(dict.fromkeys(photos)):
+        for copy in range(times):
+            copies.append(folder / f"{number}-{copy}{photo.suffix}")
+            copies[-1].write_bytes(photo.read_bytes() + bytes([copy]))
+    return copies
+
+
+def training(batch_of: int) -> Callable[[Size], Iterator[Row]]:
+    """Steps and epochs with one of the sizes' batches."""
+
+    def measure(size: Size) -> Iterator[Row]:
+        setting = setting_of(size, size.batches[min(batch_of, len(size.batches) - 1)])
+        _, crops = extracted(setting, None)
+        eager = trainer(setting, crops, ema_decay=0.998)
+        sides = {"bare eager loop": bare(setting), "ours, eager": epochs(eager)}
+        trainings = {"ours, eager": eager}
+        if setting.device.type == "cuda":
+            graphed = trainer(setting, crops, ema_decay=0.998, cuda_graph=True)
+            sides |= {"bare graphed loop": bare_graphed(setting), "ours, graph": epochs(graphed)}
+            trainings["ours, graph"] = graphed
+        sides["timm's way"] = timm_way(setting)
+        for run in sides.values():
+            run()  # warms up, and captures; not counted
+        flops = training_flops(setting.model(), setting.size)
+        peak = peak_flops(setting.device, setting.amp)
+        for name, rates in in_turns(sides, size.rounds).items():
+            rate = float(np.median(rates))
+            mfu = f", MFU {rate * flops / peak:.1%}" if peak else ""
+            if name in trainings:
+                wait = trainings[name].timings["time/data_wait_share"]
+                mfu += f", waiting for data {wait:.1%}"
+            yield f"batch {setting.batch}, {name}, images/s", f"{rate:.0f}{mfu}"
+        if setting.device.type == "cuda":
+            peak_memory = torch.cuda.max_memory_allocated() / GIB
+            yield f"batch {setting.batch}, memory of all these at once, GiB", f"{peak_memory:.1f}"
+
+    return measure
+
+
+def compiling(size: Size) -> Iterator[Row]:
+    """torch.compile: how long it takes, and what it gives, alone and in the graph."""
+    if size is TINY:
+        raise gpu_checks.Skipped("no GPU")
+    setting = setting_of(size, size.batches[-1])
+    for options in ({"compile": True}, {"compile": True, "cuda_graph": True}):
+        step = setting.train_step(ema_decay=0.998, **options)
+        run = stepping(setting, step)
+        began = time.perf_counter()
+        run()
+        name = f"batch {setting.batch}, steps with {' and '.join(options)}"
+        yield f"{name}: the first ones, s", f"{time.perf_counter() - began:.1f}"
+        yield f"{name}, images/s", f"{run():.0f}"
+
+
+def prediction(size: Size) -> Iterator[Row]:
+    """Photos with their mirror images, out of the cache of crops."""
+    setting = setting_of(size, size.batches[0])
+    number = size.photos_to_predict
+    photos = (setting.photos * (1 + number // len(setting.photos)))[:number]
+    extractor = Extractor(None, CropSettings(size=setting.size), device=setting.device)
+    loader, _ = prediction_loader(
+        photos, extractor=extractor, cache_dir=Path(tempfile.mkdtemp()), input_size=setting.size,
+        batch_size=setting.batch, num_workers="auto", device=setting.device, progress=False,
+    )  # fmt: skip
+    step = setting.train_step()
+    step.best_model.eval()
+    views = views_from({"flip": True, "shifts": [], "scales": []})
+
+    def work() -> int:
+        predict(step.predict, Prefetcher(loader, setting.device), FACES, views)
+        return number
+
+    first = timed(work)
+    yield f"{number} photos and mirror images, the first time, s", f"{number / first:.2f}"
+    yield f"{number} photos and mirror images, again, s", f"{number / timed(work):.2f}"
+    if setting.device.type == "cuda":
+        for name, run in alone(setting).items():
+            run()
+            yield f"the network's answers alone, {name}, images/s", f"{run():.0f}"
+
+
+def alone(setting: Setting) -> dict[str, Callable[[], float]]:
+    """The forward pass over a batch that lies on the card, eager and as a graph."""
+    model = setting.model().eval()
+    images = pictures(setting, batch_of_predictions(setting.batch, setting.device))
+
+    def forward(given: Tensor) -> Any:
+        return infer(model, given, setting.amp, torch.channels_last)
+
+    graphed = Graphed(forward, "the forward pass")
+
+    def rate(function: Callable[[Tensor], Any]) -> Callable[[], float]:
+        def work() -> int:
+            with torch.inference_mode():
+                for _ in range(10):
+                    function(images)
+            return 10 * len(images)
+
+        return lambda: timed(work)
+
+    return {"eager": rate(forward), "graphed": rate(graphed)}
+
+
+def bare_graphed(setting: Setting) -> Callable[[], float]:
+    """The bare loop with its step as a graph: the limit of what a graph can give."""
+    step = setting.train_step(cuda_graph=True)
+    return stepping(setting, step)
+
+
+def stepping(setting: Setting, step: Any, steps: int = 20) -> Callable[[], float]:
+    """Steps of a ``TrainStep`` over one batch that lies on the card."""
+    images = pictures(setting, setting.batch)
+    targets = {
+        head: torch.as_tensor(codes[: setting.batch]).to(setting.device)
+        for head, codes in setting.targets.items()
+    }
+
+    def work() -> int:
+        step.start_epoch()
+        for number in range(steps + WARM_UP):
+            step.step(images, targets, number, steps + WARM_UP)
+        return (steps + WARM_UP) * setting.batch
+
+    return lambda: timed(work)
+
+
+def pictures(setting: Setting, number: int) -> Tensor:
+    """(number, 3, side, side) uint8 on the card."""
+    shape = (number, 3, setting.size, setting.size)
+    return torch.randint(0, 255, shape, dtype=torch.uint8).to(setting.device)
+
+
+def setting_of(size: Size, batch: int) -> Setting:
+    """What ``benchmarks.train`` measures with."""
+    return Setting(
+        argparse.Namespace(
+            device=size.device, model=size.model, size=size.side, batch=batch, amp="auto",
+            persons=size.people, times=size.times * max(1, batch // 64),
+        )
+    )  # fmt: skip
+
+
+STEPS = {
+    "starting": Step(starting, 40),
+    "extraction": Step(extraction, 30),
+    "training, small batch": Step(training(0), 40),
+    "training, large batch": Step(training(1), 40),
+    "prediction": Step(prediction, 20),
+    "compiling": Step(compiling, 70),
+}
+"""In the order in which they matter: the last is the first that a short loan leaves out."""
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,224 @@
+"""Does what needs a GPU work? Each check says ``ok`` and what it saw, or fails with its reason.
+
+``python -m benchmarks.gpu --check`` runs them, each in a process of its own. They are no tests of
+the suite, which hides GPUs: a GPU is seldom at hand, and then for minutes.
+"""
+
+import copy
+import logging
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from base.settings import StepSettings
+from base.task import load_task
+from base.train_step import TrainStep
+from model.loss import build_criterion
+from model.model import TimmModelMulti
+from utils import distributed
+from utils.devices import set_arithmetic
+
+FACES = load_task("faces")
+LOSSES = [["ce_loss", None, 1.0]] * 3
+BATCH, SIDE, STEPS = 8, 96, 8
+
+
+class Skipped(Exception):
+    """Nothing to check here, and why."""
+
+
+def deterministic_mode(device: torch.device) -> str:
+    """Two trainings end with the same bits."""
+    set_arithmetic(deterministic=True, tf32=True)
+    first, second = (trained(a_step(device)) for _ in range(2))
+    require_same(first, second, exactly=True)
+    return "ok"
+
+
+def resumed_run(device: torch.device) -> str:
+    """A training that goes on from its state ends with the bits of one that was not stopped."""
+    return _resumed(device)
+
+
+def frozen_parts(device: torch.device) -> str:
+    """They stay as they are, while the rest learns."""
+    step = a_step(device, freeze=["conv_stem", "bn1"])
+    before = state_of(step)
+    trained(step)
+    after = state_of(step)
+    moved = [name for name in before if not torch.equal(before[name], after[name])]
+    if not moved or any("conv_stem" in name or ".bn1." in name[:13] for name in moved):
+        raise AssertionError(f"moved: {moved[:5]}")
+    return "ok"
+
+
+def half_precision(device: torch.device) -> str:
+    """float16 with scaler, clipping and accumulation."""
+    require_gpu(device)
+    step = a_step(device, amp="fp16", clip_norm=1.0, accumulate=2)
+    trained(step)
+    if step.non_finite_parameter() or not step.updates:
+        raise AssertionError(f"{step.non_finite_parameter()} after {step.updates} updates")
+    return f"ok: {step.updates} updates, scale {step.scaler.get_scale():.0f}"
+
+
+def graph(device: torch.device) -> str:
+    """A graphed training beside the eager one: average, clipping, a schedule, an odd batch."""
+    require_gpu(device)
+    set_arithmetic(deterministic=True, tf32=True)
+    eager, graphed = (_scheduled(device, on) for on in (False, True))
+    states = [trained(each, odd=True) for each in (eager, graphed)]
+    if graphed._graphed is None or graphed._graphed.failed:
+        raise AssertionError("no graph was captured")
+    return f"ok: {require_same(*states)}"
+
+
+def graph_of_a_resumed_run(device: torch.device) -> str:
+    """Captured anew, it goes on as the one that was not stopped."""
+    require_gpu(device)
+    return _resumed(device, cuda_graph=True)
+
+
+def graph_that_fails(device: torch.device) -> str:
+    """A loss that waits for the GPU: one warning with its place, and the eager step's results."""
+    require_gpu(device)
+    heard: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("trainer").addHandler(handler)
+    eager, graphed = (a_step(device, cuda_graph=on) for on in (False, True))
+    for step in (eager, graphed):
+        step.criterion = Waiting(step.criterion)
+    difference = require_same(trained(eager), trained(graphed))
+    if len(heard) != 1 or "gpu_checks.py" not in heard[0]:
+        raise AssertionError(f"said: {heard}")
+    return f"ok: {difference}; {heard[0]}"
+
+
+def compiled(device: torch.device) -> str:
+    """A compiled training with frozen parts, beside the eager one."""
+    require_gpu(device)
+    steps = [a_step(device, freeze=["conv_stem"], compile=on) for on in (False, True)]
+    return f"ok: {require_same(*map(trained, steps), tolerance=0.05)}"
+
+
+def compiled_in_the_graph(device: torch.device) -> str:
+    """Both together, beside the eager one."""
+    require_gpu(device)
+    steps = [a_step(device, compile=on, cuda_graph=on) for on in (False, True)]
+    return f"ok: {require_same(*map(trained, steps), tolerance=0.05)}"
+
+
+def nccl_with_one_rank(device: torch.device) -> str:
+    """The process group's own ways: gather, broadcast, wait, leave."""
+    require_gpu(device)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost"}
+    os.environ["MASTER_PORT"] = str(port)
+    with distributed.process_group(n_gpu=1):
+        values = torch.arange(3.0, device=device)
+        torch.distributed.all_reduce(values)
+        distributed.broadcast_tensors([values])
+        distributed.wait_for_main()
+        if distributed.gather("here") != ["here"] or values.tolist() != [0, 1, 2]:
+            raise AssertionError(f"{values}")
+    return "ok"
+
+
+CHECKS: tuple[Callable[[torch.device], str], ...] = (
+    deterministic_mode, resumed_run, frozen_parts, half_precision, graph, graph_of_a_resumed_run,
+    graph_that_fails, nccl_with_one_rank, compiled, compiled_in_the_graph,
+)  # fmt: skip
+SLOW = (compiled, compiled_in_the_graph)
+
+
+class Waiting(nn.Module):
+    """A criterion that asks the GPU for a number."""
+
+    def __init__(self, criterion: nn.Module) -> None:
+        super().__init__()
+        self.criterion = criterion
+
+    def forward(self, logits: Any, targets: Any) -> Any:
+        """As the criterion within."""
+        total, parts = self.criterion(logits, targets)
+        float(total.detach())
+        return total, parts
+
+
+def require_gpu(device: torch.device) -> None:
+    """Skip the check without one."""
+    if device.type != "cuda":
+        raise Skipped("no GPU")
+
+
+def a_step(device: torch.device, **options: Any) -> TrainStep:
+    """A small network's step; in float32 unless said otherwise."""
+    torch.manual_seed(0)
+    model = TimmModelMulti(FACES, "test_efficientnet", pretrained=False).to(device)
+    criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    settings = StepSettings(**{"amp": "off", "ema_decay": 0.9, "clip_norm": 1.0} | options)
+    return TrainStep(model, criterion, optimizer, settings)
+
+
+def _scheduled(device: torch.device, cuda_graph: bool) -> TrainStep:
+    step = a_step(device, cuda_graph=cuda_graph)
+    step.scheduler = torch.optim.lr_scheduler.ExponentialLR(step.optimizer, 0.8)
+    step.schedule_every = "step"
+    return step
+
+
+def _resumed(device: torch.device, **options: Any) -> str:
+    set_arithmetic(deterministic=True, tf32=True)
+    whole, resumed = (a_step(device, **options) for _ in range(2))
+    trained(whole)
+    resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
+    states = [trained(step, seed=2) for step in (whole, resumed)]
+    return f"ok: {require_same(*states, exactly=not options)}"
+
+
+def trained(step: TrainStep, odd: bool = False, seed: int = 1) -> dict[str, Tensor]:
+    """The state after some steps."""
+    draw = torch.Generator().manual_seed(seed)
+    sizes = [BATCH] * STEPS + [BATCH - 1] * odd + [BATCH] * 2
+    step.start_epoch()
+    for number, size in enumerate(sizes):
+        photos = torch.randint(0, 256, (size, 3, SIDE, SIDE), dtype=torch.uint8, generator=draw)
+        targets = {
+            head: torch.randint(0, classes, (size,), generator=draw).to(step.device)
+            for head, classes in step.model.heads.items()
+        }
+        step.step(photos.to(step.device), targets, number, len(sizes))
+    return state_of(step)
+
+
+def state_of(step: TrainStep) -> dict[str, Tensor]:
+    """A copy of weights and average."""
+    average = {f"average.{name}": each for name, each in step.best_model.state_dict().items()}
+    return {name: each.clone() for name, each in (step.model.state_dict() | average).items()}
+
+
+def require_same(
+    first: dict[str, Tensor],
+    second: dict[str, Tensor],
+    exactly: bool = False,
+    tolerance: float = 1e-3,
+) -> str:
+    """How far two states are apart, in words.
+
+    Raises:
+        AssertionError: too far.
+    """
+    gaps = {name: float((each.float() - second[name].float()).abs().max())
+            for name, each in first.items()}  # fmt: skip
+    name = max(gaps, key=gaps.__getitem__)
+    if gaps[name] > (0 if exactly else tolerance):
+        raise AssertionError(f"{name} differs by {gaps[name]:.2g}")
+    return "the same bits" if gaps[name] == 0 else f"the same but for {gaps[name]:.1e}"
