@@ -53,8 +53,8 @@ def answers(url: str, seconds: float = 8.0) -> bool:
     heard = threading.Event()
 
     def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")
         try:
+            request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=seconds).close()
             heard.set()
         except urllib.error.HTTPError as error:

@@ -1,0 +1,24 @@
+"""What a run ran on."""
+
+import json
+import subprocess
+
+from utils.environment import describe_environment, git_state
+
+
+def test_it_is_plain_json_that_names_versions_machine_and_command():
+    described = json.loads(json.dumps(describe_environment("cpu")))
+    assert described["device"] == "cpu" and described["cores"] >= 1
+    assert described["packages"]["torch"] and described["python"].startswith("3.")
+    assert described["command"].startswith("python ")
+
+
+def test_outside_a_repository_there_is_no_commit_and_changes_are_told(tmp_path):
+    assert git_state(tmp_path) is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    (tmp_path / "file").write_text("1")
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *arguments], check=True)
+    assert git_state(tmp_path)["dirty"] is False
+    (tmp_path / "file").write_text("2")
+    assert git_state(tmp_path)["dirty"] is True
