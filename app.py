@@ -13,10 +13,12 @@ import re
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
+from typing import cast
 
 import streamlit as st
 from starlette.middleware import Middleware
 from streamlit.delta_generator import DeltaGenerator
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.starlette import App
@@ -199,7 +201,7 @@ def answers_to(
         number = len(uploads) - MAX_PHOTOS
         problems.append(("", text["too_many"].format(number=number, limit=MAX_PHOTOS)))
         for upload in uploads[MAX_PHOTOS:]:
-            forget({upload.file_id}, upload.name)
+            forget([upload.file_id], upload.name)
     st.session_state["answers"] = {
         key: known[key] for key in known if key[0] in here and key[1] == models
     }
@@ -207,18 +209,19 @@ def answers_to(
 
 
 def forget(file_ids: Iterable[str], name: str = "") -> None:
-    """Let go of what was uploaded, which Streamlit keeps as long as the visitor is there.
+    """Let go of what was uploaded, which Streamlit would keep as long as the visitor is there.
 
     Args:
         file_ids: of the uploads.
         name: of one that goes on being listed, though nothing of it is left.
     """
     context = get_script_run_ctx()
+    assert context is not None  # the page runs in one
+    kept = cast(MemoryUploadedFileManager, context.uploaded_file_mgr)
     for file_id in file_ids:
-        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
+        kept.remove_file(context.session_id, file_id)
         if name:
-            nothing = UploadedFileRec(file_id, name, "", b"")
-            context.uploaded_file_mgr.add_file(context.session_id, nothing)
+            kept.add_file(context.session_id, UploadedFileRec(file_id, name, "", b""))
 
 
 def outcome(models: list[PhotoModel], data: bytes) -> Shown | UploadProblem:
@@ -267,7 +270,7 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
 
 def put_away() -> None:
     """Start with an empty uploader; the old one's files are dropped."""
-    forget({file_id for file_id, _ in st.session_state.pop("answers", {})})
+    forget([file_id for file_id, _ in st.session_state.pop("answers", {})])
     st.session_state["generation"] += 1
     st.session_state.pop("cards", None)
 

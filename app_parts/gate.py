@@ -8,10 +8,12 @@ import asyncio
 import ctypes
 import sys
 import time
+from typing import cast
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.runtime import get_instance
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
 from app_parts.uploads import MAX_TOTAL_MEGABYTES, MAX_VISITOR_FILES, MAX_VISITOR_MEGABYTES
 
@@ -66,7 +68,7 @@ class Gate:
 
 def is_full(session: str) -> bool:
     """Whether a visitor, or all together, have sent as much as may be kept."""
-    files = get_instance().uploaded_file_mgr.file_storage
+    files = cast(MemoryUploadedFileManager, get_instance().uploaded_file_mgr).file_storage
     sizes = {name: [len(file.data) for file in list(sent.values())] for name, sent in files.items()}
     own, total = sizes.get(session, []), sum(map(sum, sizes.values()))
     return (

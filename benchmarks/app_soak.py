@@ -28,8 +28,10 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_token_string
 from tqdm import tqdm
+from websockets.typing import Subprotocol
 
 from faces.sample import generate
+from utils.images import decode_image
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST = 50
@@ -92,7 +94,8 @@ async def visit(port: int, photos: list[bytes]) -> None:
     token = generate_xsrf_token_string()
     cookie = {"Cookie": f"_streamlit_xsrf={token}"}
     async with websockets.connect(
-        f"ws://127.0.0.1:{port}/_stcore/stream", subprotocols=["streamlit", token],
+        f"ws://127.0.0.1:{port}/_stcore/stream",
+        subprotocols=[Subprotocol(each) for each in ("streamlit", token)],
         additional_headers=cookie, max_size=None,
     ) as page:  # fmt: skip
         start = BackMsg()
@@ -160,8 +163,7 @@ def some_photos() -> list[bytes]:
         small = [file.read_bytes() for file in files]
     large = []
     for data in small[:3]:
-        photo = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        scaled = cv2.resize(photo, (3000, 4000), interpolation=cv2.INTER_CUBIC)
+        scaled = cv2.resize(decode_image(data), (3000, 4000), interpolation=cv2.INTER_CUBIC)
         large.append(cv2.imencode(".jpg", scaled)[1].tobytes())
     tall = cv2.imencode(".png", np.zeros((1440, 1, 3), np.uint8))[1].tobytes()
     return [*small, *large, small[0][:2000], tall]
@@ -169,7 +171,8 @@ def some_photos() -> list[bytes]:
 
 def resident(pid: int, what: str = "VmRSS") -> float:
     """Memory of a process, MiB."""
-    return int(re.search(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+    (kilobytes,) = re.findall(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(kilobytes) / 1024
 
 
 def free_port() -> int:

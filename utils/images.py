@@ -183,10 +183,11 @@ def _is_held_whole(data: bytes) -> bool:
     """Whether the decoder of a JPEG holds all coefficients, 6 bytes a pixel, however small the
     picture is to become: of one that is progressive, or whose first scan lacks a channel.
     """
-    first = JpegImagePlugin.JpegImageFile(io.BytesIO(data))  # read up to the end of its scan's head
+    file = io.BytesIO(data)
+    first = JpegImagePlugin.JpegImageFile(file)  # reads up to the end of its first scan's head
     channels = first.layers
     full_scan = struct.pack(">HHB", 0xFFDA, 6 + 2 * channels, channels)
-    head = data[: first.fp.tell()][-8 - 2 * channels :]
+    head = data[: file.tell()][-8 - 2 * channels :]
     return "progressive" in first.info or not head.startswith(full_scan)
 
 
