@@ -9,7 +9,7 @@ import numpy as np
 from logger.pictures import SHOWN_CLASSES
 from logger.report.answers import Answers, NumberQuestion, Question, Together
 from logger.report.charts import Chart, line_chart
-from logger.report.page import duration, epochs_of, flat, render
+from logger.report.page import duration, epochs_of, flat, intervals_of, render, span_text
 from logger.report.run import Run
 from logger.report.scores import (
     FEWEST_GROUPS,
@@ -213,12 +213,18 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row a measure: its values, as text, how they compare with the first, the best of them."""
     measure = _measure(runs)
     lower = "low" if measure == NumberQuestion.measure else "high"
+    spans = [intervals_of(run.answers) if _whole(run) is not None else {} for run in runs]
+    of_wholes = [
+        span.get(q.key) if q else None for span, q in zip(spans, map(_whole, runs), strict=True)
+    ]
     rows = [_row(measure, [main_score_of(run) for run in runs], better=lower)]
+    rows[0]["spans"] = [span and span_text(span.score) for span in of_wholes]
     answered = [run.answers for run in runs if run.answers is not None and run.answers.judged]
     together = [each.whole for each in answered if isinstance(each.whole, Together)]
     if together:
         values = [None if q is None else accuracy(q) for q in map(_whole, runs)]
         rows.append(_row("accuracy, all right at once", values, style="percent"))
+        rows[-1]["spans"] = [span and span_text(span.accuracy, ".0%") for span in of_wholes]
     keys = {q.key: q for answers in answered for q in answers.questions}
     for key, question in keys.items():
         questions = [_question(run, key) for run in runs]
@@ -231,6 +237,12 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
             of = "accuracy, all right at once"
         values = [None if q is None else scored(q) for q in questions]
         rows.append(_row(of, values, style, better))
+        found = [span.get(key) for span in spans]
+        number = question.kind == "number"
+        rows[-1]["spans"] = [
+            each and (span_text(each.score) if number else span_text(each.accuracy, ".0%"))
+            for each in found
+        ]
     errors = [
         None if q is None or q.kind not in ("classes", "tags") else calibration(q).error
         for q in map(_whole, runs)
@@ -269,7 +281,7 @@ def _row(
         for value in values[1:]
     ]
     texts = [None if value is None else STYLES[style](value) for value in values]
-    return {"title": title, "values": texts, "changes": changes,
+    return {"title": title, "values": texts, "changes": changes, "spans": [],
             "best": [best is not None and value == best for value in values]}  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from logger.report.photos import explained, galleries
 from logger.report.run import Run
 from logger.report.scores import (
     ClassScore,
+    Intervals,
     accuracy,
     borders,
     calibration,
@@ -30,8 +31,8 @@ from logger.report.scores import (
     confusion,
     errors_by_number,
     guessing,
+    intervals,
     main_score,
-    main_score_interval,
 )
 from logger.report.verdict import verdict
 from utils.run_folder import EXPLANATIONS
@@ -71,19 +72,21 @@ def report_html(run: Run) -> str:
     """The whole report of a run or a test, as one self-contained HTML page."""
     answers = run.answers
     judged = answers is not None and answers.judged
+    spans = intervals_of(answers) if judged else {}
     classes = [q for q in answers.questions if q.kind != "number"] if judged else []
     matrices = [q for q in classes if q.kind == "classes"]
     return render(
         "report.html",
         run=run,
         verdict=verdict(run),
-        facts=_facts(run),
+        spans=spans,
+        facts=_facts(run, spans),
         started=str(run.environment.get("started", ""))[:16].replace("T", " "),
-        scores=_scores(answers) if judged else [],
+        scores=_scores(answers, spans) if judged else [],
         right_of_100=_right_of_100(answers) if judged else None,
         curves=_learning_curves(run),
         matrices=[_matrix(q) for q in matrices],
-        classes=[_classes(q) for q in classes],
+        classes=[(*_classes(q), _f1_spans(q, spans)) for q in classes],
         reliability=[reliability_chart(q.title, calibration(q)) for q in classes],
         numbers=_numbers(answers) if judged else [],
         borders=_borders(answers) if judged else [],
@@ -125,12 +128,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {left} s" if minutes else f"{left} s"
 
 
-def _facts(run: Run) -> list[tuple[str, str, str]]:
+def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str]]:
     """Label, value and a remark, for the strip under the verdict."""
     facts = []
     if run.answers is not None and run.answers.judged:
-        whole, interval = run.answers.whole, main_score_interval(run.answers)
-        remark = f"95% interval {interval[0]:.2f}–{interval[1]:.2f}" if interval else ""
+        whole, span = run.answers.whole, spans.get(run.answers.whole.key)
+        remark = f"95% interval {span_text(span.score)}" if span else ""
         guess = "always the median" if whole.kind == "number" else "the commonest answer alone"
         remark = remark or f"{guess}: {guessing(whole).score:.3f}"
         facts.append((whole.measure, f"{main_score(whole):.3f}", remark))
@@ -156,26 +159,42 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
     return facts
 
 
-def _scores(answers: Answers) -> list[dict[str, Any]]:
+def intervals_of(answers: Answers) -> dict[str, Intervals]:
+    """Key of a question, and of the whole answer, → the intervals of its scores, where they can be
+    said."""
+    found = {q.key: intervals(q, answers.groups) for q in (*answers.questions, answers.whole)}
+    return {key: each for key, each in found.items() if each is not None}
+
+
+def span_text(span: tuple[float, float], style: str = ".2f") -> str:
+    """An interval, such as "0.71–0.83"; of percentages with one sign."""
+    low, high = (format(end, style) for end in span)
+    return f"{low.removesuffix('%')}–{high}"
+
+
+def _scores(answers: Answers, spans: Mapping[str, Intervals]) -> list[dict[str, Any]]:
     """The whole answer and its parts against always guessing the commonest."""
     whole, asked = answers.whole, list(answers.details)
     if not any(question is whole for question in asked):
         asked.append(whole)
     tiles = []
     for question in asked:
-        guess, score = guessing(question), main_score(question)
+        guess, score, span = guessing(question), main_score(question), spans.get(question.key)
+        f1 = f"macro-F1 {score:.3f}" + (f" ({span_text(span.score)})" if span else "")
         together = len(asked) > 1 and question is whole
         tile = {
             "title": "all right at once" if together else question.title,
             "value": f"{accuracy(question):.1%}",
             "share": accuracy(question),
             "guess": guess.accuracy,
-            "remark": f"guessing: {guess.accuracy:.0%} · macro-F1 {score:.3f}",
+            "span": span_text(span.accuracy, ".0%") if span else "",
+            "remark": f"guessing: {guess.accuracy:.0%} · {f1}",
         }
         if question.kind == "number":
             gained = max(0.0, 1 - score / guess.score) if guess.score else 0.0
             remark = f"mean error; always {guess.commonest}: ±{guess.score:.3g}"
             tile |= {"value": f"±{score:.3g}", "share": gained, "guess": 0.0, "remark": remark}
+            tile["span"] = span_text(span.score, ".3g") if span else ""
         tiles.append(tile)
     return tiles
 
@@ -254,6 +273,12 @@ def _classes(question: Question) -> tuple[str, list[ClassScore]]:
     judged = [score for score in scores if score.f1 is not None]
     weakest = sorted(judged, key=lambda score: (score.f1, -score.support))[:SHOWN_CLASSES]
     return f"{question.title}: the {len(weakest)} weakest", weakest
+
+
+def _f1_spans(question: Question, spans: Mapping[str, Intervals]) -> dict[int, str]:
+    """Class → the interval of its F1, of those that have one."""
+    f1 = spans[question.key].f1 if question.key in spans else []
+    return {code: span_text(span) for code, span in enumerate(f1) if span[0] == span[0]}
 
 
 def _numbers(answers: Answers) -> list[Chart]:

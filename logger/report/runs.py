@@ -10,7 +10,7 @@ from urllib.parse import quote
 from logger.report.compare import config_differences, gain_of, main_score_of
 from logger.report.page import duration, epochs_of, render
 from logger.report.run import Run, read_run
-from logger.report.scores import main_score_interval
+from logger.report.scores import intervals
 from utils.errors import UserError
 from utils.run_folder import REPORT, RunFolder, is_run
 
@@ -159,7 +159,7 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
             run=run,
             state=RunFolder.of(run.save_dir).state,
             score=main_score_of(run),
-            interval=main_score_interval(run.answers) if _judged(run) else None,
+            interval=_interval(run),
             against_best=_against(best, run),
             differs=tuple(f"{key}={value}" for key, value in own if value is not None),
         )
@@ -167,6 +167,11 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
     for group in groups.values():
         group.rows.sort(key=lambda row: row.label != group.label)  # the whole comes first
     return list(groups.values())
+
+
+def _interval(run: Run) -> tuple[float, float] | None:
+    found = intervals(run.answers.whole, run.answers.groups) if _judged(run) else None
+    return found and found.score
 
 
 def _judged(run: Run) -> bool:

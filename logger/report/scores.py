@@ -76,18 +76,41 @@ def confusion(question: Question) -> np.ndarray:
     return confusion_matrix(truth, predicted, labels=codes)
 
 
-def main_score_interval(answers: Answers) -> tuple[float, float] | None:
-    """The 95 % interval of the main score over other groups, such as people, like these.
+@dataclass(frozen=True)
+class Intervals:
+    """95 % intervals of the scores of a question, over other groups, such as people, like these.
 
-    ``None`` where it is not known which group a photo is of, or with fewer than
-    ``FEWEST_GROUPS``.
+    Attributes:
+        score: of the main score.
+        accuracy: of the share of right answers; of a number (0, 0).
+        f1: of the F1 of each class or tag, (NaN, NaN) where it has none.
     """
-    whole = answers.whole
-    if answers.groups is None:
+
+    score: tuple[float, float]
+    accuracy: tuple[float, float]
+    f1: list[tuple[float, float]]
+
+
+def intervals(question: Question, groups: np.ndarray | None) -> Intervals | None:
+    """``None`` where it is not known which group, (N,), a photo is of, or with fewer than
+    ``FEWEST_GROUPS`` of them."""
+    right = np.stack([question.known & ~question.wrong, question.known], axis=1) * 1.0
+    counts = csr_array(hstack([_counts(question), csr_array(right)]))
+    drawn = None if groups is None else _drawn(groups, counts)
+    if drawn is None:
         return None
-    found = _interval(answers.groups, _counts(whole), lambda sums: _score_of(whole, sums))
-    highest = math.inf if whole.kind == "number" else 1.0
-    return found and (max(found[0], 0.0), min(found[1], highest))
+    sums, wide = drawn
+    counted, (hits, known) = sums[:, :-2], sums[:, -2:].T
+    highest = math.inf if question.kind == "number" else 1.0
+    low, high = _between(_score_of(question, counted), wide)
+    f1 = []
+    if not isinstance(question, NumberQuestion | Together):
+        twice_right, met = np.split(counted, 2, axis=1)
+        none = np.full(met.shape, np.nan)
+        of_classes = np.divide(twice_right, met, out=none, where=met > 0)
+        f1 = [tuple(np.clip(_between(values, wide), 0, 1).tolist()) for values in of_classes.T]
+    accuracy = np.clip(_between(hits / np.maximum(known, 1), wide), 0, 1)
+    return Intervals((max(low, 0.0), min(high, highest)), tuple(accuracy.tolist()), f1)
 
 
 def main_score_gain(
@@ -331,17 +354,25 @@ def _score_of(question: Question, sums: np.ndarray) -> np.ndarray:
 def _interval(
     groups: np.ndarray, counts: csr_array, score: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[float, float] | None:
-    """The 95 % bootstrap interval of a score over groups; ``None`` with too few of them.
-
-    Groups, such as people, are drawn and not photos, since those of a group are not independent:
-    two equal models would differ "significantly" in up to a third of the cases. With few the plain
-    percentile interval is too narrow (14 % false alarms with ten); it is widened as Student's
-    interval is (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
+    """The 95 % interval of a score over groups; ``None`` with too few of them.
 
     Args:
         groups: (N,) which one a photo is of.
         counts: (N, K), whose sums over photos the score is made of.
         score: (D, K) sums of D draws → (D,).
+    """
+    drawn = _drawn(groups, counts)
+    return drawn and _between(score(drawn[0]), drawn[1])
+
+
+def _drawn(groups: np.ndarray, counts: csr_array) -> tuple[np.ndarray, float] | None:
+    """A bootstrap over groups: the sums (1 + ``DRAWS``, K) of ``counts``, first over the photos
+    themselves, then over those of each draw; and by how much intervals are to be widened.
+
+    Groups, such as people, are drawn and not photos, since those of a group are not independent:
+    two equal models would differ "significantly" in up to a third of the cases. With few the plain
+    percentile interval is too narrow (14 % false alarms with ten); it is widened as Student's
+    interval is (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). ``None`` with too few groups.
     """
     _, owner = np.unique(groups, return_inverse=True)
     number = int(owner.max(initial=-1)) + 1
@@ -349,13 +380,20 @@ def _interval(
         return None
     ones = np.ones(len(owner))
     of_groups = csr_array((ones, (owner, np.arange(len(owner)))), (number, len(owner))) @ counts
-    draw, found, at_once = np.random.default_rng(0), [], 50  # all at once would take 160 MB
-    for _ in range(DRAWS // at_once):
+    draw, found, at_once = np.random.default_rng(0), [counts.sum(axis=0)[None]], 50
+    for _ in range(DRAWS // at_once):  # all at once would take 160 MB
         chosen = draw.integers(number, size=(at_once, number))
         chosen += number * np.arange(at_once)[:, None]
         times = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
-        found.append(score((of_groups.T @ times.T).T))
-    here = score(counts.sum(axis=0)[None])[0]
+        found.append((of_groups.T @ times.T).T)
     wide = np.sqrt(number / (number - 1)) * t.ppf(0.975, number - 1) / norm.ppf(0.975)
-    low, high = here + wide * (np.percentile(np.concatenate(found), (2.5, 97.5)) - here)
+    return np.concatenate(found), float(wide)
+
+
+def _between(values: np.ndarray, wide: float) -> tuple[float, float]:
+    """Of a score (1 + D,), first the one found, then that of each draw; NaN where there is none."""
+    drawn = values[1:][~np.isnan(values[1:])]
+    if np.isnan(values[0]) or not len(drawn):
+        return math.nan, math.nan
+    low, high = values[0] + wide * (np.percentile(drawn, (2.5, 97.5)) - values[0])
     return float(low), float(high)

@@ -17,6 +17,7 @@ import pytest
 from logger.logger import attempt
 from logger.report.answers import Answers, NumberQuestion, Question, TagsQuestion
 from logger.report.run import Run
+from logger.report.scores import class_scores, intervals
 from logger.report.write import compare_runs, write_page, write_report
 from utils.errors import UserError
 
@@ -130,6 +131,15 @@ class TestWhatAReportShows:
             " --init-from 'other run/best_epoch.pth'" in report.text
         )
         assert "changes that are in no commit" in report.text
+
+    def test_every_score_has_its_interval(self, report, mixed_answers):
+        found = intervals(mixed_answers.whole, mixed_answers.groups)
+        low, high = found.score
+        assert f"95% interval {low:.2f}–{high:.2f}" in report.text
+        assert f"({low:.2f}–{high:.2f})" in report.text  # of the tile
+        assert f"{100 * found.accuracy[0]:.0f}–{found.accuracy[1]:.0%}" in report.text
+        first = class_scores(mixed_answers.whole)[0]
+        assert f"{first.f1:.3f} {found.f1[0][0]:.2f}–{found.f1[0][1]:.2f}" in report.text
 
     def test_config_and_environment_are_there(self, report):
         assert "optimizer.args.lr 0.1" in report.text and "packages.torch 9.9" in report.text
@@ -504,8 +514,6 @@ class TestComparison:
         assert "trainer.save_dir" not in page.text
 
     def test_every_class_shows_its_change(self, two, mixed_answers):
-        from logger.report.scores import class_scores
-
         before = class_scores(mixed_answers.whole)[0]
         page = Page(compare_runs(two))
         row = f"{before.name} {before.support} {before.f1:.3f} 1.000 {1 - before.f1:+.3f}"

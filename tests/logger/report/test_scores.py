@@ -14,9 +14,9 @@ from logger.report.scores import (
     class_scores,
     errors_by_number,
     guessing,
+    intervals,
     main_score,
     main_score_gain,
-    main_score_interval,
 )
 from logger.report.verdict import verdict
 
@@ -41,9 +41,21 @@ def test_a_class_that_never_occurs_has_no_recall_and_one_never_said_no_precision
 
 
 def test_the_interval_of_the_macro_f1_holds_it_and_draws_people(mixed_answers, make_answers):
-    low, high = main_score_interval(mixed_answers)
+    found = intervals(mixed_answers.whole, mixed_answers.groups)
+    low, high = found.score
     assert low < main_score(mixed_answers.whole) < high
-    assert main_score_interval(make_answers([0, 1], [0, 1])) is None
+    assert found.accuracy[0] < 0.8 < found.accuracy[1]
+    for score, (least, most) in zip(class_scores(mixed_answers.whole), found.f1, strict=True):
+        assert 0 <= least < score.f1 < most <= 1
+    few = make_answers([0, 1], [0, 1], people=np.arange(2))
+    assert intervals(few.whole, few.groups) is None
+    assert intervals(mixed_answers.whole, None) is None
+
+
+def test_a_class_that_occurs_nowhere_has_no_interval(make_answers):
+    answers = make_answers([0, 1, 2] * 20, [0, 1, 1] * 20, people=np.arange(60) // 3)
+    f1 = intervals(answers.whole, answers.groups).f1
+    assert np.isnan(f1[3:]).all() and not np.isnan(f1[:3]).any()
 
 
 def question_of(truth, said, classes):
