@@ -49,4 +49,4 @@ def test_the_commands_of_the_page_lead_from_a_folder_to_predictions(tmp_path):
         assert done.returncode == 0, (line, done.stderr[-2000:])
     submission = place / "submit" / "Shapes_first.csv"
     rows = submission.read_text().splitlines()
-    assert rows[0] == "path,kind,color,tags,size" and len(rows) == 61
+    assert rows[0] == "path,kind,colour,tags,size" and len(rows) == 61

@@ -3,9 +3,9 @@
 python -m tools.shapes --out data/shapes
 
 DIR/train/<kind>/<number>.png    a folder for each kind of shape
-DIR/train.csv                    path,board,kind,color,tags,size: several photos of a board
+DIR/train.csv                    path,board,kind,colour,tags,size: several photos of a board
 DIR/eval/<number>.png
-DIR/eval.csv                     path,kind,color,tags,size
+DIR/eval.csv                     path,kind,colour,tags,size
 """
 
 import argparse

@@ -61,7 +61,7 @@ def metrics(run):
 
 
 SCORES = {
-    "table": ("val/f1", "val/accuracy", "val/kind_f1", "val/color_accuracy"),
+    "table": ("val/f1", "val/accuracy", "val/kind_f1", "val/colour_accuracy"),
     "folders": ("val/f1", "val/kind_accuracy"),
     "tags": ("val/tags_map", "val/tags_f1"),
     "number": ("val/size_mae",),

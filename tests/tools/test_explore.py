@@ -271,7 +271,7 @@ class TestOtherTasks:
         rows, page, said = explore(TASKS["table"])
         assert [rows[1][name] for name in ("board", "kind", "colour")] == ["b000", "square", "blue"]
         assert "90 photos of 30 boards" in said and "near-duplicates across boards" in page
-        assert "kind head" in page and "color 0: blue" in page and "people" not in page
+        assert "kind head" in page and "colour 0: blue" in page and "people" not in page
 
     def test_folders_of_classes(self, explore):
         rows, page, said = explore(TASKS["folders"])
