@@ -149,6 +149,8 @@ REMOVED: dict[str, tuple[Any, str]] = {
     "optimizer.backbone_lr_ratio": (1.0, "optimizer.layer_decay"),
     "optimizer.decay_norm_and_bias": (False, "optimizer.args.weight_decay"),
     "optimizer.scale_lr": ("off", "optimizer.args.lr"),
+    "tracer.keep_aspect": (False, "tracer.region"),
+    "tracer.min_area": (0.02, "tracer.threshold"),
     "trainer.freeze_backbone_epochs": (0, "trainer.freeze or optimizer.layer_decay"),
     "trainer.progressive_resizing": (None, "data_loader.args.input_size"),
     "tta.scales": ([], "tta.flip"),
@@ -202,7 +204,7 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
         reason = f"validation.type is {config.validation.type}"
         idle.append(({"validation.folds", "validation.fold"}, reason))
     if config.tracer.weights is None:
-        names = ("sha256", "threshold", "margin", "background", "region", "min_area", "batch_size")
+        names = ("sha256", "threshold", "margin", "background", "region", "batch_size")
         idle.append(({f"tracer.{name}" for name in names}, "tracer.weights is null"))
     for way in ("mixup", "cutmix"):
         if config.mixing is not None and getattr(config.mixing, way) == 0:

@@ -1,57 +1,15 @@
 """From a photo and its saliency map to the crop of the person in it."""
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
-from utils.errors import ConfigError
+from TRACER.settings import CropSettings
 
 Box = tuple[int, int, int, int]
-CropRegion = Literal["person", "head", "face"]
-CROP_REGIONS = get_args(CropRegion)
-
-
-@dataclass(frozen=True)
-class CropSettings:
-    """How a crop is cut.
-
-    Args:
-        size: side of the square crop, px.
-        threshold: saliency from which a pixel belongs to an object, in (0, 1].
-        margin: added on each side of the box, as a share of its longer side.
-        background: what surrounds the object in its box: ``"black"``, or ``"keep"`` as it is.
-        region: of the object: ``"person"`` is all of it, ``"head"`` a square at its top,
-            ``"face"`` the lower middle of that square.
-        min_area: share of the photo that the largest region must cover; below, the whole photo is
-            taken.
-        keep_aspect: fit the box into the crop and fill up with black; False: stretch it.
-
-    Raises:
-        ConfigError: a value out of its range.
-    """
-
-    size: int = 224
-    threshold: float = 0.5
-    margin: float = 0.05
-    background: Literal["black", "keep"] = "black"
-    region: CropRegion = "person"
-    min_area: float = 0.02
-    keep_aspect: bool = False
-
-    def __post_init__(self) -> None:
-        allowed = {
-            "size": (self.size >= 1, "at least 1"),
-            "threshold": (0 < self.threshold <= 1, "above 0 and at most 1"),
-            "margin": (0 <= self.margin <= 1, "0 to 1"),
-            "background": (self.background in ("black", "keep"), "'black' or 'keep'"),
-            "region": (self.region in CROP_REGIONS, "'person', 'head' or 'face'"),
-            "min_area": (0 <= self.min_area <= 1, "0 to 1"),
-        }
-        for name, (fine, values) in allowed.items():
-            if not fine:
-                raise ConfigError(f"crop {name} {getattr(self, name)!r}: must be {values}")
+MIN_AREA = 0.02
+"""Share of the photo that the largest region must cover; below, the whole photo is taken."""
 
 
 class Extraction(NamedTuple):
@@ -76,10 +34,10 @@ def extract_crop(
     height, width = photo.shape[:2]
     whole = (0, 0, width, height)
     if saliency is None:
-        return Extraction(fit(photo, settings), whole, False, None)
+        return Extraction(resize(photo, settings.size, settings.size), whole, False, None)
     region = largest_region(saliency, settings)
     if region is None:
-        return Extraction(fit(photo, settings), whole, True, saliency)
+        return Extraction(resize(photo, settings.size, settings.size), whole, True, saliency)
     if settings.region == "person":
         box = box_in_photo(region.box, saliency.shape[0], (height, width), settings.margin)
     else:
@@ -89,7 +47,7 @@ def extract_crop(
     if settings.background == "black":
         soft = resize_map(region.saliency, (height, width), box)
         pixels = cv2.copyTo(pixels, (soft >= level(settings.threshold)).view(np.uint8))
-    return Extraction(fit(pixels, settings), box, False, saliency)
+    return Extraction(resize(pixels, settings.size, settings.size), box, False, saliency)
 
 
 class Region(NamedTuple):
@@ -106,7 +64,7 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
         saliency: (S, S) uint8.
 
     Returns:
-        The region; None when there is none or it covers less than ``min_area`` of the map.
+        The region; None when there is none or it covers less than ``MIN_AREA`` of the map.
     """
     above = (saliency >= level(settings.threshold)).view(np.uint8)
     left, top, width, height = cv2.boundingRect(above)  # nothing is outside, so not looked at
@@ -120,7 +78,7 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
         above[window], connectivity=8, ltype=labels_type
     )
     areas = statistics[1:, cv2.CC_STAT_AREA]
-    if not areas.size or areas.max() < settings.min_area * saliency.size:
+    if not areas.size or areas.max() < MIN_AREA * saliency.size:
         return None
     largest = 1 + int(areas.argmax())
     x, y, width, height = (int(v) for v in statistics[largest, :4])
@@ -258,20 +216,6 @@ def cut_out(photo: np.ndarray, saliency: np.ndarray) -> np.ndarray:
         (H, W, 4) uint8, RGBA.
     """
     return np.dstack([photo, resize_map(saliency, photo.shape[:2])])
-
-
-def fit(pixels: np.ndarray, settings: CropSettings) -> np.ndarray:
-    """(H, W, 3) -> (size, size, 3): stretched, or letterboxed with black."""
-    size = settings.size
-    if not settings.keep_aspect:
-        return resize(pixels, size, size)
-    height, width = pixels.shape[:2]
-    scale = size / max(height, width)
-    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (size - new_height) // 2, (size - new_width) // 2
-    canvas = np.zeros((size, size, 3), np.uint8)
-    canvas[top : top + new_height, left : left + new_width] = resize(pixels, new_width, new_height)
-    return canvas
 
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -34,13 +34,9 @@ def run(options: argparse.Namespace) -> None:
     pairs = find_pairs(options.data, EVALUATION_LAYOUTS)
     device = resolve_device(options.device)
     use_device(device)
-    extractor = Extractor(
-        load_tracer(options.weights),
-        BOX_SETTINGS,
-        device=device,
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-    )
+    hands = {"batch_size": options.batch_size, "num_workers": options.num_workers}
+    settings = BOX_SETTINGS.model_copy(update=hands)
+    extractor = Extractor(load_tracer(options.weights), settings, device=device)
     warn_of_sample_weights(extractor.digest, [pair.image for pair in pairs])
     figures = evaluate(extractor, pairs)
     for name, value in figures.items():

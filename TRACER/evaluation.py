@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from TRACER.crops import Box, CropSettings, Extraction, resize_map
+from TRACER.crops import Box, Extraction, resize_map
 from TRACER.dataset import Pair, read_mask
 from TRACER.extractor import Extractor
 from TRACER.metrics import ImageScores, mean_scores, score_image
+from TRACER.settings import CropSettings
 from utils.errors import DataError
 
-BOX_SETTINGS = CropSettings(size=8, margin=0)
+BOX_SETTINGS = CropSettings(crop_size=8, margin=0)
 """For the boxes as the map gives them; the crop itself is not looked at."""
 
 

@@ -6,20 +6,23 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
+from pydantic import ValidationError
 from tqdm import tqdm
 
-from TRACER.crops import CROP_REGIONS, CropSettings, Extraction, cut_out, resize_map
+from TRACER.crops import Extraction, cut_out, resize_map
 from TRACER.extractor import Extractor
+from TRACER.settings import CropSettings
 from TRACER.weights import load_tracer, warn_of_sample_weights
 from utils.csv_files import write_csv
 from utils.devices import available_cores, resolve_device, use_device
 from utils.errors import ConfigError, DataError, PhotoError, nearest
 from utils.files import sha256, write_atomically, write_json
 from utils.images import describe_others, find_images
+from utils.schema_text import explain
 
 KINDS = ("mask", "cutout", "crop")
 COLUMNS = ("photo", "x0", "y0", "x1", "y1", "fallback")
@@ -35,13 +38,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=int, help="photos a forward (default: fits the device)"
     )
-    parser.add_argument("--size", type=int, default=defaults.size, help="side of the crop, px")
-    for name in ("threshold", "margin", "min_area"):
-        option = "--" + name.replace("_", "-")
-        parser.add_argument(option, type=float, default=getattr(defaults, name))
-    parser.add_argument("--background", choices=("black", "keep"), default=defaults.background)
-    parser.add_argument("--region", choices=CROP_REGIONS, default=defaults.region)
-    parser.add_argument("--keep-aspect", action="store_true", help="letterbox, do not stretch")
+    parser.add_argument("--crop-size", "--size", type=int, default=defaults.size, help="side, px")
+    for name in ("threshold", "margin"):
+        parser.add_argument(f"--{name}", type=float, default=getattr(defaults, name))
+    for name in ("background", "region"):
+        kinds = get_args(CropSettings.model_fields[name].annotation)
+        parser.add_argument(f"--{name}", choices=kinds, default=getattr(defaults, name))
     parser.add_argument("--skip-unreadable", action="store_true", help="go on after broken photos")
 
 
@@ -238,12 +240,10 @@ def _build_extractor(options: argparse.Namespace) -> Extractor:
         device = resolve_device(f"cuda:{local_rank}")
     use_device(device)
     workers = options.num_workers or max(1, available_cores() // local_processes)
-    names = ("size", "threshold", "margin", "background", "region", "min_area", "keep_aspect")
-    settings = CropSettings(**{name: getattr(options, name) for name in names})
-    return Extractor(
-        load_tracer(options.weights),
-        settings,
-        device=device,
-        batch_size=options.batch_size,
-        num_workers=workers,
-    )
+    values = {name: getattr(options, name) for name in CropSettings.model_fields}
+    try:
+        settings = CropSettings(**values | {"num_workers": workers})
+    except ValidationError as error:
+        name, said = next(iter(explain(error, CropSettings.model_json_schema(), values).items()))
+        raise ConfigError(f"--{name.replace('_', '-')}: {said}") from error
+    return Extractor(load_tracer(options.weights), settings, device=device)

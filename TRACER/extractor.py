@@ -7,18 +7,18 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import torch
 
-from TRACER.crops import CropSettings, Extraction, extract_crop
+from TRACER.crops import MIN_AREA, Extraction, extract_crop
 from TRACER.inference import Precision, Predictor, choose_dtype, choose_engine, make_predictor
 from TRACER.network import Tracer
 from TRACER.onnx_engine import OnnxPredictor
+from TRACER.settings import CropSettings
 from TRACER.weights import weights_digest
 from utils.devices import available_cores
 from utils.errors import DataError
@@ -52,11 +52,10 @@ class Extractor:
     Args:
         network: None does without: every crop is the whole photo. A function that gives the
             network is called once the first photo comes, if ``digest`` is given, else at once.
-        settings: how to cut.
+        settings: how to cut, and on how many cores: ``num_workers`` None takes all, up to
+            ``MAX_WORKERS``; ``batch_size`` is how many photos a worker takes at a time, on a GPU
+            through the network at once.
         device: where the network runs.
-        batch_size: photos that a worker takes at a time, on a GPU through the network at once;
-            None suits the device and the network's input side.
-        num_workers: cores to work on; None takes all, up to ``MAX_WORKERS``.
         precision: of the network, see ``Predictor``.
         compile: see ``Predictor``.
         digest: ``weights_digest`` of the network, where it is known.
@@ -69,8 +68,6 @@ class Extractor:
         settings: CropSettings | None = None,
         *,
         device: torch.device | str = "cpu",
-        batch_size: int | None = None,
-        num_workers: int | None = None,
         precision: Precision = "auto",
         compile: bool = False,
         digest: str | None = None,
@@ -78,13 +75,13 @@ class Extractor:
     ) -> None:
         self.settings = settings or CropSettings()
         self.name = name
-        asked = MAX_WORKERS if num_workers is None else num_workers
-        self.num_workers = max(1, min(asked, available_cores()))
+        asked = self.settings.num_workers
+        self.num_workers = max(1, min(MAX_WORKERS if asked is None else asked, available_cores()))
         device = torch.device(device)
-        self.batch_size = batch_size or default_batch_size(device, None)
+        self.batch_size = self.settings.batch_size or default_batch_size(device, None)
         self._network = network
         self._predict: Predictor | OnnxPredictor | None = None
-        self._running = (device, batch_size, precision, compile)
+        self._running = (device, precision, compile)
         self.digest = digest
         if network is not None and digest is None:
             self.load()
@@ -96,19 +93,16 @@ class Extractor:
             return
         network = self._network if isinstance(self._network, Tracer) else self._network()
         self.digest = self.digest or weights_digest(network)
-        device, batch_size, precision, compile = self._running
-        self.batch_size = batch_size or default_batch_size(device, network)
+        device, precision, compile = self._running
+        self.batch_size = self.settings.batch_size or default_batch_size(device, network)
         self._predict = make_predictor(network, device, self.batch_size, precision, compile)
 
     def _key(self, device: torch.device, precision: Precision, compile: bool) -> str:
         """Digest of everything but the photo that decides over a crop's pixels."""
         crops = self._network is not None
-        settings = asdict(self.settings)
-        if settings["region"] == "person":
-            del settings["region"]  # caches from before there was a choice stay good
         description = {
             "version": ALGORITHM_VERSION,
-            "settings": settings,
+            "settings": describe(self.settings),
             "weights": self.digest,
             "precision": str(choose_dtype(device, precision)) if crops else None,
             "device": device.type if crops else None,
@@ -220,6 +214,15 @@ class Extractor:
                 read_ahead[index] = pixels
                 free -= pixels.nbytes
         return read_ahead, self._predict(inputs)
+
+
+def describe(settings: CropSettings) -> dict[str, Any]:
+    """What of the settings decides over a crop's pixels, under names that never change: caches of
+    versions that had fewer choices, or more, stay good."""
+    names = ("size", "threshold", "margin", "background")
+    choice = {} if settings.region == "person" else {"region": settings.region}
+    fixed = {"min_area": MIN_AREA, "keep_aspect": False}
+    return {name: getattr(settings, name) for name in names} | choice | fixed
 
 
 def default_batch_size(device: torch.device, network: Tracer | None) -> int:

@@ -24,8 +24,8 @@ from data_loader.crops import Crops, build_crops
 from data_loader.dataset import read_index
 from data_loader.settings import Augmentation
 from data_loader.transform import start_worker, train_transform
-from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor
+from TRACER.settings import CropSettings
 from utils.cli import run_command
 from utils.images import read_image
 
@@ -51,7 +51,7 @@ def crops_of(persons: int, size: int) -> tuple[list[Path], Crops]:
     """The photos of sample people, and their crops without a network."""
     folder = sample_people(persons)
     photos = read_index(folder, load_task("faces").settings).paths()
-    extractor = Extractor(None, CropSettings(size=size))
+    extractor = Extractor(None, CropSettings(crop_size=size))
     return photos, build_crops(photos, extractor, folder / "crops")
 
 

@@ -35,8 +35,8 @@ from benchmarks.common import in_turns, machine, ratio, sample_people, table
 from data_loader.crops import build_crops
 from data_loader.dataset import read_index
 from data_loader.photo_digests import photo_digests
-from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor, one_thread_per_worker
+from TRACER.settings import CropSettings
 from utils.cli import run_command
 from utils.devices import available_cores, use_device
 
@@ -79,7 +79,7 @@ class Simulated(Extractor):
     """An extractor with a ``SleepingGpu``."""
 
     def __init__(self, rate: float, settings: CropSettings) -> None:
-        super().__init__(lambda: None, settings, digest="simulated", batch_size=64)
+        super().__init__(lambda: None, settings, digest="simulated")
         self._predict = SleepingGpu(rate)
 
 
@@ -95,9 +95,8 @@ def main() -> None:
     index = read_index(sample_people(4), load_task("faces").settings)
     paths = index.paths()
     photos = [paths[number % len(paths)] for number in range(args.photos)]
-    settings = CropSettings(
-        region=args.region, background="black" if args.region == "person" else "keep"
-    )
+    background = "black" if args.region == "person" else "keep"
+    settings = CropSettings(region=args.region, background=background, batch_size=64)
     print(f"{machine(torch.device('cpu'))}; {args.region}, a GPU of {args.rate:.0f} photos/s\n")
     under_the_lock(photos, settings)
     whole(photos, settings, args)

@@ -37,12 +37,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from base.task import load_task
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
 from data_loader.dataset import read_index
-from TRACER.crops import CropSettings, extract_crop
+from TRACER.crops import extract_crop
 from TRACER.extractor import Extractor, default_batch_size, one_thread_per_worker
 from TRACER.folding import fold_norms
 from TRACER.inference import cast_convolutions, choose_dtype, make_predictor
 from TRACER.network import INPUT_SIDES, MEAN, STD, Tracer
 from TRACER.onnx_engine import OnnxPredictor, to_onnx
+from TRACER.settings import CropSettings
 from TRACER.weights import SAMPLE, load_tracer
 from utils.cli import run_command
 from utils.devices import available_cores, resolve_device, use_device
@@ -70,13 +71,8 @@ class Setting:
 
     def extractor(self) -> Extractor:
         """As a user gets it."""
-        return Extractor(
-            self.network,
-            CropSettings(),
-            device=self.device,
-            batch_size=self.batch_size,
-            compile=self.compile,
-        )
+        settings = CropSettings(batch_size=self.batch_size)
+        return Extractor(self.network, settings, device=self.device, compile=self.compile)
 
 
 def main() -> None:

@@ -49,9 +49,10 @@ from data_loader.settings import Augmentation
 from data_loader.transform import train_transform
 from model.loss import build_criterion
 from model.model import TimmModelMulti
-from TRACER.crops import CropSettings, extract_crop
+from TRACER.crops import extract_crop
 from TRACER.extractor import Extractor
 from TRACER.network import MEAN, STD, Tracer
+from TRACER.settings import CropSettings
 from trainer.trainer import Trainer
 from utils.cli import run_command
 from utils.devices import (
@@ -150,7 +151,7 @@ def warm_in_turns(sides: dict, rounds: int) -> dict[str, list[float]]:
 
 def extracted(setting: Setting, network: Tracer | None) -> tuple[float, object]:
     """Seconds until all photos are in a crop cache, and the crops; without a network, whole."""
-    extractor = Extractor(network, CropSettings(size=setting.size), device=setting.device)
+    extractor = Extractor(network, CropSettings(crop_size=setting.size), device=setting.device)
     cache = Path(tempfile.mkdtemp(dir=setting.folder))
     began = time.perf_counter()
     crops = build_crops(setting.photos, extractor, cache)
@@ -327,7 +328,7 @@ def original_way(setting: Setting, photos: int):
     side = setting.tracer.input_size
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
     augment = train_transform(Augmentation(), setting.size)
-    settings = CropSettings(size=setting.size)
+    settings = CropSettings(crop_size=setting.size)
 
     def crops_of(batch: list[np.ndarray]) -> torch.Tensor:
         resized = np.stack([cv2.resize(photo, (side, side)) for photo in batch])

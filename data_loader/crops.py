@@ -11,11 +11,10 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,9 +35,9 @@ from data_loader.crop_files import (
     missing_rows,
 )
 from data_loader.photo_digests import photo_digests
-from TRACER.crops import CropSettings
-from TRACER.extractor import Extractor
-from TRACER.network import Tracer
+from data_loader.settings import Tracer
+from TRACER.extractor import Extractor, describe
+from TRACER.network import Tracer as Network
 from TRACER.weights import (
     load_tracer,
     warn_of_sample_weights,
@@ -60,44 +59,32 @@ FLUSH_SECONDS = 5.0
 logger = logging.getLogger("crops")
 
 
-def extractor_from(tracer: Mapping[str, Any], input_size: int, device: torch.device) -> Extractor:
+def extractor_from(tracer: Tracer, input_size: int, device: torch.device) -> Extractor:
     """The extractor that the config section ``tracer`` describes.
 
     Weights that have to be downloaded, or whose file is gone, are asked for when a photo has to be
     cropped, if the cache knows them from before; otherwise now.
 
     Args:
-        tracer: ``weights`` and ``sha256``; ``crop_size``, ``threshold``, ``margin``,
-            ``background``, ``region``, ``min_area``, ``keep_aspect``; ``batch_size`` and
-            ``num_workers``; ``cache_dir``.
+        tracer: the section.
         input_size: side of the crop where ``crop_size`` is ``None``, px.
         device: where the network runs.
 
     Raises:
         CheckpointError: the weights can't be had.
     """
-    settings = CropSettings(
-        size=tracer["crop_size"] or input_size,
-        **{name: tracer[name] for name in _SETTINGS if name in tracer},
-    )
-    weights, load, name, digest = tracer["weights"], None, None, None
-    if weights is not None:
-        load = partial(load_tracer, weights, sha256=tracer["sha256"], device=device)
-        name = " ".join(filter(None, (_full_name(weights), tracer["sha256"])))
-        # Where all crops are there, no photo needs weights that would have to be got first.
-        if not weights_path(weights).is_file() and "cache_dir" in tracer:
-            file = Path(tracer["cache_dir"]) / KNOWN_WEIGHTS
-            if digest := _known_weights(file).get(name):
-                load = partial(_load_known, load, digest, file)
-    return Extractor(
-        load,
-        settings,
-        device=device,
-        batch_size=tracer["batch_size"],
-        num_workers=tracer["num_workers"],
-        digest=digest,
-        name=name,
-    )
+    settings = tracer.model_copy(update={"crop_size": tracer.crop_size or input_size})
+    weights = tracer.weights
+    if weights is None:
+        return Extractor(None, settings, device=device)
+    load: Callable[[], Network] = partial(load_tracer, weights, sha256=tracer.sha256, device=device)
+    name, digest = " ".join(filter(None, (_full_name(weights), tracer.sha256))), None
+    # Where all crops are there, no photo needs weights that would have to be got first.
+    if not weights_path(weights).is_file():
+        file = Path(tracer.cache_dir) / KNOWN_WEIGHTS
+        if digest := _known_weights(file).get(name):
+            load = partial(_load_known, load, digest, file)
+    return Extractor(load, settings, device=device, digest=digest, name=name)
 
 
 def _full_name(weights: str) -> str:
@@ -122,7 +109,7 @@ def _remember_weights(extractor: Extractor, file: Path) -> None:
             write_json(file, known | {extractor.name: extractor.digest})
 
 
-def _load_known(load: Callable[[], Tracer], digest: str, file: Path) -> Tracer:
+def _load_known(load: Callable[[], Network], digest: str, file: Path) -> Network:
     """The network, which must be the one whose crops are already there."""
     network = load()
     if weights_digest(network) != digest:
@@ -131,9 +118,6 @@ def _load_known(load: Callable[[], Tracer], digest: str, file: Path) -> Tracer:
             " file, and all photos are cropped with the present ones"
         )
     return network
-
-
-_SETTINGS = ("threshold", "margin", "background", "region", "min_area", "keep_aspect")
 
 
 @dataclass(frozen=True)
@@ -280,7 +264,7 @@ def _fill(
         found = {
             "photos": len(photos),
             "key": extractor.key,
-            "settings": asdict(extractor.settings),
+            "settings": describe(extractor.settings),
         }
         write_json(folder / COMPLETE, found)
     distributed.barrier()

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from TRACER.settings import CropSettings
 from utils.schema_base import (
     Natural,
     NonNegative,
@@ -192,31 +193,13 @@ class Mixing(Section):
         return self
 
 
-class Tracer(Section):
-    """``tracer``."""
+class Tracer(CropSettings):
+    """``tracer``: ``TRACER.Extractor`` takes the whole and reads its part."""
 
     weights: Weights | None = None
     """Network that finds the person: a released one, the small shipped one, a file of weights, \
 or `null` for whole photos."""
     sha256: Sha256 | None = None
     """What the weights file must hash to."""
-    crop_size: Annotated[int, Field(ge=32, le=2048)] | None = None
-    """Side of the stored crop in pixels; `null` takes `data_loader.args.input_size`."""
-    threshold: Share = 0.5
-    """Saliency from which a pixel belongs to the person."""
-    margin: Share = 0.05
-    """Room around the person's box, as share of its side."""
-    background: Literal["black", "keep"] = "black"
-    """What becomes of the pixels around the person."""
-    region: Literal["person", "head", "face"] = "person"
-    """Crop to the whole person, the head, or the face alone: more pixels for the face."""
-    min_area: Share = 0.02
-    """Share of the photo below which the whole photo is used instead."""
-    keep_aspect: bool = False
-    """Widen the crop to a square instead of squeezing it into one."""
-    batch_size: Positive | None = None
-    """Photos that go through TRACER at once; `null` suits the device."""
-    num_workers: Natural | None = None
-    """Threads that decode photos; `null` takes what the cores allow."""
     cache_dir: PathText = "saved/crops"
     """Where crops are kept for later runs."""

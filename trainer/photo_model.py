@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ class PhotoModel:
         """
         predictor = restore_predictor(config, checkpoint, device)
         input_size = config["data_loader"]["args"]["input_size"]
-        extractor = extractor_from(config["tracer"], input_size, device)
+        extractor = extractor_from(config.settings.tracer, input_size, device)
         extractor.load()  # whatever photo comes is cropped; better now than in the middle of it
         return cls(predictor, extractor, input_size)
 
@@ -196,5 +196,5 @@ def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswe
 
 def crop_to_show(member: PhotoModel, photo: np.ndarray, cut: Extraction, side: int) -> np.ndarray:
     """The crop of ``photo`` that ``cut`` is, with ``side`` px instead of what the model takes."""
-    settings = replace(member.extractor.settings, size=side)
+    settings = member.extractor.settings.model_copy(update={"crop_size": side})
     return extract_crop(photo, cut.saliency, settings).crop

@@ -155,8 +155,8 @@ def predict_photos(
     try:
         loader, crops = prediction_loader(
             photos,
-            extractor=extractor_from(config["tracer"], loading["input_size"], device),
-            cache_dir=Path(config["tracer"]["cache_dir"]),
+            extractor=extractor_from(config.settings.tracer, loading["input_size"], device),
+            cache_dir=Path(config.settings.tracer.cache_dir),
             input_size=loading["input_size"],
             batch_size=loading["batch_size"],
             num_workers=loading["num_workers"],

@@ -254,8 +254,8 @@ def build_data(config: ConfigParser, index: PhotoIndex, device: torch.device) ->
     input_size = config["data_loader"]["args"]["input_size"]
     return config.init_ftn("data_loader", data_loader.data_loaders)(
         index=index,
-        extractor=extractor_from(config["tracer"], input_size, device),
-        cache_dir=Path(config["tracer"]["cache_dir"]),
+        extractor=extractor_from(config.settings.tracer, input_size, device),
+        cache_dir=Path(config.settings.tracer.cache_dir),
         validation=config.settings.validation,
         augmentation=config.settings.augmentation,
         sampling=config.settings.sampling,

@@ -18,8 +18,19 @@ from TRACER.network import MEAN, STD
 from TRACER.weights import SAMPLE
 from utils.errors import ConfigError, DataError
 
-SETTINGS = CropSettings(size=32, threshold=0.4, min_area=0.0)
+SETTINGS = CropSettings(crop_size=32, threshold=0.4)
 CPU = torch.device("cpu")
+
+
+def with_(**hands):
+    """The settings with another number of hands."""
+    return SETTINGS.model_copy(update=hands)
+
+
+@pytest.fixture(autouse=True)
+def any_region_counts(monkeypatch):
+    """What a network with arbitrary weights sees is small."""
+    monkeypatch.setattr("TRACER.crops.MIN_AREA", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +55,7 @@ def assert_same(a, b):
 
 
 def test_results_come_in_the_order_of_the_photos(network, photos):
-    extractor = Extractor(network, SETTINGS, batch_size=2)
+    extractor = Extractor(network, with_(batch_size=2))
     alone = Extractor(network, SETTINGS)
     for photo, extraction in zip(photos, extractor(photos), strict=True):
         assert_same(extraction, next(alone([photo])))
@@ -52,7 +63,7 @@ def test_results_come_in_the_order_of_the_photos(network, photos):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_photo_does_not_depend_on_its_batch_mates_to_the_bit(precision, network, photos):
-    extractor = Extractor(network, SETTINGS, batch_size=4, precision=precision)
+    extractor = Extractor(network, with_(batch_size=4), precision=precision)
     together = list(extractor(photos))
     backwards = list(extractor(photos[::-1]))[::-1]
     shards = [None] * len(photos)
@@ -97,8 +108,8 @@ def test_maps_that_pass_an_activation_fill_whole_vectors_in_a_batch_of_four(scal
 
 
 def test_number_of_workers_does_not_change_the_result(network, photos):
-    one = list(Extractor(network, SETTINGS, num_workers=1)(photos))
-    many = list(Extractor(network, SETTINGS, num_workers=8)(photos))
+    one = list(Extractor(network, with_(num_workers=1))(photos))
+    many = list(Extractor(network, with_(num_workers=8))(photos))
     for a, b in zip(one, many, strict=True):
         assert_same(a, b)
 
@@ -141,7 +152,7 @@ def test_paths_and_arrays_give_the_same_crop(network, photos, tmp_path):
 
 def test_unreadable_photo_is_named_after_the_ones_before_it(network, photos, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"not a photo")
-    extractor = Extractor(network, SETTINGS, batch_size=2)
+    extractor = Extractor(network, with_(batch_size=2))
     results = extractor([photos[0], photos[1], photos[2], tmp_path / "broken.jpg", photos[3]])
     assert len([next(results) for _ in range(3)]) == 3
     with pytest.raises(DataError, match=r"broken\.jpg"):
@@ -178,7 +189,7 @@ def test_photos_of_odd_shapes_give_crops(shape, network):
 
 
 def test_without_a_network_the_whole_photo_is_resized(photos):
-    extractor = Extractor(None, CropSettings(size=24))
+    extractor = Extractor(None, CropSettings(crop_size=24))
     for photo, extraction in zip(photos, extractor(photos), strict=True):
         np.testing.assert_array_equal(extraction.crop, resize(photo, 24, 24))
         assert not extraction.fallback
@@ -214,7 +225,7 @@ class Dying:
 
 @pytest.mark.timeout(60)
 def test_what_ends_a_worker_ends_the_extraction_with_its_reason(network, photos):
-    extractor = Extractor(network, SETTINGS, batch_size=1)
+    extractor = Extractor(network, with_(batch_size=1))
     extractor._predict = Dying()
     results = extractor(photos)
     assert [next(results).fallback for _ in range(2)] == [False, False]
@@ -231,7 +242,7 @@ def test_photos_are_drawn_from_a_stream_as_they_are_needed(network, photos):
             drawn += 1
             yield photos[-1]
 
-    extractor = Extractor(network, SETTINGS, batch_size=2, num_workers=2)
+    extractor = Extractor(network, with_(batch_size=2, num_workers=2))
     results = extractor(stream())
     next(results)
     results.close()
@@ -257,14 +268,40 @@ def test_thread_settings_of_the_process_come_back(network, photos):
 def test_key_follows_whatever_decides_over_the_pixels(network):
     key = Extractor(network, SETTINGS, precision="float32").key
     other_weights = Tracer(0, input_size=128)
-    assert Extractor(network, SETTINGS, precision="float32", batch_size=3).key == key
+    assert Extractor(network, with_(batch_size=3), precision="float32").key == key
     changed = [
-        Extractor(network, CropSettings(size=33), precision="float32").key,
+        Extractor(network, CropSettings(crop_size=33), precision="float32").key,
         Extractor(network, SETTINGS, precision="bfloat16").key,
         Extractor(other_weights, SETTINGS, precision="float32").key,
         Extractor(None, SETTINGS).key,
     ]
     assert len({key, *changed}) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "key"),
+    [
+        ({}, None, "772d1c9dff828d750a9569138962a5347ff60d778d660ba271293e1aaa83c8fd"),
+        (
+            {"crop_size": 16, "margin": 0.2, "batch_size": 7, "num_workers": 1}, None,
+            "21f02bd5d267da0c48e7f5059c79916867338a41ced61a70bdd91dabba7d4977",
+        ),
+        (
+            {"crop_size": 128, "region": "face", "background": "keep"}, {"precision": "float32"},
+            "a1c7695c0acf7826e5ac99f1a791d6a0ae1fdfc7fba8148cc2326633482b4045",
+        ),
+        (
+            {"crop_size": 240, "threshold": 0.4, "margin": 0.0},
+            {"precision": "bfloat16", "device": "cuda"},
+            "95d740dff26ef48d2512ae3b265c3563af26854ac5675afab4fc8406f6e91cfb",
+        ),
+    ],
+)  # fmt: skip
+def test_keys_are_those_that_earlier_versions_gave(settings, options, key, monkeypatch):
+    monkeypatch.undo()
+    network = {} if options is None else {"network": lambda: None, "digest": "0" * 64, **options}
+    extractor = Extractor(settings=CropSettings(**settings), **{"network": None, **network})
+    assert extractor.key == key
 
 
 def test_precision_is_chosen_by_the_device_or_the_caller():
@@ -293,7 +330,7 @@ def test_half_precision_moves_the_saliency_of_sample_people_by_less_than_a_hundr
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_gpu_gives_the_maps_of_the_cpu_whatever_the_batch(network, photos):
     on_cpu = list(Extractor(network, SETTINGS, precision="float32")(photos))
-    gpu = Extractor(network, SETTINGS, device="cuda", batch_size=4, precision="float32")
+    gpu = Extractor(network, with_(batch_size=4), device="cuda", precision="float32")
     forwards, backwards = list(gpu(photos)), list(gpu(photos[::-1]))[::-1]
     for cpu, one, other in zip(on_cpu, forwards, backwards, strict=True):
         assert np.abs(cpu.saliency.astype(int) - one.saliency).max() <= 2

@@ -27,25 +27,13 @@ from data_loader.crops import (
     build_crops,
     extractor_from,
 )
-from TRACER.crops import CropSettings
+from data_loader.settings import Tracer
 from TRACER.extractor import Extractor
-from TRACER.network import Tracer
+from TRACER.network import Tracer as Network
+from TRACER.settings import CropSettings
 from TRACER.weights import SAMPLE, save_float16
 from utils.errors import CheckpointError, DataError, UserError
 from utils.images import read_image
-
-TRACER = {
-    "weights": None,
-    "sha256": None,
-    "crop_size": None,
-    "threshold": 0.5,
-    "margin": 0.05,
-    "background": "black",
-    "min_area": 0.02,
-    "keep_aspect": False,
-    "batch_size": None,
-    "num_workers": 1,
-}
 
 
 class Counting(Extractor):
@@ -61,7 +49,7 @@ class Counting(Extractor):
 
 
 def counting(size=16, seconds=0, **settings):
-    extractor = Counting(None, CropSettings(size=size, **settings), num_workers=1)
+    extractor = Counting(None, CropSettings(crop_size=size, num_workers=1, **settings))
     extractor.seconds = seconds
     return extractor
 
@@ -107,7 +95,7 @@ class TestBuilding:
 
     def test_a_second_run_crops_nothing(self, photos, tmp_path):
         first, _ = build(photos, tmp_path)
-        again, extractor = build(photos, tmp_path, Extractor(None, CropSettings(size=16)))
+        again, extractor = build(photos, tmp_path, Extractor(None, CropSettings(crop_size=16)))
         assert again.folder == first.folder
         assert not hasattr(extractor, "asked")
 
@@ -146,7 +134,7 @@ class TestBuilding:
         _, extractor = build(photos, tmp_path)
         assert extractor.asked == photos[8:]
 
-    @pytest.mark.parametrize("settings", [{"size": 20}, {"margin": 0.2}, {"keep_aspect": True}])
+    @pytest.mark.parametrize("settings", [{"size": 20}, {"margin": 0.2}])
     def test_another_setting_is_another_cache(self, photos, tmp_path, settings):
         first, _ = build(photos, tmp_path)
         second, extractor = build(photos, tmp_path, counting(**settings))
@@ -201,7 +189,7 @@ def in_processes(photos, tmp_path, *extractors):
 
 class TestInterruptions:
     def test_a_killed_build_goes_on_where_it_stopped(self, photos, tmp_path):
-        killed = Killed(None, CropSettings(size=16), num_workers=1)
+        killed = Killed(None, CropSettings(crop_size=16, num_workers=1))
         assert in_processes(photos, tmp_path, killed) == [-signal.SIGKILL]
 
         crops, extractor = build(photos, tmp_path)
@@ -211,7 +199,7 @@ class TestInterruptions:
             assert (crops[row] == next(counting()([photo])).crop).all()
 
     def test_of_two_builds_at_once_one_works_and_the_other_waits(self, photos, tmp_path):
-        extractors = [Slow(None, CropSettings(size=16), num_workers=1) for _ in range(2)]
+        extractors = [Slow(None, CropSettings(crop_size=16, num_workers=1)) for _ in range(2)]
 
         asked = in_processes(photos, tmp_path, *extractors)
 
@@ -329,7 +317,7 @@ class Losing(Counting):
 
 class TestLostRows:
     def test_they_are_an_error_and_never_complete(self, photos, tmp_path):
-        losing = Losing(None, CropSettings(size=16), num_workers=1)
+        losing = Losing(None, CropSettings(crop_size=16, num_workers=1))
         losing.cache = tmp_path / "cache"
         with pytest.raises(DataError, match=r"12 of 12 crops were lost.*run the same again"):
             build(photos, tmp_path, losing)
@@ -533,7 +521,7 @@ def weights(tmp_path_factory):
     files = []
     for name, bias in (("unsure", 0.0), ("sees_all", 20.0)):
         torch.manual_seed(0)
-        network = Tracer(0, input_size=128).eval()
+        network = Network(0, input_size=128).eval()
         shift_saliency(network, bias)
         files.append(tmp_path_factory.mktemp("weights") / f"{name}.safetensors")
         save_float16(network, files[-1])
@@ -551,7 +539,7 @@ def shift_saliency(network, bias):
 
 class TestWithTheNetwork:
     def tracer(self, path, **settings):
-        chosen = {**TRACER, "weights": str(path), "threshold": 0.9, **settings}
+        chosen = Tracer(weights=str(path), threshold=0.9, num_workers=1, **settings)
         return extractor_from(chosen, 32, torch.device("cpu"))
 
     def test_photos_without_a_person_are_taken_whole_counted_and_reported(

@@ -20,10 +20,11 @@ from data_loader.settings import (
     LabelCorrections,
     Mixing,
     Sampling,
+    Tracer,
     Validation,
 )
 from data_loader.transform import eval_transform, start_worker
-from TRACER.network import Tracer
+from TRACER.network import Tracer as Network
 from TRACER.weights import save_float16
 from utils.errors import ConfigError, DataError
 from utils.images import read_image
@@ -31,18 +32,7 @@ from utils.images import read_image
 FACES = load_task("faces")
 
 CPU = torch.device("cpu")
-TRACER = {
-    "weights": None,
-    "sha256": None,
-    "crop_size": None,
-    "threshold": 0.5,
-    "margin": 0.05,
-    "background": "black",
-    "min_area": 0.02,
-    "keep_aspect": False,
-    "batch_size": None,
-    "num_workers": 1,
-}
+TRACER = Tracer(num_workers=1)
 AUGMENTATION = Augmentation(flip=1.0, affine=1.0, tone=1.0)
 
 
@@ -100,7 +90,7 @@ def untrained(tmp_path_factory):
     """A file of TE0 weights that nobody trained: it cuts something out of every photo."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "te0.safetensors"
-    save_float16(Tracer(0, input_size=128), path)
+    save_float16(Network(0, input_size=128), path)
     return str(path)
 
 
@@ -114,7 +104,7 @@ def in_the_app(photo, extractor):
 def test_one_photo_is_the_same_tensor_in_training_validation_test_and_app(
     training, predicted, untrained, tmp_path, network
 ):
-    tracer = {**TRACER, "weights": untrained if network else None}
+    tracer = TRACER.model_copy(update={"weights": untrained if network else None})
     extractor = extractor_from(tracer, 32, CPU)
     data = training(extractor=extractor)
     for loader, rows in ((data.train, data.train_rows), (data.val, data.val_rows)):
@@ -204,7 +194,7 @@ def test_another_stage_than_training_is_refused(people, cache):
 
 
 def test_a_crop_of_another_size_is_resized_to_what_the_model_sees(training, cache):
-    data = training(extractor=extractor_from({**TRACER, "crop_size": 48}, 32, CPU))
+    data = training(extractor=extractor_from(TRACER.model_copy(update={"crop_size": 48}), 32, CPU))
     assert data.crops.images.shape[1:] == (48, 48, 3)
     assert next(iter(data.train))["image"].shape == (16, 3, 32, 32)
 

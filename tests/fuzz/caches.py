@@ -14,8 +14,8 @@ from PIL import Image
 
 from data_loader.crops import build_crops
 from tests.fuzz.mutate import damaged
-from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor
+from TRACER.settings import CropSettings
 
 CASES = 300
 SLICE = 40
@@ -28,7 +28,7 @@ def prepare(folder: Path) -> Callable[[random.Random], None]:
     photos = [folder / f"{number}.png" for number in range(len(pixels))]
     for photo, image in zip(photos, pixels, strict=True):
         Image.fromarray(image).save(photo)
-    extractor = Extractor(None, CropSettings(size=16), num_workers=1)
+    extractor = Extractor(None, CropSettings(crop_size=16, num_workers=1))
     cache, whole = folder / "cache", folder / "whole"
     build_crops(photos[:4], extractor, cache, progress=False)
     crops = build_crops(photos, extractor, cache, progress=False)

@@ -76,14 +76,15 @@ def _pictures(
 ) -> Pictures:
     """Contact sheets, mean pictures and augmentations; without a TRACER, of whole photos."""
     size = config["data_loader"]["args"]["input_size"]
-    no_crop = None if config["tracer"]["weights"] else "tracer.weights is null"
+    tracer = config.settings.tracer
+    no_crop = None if tracer.weights else "tracer.weights is null"
     try:
-        extractor = extractor_from(config["tracer"], size, device)
+        extractor = extractor_from(tracer, size, device)
         extractor.load()
         warn_of_sample_weights(extractor.digest, index.paths())
     except CheckpointError as error:
         no_crop = str(error)
-        extractor = extractor_from(config["tracer"] | {"weights": None}, size, device)
+        extractor = extractor_from(tracer.model_copy(update={"weights": None}), size, device)
     shown, in_all = draw.categories(index)
     chosen = [spread(each.rows[measured.readable[each.rows]], number) for each in shown]
     means, crops = draw.mean_pictures(index, chosen, extractor, kept=4)
