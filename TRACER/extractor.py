@@ -110,7 +110,7 @@ class Extractor:
         }
         if crops and (engine := choose_engine(device, precision, compile)) != "torch":
             description["engine"] = engine
-        if type(self) is not Extractor:
+        if type(self).cut is not Extractor.cut:
             description["cropper"] = type(self).__qualname__
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 

@@ -74,16 +74,16 @@ def extractor_from(tracer: Tracer, input_size: int, device: torch.device) -> Ext
         CheckpointError: the weights can't be had.
     """
     settings = tracer.model_copy(update={"crop_size": tracer.crop_size or input_size})
-    weights = tracer.weights
-    if weights is None:
-        return Extractor(None, settings, device=device)
-    load: Callable[[], Network] = partial(load_tracer, weights, sha256=tracer.sha256, device=device)
-    name, digest = " ".join(filter(None, (_full_name(weights), tracer.sha256))), None
-    # Where all crops are there, no photo needs weights that would have to be got first.
-    if not weights_path(weights).is_file():
-        file = Path(tracer.cache_dir) / KNOWN_WEIGHTS
-        if digest := _known_weights(file).get(name):
-            load = partial(_load_known, load, digest, file)
+    load: Callable[[], Network] | None = None
+    name, digest = None, None
+    if (weights := tracer.weights) is not None:
+        load = partial(load_tracer, weights, sha256=tracer.sha256, device=device)
+        name = " ".join(filter(None, (_full_name(weights), tracer.sha256)))
+        # Where all crops are there, no photo needs weights that would have to be got first.
+        if not weights_path(weights).is_file():
+            file = Path(tracer.cache_dir) / KNOWN_WEIGHTS
+            if digest := _known_weights(file).get(name):
+                load = partial(_load_known, load, digest, file)
     return Extractor(load, settings, device=device, digest=digest, name=name)
 
 
