@@ -128,9 +128,9 @@ def without_aliases(config: Config) -> Config:
     task = config.task
     if said and ("age" not in task.heads or task.heads["age"].bins is None):
         raise ConfigError(
-            f"labels: task {task.name!r} ({', '.join(task.heads)}) has no head 'age' with bins; set"
-            " bins, drop and sigma of a head in task.heads; if the task is a checkpoint's, use its"
-            " own config without -c"
+            "labels: names settings of the head 'age' of the task 'faces', but this task is"
+            f" {task.name!r} ({', '.join(task.heads)}); set bins, drop and sigma in task.heads; if"
+            " the task is a checkpoint's, use its own config without -c"
         )
     if said:
         task = task.changed("age", **said)

@@ -239,18 +239,16 @@ class ConfigParser:
         """One line for every option that was written for this run but has no effect in it, and
         for those of an older version's run that there are no more."""
         written = self._draft.written()
+        # Of a recipe whose validation --folds chooses, or that is tried without TRACER, what is
+        # without effect for once is no mistake.
+        told = {path for _, path, _ in self._own.assignments}
+        spared = ("validation.",) if getattr(self.args, "folds", None) else ("tracer.",)
+        written = {path for path in written if path in told or not path.startswith(spared)}
         idle = [(sorted(keys & written), reason) for keys, reason in idle_options(self.settings)]
         return [
             *(f"{layer.source}: {note}" for layer in self._draft.layers for note in layer.notes),
             *(f"{', '.join(keys)}: no effect, since {reason}" for keys, reason in idle if keys),
         ]
-
-    @property
-    def label_scheme(self) -> dict[str, Any]:
-        """What the answers of a model mean; models of different ones don't go together."""
-        heads = self.config["task"]["heads"]
-        told = ("classes", "bins", "groups", "type")
-        return {name: {key: head[key] for key in told} for name, head in heads.items()}
 
     @property
     def folder(self) -> RunFolder:

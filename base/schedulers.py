@@ -50,6 +50,8 @@ ALL = "all"
 RATES = ("max_lr", "base_lr", "min_lr")
 """Arguments of torch's schedules that take a learning rate for each group of weights, too."""
 AFRESH = "--init-from CHECKPOINT starts a new run, with a schedule of its own, from its weights"
+MOST_TRIED = 200_000
+"""Moves of a schedule that are tried out before a training: seconds."""
 SHARE = "lr_share"
 """Key of a group of weights: its learning rate over that of the fastest group."""
 
@@ -93,7 +95,7 @@ def make_schedule(
     if warmup >= length:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     name = build.func.__name__
-    args = _with_length(filled_in(build, every, monitor_mode), length - warmup)
+    args = filled_in(build, every, monitor_mode)
     schedule: Any = build.func  # a class, of which `partial` says only that it is callable
     if warmup and issubclass(schedule, TimmScheduler | ReduceLROnPlateau):
         raise ConfigError(
@@ -105,6 +107,7 @@ def make_schedule(
     for group in () if one_by_one else optimizer.param_groups:
         group[SHARE] = group["lr"] / highest
     try:
+        args = _with_length(args, length - warmup)
         rates = _course(schedule, args, optimizer, every, length - warmup, one_by_one)
         scheduler = schedule(optimizer, **args | _rates_of_groups(schedule, args, optimizer))
     except ConfigError as error:
@@ -116,7 +119,7 @@ def make_schedule(
         raise ConfigError(
             f"lr_scheduler.args: {name} refuses them: {why} (--debug shows where)"
         ) from error
-    if not warmup:
+    if not warmup and len(rates) == length:
         _require_change(rates, name, every)
     _require_rates_left(rates[max(0, epochs_done * unit - warmup) :], name, epochs_done)
     _keep_proportions(optimizer)
@@ -261,7 +264,8 @@ def _course(
     moves: int,
     one_by_one: bool,
 ) -> list[float]:
-    """(moves,) the highest learning rate before each move, without touching ``optimizer``.
+    """(moves,) the highest learning rate before each move, without touching ``optimizer``; of a
+    very long training the first ``MOST_TRIED``, which take seconds.
 
     Many an argument that is of no use is noticed only when it is used. The fastest group stands
     for all where they stay in proportion: a hundred of them would take seconds.
@@ -275,7 +279,7 @@ def _course(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a schedule that moves before the weights do
         scheduler = schedule(stand_in, **args | _rates_of_groups(schedule, args, stand_in))
-        for number in range(1, moves + 1):
+        for number in range(1, min(moves, MOST_TRIED) + 1):
             rates.append(max(float(group["lr"]) for group in stand_in.param_groups))
             move(scheduler, every, number, monitored=0.0)
     return rates

@@ -24,6 +24,7 @@ from utils.schema_text import explain
 TASKS = Path(__file__).parents[1] / "configs" / "tasks"
 MOST_CLASSES = 2000
 """Of a product; one of more classes would be mostly of classes that nobody ever saw."""
+MOST_BINS = 10_000
 RESERVED = {
     **dict.fromkeys(("class", "image", "index", "share", "loss"), "batches use"),
     **dict.fromkeys(("crops", "probabilities"), "exported files use"),
@@ -56,8 +57,10 @@ def _edges(value: Any) -> Any:
     if not span:
         return value
     first, last, step = map(float, span.groups())
-    places = range(round((last - first) / step) + 1 if step else 0)
-    return tuple(first + place * step for place in places)
+    steps = (last - first) / step if step else -1
+    if not 0 <= steps <= MOST_BINS:
+        return value
+    return tuple(first + place * step for place in range(round(steps) + 1))
 
 
 HeadName = Annotated[

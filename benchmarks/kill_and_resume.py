@@ -1,108 +1,242 @@
-"""Does a run survive being killed, at any moment, to the last bit?
+"""Does what is killed, at any moment, leave whole files, and end with equal bits?
 
-    python -m benchmarks.kill_and_resume --times 20
+    python -m benchmarks.kill_and_resume                        all commands, 200 kills
+    python -m benchmarks.kill_and_resume --only training --times 20
 
-Trains once without a break, then again and again with SIGKILL after a random time, going on with
-``--resume auto``; whenever a run gets to its end, its weights and metrics.csv are compared with
-those of the first, bit by bit, and another one begins.
+Each command is run once without a break, then again and again with SIGKILL after a random time, and
+repeated as a user would (`--resume auto`). After each kill every file under its final name has to
+be whole; whenever the command gets to its end, what it made is compared with the first, bit by bit,
+and it begins anew. The commands are children of this process, which has imported what they need,
+so that the kills hit their work and not Python's start.
 """
 
 import argparse
+import csv
+import json
+import multiprocessing
+import os
 import random
+import runpy
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from base.checkpoint import load_checkpoint
 from benchmarks.common import sample_people
 from utils.cli import run_command
 
+NEEDED = ["logger.report.write", "trainer.prediction_session", "trainer.search"]
+"""By the commands; imported once."""
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = (
     "name=killed", "n_gpu=0", "arch.args.model_name=test_resnet", "arch.args.pretrained=false",
     "arch.args.dropout=0.2", "tracer.weights=null", "label_corrections=null",
-    "data_loader.args.input_size=64", "data_loader.args.batch_size=8",
-    "data_loader.args.num_workers=0", "trainer.epochs=4", "trainer.early_stop=0",
+    "data_loader.args.input_size=32", "data_loader.args.batch_size=8", "explain=false",
+    "data_loader.args.num_workers=0", "trainer.epochs=3", "trainer.early_stop=0",
     "trainer.verbosity=1", "trainer.save_every_steps=1", "trainer.ema_decay=0.9",
     'lr_scheduler={"type": "CosineAnnealingLR", "args": {"T_max": "all"}, "every": "step"}',
 )  # fmt: skip
+SHORT = ("trainer.epochs=1", "lr_scheduler=null", "trainer.report=false")
+SPACE = {"optimizer.args.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}}
+BEST = "saved/models/killed/r/best_epoch.pth"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A command that is killed.
+
+    Attributes:
+        command: that is repeated, in a folder of its own.
+        made: patterns of the files that are compared.
+        before: commands that are not killed; what they leave is where each killed one begins.
+        is_right: what else to ask of a folder in which the command came to its end.
+    """
+
+    command: Sequence[str]
+    made: Sequence[str]
+    before: Sequence[Sequence[str]] = ()
+    is_right: Callable[[Path], bool] = lambda _: True
+
+
+def subjects(data: Path) -> dict[str, Subject]:
+    """Name → what is killed, on the people in ``data``."""
+
+    def train(*options: str, extra: Sequence[str] = ()) -> list[str]:
+        values = (*RECIPE, f"data_dir={data.absolute()}", *extra)
+        settings = [f"--set={value}" for value in values]
+        return ["train.py", "-c", str(ROOT / "config.json"), "--run-id", "r", "--resume", "auto",
+                *settings, *options]  # fmt: skip
+
+    checkpoints = ["saved/models/killed/*/best_epoch.pth", "saved/models/killed/*/last_epoch.pth"]
+    logs = ["saved/log/killed/*/metrics.csv", "saved/log/killed/*/predictions.npz"]
+    cropping = ("tracer.weights=sample", *SHORT)
+    search = train(extra=SHORT)
+    search = ["tools/sweep.py", *search[1:3], "--space", "space.json", "--trials", "3",
+              "--seed", "1", *search[7:]]  # fmt: skip
+    answers = ["--answers", str(data.absolute() / "eval/answers.csv"), "--out", "out.csv"]
+    return {
+        "training": Subject(train(), [*checkpoints, *logs]),
+        "extraction": Subject(train(extra=cropping), ["saved/crops/*/images.npy", *checkpoints]),
+        "folds": Subject(
+            train("--folds", "all", extra=(*SHORT, "validation.folds=2")),
+            [*checkpoints, *logs, "saved/log/killed/r/folds.csv"],
+        ),
+        "sweep": Subject(search, [], is_right=three_trials),
+        "report": Subject(
+            ["tools/report.py", "--run", "saved/log/killed/r"],
+            ["saved/log/killed/r/report.html"], [train(extra=SHORT)],
+        ),
+        "test": Subject(
+            ["test.py", "--resume", BEST, *answers], ["out.csv", "out.*.csv", "out.metrics.json"],
+            [train(extra=SHORT)],
+        ),
+    }  # fmt: skip
+
+
+def three_trials(folder: Path) -> bool:
+    """Whether a sweep ended with as many trials as it was asked for; which ones hangs on when it
+    was killed."""
+    with open(folder / "saved/sweeps/killed/trials.csv", newline="") as file:
+        return sum(row["state"] in ("complete", "pruned") for row in csv.DictReader(file)) >= 3
 
 
 def main() -> None:
     """Kill and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--times", type=int, default=20, help="kills")
-    parser.add_argument("--persons", type=int, default=12)
+    parser.add_argument("--times", type=int, default=200, help="kills in all")
+    parser.add_argument("--only", metavar="SUBJECT", help="kill this one alone")
+    parser.add_argument("--persons", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        kills, runs = kill_and_compare(
-            sample_people(args.persons), Path(folder), args.times, random.Random(args.seed)
+    chosen = subjects(sample_people(args.persons))
+    chosen = {args.only: chosen[args.only]} if args.only else chosen
+    each = -(-args.times // len(chosen))
+    total = 0
+    for name, subject in chosen.items():
+        with tempfile.TemporaryDirectory() as folder:
+            kills, runs = kill_and_compare(subject, Path(folder), each, random.Random(args.seed))
+        total += kills
+        print(
+            f"{name}: {kills} kills, {runs} ends, each with the bits of the one never killed",
+            flush=True,
         )
-    print(f"{kills} kills, {runs} runs ended, each with the bits of the run that was never killed")
+    print(f"{total} kills; every file whole after each")
 
 
-def kill_and_compare(data: Path, folder: Path, times: int, draw: random.Random) -> tuple[int, int]:
-    """Kill ``times`` times; returns how many kills and how many runs got to their end.
+def kill_and_compare(
+    subject: Subject, folder: Path, times: int, draw: random.Random
+) -> tuple[int, int]:
+    """Kill ``times`` times; returns how many kills and how often the command got to its end.
 
     Raises:
-        AssertionError: a run failed, or ended with other weights or another metrics.csv.
+        AssertionError: the command failed, left half a file, or ended with other bits.
     """
+    begin, whole, killed = (folder / name for name in ("begin", "whole", "killed"))
+    begin.mkdir()
+    (begin / "space.json").write_text(json.dumps(SPACE))
+    for command in subject.before:
+        assert run(command, begin) == 0, command
+    shutil.copytree(begin, whole)
     began = time.monotonic()
-    whole = train(data, folder / "whole", None)
-    assert whole == 0, "the run without a kill failed"
+    assert run(subject.command, whole) == 0, "the run without a kill failed"
     seconds = time.monotonic() - began
-    kills = runs = 0
-    while kills < times or not runs:
-        code = train(data, folder / "killed", draw.uniform(0, seconds) if kills < times else None)
+    kills = ends = 0
+    while kills < times or not ends:
+        if not killed.exists():
+            shutil.copytree(begin, killed)
+        # Of a run that is never let to its end nothing can be compared.
+        alive = draw.uniform(0, seconds) if kills < times and draw.random() < 0.8 else None
+        code = run(subject.command, killed, alive)
+        require_whole(killed)
         if code is None:
             kills += 1
             continue
-        assert code == 0, f"a resumed run failed with exit code {code} after {kills} kills"
-        compare(folder / "whole", folder / "killed")
-        shutil.rmtree(folder / "killed")
-        runs += 1
-        print(f"{kills}/{times} kills, {runs} runs ended alike", flush=True)
-    return kills, runs
+        assert code == 0, f"failed with exit code {code} after {kills} kills"
+        assert subject.is_right(killed)
+        compare(whole, killed, subject.made)
+        shutil.rmtree(killed)
+        ends += 1
+    return kills, ends
 
 
-def train(data: Path, folder: Path, kill_after: float | None) -> int | None:
-    """Start or go on with the run in ``folder``; its exit code, or ``None`` when it was killed."""
-    places = (f"data_dir={data}", f"trainer.save_dir={folder}", f"tracer.cache_dir={folder}/crops")
-    command = [sys.executable, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
-    command += ["--run-id", "r", "--resume", "auto"]
-    process = subprocess.Popen(
-        [*command, *(f"--set={value}" for value in (*RECIPE, *places))],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        _, errors = process.communicate(timeout=kill_after)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+def run(command: Sequence[str], folder: Path, kill_after: float | None = None) -> int | None:
+    """Run a script of ours in a child; its exit code, or ``None`` when it was killed."""
+    # Not forked from here: a child of a process that has computed in threads may wait forever.
+    children = multiprocessing.get_context("forkserver")
+    children.set_forkserver_preload(NEEDED)
+    child = children.Process(target=_become, args=(command, folder))
+    child.start()
+    child.join(kill_after)
+    if child.exitcode is None:
+        child.kill()
+        child.join()
         return None
-    if process.returncode:
-        print(errors, file=sys.stderr)
-    return process.returncode
+    return child.exitcode
 
 
-def compare(first: Path, second: Path) -> None:
-    """Assert that two runs left the same weights and the same metrics.csv."""
-    metrics = [run / "log" / "killed" / "r" / "metrics.csv" for run in (first, second)]
-    assert metrics[0].read_bytes() == metrics[1].read_bytes(), "metrics.csv differs"
-    for name in ("last_epoch.pth", "best_epoch.pth"):
-        states = [
-            load_checkpoint(run / "models" / "killed" / "r" / name)["state_dict"]
-            for run in (first, second)
-        ]
-        for key, value in states[0].items():
-            assert torch.equal(value, states[1][key]), f"{name}: {key} differs"
+def _become(command: Sequence[str], folder: Path) -> None:
+    """Be the command."""
+    os.chdir(folder)
+    with open("messages", "ab") as messages:
+        os.dup2(messages.fileno(), 1)
+        os.dup2(messages.fileno(), 2)
+    sys.argv = [str(ROOT / command[0]), *command[1:]]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def require_whole(folder: Path) -> None:
+    """Assert that no file under its final name is half written; crops, which are filled bit by bit
+    and know which are done, and a study's database, which has its own journal, excepted."""
+    for path in folder.rglob("[!.]*.*"):
+        if path.is_dir() or "crops" in path.parts or "sweeps" in path.parts:
+            continue
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".pth":
+            load_checkpoint(path)
+        elif path.suffix == ".npz":
+            assert zipfile.ZipFile(path).testzip() is None, path
+        elif path.suffix == ".html":
+            assert path.read_text().rstrip().endswith("</html>"), path
+        elif path.suffix == ".png":
+            assert path.read_bytes().endswith(b"IEND\xaeB`\x82"), path
+        elif path.suffix in (".csv", ".md"):
+            assert path.read_bytes().endswith(b"\n"), path
+    assert (folder / "out.csv").exists() == (folder / "out.probabilities.csv").exists()
+
+
+def compare(first: Path, second: Path, made: Sequence[str]) -> None:
+    """Assert that two folders hold the same: weights, arrays, and other files by their bytes."""
+    for pattern in made:
+        ours, theirs = [sorted(each.glob(pattern)) for each in (first, second)]
+        names = [[path.relative_to(each) for path in paths]
+                 for each, paths in ((first, ours), (second, theirs))]  # fmt: skip
+        assert names[0] == names[1] and ours, pattern
+        for one, other in zip(ours, theirs, strict=True):
+            assert _alike(one, other), f"{one.relative_to(first)} differs"
+
+
+def _alike(one: Path, other: Path) -> bool:
+    if one.suffix == ".pth":
+        ours, theirs = (load_checkpoint(path)["state_dict"] for path in (one, other))
+        return all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    if one.suffix == ".npz":
+        with np.load(one) as ours, np.load(other) as theirs:
+            return set(ours) == set(theirs) and all(
+                np.array_equal(ours[key], theirs[key], equal_nan=ours[key].dtype.kind == "f")
+                for key in ours
+            )
+    return one.read_bytes() == other.read_bytes()
 
 
 if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
     run_command(main)

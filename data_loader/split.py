@@ -2,6 +2,7 @@
 make every validation score a flattering one.
 """
 
+import csv
 import logging
 from pathlib import Path
 
@@ -147,6 +148,15 @@ def save_split(path: str | Path, index: PhotoIndex, parts: dict[str, np.ndarray]
         pairs = np.unique(np.stack([folders[rows], index.group[rows]]), axis=1)
         lines += [(index.groups[group], names[folder], part) for folder, group in pairs.T]
     write_csv(path, (index.noun, "folder", "part"), lines)
+
+
+def groups_in(path: Path, part: str) -> set[str]:
+    """The groups of one part in a file of ``save_split``; none where it is missing or no such."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return {row[0] for row in csv.reader(file) if len(row) == 3 and row[2] == part}
+    except (OSError, ValueError, csv.Error):
+        return set()
 
 
 def _one_of_each(index: PhotoIndex) -> np.ndarray:

@@ -343,8 +343,8 @@ def test_help_needs_no_torch():
 
 def test_an_option_without_effect_is_named_with_the_reason():
     config = with_config(
-        {"visualize": True, "trainer": {"early_stop": 3}, "tracer": {"threshold": 0.4}},
-        "--set", "trainer.monitor=off", "--set", "tracer.weights=null",
+        {"visualize": True, "trainer": {"early_stop": 3}, "tracer": {"margin": 0.4}},
+        "--set", "trainer.monitor=off", "tracer.weights=null", "tracer.threshold=0.4",
         "--set", "augmentation.affine=0", "--set", "augmentation.rotate=9",
     )  # fmt: skip
     assert config.warnings() == [

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from base.task import NumberHead, TagHead, Task
+from base.task_settings import TaskSettings
 from model.decode import with_marginals
 from utils.errors import CheckpointError, ConfigError
 
@@ -54,21 +55,30 @@ def _sound(model: str, probabilities: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def require_one_scheme(schemes: Mapping[Any, Mapping]) -> None:
+MEANING = ("classes", "bins", "groups", "type")
+"""Of a head: what its answers mean."""
+
+
+def require_one_scheme(tasks: Mapping[Any, TaskSettings]) -> None:
     """Refuse models that were taught to answer different questions.
 
     Args:
-        schemes: name of a checkpoint → its label scheme, as plain values.
+        tasks: name of a checkpoint → what it was taught, as built.
 
     Raises:
         ConfigError: two of them differ.
     """
-    (first, scheme), *others = schemes.items()
+    (first, task), *others = tasks.items()
     for name, other in others:
-        for key in {**scheme, **other}:
-            if scheme.get(key) != other.get(key):
-                raise ConfigError(
-                    f"{name}: its label scheme is another than that of {first} ({key}:"
-                    f" {other.get(key)} and {scheme.get(key)}), so their answers can't be combined;"
-                    " predict with each alone"
-                )
+        differing = [head for head in {**task.heads, **other.heads} if _differs(head, task, other)]
+        if differing:
+            raise ConfigError(
+                f"{name}: was taught the task {other.name!r} ({', '.join(other.heads)}), {first}"
+                f" {task.name!r} ({', '.join(task.heads)}); {differing[0]} differs, so their"
+                " answers can't be combined; predict with each alone"
+            )
+
+
+def _differs(head: str, *tasks: TaskSettings) -> bool:
+    one, other = (task.heads.get(head) for task in tasks)
+    return any(getattr(one, key, None) != getattr(other, key, None) for key in MEANING)

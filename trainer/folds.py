@@ -77,14 +77,16 @@ def start_folds(config: ConfigParser) -> None:
     goes_on = config.args.resume == AUTO
     if goes_on and not config.args.run_id:
         config.run_id = newest_folds(config.save_dir.parent) or config.run_id
-    if not config.folder.folds.exists():
+    # One that failed before its first checkpoint, as at a cell of a table, may begin anew.
+    begun = any(config.folder.fold(n).last for n in range(config["validation"]["folds"]))
+    if not config.folder.folds.exists() or not (begun or goes_on):
         config.start_run("that of each fold")
         record_folds(config.folder, config["validation"]["folds"], [])
     elif goes_on:
-        begun = config.folder.config
+        beside = config.folder.config
         # Through the parser, since the file may be from before there were some of today's keys.
         require_same_config(
-            begun, ConfigParser.stored(read_json5(begun), begun).config, config.config
+            beside, ConfigParser.stored(read_json5(beside), beside).config, config.config
         )
     else:
         raise ConfigError(

@@ -65,7 +65,7 @@ def predict(config: ConfigParser) -> None:
     truth = read_answers(args.answers, photos.files, task) if args.answers else None
     device = prepare_device(config["n_gpu"], config.device)
     members = {path: config.for_checkpoint(path) for path in config.resumes}
-    require_one_scheme({path: member.label_scheme for path, member in members.items()})
+    require_one_scheme({path: member.settings.task for path, member in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logger.info(describe(views, len(photos)))
     for checkpoint, member in members.items():

@@ -20,11 +20,12 @@ from base.monitor import Monitor
 from base.preemption import Stopped
 from base.schedulers import filled_in, make_schedule, refuse_longer, refuse_more_moves
 from base.task import Task
+from base.task_settings import plural_of
 from base.train_step import TrainStep, backbone_modules
 from data_loader.crops import extractor_from
 from data_loader.data_loaders import TrainingData, labeled_photos
 from data_loader.dataset import PhotoIndex
-from data_loader.split import save_split
+from data_loader.split import groups_in, save_split
 from logger.callbacks import EpochLines, MetricsTables, Report, Sinks
 from logger.logger import setup_logging
 from logger.notice import Notice, require_address
@@ -108,6 +109,7 @@ def train(
         for line in ignored_overrides(saved[0]["config"], config.config):
             logger.warning("warning: %s", line)
     begin_run(config, data, device)
+    warn_of_known_people(config.args.init_from, data)
     checkpoints = CheckpointFolder(
         config.save_dir, config.settings.trainer.keep_last, config.settings.trainer.keep_best
     )
@@ -318,6 +320,20 @@ def begin_run(config: ConfigParser, data: TrainingData, device: torch.device) ->
                 "warning: not the %s, or not the split, that the run began with", data.index.plural
             )
     config.run_id = distributed.broadcast(config.run_id)
+
+
+def warn_of_known_people(init_from: str | None, data: TrainingData) -> None:
+    """Say so where today's validation is known to the model that ``--init-from`` starts from."""
+    if not init_from:
+        return
+    index = data.index
+    ours = {str(index.groups[group]) for group in np.unique(index.group[data.val_rows])}
+    known = ours & groups_in(Path(init_from).parent / SPLIT, "train")
+    if known:
+        logger.warning(
+            "warning: --init-from %s: was trained on %d of the %d %s that validate now, so their"
+            " scores flatter", init_from, len(known), len(ours), plural_of(index.noun),
+        )  # fmt: skip
 
 
 def run_callbacks(

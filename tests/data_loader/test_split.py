@@ -7,7 +7,14 @@ import pytest
 from base.task import load_task
 from data_loader.dataset import PhotoIndex
 from data_loader.settings import Validation
-from data_loader.split import holdout, image_level, save_split, split, stratified_group_kfold
+from data_loader.split import (
+    groups_in,
+    holdout,
+    image_level,
+    save_split,
+    split,
+    stratified_group_kfold,
+)
 from utils.errors import ConfigError, DataError, UserError
 
 FACES = load_task("faces")
@@ -208,3 +215,13 @@ def test_an_image_level_split_mixes_people_and_says_that_it_flatters(crowd, capl
     assert len(validation) == round(0.2 * len(crowd))
     assert len(people_of(crowd, train) & people_of(crowd, validation)) > 200
     assert "flatter" in caplog.text
+
+
+def test_the_groups_of_a_part_are_read_back_and_nothing_of_what_is_no_split(crowd, tmp_path):
+    train, validation = np.arange(7), np.arange(7, 14)
+    save_split(tmp_path / "split.csv", crowd, {"train": train, "val": validation})
+    groups = {str(crowd.groups[group]) for group in crowd.group[train]}
+    assert groups_in(tmp_path / "split.csv", "train") == groups
+    (tmp_path / "other.csv").write_bytes(b"\xff\x00,x\n")
+    assert groups_in(tmp_path / "other.csv", "train") == set()
+    assert groups_in(tmp_path / "none.csv", "train") == set()

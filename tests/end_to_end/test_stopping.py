@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kill_and_resume import RECIPE, compare, kill_and_compare, train
+from benchmarks.kill_and_resume import RECIPE, compare, kill_and_compare, subjects
 from faces.sample import generate
 from utils.cli import EXIT_STOPPED
 
@@ -30,14 +30,20 @@ def command(data, folder, *changes):
     return [sys.executable, str(ROOT / "train.py"), "-c", str(ROOT / "config.json"), *options]
 
 
+def train(data, folder):
+    """The run in ``folder`` to its end; the exit code."""
+    return subprocess.run([*command(data, folder), "--run-id", "r", "--resume", "auto"]).returncode
+
+
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(data, tmp_path):
-    kills, runs = kill_and_compare(data, tmp_path, times=3, draw=random.Random(4))
+    training = subjects(data)["training"]
+    kills, runs = kill_and_compare(training, tmp_path, times=3, draw=random.Random(4))
     assert kills == 3 and runs >= 1
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
 def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(data, tmp_path):
-    assert train(data, tmp_path / "whole", None) == 0
+    assert train(data, tmp_path / "whole") == 0
     stopped = tmp_path / "stopped"
     process = subprocess.Popen(
         [*command(data, stopped), "--run-id", "r"], stderr=subprocess.PIPE, text=True
@@ -50,8 +56,10 @@ def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(data, tmp_
     _, errors = process.communicate(timeout=120)
     assert process.returncode == EXIT_STOPPED, errors
     assert f"python train.py --resume {last}" in errors
-    assert train(data, stopped, None) == 0
-    compare(tmp_path / "whole", stopped)
+    assert train(data, stopped) == 0
+    compare(
+        tmp_path / "whole", stopped, ["models/killed/r/*_epoch.pth", "log/killed/r/metrics.csv"]
+    )
 
 
 def small_files_only():
@@ -70,12 +78,12 @@ def test_a_checkpoint_that_can_not_be_written_is_one_clear_line(data, tmp_path):
         capture_output=True, text=True, preexec_fn=small_files_only, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "cannot be written" in done.stderr and "Traceback" not in done.stderr
+    assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
     assert {path.name: path.read_bytes() for path in models.glob("*.pth")} == before
 
 
 def test_weights_of_another_run_can_be_the_start_and_what_fits_is_said(data, tmp_path):
-    assert train(data, tmp_path, None) == 0
+    assert train(data, tmp_path) == 0
     checkpoint = tmp_path / "models" / "killed" / "r" / "best_epoch.pth"
     other = 'loss_name=[["ce_loss", null, 1.0]]'
     done = subprocess.run(
@@ -86,3 +94,12 @@ def test_weights_of_another_run_can_be_the_start_and_what_fits_is_said(data, tmp
     assert done.returncode == 0, done.stderr
     assert "new here, so initialized: classifiers.class.weight" in done.stdout
     assert "in the checkpoint only: classifiers.mask.weight" in done.stdout
+    # The same seed divides the people alike, so those who validate are strangers.
+    assert "that validate now" not in done.stdout
+    own = checkpoint.with_name("split.csv")
+    own.write_text(own.read_text().replace(",val", ",train"))
+    again = command(data, tmp_path / "c", "trainer.epochs=1")
+    done = subprocess.run(
+        [*again, "--init-from", str(checkpoint)], capture_output=True, text=True, timeout=120
+    )
+    assert "people that validate now, so their scores flatter" in done.stdout

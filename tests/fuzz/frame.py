@@ -4,7 +4,7 @@ A subject is a module of this folder that has
 
     CASES = 1000       of `make fuzz`
     SLICE = 50         of `make test`
-    SECONDS = 10       after which a case hangs
+    SECONDS = 10       of computing, after which a case hangs; six times as much of waiting
 
     def prepare(folder: Path) -> Callable[[random.Random], object]:
         '''What is slow is done once; returns what draws one case and tries it.'''
@@ -119,8 +119,10 @@ def _try(
     def give_up(*_: object) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, give_up)
-    left = signal.setitimer(signal.ITIMER_REAL, seconds)  # to pytest's own time limit
+    # Seconds of computing, since the machine may be busy; and for what waits, of the clock.
+    before = [signal.signal(each, give_up) for each in (signal.SIGPROF, signal.SIGALRM)]
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    left = signal.setitimer(signal.ITIMER_REAL, 6 * seconds)  # to pytest's own time limit
     # Code that never comes back to Python is not reached by a signal: the process ends.
     faulthandler.dump_traceback_later(10 * seconds + 60, exit=True, file=sys.__stderr__)
     try:
@@ -133,8 +135,10 @@ def _try(
         sound = leaving.code in (None, 0, 2)
         return ("refused", "") if sound else ("tracebacks", traceback.format_exc())
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for each, handler in zip((signal.SIGPROF, signal.SIGALRM), before, strict=True):
+            signal.signal(each, handler)
         signal.setitimer(signal.ITIMER_REAL, *left)
         faulthandler.cancel_dump_traceback_later()
     return "right", ""

@@ -53,8 +53,12 @@ def test_tags_have_the_mean_of_the_models_whatever_the_way():
         assert combine(tags, models, how)["tags"] == pytest.approx(np.array([[0.3, 0.7]]))
 
 
-def test_models_of_different_label_schemes_are_refused():
-    usual, other = {"age_edges": [20, 30, 40, 50, 60]}, {"age_edges": [20, 30, 40, 50, 59]}
-    require_one_scheme({"a.pth": usual, "b.pth": dict(usual)})
-    with pytest.raises(ConfigError, match=r"b\.pth: its label scheme.*a\.pth.*age_edges"):
-        require_one_scheme({"a.pth": usual, "b.pth": other})
+def test_models_of_different_tasks_are_refused_with_both_named_in_one_line():
+    usual = load_task("faces").settings
+    moved = usual.changed("age", bins=(20, 30, 40, 50, 59))
+    shapes = TaskSettings(name="shapes", heads={"kind": {"classes": ["a", "b"]}})
+    require_one_scheme({"a.pth": usual, "b.pth": usual.model_copy()})
+    for other, words in ((moved, "age differs"), (shapes, "'shapes' \\(kind\\).*mask differs")):
+        with pytest.raises(ConfigError, match=rf"b\.pth: was taught.*{words}") as caught:
+            require_one_scheme({"a.pth": usual, "b.pth": other})
+        assert "a.pth 'faces'" in str(caught.value) and len(str(caught.value)) < 300

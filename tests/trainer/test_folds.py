@@ -5,7 +5,8 @@ import pytest
 
 from base.task import load_task
 from logger.predictions import SavedPredictions, write_predictions
-from trainer.folds import choose_folds, write_results
+from tests.config_files import with_config
+from trainer.folds import choose_folds, start_folds, write_results
 from utils.errors import ConfigError, DataError
 
 FACES = load_task("faces")
@@ -62,3 +63,19 @@ def test_missing_answers_are_refused(answers, tmp_path):
     answers[1] = tmp_path / "none.npz"
     with pytest.raises(DataError, match=r"none\.npz: not the answers of a validation"):
         write_results(tmp_path / "out", answers)
+
+
+def test_folds_that_failed_before_their_first_checkpoint_leave_the_run_id_free(
+    in_an_empty_folder,
+):
+    config = with_config({"validation": {"fraction": 0.2}}, "--run-id", "first")
+    config.args.folds = "all"
+    assert not [line for line in config.warnings() if "validation" in line]
+    start_folds(config)
+    again = with_config({"validation": {"fraction": 0.2}}, "--run-id", "first")
+    start_folds(again)
+    checkpoint = config.folder.fold(0).models / "last_epoch.pth"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    with pytest.raises(ConfigError, match=r"--run-id first: .* holds folds already"):
+        start_folds(with_config({"validation": {"fraction": 0.2}}, "--run-id", "first"))
