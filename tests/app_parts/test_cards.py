@@ -99,6 +99,11 @@ def test_the_csv_has_the_columns_of_a_submission_and_then_words_and_probabilitie
     assert sum(float(rows[0][f"p{cls}"]) for cls in range(18)) == pytest.approx(1, abs=1e-5)
 
 
+def test_no_name_of_a_photo_is_run_by_a_spreadsheet():
+    table = answers_table([("=cmd|'/c calc'!A1.jpg", answer(10))], "en")
+    assert csv_bytes(table, "en").decode().splitlines()[1].startswith("'=cmd")
+
+
 def test_the_korean_csv_opens_in_excel():
     table = answers_table([("a.jpg", answer(10))], "ko")
     assert csv_bytes(table, "ko").startswith(b"\xef\xbb\xbf")
