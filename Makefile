@@ -13,7 +13,7 @@ DEMO_RUN := saved/log/$(NAME)/demo
 DEMO_CHECKPOINT := saved/models/$(NAME)/demo/best_epoch.pth
 
 .DEFAULT_GOAL := help
-.PHONY: gpu help setup demo app test test-fast fuzz soak coverage lint format hooks golden shape train clean
+.PHONY: gpu help setup demo app test test-fast fuzz soak audit coverage lint format hooks golden shape train clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ fuzz: .venv/ready  ## wrong and hostile files by the thousand, and a table of ho
 
 soak: $(DEMO_CHECKPOINT)  ## 1,000 photos by visitors of the page who come and go, and its memory
 	$(BIN)/python -m benchmarks.app_soak --resume $(DEMO_CHECKPOINT)
+
+audit: .venv/ready  ## compare the installed packages with requirements.txt and their own digests
+	$(BIN)/python -m tools.packages --audit
 
 coverage: .venv/ready  ## the test suite, and which lines it runs (htmlcov/)
 	$(BIN)/python -m pytest --cov --cov-report=html --cov-report=term:skip-covered

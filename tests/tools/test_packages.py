@@ -1,0 +1,52 @@
+"""What is installed is listed with its licence, and compared with what it should be."""
+
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+from tools import packages
+from tools.packages import brought, licence_of, licences, pinned, problems
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "licences.md"
+
+
+def test_every_pinned_package_is_on_the_page_with_a_licence():
+    page = PAGE.read_text(encoding="utf-8")
+    for name in pinned():
+        assert f"| **{distribution(name).name}** |" in page, "python -m tools.packages --write …"
+    assert "not stated" not in "\n".join(row for row in page.splitlines() if "**" in row)
+
+
+def test_what_a_package_needs_comes_along_and_a_long_licence_is_one_line():
+    names = brought()
+    assert "torch" in names and "sympy" in names  # which torch alone asks for
+    assert licence_of(names["torch"]) and "\n" not in licences().replace("\n|", "|")[400:900]
+
+
+@pytest.fixture
+def one_package(monkeypatch, tmp_path):
+    """The audit of a single small package, from files that may be changed."""
+    package = distribution("iniconfig")
+    monkeypatch.setattr(packages, "pinned", lambda: {"iniconfig": package.version})
+    monkeypatch.setattr(packages, "distributions", lambda: [package])
+    return package
+
+
+def test_an_audit_finds_another_version_an_unknown_package_and_a_changed_file(
+    one_package, monkeypatch
+):
+    assert list(problems()) == []
+    monkeypatch.setattr(packages, "distributions", lambda: [one_package, distribution("pluggy")])
+    assert [line.split(":")[0] for line in problems()] == ["pluggy"]
+    monkeypatch.setattr(packages, "pinned", lambda: {"iniconfig": "0.1"})
+    monkeypatch.setattr(packages, "_changed", lambda file: file.name == "__init__.py")
+    found = list(problems())
+    assert "0.1 pinned" in found[0] and "1 files are not those it brought" in found[-1]
+
+
+def test_a_file_is_compared_with_its_digest(one_package):
+    file = next(file for file in one_package.files if file.hash)
+    assert not packages._changed(file)
+    file.hash.value = "other"
+    assert packages._changed(file)

@@ -1,0 +1,155 @@
+"""What the project is made of: the packages that requirements.txt brings, and their licences.
+
+    python -m tools.packages --write docs/licences.md
+    python -m tools.packages --audit                        (make audit)
+
+The audit compares what is installed with requirements.txt and with the digests that each package
+brought along, so that a file that was changed, a version that is not the pinned one, and a package
+that nobody asked for are found. It needs no network. Known vulnerabilities are looked up by
+pip-audit, where that is installed.
+"""
+
+import argparse
+import base64
+import hashlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from utils.cli import run_command
+from utils.errors import UserError
+from utils.files import write_atomically
+
+ROOT = Path(__file__).resolve().parents[1]
+INSTALLERS = ("pip", "setuptools", "wheel")
+"""That an environment begins with."""
+
+
+def pinned() -> dict[str, str]:
+    """Package → the version in requirements.txt."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("#")[0].strip().split("==") for line in lines if "==" in line)
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def brought() -> dict[str, Distribution]:
+    """Every package that requirements.txt brings, what those need in turn included.
+
+    Raises:
+        UserError: one of requirements.txt itself is not installed.
+    """
+    found: dict[str, Distribution] = {}
+    waiting = [(name, "", True) for name in pinned()]
+    while waiting:
+        name, extra, asked_for = waiting.pop()
+        try:
+            package = distribution(name)
+        except PackageNotFoundError as error:
+            if asked_for:
+                raise UserError(f"{name}: not installed; run `make setup`") from error
+            continue  # of another system
+        for text in package.requires or ():
+            need = Requirement(text)
+            if need.marker is None or need.marker.evaluate({"extra": extra}):
+                key = canonicalize_name(need.name)
+                waiting += [(key, each, False) for each in ({""} | need.extras)
+                            if key not in found or each]  # fmt: skip
+        found[canonicalize_name(name)] = package
+    return dict(sorted(found.items()))
+
+
+def licence_of(package: Distribution) -> str:
+    """In the words of the package itself, short."""
+    data = package.metadata
+    classifiers = [each for each in data.get_all("Classifier") or () if "License ::" in each]
+    text = data.get("License-Expression") or (data.get("License") or "").strip()
+    if not text or len(text) > 60 or text == "UNKNOWN":
+        text = ", ".join(each.split("::")[-1].strip() for each in classifiers) or text
+    if not text:
+        files = [file for file in package.files or () if "license" in file.name.lower()]
+        lines = files[0].locate().read_text(errors="replace").split("\n") if files else ()
+        text = next((line for line in lines if line.strip()), "not stated")
+    return " ".join(text.split())[:120].replace("|", "/")
+
+
+def licences() -> str:
+    """The page of docs/licences.md."""
+    direct = pinned()
+    rows = [f"| {'**' + package.name + '**' if name in direct else package.name} |"
+            f" {package.version} | {licence_of(package)} |"
+            for name, package in brought().items()]  # fmt: skip
+    return "\n".join(
+        [
+            "# Licences of what is installed",
+            "",
+            "Printed by `python -m tools.packages --write docs/licences.md` from what the packages",
+            "say of themselves; bold ones are named in requirements.txt, the others come along.",
+            "The project's own licence is MIT.",
+            "",
+            "| package | version | licence |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def problems() -> Iterator[str]:
+    """What an audit finds, a line each."""
+    versions, expected = pinned(), brought()
+    for name, version in versions.items():
+        if (installed := expected[name].version.partition("+")[0]) != version:
+            yield f"{name}: {installed} is installed, {version} pinned"
+    for package in distributions():
+        name = canonicalize_name(package.name)
+        if name not in expected and name not in INSTALLERS:
+            yield f"{name}: installed, but nothing in requirements.txt brings it"
+    for package in expected.values():
+        changed = [file for file in package.files or () if file.hash and _changed(file)]
+        if changed:
+            shown = ", ".join(map(str, changed[:3]))
+            yield f"{package.name}: {len(changed)} files are not those it brought ({shown})"
+
+
+def _changed(file) -> bool:
+    path = file.locate()
+    if not path.is_file():
+        return path.suffix != ".pyc"
+    if not hasattr(hashlib, file.hash.mode):
+        return False
+    with open(path, "rb") as content:
+        digest = hashlib.file_digest(content, file.hash.mode).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=") != file.hash.value
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--write", type=Path, metavar="FILE", help="write the licences as Markdown")
+    what.add_argument("--audit", action="store_true", help="look for what should not be there")
+    args = parser.parse_args()
+    if args.write:
+        with write_atomically(args.write) as file:
+            file.write(licences())
+        return
+    found = list(problems())
+    print(f"{len(brought())} packages")
+    if importlib.util.find_spec("pip_audit"):
+        requirements = str(ROOT / "requirements.txt")
+        done = subprocess.run([sys.executable, "-m", "pip_audit", "-r", requirements], check=False)
+        found += ["pip-audit: see above"] * bool(done.returncode)
+    else:
+        print("known vulnerabilities: not looked up, pip-audit is not installed")
+    if found:
+        raise UserError("\n  ".join([f"{len(found)} findings", *found]))
+
+
+if __name__ == "__main__":
+    run_command(main, debug="--debug" in sys.argv)
