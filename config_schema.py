@@ -11,7 +11,12 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from base.settings import Optimizer, OptimizerArguments, Scheduler, TrainerSettings
+from base.settings import (
+    OptimizerArguments,
+    OptimizerSettings,
+    SchedulerSettings,
+    TrainerSettings,
+)
 from base.task_settings import TASKS, TaskSettings, read_task
 from data_loader.settings import (
     Augmentation,
@@ -67,8 +72,8 @@ path of one, or the object itself."""
     tta: Tta | None = None
     """Test-time augmentation: the mean answer over two views of a photo; `null` for none."""
     tracer: Tracer = Tracer()
-    optimizer: Optimizer = Optimizer(args=OptimizerArguments(lr=1e-4))
-    lr_scheduler: Scheduler | None = None
+    optimizer: OptimizerSettings = OptimizerSettings(args=OptimizerArguments(lr=1e-4))
+    lr_scheduler: SchedulerSettings | None = None
     """How the learning rate changes; `null` keeps it."""
     loss: str = "all_loss"
     """`all_loss` adds up what `loss_name` says; the name of a loss gives it to every head, \

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from functools import partial
@@ -13,7 +14,9 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from base.base_model import BaseModel
+from base.settings import OptimizerSettings
 from utils.errors import ConfigError, reason_of
+from utils.objects import find
 
 logger = logging.getLogger("optimizer")
 
@@ -52,43 +55,39 @@ FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
 def make_optimizer(
-    build: partial,
-    model: BaseModel,
-    *,
-    batches_a_step: int = 1,
-    layer_decay: float = 1.0,
+    settings: OptimizerSettings, model: BaseModel, *, batches_a_step: int = 1
 ) -> torch.optim.Optimizer:
-    """The optimizer that ``build`` makes, over the weights of ``model`` in suitable groups.
+    """An optimizer over the weights of ``model`` in suitable groups; what a layer is that
+    ``layer_decay`` counts, timm says.
 
     Args:
-        build: class and arguments, ``lr`` among them.
+        settings: class, arguments, rates by layer.
         model: its ``parameter_groups()`` are the backbone and the heads.
         batches_a_step: processes times accumulated batches.
-        layer_decay: learning rate of each layer of the backbone over that of the layer above it
-            (Clark et al. 2020, arXiv:2003.10555); what a layer is, timm says.
 
     Raises:
-        ConfigError: arguments that the optimizer refuses, at once or in its first step.
+        ConfigError: no such optimizer, or arguments that it refuses, at once or in its first step.
     """
-    args = dict(build.keywords)
-    if build.func in FUSED and not {"fused", "foreach", "differentiable"} & args.keys():
+    optimizer: Any = find(sys.modules[__name__], settings.type, "optimizer.type")
+    args = settings.args.model_dump()
+    if optimizer in FUSED and not {"fused", "foreach", "differentiable"} & args.keys():
         args["fused"] = True
     if batches_a_step > 1:
         rate = args.get("lr")
         logger.info("a step takes %d batches, at learning rate %s", batches_a_step, rate)
-    spared = _without_decay(model) if _weight_decay(build.func, args) else set()
+    spared = _without_decay(model) if _weight_decay(optimizer, args) else set()
     groups = []
-    for part, weights, ratio in _by_learning_rate(model, layer_decay):
+    for part, weights, ratio in _by_learning_rate(model, settings.layer_decay):
         own_rate = {"lr": args["lr"] * ratio} if "lr" in args else {}
         for some, exempt in _by_decay(weights, spared):
             groups.append({"params": some, "part": part} | own_rate | exempt)
     groups = [group for group in groups if group["params"]]
     try:
-        _try_step(partial(build.func, **args), groups)
-        return build.func(groups, **args)
+        _try_step(partial(optimizer, **args), groups)
+        return optimizer(groups, **args)
     except Exception as error:  # whatever the library's code makes of these values
         raise ConfigError(
-            f"optimizer.args: {build.func.__name__} refuses them: {reason_of(error)}"
+            f"optimizer.args: {settings.type} refuses them: {reason_of(error)}"
             " (--debug shows where)"
         ) from error
 

@@ -3,9 +3,9 @@
 import copy
 import inspect
 import math
+import sys
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import timm.scheduler
@@ -13,7 +13,9 @@ import torch
 from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
 
+from base.settings import SchedulerSettings
 from utils.errors import ConfigError, reason_of
+from utils.objects import find
 
 LIBRARIES = "torch.optim.lr_scheduler or timm.scheduler"
 _OBJECTS = "it takes objects or functions, which a config can't hold"
@@ -57,46 +59,42 @@ SHARE = "lr_share"
 
 
 def make_schedule(
-    build: partial | None,
+    settings: SchedulerSettings | None,
     optimizer: torch.optim.Optimizer,
     *,
     epochs: int,
     steps_an_epoch: int,
-    every: str = "epoch",
-    warmup_epochs: int = 0,
     monitor_mode: str = "max",
     epochs_done: int = 0,
 ) -> LRScheduler | TimmScheduler | None:
-    """The schedule that ``build`` makes, after a linear rise.
+    """A schedule of the learning rate, after a linear rise.
 
     Learning rates among its arguments are those of the fastest group of weights; the other groups
     keep their proportion to it, unless they are told one by one.
 
     Args:
-        build: class and arguments; an argument that is ``"all"`` becomes what the rise leaves of
-            the training. ``None`` makes none.
+        settings: class and arguments, their unit, the rise; an argument that is ``"all"`` becomes
+            what the rise leaves of the training. ``None`` makes none.
         optimizer: whose learning rates move.
         epochs: of the training.
         steps_an_epoch: moves of the weights.
-        every: ``"epoch"`` or ``"step"``, the unit of the schedule's arguments.
-        warmup_epochs: how many epochs the rise takes; 0 for none.
         monitor_mode: ``"min"``, ``"max"`` or ``"off"``: which way the monitored score gets better.
         epochs_done: of a training that is resumed.
 
     Raises:
-        ConfigError: arguments that the schedule refuses, a schedule that can't be put behind a
-            rise, a rise that leaves no time, a rate that never changes, or that is 0 in all that
-            is left.
+        ConfigError: no such schedule, arguments that it refuses, a schedule that can't be put
+            behind a rise, a rise that leaves no time, a rate that never changes, or that is 0 in
+            all that is left.
     """
-    if build is None:
+    if settings is None:
         return None
+    name, every = settings.type, settings.every
     unit = steps_an_epoch if every == "step" else 1
-    length, warmup = epochs * unit, warmup_epochs * unit
+    length, warmup = epochs * unit, settings.warmup_epochs * unit
     if warmup >= length:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
-    name = build.func.__name__
-    args = filled_in(build, every, monitor_mode)
-    schedule: Any = build.func  # a class, of which `partial` says only that it is callable
+    schedule = _class_of(settings)
+    args = filled_in(settings, monitor_mode)
     if warmup and issubclass(schedule, TimmScheduler | ReduceLROnPlateau):
         raise ConfigError(
             f"lr_scheduler.warmup_epochs: {name} can't follow a warm-up; timm's schedules have"
@@ -177,21 +175,20 @@ def move(
     _keep_proportions(scheduler.optimizer)
 
 
-def filled_in(build: partial, every: str, monitor_mode: str) -> dict[str, Any]:
-    """The arguments of ``build`` with those that follow from the rest of the config: the unit of
+def filled_in(settings: SchedulerSettings, monitor_mode: str) -> dict[str, Any]:
+    """The arguments of a schedule with those that follow from the rest of the config: the unit of
     timm's schedules and the direction of ``ReduceLROnPlateau``. Arguments as for ``make_schedule``.
 
     Raises:
         ConfigError: the config contradicts itself.
     """
-    args = dict(build.keywords)
-    schedule: Any = build.func
+    args, schedule, every = dict(settings.args), _class_of(settings), settings.every
     told: dict[str, tuple[Any, str]] = {}
     if issubclass(schedule, ReduceLROnPlateau):
         if every == "step" or monitor_mode == "off":
             key = "lr_scheduler.every" if every == "step" else "trainer.monitor"
             raise ConfigError(
-                f"{key}: {schedule.__name__} goes by the monitored score, which comes once an"
+                f"{key}: {settings.type} goes by the monitored score, which comes once an"
                 " epoch; set lr_scheduler.every=epoch and a trainer.monitor such as 'min val/loss'"
             )
         told = {"mode": (monitor_mode, "trainer.monitor")}
@@ -245,6 +242,10 @@ def refuse_more_moves(saved: dict[str, Any], scheduler: LRScheduler | TimmSchedu
                 f" training has {now} now (batch_size, accumulate, processes or photos are others);"
                 f" resume it as it was, or {AFRESH}"
             )
+
+
+def _class_of(settings: SchedulerSettings) -> Any:
+    return find(sys.modules[__name__], settings.type, "lr_scheduler.type")
 
 
 def _with_length(args: dict[str, Any], length: int) -> dict[str, Any]:

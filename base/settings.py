@@ -21,7 +21,7 @@ class OptimizerArguments(Arguments):
     """Learning rate."""
 
 
-class Optimizer(Section):
+class OptimizerSettings(Section):
     """``optimizer``."""
 
     type: str = "Adam"
@@ -29,10 +29,11 @@ class Optimizer(Section):
     args: OptimizerArguments = OptimizerArguments()
     """Arguments of that class. Adam, AdamW and SGD run in one kernel unless `fused` is `false`."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Learning rate of each layer of the backbone over that of the layer above it."""
+    """Learning rate of each layer of the backbone over that of the layer above it (Clark et al. \
+2020, arXiv:2003.10555)."""
 
 
-class Scheduler(Section):
+class SchedulerSettings(Section):
     """``lr_scheduler``."""
 
     type: str

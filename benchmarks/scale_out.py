@@ -12,13 +12,13 @@ import os
 import socket
 import statistics
 import time
-from functools import partial
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from base.optimizers import make_optimizer
+from base.settings import OptimizerSettings
 from base.task import load_task
 from base.train_step import TrainStep
 from benchmarks.common import in_turns, machine, ratio, table
@@ -104,7 +104,7 @@ def build(args: argparse.Namespace) -> TrainStep:
     torch.manual_seed(0)
     model = TimmModelMulti(FACES, args.model, pretrained=False)
     criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {})
-    optimizer = make_optimizer(partial(torch.optim.AdamW, lr=1e-4), model)
+    optimizer = make_optimizer(OptimizerSettings(type="AdamW"), model)
     return TrainStep(model, criterion, optimizer)
 
 

@@ -144,9 +144,9 @@ def check_names(config: ConfigParser) -> Monitor:
     settings = config.settings.trainer
     config.init_ftn("optimizer", base.optimizers)
     monitor = Monitor(settings.monitor or "off", settings.early_stop)
-    if config["lr_scheduler"]:
-        build = config.init_ftn("lr_scheduler", base.schedulers)
-        filled_in(build, config["lr_scheduler"]["every"], monitor.mode)
+    if config.settings.lr_scheduler:
+        config.init_ftn("lr_scheduler", base.schedulers)
+        filled_in(config.settings.lr_scheduler, monitor.mode)
     require_address(settings.notify)
     config.require_free_folders()
     if distributed.is_main():
@@ -213,10 +213,9 @@ def build_model(
 def build_optimizer(config: ConfigParser, model: BaseModel) -> torch.optim.Optimizer:
     """The optimizer over the model's parameter groups."""
     return base.optimizers.make_optimizer(
-        config.init_ftn("optimizer", base.optimizers),
+        config.settings.optimizer,
         model,
         batches_a_step=config.settings.trainer.accumulate * distributed.world_size(),
-        **config.options("optimizer"),
     )
 
 
@@ -233,19 +232,16 @@ def build_scheduler(
         config, optimizer, monitor, saved: of the run.
         batches: of an epoch, which a schedule by steps must know.
     """
-    if not config["lr_scheduler"]:
-        return None
-    settings = config.settings.trainer
+    settings, chosen = config.settings.trainer, config.settings.lr_scheduler
     scheduler = make_schedule(
-        config.init_ftn("lr_scheduler", base.schedulers),
+        chosen,
         optimizer,
         epochs=settings.epochs,
         steps_an_epoch=-(-batches // settings.accumulate),
         monitor_mode=monitor.mode,
         epochs_done=len(saved[0]["history"]) if saved else 0,
-        **config.options("lr_scheduler"),
     )
-    if saved and scheduler and config["lr_scheduler"]["every"] == "step":
+    if saved and scheduler and chosen and chosen.every == "step":
         refuse_more_moves(saved[0], scheduler)
     return scheduler
 

@@ -2,7 +2,6 @@
 
 import copy
 import re
-from functools import partial
 
 import pytest
 import torch
@@ -10,8 +9,8 @@ from torch import nn
 
 from base.base_model import BaseModel
 from base.cuda_graph import WARM_UP, Graphed
-from base.optimizers import OPTIMIZERS, make_optimizer
-from base.settings import StepSettings
+from base.optimizers import make_optimizer
+from base.settings import OptimizerSettings, StepSettings
 from base.train_step import TrainStep
 
 BATCH, STEPS = 4, WARM_UP + 3
@@ -43,7 +42,7 @@ def a_step(cuda_graph, criterion=None, optimizer="AdamW", **settings):
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     model = BaseModel(backbone, 4, {"mask": 3}, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.2)
-    optimizer = make_optimizer(partial(OPTIMIZERS[optimizer], lr=0.1), model)
+    optimizer = make_optimizer(OptimizerSettings(type=optimizer, args={"lr": 0.1}), model)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
     settings = StepSettings(
         **{"ema_decay": 0.9, "clip_norm": 1.0, "cuda_graph": cuda_graph} | settings

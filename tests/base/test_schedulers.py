@@ -1,7 +1,5 @@
 """What schedules do to the learning rate, of torch and timm, by epoch and by step."""
 
-from functools import partial
-
 import pytest
 import torch
 from torch import nn
@@ -9,6 +7,7 @@ from torch import nn
 import base.schedulers as module_schedule
 from base.base_model import BaseModel
 from base.schedulers import SCHEDULERS, make_schedule, move, refuse_longer, refuse_more_moves
+from base.settings import SchedulerSettings
 from parse_config import ConfigParser
 from utils.errors import ConfigError
 
@@ -27,10 +26,14 @@ def an_optimizer(model, lr, share):
     return torch.optim.AdamW([backbone, {"params": model.classifiers.parameters()}], lr=lr)
 
 
-def rates(build, epochs=6, steps=1, **options):
+def chosen(name, every="epoch", warmup_epochs=0, **args):
+    return SchedulerSettings(type=name, args=args, every=every, warmup_epochs=warmup_epochs)
+
+
+def rates(settings, epochs=6, steps=1):
     weight = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.SGD([weight], lr=1.0)
-    schedule = make_schedule(build, optimizer, epochs=epochs, steps_an_epoch=steps, **options)
+    schedule = make_schedule(settings, optimizer, epochs=epochs, steps_an_epoch=steps)
     seen = []
     for _ in range(epochs * steps):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -41,8 +44,8 @@ def rates(build, epochs=6, steps=1, **options):
 
 def test_one_cycle_keeps_the_proportions_of_the_groups(model):
     optimizer = an_optimizer(model, lr=1e-3, share=0.1)
-    build = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.01, total_steps="all")
-    schedule = make_schedule(build, optimizer, epochs=2, steps_an_epoch=5, every="step")
+    settings = chosen("OneCycleLR", every="step", max_lr=0.01, total_steps="all")
+    schedule = make_schedule(settings, optimizer, epochs=2, steps_an_epoch=5)
     seen = []
     for _ in range(9):
         rates = {group["lr"] for group in optimizer.param_groups}
@@ -58,8 +61,8 @@ def test_one_cycle_rises_to_the_learning_rate_of_the_optimizer_if_nothing_else_i
     model, share
 ):
     optimizer = an_optimizer(model, 0.02, share)
-    build = partial(torch.optim.lr_scheduler.OneCycleLR, total_steps="all", pct_start=0.5)
-    schedule = make_schedule(build, optimizer, epochs=1, steps_an_epoch=9, every="step")
+    settings = chosen("OneCycleLR", every="step", total_steps="all", pct_start=0.5)
+    schedule = make_schedule(settings, optimizer, epochs=1, steps_an_epoch=9)
     seen = []
     for _ in range(8):
         seen.append([group["lr"] for group in optimizer.param_groups])
@@ -70,20 +73,19 @@ def test_one_cycle_rises_to_the_learning_rate_of_the_optimizer_if_nothing_else_i
 
 
 def test_all_stands_for_the_length_of_the_training():
-    seen = rates(partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max="all"), epochs=4)
+    seen = rates(chosen("CosineAnnealingLR", T_max="all"), epochs=4)
     assert seen == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-5)
 
 
 def test_a_warm_up_rises_to_the_full_rate_and_then_the_schedule_begins():
-    build = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max="all")
-    seen = rates(build, epochs=6, warmup_epochs=2)
+    seen = rates(chosen("CosineAnnealingLR", warmup_epochs=2, T_max="all"), epochs=6)
     assert seen[:3] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert seen[3:] == pytest.approx([0.853553, 0.5, 0.146447], abs=1e-5)
 
 
 def test_a_schedule_by_steps_counts_in_steps():
-    build = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max="all")
-    seen = rates(build, epochs=2, steps=4, every="step", warmup_epochs=1)
+    settings = chosen("CosineAnnealingLR", every="step", warmup_epochs=1, T_max="all")
+    seen = rates(settings, epochs=2, steps=4)
     assert len(seen) == 8 and seen[4] == pytest.approx(1.0) and seen[7] < 0.2
 
 
@@ -91,22 +93,20 @@ def test_schedules_of_timm_are_found_by_name():
     scheduler = {"type": "CosineLRScheduler", "args": {"t_initial": "all", "warmup_t": 1}}
     config = ConfigParser({"name": "a", "lr_scheduler": scheduler})
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    build = config.init_ftn("lr_scheduler", module_schedule)
-    schedule = make_schedule(build, optimizer, epochs=5, steps_an_epoch=1)
+    settings = config.settings.lr_scheduler
+    schedule = make_schedule(settings, optimizer, epochs=5, steps_an_epoch=1)
     schedule.step(5)
     assert optimizer.param_groups[0]["lr"] < 0.1
 
 
 def test_a_warm_up_that_takes_the_whole_training_is_refused():
-    build = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max="all")
     with pytest.raises(ConfigError, match="warmup_epochs: takes all 3 epochs"):
-        rates(build, epochs=3, warmup_epochs=3)
+        rates(chosen("CosineAnnealingLR", warmup_epochs=3, T_max="all"), epochs=3)
 
 
 def test_a_schedule_that_watches_a_score_can_not_follow_a_warm_up():
-    build = partial(torch.optim.lr_scheduler.ReduceLROnPlateau)
     with pytest.raises(ConfigError, match="ReduceLROnPlateau can't follow a warm-up"):
-        rates(build, warmup_epochs=1)
+        rates(chosen("ReduceLROnPlateau", warmup_epochs=1))
 
 
 @pytest.mark.parametrize(
@@ -122,17 +122,16 @@ def test_a_value_that_a_schedule_notices_only_on_its_way_is_refused_before_the_t
     name, args, words
 ):
     with pytest.raises(ConfigError, match=words):
-        rates(partial(getattr(module_schedule, name), **args))
+        rates(chosen(name, **args))
 
 
 def test_one_cycle_of_five_steps_with_a_rise_of_one_is_no_division_by_zero():
-    build = partial(torch.optim.lr_scheduler.OneCycleLR, total_steps="all", pct_start=0.2)
-    assert len(rates(build, epochs=5)) == 5
+    assert len(rates(chosen("OneCycleLR", total_steps="all", pct_start=0.2), epochs=5)) == 5
 
 
 def test_trying_a_schedule_out_leaves_the_learning_rate_alone():
-    build = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=1.0, total_steps="all")
-    assert rates(build, epochs=4)[0] == pytest.approx(0.04)
+    settings = chosen("OneCycleLR", max_lr=1.0, total_steps="all")
+    assert rates(settings, epochs=4)[0] == pytest.approx(0.04)
 
 
 MOVING = {
@@ -164,10 +163,8 @@ MOVING = {
 
 def course(name, args, optimizer, epochs=8, steps=1, every="epoch", **options):
     """The learning rate of each group before each move."""
-    build = partial(getattr(module_schedule, name), **args)
-    schedule = make_schedule(
-        build, optimizer, epochs=epochs, steps_an_epoch=steps, every=every, **options
-    )
+    settings = chosen(name, every, **args)
+    schedule = make_schedule(settings, optimizer, epochs=epochs, steps_an_epoch=steps, **options)
     seen = []
     for number in range(1, epochs * steps + 1):
         seen.append([group["lr"] for group in optimizer.param_groups])
@@ -232,11 +229,10 @@ def test_a_schedule_that_never_changes_the_rate_is_refused(name, args):
 
 
 def test_a_change_late_in_a_long_training_counts():
-    build = partial(torch.optim.lr_scheduler.StepLR, step_size=1900)
-    assert make_schedule(build, two_groups(), epochs=2, steps_an_epoch=1000, every="step")
-    build = partial(torch.optim.lr_scheduler.StepLR, step_size=2000)
+    late, never = (chosen("StepLR", every="step", step_size=size) for size in (1900, 2000))
+    assert make_schedule(late, two_groups(), epochs=2, steps_an_epoch=1000)
     with pytest.raises(ConfigError, match="never changes the learning rate in 2000 steps"):
-        make_schedule(build, two_groups(), epochs=2, steps_an_epoch=1000, every="step")
+        make_schedule(never, two_groups(), epochs=2, steps_an_epoch=1000)
 
 
 def test_the_one_epoch_of_a_trial_may_have_one_rate():
@@ -244,8 +240,8 @@ def test_the_one_epoch_of_a_trial_may_have_one_rate():
 
 
 def test_a_warm_up_alone_is_a_change():
-    build = partial(torch.optim.lr_scheduler.StepLR, step_size=50)
-    assert rates(build, epochs=4, warmup_epochs=2) == pytest.approx([1 / 3, 2 / 3, 1, 1])
+    settings = chosen("StepLR", warmup_epochs=2, step_size=50)
+    assert rates(settings, epochs=4) == pytest.approx([1 / 3, 2 / 3, 1, 1])
 
 
 def test_a_rate_of_zero_for_all_that_is_left_of_a_resumed_run_is_refused():
@@ -277,13 +273,8 @@ def test_a_schedule_that_knows_no_end_may_be_resumed_for_more(name):
     ("name", "warmup"), [("OneCycleLR", 0), ("CosineAnnealingLR", 1), ("CosineLRScheduler", 0)]
 )
 def test_more_steps_in_the_same_epochs_than_a_schedule_was_made_for_are_refused(name, warmup):
-    build = partial(getattr(module_schedule, name), **MOVING[name])
-    made = [
-        make_schedule(
-            build, two_groups(), epochs=3, steps_an_epoch=n, every="step", warmup_epochs=warmup
-        )
-        for n in (10, 20)
-    ]
+    settings = chosen(name, "step", warmup, **MOVING[name])
+    made = [make_schedule(settings, two_groups(), epochs=3, steps_an_epoch=n) for n in (10, 20)]
     config = {"lr_scheduler": {"type": name, "args": MOVING[name]}}
     saved = [{"config": config, "lr_scheduler": each.state_dict()} for each in made]
     with pytest.raises(ConfigError, match=r"made for \d0 moves, the training has \d0 now .*--init"):
@@ -302,8 +293,8 @@ def test_a_cycle_of_so_many_steps_names_the_way_out_when_it_is_resumed_for_more(
 def test_a_plateau_watches_in_the_direction_of_the_monitor(mode, falls):
     for sign, expected in zip((-1.0, 1.0), falls, strict=True):  # a score that sinks, that rises
         optimizer = two_groups()
-        build = partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=1)
-        schedule = make_schedule(build, optimizer, epochs=6, steps_an_epoch=1, monitor_mode=mode)
+        settings = chosen("ReduceLROnPlateau", patience=1)
+        schedule = make_schedule(settings, optimizer, epochs=6, steps_an_epoch=1, monitor_mode=mode)
         for epoch in range(1, 5):
             move(schedule, "epoch", epoch, monitored=sign * epoch)
         assert (optimizer.param_groups[1]["lr"] < 1.0) is expected
@@ -336,7 +327,7 @@ def test_a_unit_that_contradicts_the_schedules_own_is_refused():
 def test_all_behind_timms_own_warm_up_is_what_it_leaves():
     args = {"t_initial": "all", "warmup_t": 3, "warmup_prefix": True}
     schedule = make_schedule(
-        partial(module_schedule.CosineLRScheduler, **args),
+        chosen("CosineLRScheduler", **args),
         optimizer := two_groups(),
         epochs=8,
         steps_an_epoch=1,
