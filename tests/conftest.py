@@ -170,7 +170,14 @@ LONG = ("test_stopping", "test_distributed", "end_to_end", "test_app", "test_swe
 
 
 SLOW = {"run", "call", "in_two_ranks", "trained", "project"}
-"""Fixtures that start a command or train: what has one is ``slow``, and so is all of end_to_end."""
+"""Fixtures that start a command or train; what has one of them is ``slow``."""
+SLOW_PLACES = (
+    "end_to_end", "fuzz", "TRACER/test_cli", "TRACER/test_extractor", "TRACER/test_network",
+    "TRACER/test_onnx_engine", "TRACER/test_training", "TRACER/test_weights", "TestWithTheNetwork",
+    "base/test_base_data_loader", "faces/test_sample", "logger/report/test_page",
+    "logger/test_wandb", "utils/test_distributed",
+)  # fmt: skip
+"""And what starts processes, draws people or runs TRACER by itself: more than 4 s a file."""
 
 
 def pytest_collection_modifyitems(items):
@@ -179,7 +186,7 @@ def pytest_collection_modifyitems(items):
 
     items.sort(key=place)
     for item in items:
-        if "end_to_end" in item.nodeid or SLOW & set(item.fixturenames):
+        if SLOW & set(item.fixturenames) or any(place in item.nodeid for place in SLOW_PLACES):
             item.add_marker(pytest.mark.slow)
 
 
