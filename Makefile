@@ -60,10 +60,11 @@ audit: .venv/ready  ## compare the installed packages with requirements.txt and 
 coverage: .venv/ready  ## the test suite, and which lines it runs (htmlcov/)
 	$(BIN)/python -m pytest --cov --cov-report=html --cov-report=term:skip-covered
 
-lint: .venv/ready  ## check formatting, code, and that imports go one way
+lint: .venv/ready  ## check formatting, code, types, and that imports go one way
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 
 format: .venv/ready  ## let ruff put formatting and imports right
 	$(BIN)/ruff format .

@@ -136,8 +136,8 @@ class ConfigParser:
         run_id = args.run_id or (given[0].name if len(given) == 1 and given[0].is_dir() else None)
         config = cls._over_checkpoints(own, named, run_id)
         # Of several runs each looks for its own checkpoint.
-        several = getattr(args, "folds", None) or getattr(args, "seeds", None)
-        if args.resume == AUTO and not several and (newest := config._newest_checkpoint()):
+        alone = not (getattr(args, "folds", None) or getattr(args, "seeds", None))
+        if args.resume == AUTO and alone and (newest := config._newest_checkpoint()):
             config = cls._over_checkpoints(own, [newest], args.run_id)
         config.args = args
         config.device = f"cuda:{args.device}" if (args.device or "").isdecimal() else args.device
@@ -465,7 +465,9 @@ def _keep_inside(values: dict[str, Any], checkpoint: Path) -> Iterator[str]:
     for path, default in WRITING.items():
         *above, key = path.split(".")
         section = values.get(above[0]) if above else values
-        place = section.get(key) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            continue
+        place = section.get(key)
         if not isinstance(place, str) or not _leads_out(place):
             continue
         run = RunFolder.of(checkpoint) if key == "save_dir" else None

@@ -1,6 +1,6 @@
 """From a photo and its saliency map to the crop of the person in it."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ class Extraction(NamedTuple):
     crop: np.ndarray  # (size, size, 3) uint8, RGB
     box: Box  # x0, y0, x1, y1 in the photo, px, the last two exclusive
     fallback: bool  # no region was large enough, so the crop is the whole photo
-    saliency: np.ndarray | None  # (S, S) uint8, 255 = certain; None where no network was used
+    saliency: Any  # (S, S) uint8, 255 = certain; None where no network was used
 
 
 def extract_crop(

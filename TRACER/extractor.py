@@ -35,7 +35,7 @@ more of them."""
 
 Photo = str | Path | np.ndarray
 Result = TypeVar("Result")
-OnError = Callable[[Photo, DataError], None]
+OnError = Callable[[Any, DataError], None]
 
 
 class Extractor:

@@ -145,7 +145,8 @@ class Training:
 
     def _train_epoch(self) -> float:
         self.network.train()
-        self.loader.sampler.epoch = self.epoch
+        sampler: Any = self.loader.sampler
+        sampler.epoch = self.epoch
         total = torch.zeros((), device=self.device)
         bar = tqdm(
             zip(range(self.steps), _batches(self.loader), strict=False),
@@ -233,7 +234,8 @@ class Training:
         if self.settings.schedule == "cosine":
             free.remove("epochs")  # its curve ends with the last one
         values = {k: v for k, v in asdict(self.settings).items() if k not in free}
-        return {**values, "photos": len(self.loader.dataset), "steps": self.steps}
+        pairs: Any = self.loader.dataset
+        return {**values, "photos": len(pairs), "steps": self.steps}
 
 
 def load_imagenet_encoder(network: Tracer) -> None:

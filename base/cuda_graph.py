@@ -44,7 +44,7 @@ class Graphed:
         self._calls = 0
         self._shapes: Any = None
         self._stream: torch.cuda.Stream | None = None
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph: Any = None
         self._inputs: Any = None
         self._outputs: Any = None
 
@@ -69,7 +69,7 @@ class Graphed:
         here = torch.cuda.current_stream()
         self._stream = self._stream or torch.cuda.Stream()
         self._stream.wait_stream(here)
-        watched = _noting_waits() if self._calls == WARM_UP else contextlib.nullcontext([])
+        watched: Any = _noting_waits() if self._calls == WARM_UP else contextlib.nullcontext([])
         with torch.cuda.stream(self._stream), watched as places:
             outputs = self.function(*inputs)
         here.wait_stream(self._stream)

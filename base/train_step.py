@@ -238,7 +238,7 @@ class TrainStep:
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: part.detach() for head, part in parts.items()}
 
-    def _new_graph(self) -> Graphed | None:
+    def _new_graph(self) -> Any:
         if not self.settings.cuda_graph:
             return None
         if reason := why_not_graphed(self.settings, self.optimizer, self.amp, self.device):

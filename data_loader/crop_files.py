@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,7 +27,7 @@ SHAPES: dict[str, tuple[type, Callable[[int, int], tuple[int, ...]]]] = {
 
 def load_arrays(
     folder: Path, mode: Literal["r", "r+"], shape: tuple[int, int] | None = None
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """The arrays of ``SHAPES`` by name, memory-mapped; without ``checks`` where there are none.
 
     Args:
@@ -99,4 +99,4 @@ def checks_of(arrays: dict[str, np.ndarray], rows: Sequence[int]) -> np.ndarray:
 
 def check_of(image: np.ndarray, box: np.ndarray, state: int) -> int:
     """CRC-32 of a row; 0.03 ms for a crop of 224 px."""
-    return zlib.crc32(bytes([state]), zlib.crc32(box.tobytes(), zlib.crc32(image)))
+    return zlib.crc32(bytes([state]), zlib.crc32(box.tobytes(), zlib.crc32(image.data)))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -294,7 +295,7 @@ def _crop(
     photos: Sequence[Path],
     todo: np.ndarray,
     extractor: Extractor,
-    arrays: dict[str, np.ndarray],
+    arrays: dict[str, Any],
     progress: bool,
 ) -> None:
     """Crop the photos of the rows ``todo``."""
@@ -321,7 +322,7 @@ Row = tuple[int, tuple[int, int, int, int], int, int]
 """Number, box, state and check of a row whose pixels are written."""
 
 
-def _flush(arrays: dict[str, np.ndarray], done: list[Row]) -> None:
+def _flush(arrays: dict[str, Any], done: list[Row]) -> None:
     """Pixels first, then the marks that say they are there."""
     if done:
         rows, boxes, states, checks = map(list, zip(*done, strict=True))
@@ -336,7 +337,8 @@ def _flush(arrays: dict[str, np.ndarray], done: list[Row]) -> None:
 
 def _open_on_every_rank(folder: Path) -> Crops:
     """The finished cache, or an error that every rank raises if one does not see all of it."""
-    crops, problem = None, None
+    crops: Any = None
+    problem = None
     if not distributed.is_main() and not (folder / COMPLETE).exists():
         problem = (
             f"{folder}: rank {distributed.rank()} does not find the crops here that rank 0 made;"
@@ -373,7 +375,7 @@ def _copy_from(sibling: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]
         return
     sound = np.setdiff1d(np.arange(len(theirs)), missing_rows(other["states"]))
     done = {theirs[row].tobytes(): row for row in np.setdiff1d(sound, damaged_rows(other))}
-    for row in np.flatnonzero(arrays["states"] == PENDING):
+    for row in np.flatnonzero(arrays["states"] == PENDING).tolist():
         if (source := done.get(digests[row].tobytes())) is not None:
             for name in ("images", "boxes", "states"):
                 arrays[name][row] = other[name][source]
@@ -383,12 +385,12 @@ def _copy_from(sibling: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]
 def _report(crops: Crops, photos: Sequence[Path], skip_unreadable: bool) -> None:
     unreadable = np.flatnonzero(crops.states == UNREADABLE)
     if len(unreadable) and not skip_unreadable:
-        _raise_unreadable([photos[row] for row in unreadable])
+        _raise_unreadable([photos[row] for row in unreadable.tolist()])
     whole = np.flatnonzero(crops.states == WHOLE)
     if len(whole):
         logger.warning(
             "%d of %d photos are used whole: TRACER found no person in them (first: %s)",
-            len(whole), len(crops), photos[whole[0]],
+            len(whole), len(crops), photos[int(whole[0])],
         )  # fmt: skip
 
 

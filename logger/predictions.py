@@ -96,7 +96,7 @@ class SavedPredictions:
     def at(self, rows: np.ndarray) -> "SavedPredictions":
         """Of these rows alone, in this order; (K,) int or (N,) bool."""
         rows = np.arange(len(self))[rows]
-        columns = {
+        columns: dict[str, Any] = {
             name: {key: values[rows] for key, values in getattr(self, name).items()}
             for name in COLUMNS
         }
@@ -173,7 +173,7 @@ def write_predictions(path: Path, saved: SavedPredictions) -> None:
     if saved.fallback is not None:
         arrays["fallback"] = saved.fallback
     with write_atomically(path, "wb") as file:
-        np.savez(file, **arrays, **saved.photos)
+        np.savez(file, allow_pickle=False, **arrays, **saved.photos)
 
 
 def read_predictions(path: Path) -> SavedPredictions:
@@ -249,7 +249,7 @@ OLDER = {
 
 def _as_today(arrays: Mapping[str, np.ndarray], task: Task, path: Path) -> dict[str, np.ndarray]:
     """The arrays of ``validation.npz`` or ``oof.npz``, with what ``report.npz`` beside it knows."""
-    found = {OLDER.get(name, name): values for name, values in arrays.items()}
+    found: dict[str, Any] = {OLDER.get(name, name): values for name, values in arrays.items()}
     codes = found.pop("target_class", None)
     found.pop("answers", None)
     for name, values in task.answers_of(codes).items() if codes is not None else ():

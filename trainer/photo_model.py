@@ -180,7 +180,7 @@ def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswe
 
     Models that crop alike share the crop.
     """
-    cut: dict[str, Extraction] = {}
+    cut: dict[str, Any] = {}
     said, strange = [], []
     for member in members:
         key = member.extractor.key

@@ -129,7 +129,7 @@ def gather(seen: Iterable[Step]) -> tuple[np.ndarray, dict[str, dict[str, Tensor
         on the CPU, floats in float32.
     """
     seen = list(seen)
-    own = None  # fewer photos than ranks leave some with none
+    own: dict[str, Any] = {}  # fewer photos than ranks leave some with none
     if seen:
         parts = [part for part in seen[0] if part != "index"]
         own = {part: _joined([step[part] for step in seen]) for part in parts}

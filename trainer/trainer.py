@@ -3,8 +3,9 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,8 @@ CHECK_EVERY = 50
 """Steps between two looks at whether the losses are still numbers; each look waits for the GPU."""
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step:
     """What is kept of a training step, on the device: no copy, no waiting, and nothing that grows
     with the number of classes.
 
@@ -211,7 +213,7 @@ class Trainer(BaseTrainer):
     def _partial_state(self) -> dict[str, Any]:
         """The steps so far of all ranks, as tensors and plain values."""
         self._refuse_nan(len(self.history) + 1, len(self._steps) - len(self._steps) % CHECK_EVERY)
-        steps = [step.to(torch.device("cpu"))._asdict() for step in self._steps]
+        steps = [vars(step.to(torch.device("cpu"))) for step in self._steps]
         return {"steps": distributed.gather(steps), "loss_names": self._loss_names}
 
     def _before_the_stop(self) -> tuple[list[Step], int]:

@@ -287,5 +287,5 @@ def _copy(image: Image.Image, pixels: np.ndarray) -> None:
     array = _ArrowArray.from_address(_address(capsule, b"arrow_array"))
     start = array.children[0].contents.buffers[1]
     size = image.height * image.width * 4
-    rgbx = np.frombuffer((ctypes.c_uint8 * size).from_address(start), np.uint8)
+    rgbx = np.frombuffer(memoryview((ctypes.c_uint8 * size).from_address(start)), np.uint8)
     cv2.cvtColor(rgbx.reshape(image.height, image.width, 4), cv2.COLOR_RGBA2RGB, pixels)
