@@ -166,6 +166,7 @@ def graphs_on_the_cpu(monkeypatch):
 
     def watch(mode):
         if mode == "warn":
+            warnings.warn("a prototype: detects not all synchronizing operations", stacklevel=1)
             watching.append(Watching())
             watching[-1].__enter__()
         elif watching:
