@@ -57,7 +57,8 @@ class Graphed:
         self._calls += 1
         if self._calls <= WARM_UP:
             return self._warm_up(inputs)
-        if self._graph is None and not self._capture(inputs):
+        self._graph = self._graph or self._capture(inputs)
+        if self._graph is None:
             return self.function(*inputs)
         for own, given in zip(tree_leaves(self._inputs), tree_leaves(inputs), strict=True):
             own.copy_(given, non_blocking=True)
@@ -77,7 +78,7 @@ class Graphed:
             self._fail(f"{places[0]} waits for the GPU")
         return outputs
 
-    def _capture(self, inputs: Any) -> bool:
+    def _capture(self, inputs: Any) -> torch.cuda.CUDAGraph | None:
         generator = torch.cuda.default_generators[torch.cuda.current_device()]
         unharmed = generator.clone_state()
         self._inputs = tree_map(torch.clone, inputs)
@@ -91,9 +92,8 @@ class Graphed:
             generator.graphsafe_set_state(unharmed)
             place = traceback.extract_tb((error.__context__ or error).__traceback__)[-1]
             self._fail(f"{place.filename}:{place.lineno}, {place.line}: {error}")
-            return False
-        self._graph = graph
-        return True
+            return None
+        return graph
 
     def _fail(self, reason: str) -> None:
         self.failed = True

@@ -134,7 +134,7 @@ class TrainStep:
         images = images.contiguous(memory_format=self.memory_format)
         with telling_what_did_not_fit("a training step", images):
             if self._graphed is not None:
-                return self._graphed_step(images, targets)
+                return self._graphed_step(self._graphed, images, targets)
             with self._no_sync_before(last):
                 result = self._gradients(images, targets, summed)
             if last:
@@ -246,11 +246,11 @@ class TrainStep:
             return None
         return Graphed(self._whole_step, "trainer.cuda_graph: the training step")
 
-    def _graphed_step(self, images: Tensor, targets: Logits) -> StepResult:
+    def _graphed_step(self, graphed: Graphed, images: Tensor, targets: Logits) -> StepResult:
         if self.ema is not None:
             self._ema_weight.fill_(1 - self.ema.get_decay(self.updates + 1))
         with self.stopwatch.part("graph"), rates_on_device(self.optimizer, self._rates):
-            result = self._graphed(images, targets)
+            result: StepResult = graphed(images, targets)
         self._count_update()
         return result
 

@@ -134,6 +134,7 @@ def in_its_time(name: str, step: Step, size: Size, log: Path) -> Sequence[Row]:
     child = context.Process(target=_work, args=(name, step, size, log, theirs))
     began = time.perf_counter()
     child.start()
+    assert child.pid is not None
     theirs.close()
     rows: Sequence[Row] = [(name, f"FAILED: see {log}")]
     if not ours.poll(step.seconds):
@@ -197,9 +198,9 @@ def extraction(size: Size) -> Iterator[Row]:
     images = np.zeros((batch, predictor.side, predictor.side, 3), np.uint8)
     predictor(images)
     times = 1 if size is TINY else 10
-    rate = timed(lambda: [predictor(images) for _ in range(times)] and times * batch)
+    rate = timed(lambda: sum(len(predictor(images)) for _ in range(times)))
     yield f"TRACER's network, with copies, batch {batch}, photos/s", f"{rate:.0f}"
-    extractor = Extractor(setting.tracer, CropSettings(size=size.side), device=setting.device)
+    extractor = Extractor(setting.tracer, CropSettings(crop_size=size.side), device=setting.device)
     photos = different(setting.photos[:2], 1) if size is TINY else different(setting.photos, 20)
     began = time.perf_counter()
     build_crops(photos[:1], extractor, Path(tempfile.mkdtemp()), progress=False)
@@ -272,7 +273,7 @@ def prediction(size: Size) -> Iterator[Row]:
     setting = setting_of(size, size.batches[0])
     number = size.photos_to_predict
     photos = (setting.photos * (1 + number // len(setting.photos)))[:number]
-    extractor = Extractor(None, CropSettings(size=setting.size), device=setting.device)
+    extractor = Extractor(None, CropSettings(crop_size=setting.size), device=setting.device)
     loader, _ = prediction_loader(
         photos, extractor=extractor, cache_dir=Path(tempfile.mkdtemp()), input_size=setting.size,
         batch_size=setting.batch, num_workers="auto", device=setting.device, progress=False,

@@ -71,10 +71,10 @@ def graph(device: torch.device) -> str:
     require_gpu(device)
     set_arithmetic(deterministic=True, tf32=True)
     eager, graphed = (_scheduled(device, on) for on in (False, True))
-    states = [trained(each, odd=True) for each in (eager, graphed)]
+    first, second = (trained(each, odd=True) for each in (eager, graphed))
     if graphed._graphed is None or graphed._graphed.failed:
         raise AssertionError("no graph was captured")
-    return f"ok: {require_same(*states)}"
+    return f"ok: {require_same(first, second)}"
 
 
 def graph_of_a_resumed_run(device: torch.device) -> str:
@@ -102,15 +102,15 @@ def graph_that_fails(device: torch.device) -> str:
 def compiled(device: torch.device) -> str:
     """A compiled training with frozen parts, beside the eager one."""
     require_gpu(device)
-    steps = [a_step(device, freeze=["conv_stem"], compile=on) for on in (False, True)]
-    return f"ok: {require_same(*map(trained, steps), tolerance=0.05)}"
+    eager, step = (a_step(device, freeze=["conv_stem"], compile=on) for on in (False, True))
+    return f"ok: {require_same(trained(eager), trained(step), tolerance=0.05)}"
 
 
 def compiled_in_the_graph(device: torch.device) -> str:
     """Both together, beside the eager one."""
     require_gpu(device)
-    steps = [a_step(device, compile=on, cuda_graph=on) for on in (False, True)]
-    return f"ok: {require_same(*map(trained, steps), tolerance=0.05)}"
+    eager, step = (a_step(device, compile=on, cuda_graph=on) for on in (False, True))
+    return f"ok: {require_same(trained(eager), trained(step), tolerance=0.05)}"
 
 
 def nccl_with_one_rank(device: torch.device) -> str:
@@ -164,7 +164,8 @@ def a_step(device: torch.device, **options: Any) -> TrainStep:
     model = TimmModelMulti(FACES, "test_efficientnet", pretrained=False).to(device)
     criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
-    settings = StepSettings(**{"amp": "off", "ema_decay": 0.9, "clip_norm": 1.0} | options)
+    values: dict[str, Any] = {"amp": "off", "ema_decay": 0.9, "clip_norm": 1.0}
+    settings = StepSettings(**values | options)
     return TrainStep(model, criterion, optimizer, settings)
 
 
@@ -180,8 +181,8 @@ def _resumed(device: torch.device, **options: Any) -> str:
     whole, resumed = (a_step(device, **options) for _ in range(2))
     trained(whole)
     resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
-    states = [trained(step, seed=2) for step in (whole, resumed)]
-    return f"ok: {require_same(*states, exactly=not options)}"
+    first, second = (trained(step, seed=2) for step in (whole, resumed))
+    return f"ok: {require_same(first, second, exactly=not options)}"
 
 
 def trained(step: TrainStep, odd: bool = False, seed: int = 1) -> dict[str, Tensor]:

@@ -149,7 +149,7 @@ def warm_in_turns(sides: dict, rounds: int) -> dict[str, list[float]]:
     return in_turns(sides, rounds)
 
 
-def extracted(setting: Setting, network: Tracer | None) -> tuple[float, object]:
+def extracted(setting: Setting, network: Tracer | None) -> tuple[float, Crops]:
     """Seconds until all photos are in a crop cache, and the crops; without a network, whole."""
     extractor = Extractor(network, CropSettings(crop_size=setting.size), device=setting.device)
     cache = Path(tempfile.mkdtemp(dir=setting.folder))
