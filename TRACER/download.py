@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -11,7 +12,10 @@ from tqdm import tqdm
 
 CHUNK = 1 << 18
 ATTEMPTS = 3
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 10
+"""For an answer, and between two pieces of it."""
+LIMIT_SECONDS = 3600
+"""For all of a file."""
 
 
 class DownloadError(Exception):
@@ -33,9 +37,10 @@ def download(url: str, path: Path) -> None:
         if path.exists():
             return
         part = path.with_name(path.name + ".part")
+        deadline = time.monotonic() + LIMIT_SECONDS
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                _fetch_rest(url, part)
+                _fetch_rest(url, part, deadline)
                 break
             except urllib.error.HTTPError as error:
                 raise DownloadError(f"the server answered {error.code} {error.reason}") from error
@@ -45,7 +50,7 @@ def download(url: str, path: Path) -> None:
         os.replace(part, path)
 
 
-def _fetch_rest(url: str, part: Path) -> None:
+def _fetch_rest(url: str, part: Path, deadline: float) -> None:
     """Append to ``part`` what is missing of the file, or start over where that is impossible.
 
     Raises:
@@ -59,7 +64,7 @@ def _fetch_rest(url: str, part: Path) -> None:
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         part.unlink()
-        return _fetch_rest(url, part)
+        return _fetch_rest(url, part, deadline)
     with response:
         continued = response.status == http.HTTPStatus.PARTIAL_CONTENT
         done = done if continued else 0
@@ -70,7 +75,9 @@ def _fetch_rest(url: str, part: Path) -> None:
                 total=total, initial=done, unit="B", unit_scale=True, desc=url.split("/")[-1]
             ) as bar,
         ):
-            while chunk := response.read(CHUNK):
+            while chunk := response.read1(CHUNK):
+                if time.monotonic() > deadline:
+                    raise DownloadError(f"it took more than {LIMIT_SECONDS // 60} minutes")
                 file.write(chunk)
                 bar.update(len(chunk))
     if total is not None and part.stat().st_size != total:

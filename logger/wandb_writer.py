@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from logger.writer import Cell, Writer
+from utils.hub import answers
 
 logger = logging.getLogger("logger")
 
@@ -62,7 +62,8 @@ class WandbWriter(Writer):
         self._log_dir.mkdir(parents=True, exist_ok=True)
         init = partial(
             self._wandb.init, dir=str(self._log_dir.absolute()), id=self._run_id, resume="allow",
-            settings=self._wandb.Settings(silent=True, console="off"), **self._options,
+            settings=self._wandb.Settings(silent=True, console="off", init_timeout=30),
+            **self._options,
         )  # fmt: skip
         mode: Any = self._mode
         obstacle = _why_offline(self._wandb) if mode == "online" else None
@@ -142,9 +143,5 @@ def legal_for_wandb(name: str, refused: str = r"[:;,#?/'\\%]|^\s|\s$") -> str:
 def _why_offline(wandb: Any) -> str | None:
     if not wandb.login(prompt=False, verify=False):
         return "no login (WANDB_API_KEY or `wandb login`)"
-    address = urlsplit(wandb.setup().settings.base_url)
-    try:
-        socket.create_connection((address.hostname, address.port or 443), timeout=3).close()
-    except OSError:
-        return f"{address.hostname} can't be reached"
-    return None
+    address = wandb.setup().settings.base_url
+    return None if answers(address) else f"{urlsplit(address).hostname} can't be reached"
