@@ -244,9 +244,9 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
     table = answers_table([(name, each.answer) for name, each in shown], language)
     name, notes = table.columns[0], any(table["note"])
     pictures = {"photo": [data_uri(each.thumbnail) for _, each in shown]}
-    sure = ["sureness"] if "sureness" in table else []
+    sure = ["confidence"] if "confidence" in table else []
     if sure:
-        pictures["sureness"] = 100 * table["sureness"]
+        pictures["confidence"] = 100 * table["confidence"]
     st.dataframe(
         table[[name, "answer", "note"]].assign(**pictures),
         hide_index=True, row_height=52,
@@ -254,8 +254,8 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
         column_config={
             "photo": st.column_config.ImageColumn(text["photo"], width=70),
             "answer": st.column_config.TextColumn(text["answer"], width="medium"),
-            "sureness": st.column_config.ProgressColumn(
-                text["sureness"], min_value=0, max_value=100, format="%.0f%%", width="small"
+            "confidence": st.column_config.ProgressColumn(
+                text["confidence"], min_value=0, max_value=100, format="%.0f%%", width="small"
             ),
             name: st.column_config.TextColumn(text["file"], width="small"),
             "note": st.column_config.TextColumn(text["note"]),

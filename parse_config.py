@@ -223,7 +223,7 @@ class ConfigParser:
             return build(**(instead or {}))
         except (TypeError, ValueError) as error:
             raise ConfigError(
-                f"{self._where(f'{name}.args')}: {self[name]['type']} refuses them: {error}"
+                f"{self._where(f'{name}.args')}: {self[name]['type']} invalid arguments: {error}"
                 " (--debug shows where)"
             ) from error
 

@@ -2,7 +2,7 @@
 
 ``PaperAugmentation`` is the authors' own; ``StrongAugmentation`` is for masks that come with few or
 drawn scenes: it moves the object in front of other backgrounds and changes its scale, colors and
-surface, so that neither scene nor palette can be learned by heart.
+surface, so that neither scene nor palette can be memorized.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 
 from app_parts.answers import Shown
-from app_parts.words import TEXT, heads, percent, sureness_level, thing
+from app_parts.words import TEXT, confidence_level, heads, percent, thing
 from base.task import Head, Task
 from trainer.photo_model import PhotoAnswer
 from utils.thumbnails import data_uri
@@ -17,7 +17,7 @@ FRAME = 3 / 4
 
 
 def photo_card(name: str, shown: Shown, language: str) -> str:
-    """Answer, sureness, photo and crop, bars and heat maps.
+    """Answer, confidence, photo and crop, bars and heat maps.
 
     Args:
         name: of the file; nothing in it is taken for HTML.
@@ -37,7 +37,7 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
     return f"""<article class="mt-card" lang="{language}">
 <header><p class="mt-file">{escape(name)}</p>
 <h2 class="mt-answer">{escape(said.sentence(language))}</h2>
-{_sureness(said, language)}{note}</header>
+{_confidence(said, language)}{note}</header>
 <div class="mt-grid mt-pictures">
 {_figure(_framed_photo(shown, whole, text["photo"]), text["photo"])}
 {_figure(_picture(shown.crop, text["crop"]), text["whole"] if whole else text["crop"])}
@@ -84,15 +84,15 @@ def no_model(language: str) -> str:
     )
 
 
-def _sureness(said: PhotoAnswer, language: str) -> str:
+def _confidence(said: PhotoAnswer, language: str) -> str:
     """How sure the answer is; of a number there is nothing to say."""
     text = TEXT[language]
-    if said.sureness is None and said.trusted:
+    if said.confidence is None and said.trusted:
         return ""
-    sureness = said.sureness or 0.0
-    level = sureness_level(sureness) if said.trusted else len(text["sure"]) - 1
+    confidence = said.confidence or 0.0
+    level = confidence_level(confidence) if said.trusted else len(text["sure"]) - 1
     sure = text["sure"][level] if said.trusted else text["doubtful"]
-    share = "" if said.sureness is None else f"<span>{percent(sureness)}</span>"
+    share = "" if said.confidence is None else f"<span>{percent(confidence)}</span>"
     return (
         f'<p class="mt-sure mt-sure-{level}" title="{text["sure_more"]}"><i></i><b>{sure}</b>\n'
         f"{share}</p>"

@@ -19,7 +19,7 @@ def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd
 
     Returns:
         The photo and the answer as in a submission of test.py, of the faces ``ImageID`` and
-        ``ans``; ``answer``, a sentence; a column for each head, in words; ``sureness``, where
+        ``ans``; ``answer``, a sentence; a column for each head, in words; ``confidence``, where
         there is one; ``note``, empty where the answer is one to trust; and the probabilities: of a
         product ``p0``, ``p1``, …, without one ``<head>_p0``, ….
     """
@@ -33,8 +33,8 @@ def _row(name: str, said: PhotoAnswer, language: str) -> dict[str, Any]:
         code = int(said.said["class"])
         row[column] = code if kind == "code" else task.class_name(code, language)
     row |= {"answer": said.sentence(language)} | said.in_words(language)
-    if said.sureness is not None:
-        row["sureness"] = round(said.sureness, 6)
+    if said.confidence is not None:
+        row["confidence"] = round(said.confidence, 6)
     strange = TEXT[language]["no_person"].format(thing=thing(task, language))
     row["note"] = "" if said.trusted else strange
     for head, values in said.probabilities.items():

@@ -52,7 +52,7 @@ TEXT: dict[str, dict[str, Any]] = {
         "all": "All photos",
         "file": "File",
         "answer": "Answer",
-        "sureness": "Sureness",
+        "confidence": "Confidence",
         "csv": "Download CSV",
         "more": "Show {number} more",
         "clear": "Remove all photos",
@@ -112,7 +112,7 @@ TEXT: dict[str, dict[str, Any]] = {
         "all": "전체 사진",
         "file": "파일",
         "answer": "답",
-        "sureness": "확신도",
+        "confidence": "확신도",
         "csv": "CSV 내려받기",
         "more": "{number}장 더 보기",
         "clear": "사진 모두 지우기",
@@ -150,7 +150,7 @@ def heads(task: Task, language: str) -> str:
     return titles[:1].upper() + titles[1:].lower()
 
 
-def sureness_level(probability: float) -> int:
+def confidence_level(probability: float) -> int:
     """0 for very sure to 3 for a guess."""
     return sum(probability < limit for limit in SURE_FROM)
 

@@ -108,7 +108,7 @@ class LimitSettings(Section):
     """Validate on so many batches; `null` on all."""
     overfit_batch: bool = False
     """Train and validate on the first training batch alone, unaugmented: a model that works \
-learns it by heart."""
+memorizes it."""
 
 
 class TrainerSettings(LoopSettings, StepSettings, LimitSettings):

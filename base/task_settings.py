@@ -28,7 +28,7 @@ MOST_BINS = 10_000
 RESERVED = {
     **dict.fromkeys(("class", "image", "index", "share", "loss"), "batches use"),
     **dict.fromkeys(("crops", "probabilities"), "exported files use"),
-    **dict.fromkeys(("answer", "note", "sureness"), "the page's table uses"),
+    **dict.fromkeys(("answer", "note", "confidence"), "the page's table uses"),
 }
 """What no head may be called, and why."""
 

@@ -211,8 +211,8 @@ def read_predictions(path: Path) -> SavedPredictions:
         broken = ~np.isfinite(values).all(axis=1)
         if broken.any():
             raise DataError(
-                f"{path}: probabilities_{name} of {broken.sum()} of {len(broken)} photos are no"
-                " numbers (NaN): the training failed; train again with a lower optimizer.args.lr"
+                f"{path}: probabilities_{name} of {broken.sum()} of {len(broken)} photos are"
+                " NaN or Inf: the training failed; train again with a lower optimizer.args.lr"
             )
     return saved
 

@@ -427,8 +427,8 @@ def test_a_function_is_prepared_from_type_and_args():
         ({"type": "Tensor"}, "optimizer.type: no 'Tensor' in torch.optim"),
         ({"args": {"lr": 1e-3, "weight_decy": 0}},
          "optimizer.args.weight_decy: Adam takes no such argument; did you mean 'weight_decay'"),
-        ({"args": {"params": []}}, "optimizer.args.params: the program gives this to Adam itself"),
-        ({"args": {"eps": -1.0}}, "optimizer.args: Adam refuses them: Invalid epsilon"),
+        ({"args": {"params": []}}, "optimizer.args.params: set automatically"),
+        ({"args": {"eps": -1.0}}, "optimizer.args: Adam invalid arguments: Invalid epsilon"),
     ],
 )  # fmt: skip
 def test_an_object_that_cannot_be_built_is_one_line(optimizer, message):
@@ -450,7 +450,7 @@ def test_a_missing_argument_and_one_given_twice_are_named():
     config = ConfigParser({"name": "a", "arch": {"type": "Model", "args": {"model_name": "x"}}})
     with pytest.raises(ConfigError, match=r"arch\.args\.width: missing; Model needs it"):
         config.init_obj("arch", module)
-    with pytest.raises(ConfigError, match=r"arch\.args\.model_name: the program gives this"):
+    with pytest.raises(ConfigError, match=r"arch\.args\.model_name: set automatically"):
         config.init_obj("arch", module, model_name="y", width=1)
 
 

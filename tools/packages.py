@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -66,14 +67,16 @@ def brought() -> dict[str, Distribution]:
 
 def licence_of(package: Distribution) -> str:
     """In the words of the package itself, short."""
-    data = package.metadata
+    data: Any = package.metadata  # a message, also where its type does not say so
     classifiers = [each for each in data.get_all("Classifier") or () if "License ::" in each]
     text = data.get("License-Expression") or (data.get("License") or "").strip()
     if not text or len(text) > 60 or text == "UNKNOWN":
         text = ", ".join(each.split("::")[-1].strip() for each in classifiers) or text
     if not text:
         files = [file for file in package.files or () if "license" in file.name.lower()]
-        lines = files[0].locate().read_text(errors="replace").split("\n") if files else ()
+        lines = (
+            Path(str(files[0].locate())).read_text(errors="replace").split("\n") if files else ()
+        )
         text = next((line for line in lines if line.strip()), "not stated")
     return " ".join(text.split())[:120].replace("|", "/")
 

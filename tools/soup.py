@@ -34,7 +34,7 @@ def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         mean of the class counts, if all have them; the run id ends in ``-soup``.
 
     Raises:
-        CheckpointError: weights of different architectures, or that are no numbers.
+        CheckpointError: weights of different architectures, or that are NaN or Inf.
     """
     names = list(states)
     weights = {name: state["state_dict"] for name, state in states.items()}
@@ -75,7 +75,7 @@ def _refuse_other_shapes(
                 " take checkpoints of the same arch"
             )
         if not weights[key].isfinite().all():
-            raise CheckpointError(f"{name}: {key} has values that are no numbers; leave it out")
+            raise CheckpointError(f"{name}: {key} has values that are NaN or Inf; leave it out")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

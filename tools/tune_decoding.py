@@ -109,7 +109,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="default: decoding.json beside the answers"
     )
-    parser.add_argument("--folds", type=int, default=5, help="of the honest estimate (default: 5)")
+    parser.add_argument("--folds", type=int, default=5, help="of the cross-validation (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     return parser.parse_args()

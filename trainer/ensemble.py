@@ -31,7 +31,7 @@ def combine(
         The same of all of them; the heads of a product have the marginals.
 
     Raises:
-        CheckpointError: a model's probabilities have values that are no numbers.
+        CheckpointError: a model's probabilities have values that are NaN or Inf.
     """
     own = [name for name in next(iter(answers.values())) if name not in task.product]
     combined = {}
@@ -49,8 +49,8 @@ def _sound(model: str, probabilities: np.ndarray) -> np.ndarray:
     broken = ~np.isfinite(probabilities).all(axis=1)
     if broken.any():
         raise CheckpointError(
-            f"{model}: its answers on {broken.sum()} of {len(broken)} photos are no numbers"
-            " (NaN); its training failed, leave this checkpoint out"
+            f"{model}: its answers on {broken.sum()} of {len(broken)} photos are NaN or"
+            " Inf; its training failed, leave this checkpoint out"
         )
     return probabilities
 

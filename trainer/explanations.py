@@ -35,7 +35,7 @@ def explanation_pictures(
     val_rows: np.ndarray,
     limit: int = 6,
 ) -> list[Path]:
-    """Explain the surest mistakes of the validation and as many right answers.
+    """Explain the most confident mistakes of the validation and as many right answers.
 
     Writes ``gradcam/<number>_<head>.png`` and ``gradcam/index.json``: a list of ``photo``,
     ``head``, ``file``, ``predicted`` and ``true``, the last two in words.
@@ -94,7 +94,7 @@ def _in_words(
 
 
 def worth_explaining(question: Question, limit: int) -> np.ndarray:
-    """Half of ``limit`` the surest mistakes, the rest right answers of different classes.
+    """Half of ``limit`` the most confident mistakes, the rest right answers of different classes.
 
     Args:
         question: the whole answer to N photos.

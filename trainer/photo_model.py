@@ -145,7 +145,7 @@ class PhotoAnswer:
         return {name: head.in_words(self.said[name], language) for name, head in heads}
 
     @property
-    def sureness(self) -> float | None:
+    def confidence(self) -> float | None:
         """The probability that the answers are all right; of tags that of the least sure one;
         ``None`` for numbers alone."""
         if self.task.product:

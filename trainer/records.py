@@ -67,8 +67,8 @@ def sample_predictions(
     """Photos of the validation with their crops and the probabilities of every head of at most
     ``SHOWN_CLASSES`` answers.
 
-    The first third are the surest wrong answers, as many as there are; the others lie evenly over
-    the rest.
+    The first third are the most confident wrong answers, as many as there are; the others lie
+    evenly over the rest.
 
     Args:
         data: whose photos these are.
@@ -93,7 +93,7 @@ def sample_predictions(
                 "true": whole.true(place),
                 "predicted": whole.said(place),
                 "right": "" if whole.kind == "number" else str(not whole.wrong[place]).lower(),
-                "probability": float(whole.sureness[place]),
+                "probability": float(whole.confidence[place]),
             }
             | {
                 f"{head.name}: {answer}": float(probabilities[head.name][sample, code])

@@ -162,7 +162,7 @@ def _caption(question: Question, place: int) -> list[tuple[str, tuple[int, int, 
     if question.kind == "number":
         return [(said, INK), (true, INK)]
     color = RED if question.wrong[place] else GREEN
-    lines = [(line, color) for line in _wrapped(f"{said} {question.sureness[place]:.0%}")]
+    lines = [(line, color) for line in _wrapped(f"{said} {question.confidence[place]:.0%}")]
     return lines + [(line, INK) for line in _wrapped(true) if question.wrong[place]]
 
 

@@ -258,7 +258,7 @@ class Trainer(BaseTrainer):
         return tqdm(loader, title, total, initial=done, unit="batch", leave=False, disable=hidden)
 
     def _refuse_nan(self, epoch: int, first: int) -> None:
-        """Raise for the first step from number ``first`` on whose loss is no number."""
+        """Raise for the first step from number ``first`` on whose loss is NaN or Inf."""
         steps = self._steps[first:]
         if not steps:
             return

@@ -63,7 +63,7 @@ def check_arguments(
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for key in given:
         if key in taken:
-            raise ConfigError(f"{where(key)}: the program gives this to {name} itself; remove it")
+            raise ConfigError(f"{where(key)}: set automatically; remove it")
         if key not in free and not open_ended:
             raise ConfigError(f"{where(key)}: {name} takes no such argument{nearest(key, free)}")
     required = [p.name for p in parameters if p.default is p.empty and p.name in free]

@@ -29,7 +29,7 @@ class Question:
         title: what to call it, such as ``"age group"``.
         names: what to call its classes.
         predicted: (N,) the likeliest class.
-        sureness: (N,) its probability.
+        confidence: (N,) its probability.
         truth: (N,) int64 in 0..C-1, or ``MISSING``.
         edges: of a number's bins, where each class but the first begins.
         values: (N,) the true numbers behind the classes; ``None`` where there are none.
@@ -41,7 +41,7 @@ class Question:
     title: str
     names: tuple[str, ...]
     predicted: np.ndarray
-    sureness: np.ndarray
+    confidence: np.ndarray
     truth: np.ndarray
     edges: tuple[float, ...] = ()
     values: np.ndarray | None = None
@@ -58,8 +58,8 @@ class Question:
         truth: np.ndarray, **others: Any,
     ) -> "Question":  # fmt: skip
         """From (N, C) probabilities, which are not kept: of many classes they would be large."""
-        predicted, sureness = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        return cls(key, title, names, predicted, sureness, truth, **others)
+        predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        return cls(key, title, names, predicted, confidence, truth, **others)
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -73,14 +73,14 @@ class Question:
 
     @property
     def mistakes(self) -> np.ndarray:
-        """(K,) positions of the mistakes, the surest first."""
+        """(K,) positions of the mistakes, the most confident first."""
         wrong = np.flatnonzero(self.wrong)
-        return wrong[np.argsort(-self.sureness[wrong], kind="stable")]
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
 
     @property
     def doubts(self) -> np.ndarray:
         """(N,) positions, the least sure answer first."""
-        return np.argsort(self.sureness, kind="stable")
+        return np.argsort(self.confidence, kind="stable")
 
     def said(self, row: int) -> str:
         """The answer in words."""
@@ -108,7 +108,7 @@ class Question:
 class TagsQuestion(Question):
     """Which of several tags each photo has.
 
-    ``predicted`` is (N, C) bool, ``sureness`` (N,) that of the least sure tag, ``truth`` (N, C) 0
+    ``predicted`` is (N, C) bool, ``confidence`` (N,) that of the least sure tag, ``truth`` (N, C) 0
     and 1, a row of NaN where not known.
     """
 
@@ -153,8 +153,8 @@ class TagsQuestion(Question):
 class NumberQuestion(Question):
     """Which number each photo shows.
 
-    ``predicted`` is (N,) float64, ``sureness`` the smaller, the wider the bins are spread (less the
-    variance), ``truth`` (N,) float64, NaN where not known.
+    ``predicted`` is (N,) float64, ``confidence`` the smaller, the wider the bins are spread (less
+    the variance), ``truth`` (N,) float64, NaN where not known.
     """
 
     kind = "number"
@@ -215,7 +215,7 @@ class Together(Question):
         truth = np.column_stack([part.truth for part in parts])
         parts = tuple(part for part in parts if part.kind != "number")
         # The probability that all are right, if they are independent.
-        sure = np.prod([part.sureness for part in parts], axis=0)
+        sure = np.prod([part.confidence for part in parts], axis=0)
         super().__init__(
             "class", "all right at once", names, np.zeros((len(truth), 0)), sure, truth
         )
@@ -323,8 +323,8 @@ def fallback_photos(answers: Answers, limit: int = SHOWN) -> np.ndarray:
 
 
 def galleries(answers: Answers) -> list[np.ndarray]:
-    """Positions of the photos that a report shows: the worst mistakes, surest first, or of numbers
-    those farthest off; the least sure answers, right or wrong; and ``fallback_photos``."""
+    """Positions of the photos that a report shows: the worst mistakes, most confident first, or
+    of numbers those farthest off; the least sure answers; and ``fallback_photos``."""
     return [answers.whole.mistakes[:SHOWN], answers.whole.doubts[:SHOWN], fallback_photos(answers)]
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger("report")
 
 def galleries(answers: Answers) -> list[dict[str, Any]]:
     """Worst mistakes, least certain photos and, where photos were cropped, fallback crops."""
-    first = "surest wrong answers" if answers.whole.kind != "number" else "numbers farthest off"
+    first = "confident wrong answers" if answers.whole.kind != "number" else "numbers farthest off"
     mistakes, doubts, fallbacks = shown.galleries(answers)
     text = f"The {first}. Look here for wrong labels and bad crops."
     found = [
@@ -58,7 +58,7 @@ def _photo(answers: Answers, row: int) -> dict[str, Any]:
     return {
         "picture": data_uri(kept) if kept else None,
         "file": answers.files[row],
-        "sureness": None if off else float(whole.sureness[row]),
+        "confidence": None if off else float(whole.confidence[row]),
         "right": right,
         "off": off,
         "said": list(zip(said, differs or [not right] * len(said), strict=False)),

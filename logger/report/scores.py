@@ -223,20 +223,20 @@ class Calibration:
         bins: (mean probability of the answers, share of right ones, photos) of each bin of equal
             width that holds any.
         error: expected calibration error, the mean gap weighted by photos (Guo et al. 2017).
-        sureness: mean probability.
-        surer_by: that less the accuracy; above 0 the model is too sure.
+        confidence: mean probability.
+        overconfidence: that less the accuracy; above 0 the model is too sure.
     """
 
     bins: list[tuple[float, float, int]]
     error: float
-    sureness: float
-    surer_by: float
+    confidence: float
+    overconfidence: float
 
 
 def calibration(question: Question) -> Calibration:
     """Calibration of the likeliest class over ``CALIBRATION_BINS`` bins."""
     truth, predicted = _judged(question)
-    sure, right = question.sureness[question.known].astype(np.float64), truth == predicted
+    sure, right = question.confidence[question.known].astype(np.float64), truth == predicted
     if question.kind == "tags":  # each tag is an answer
         sure, right = question.sure[question.known].astype(np.float64).ravel(), right.ravel()
     place = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)

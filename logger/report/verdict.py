@@ -21,7 +21,7 @@ GRADES = ((0.9, "Excellent", "good"), (0.7, "Good", "good"), (0.45, "Fair", "fai
 """Macro-F1 from which a grade holds, the word, and its color; below the last it is weak. Of a
 number it is the share of the error of always guessing the median that is saved."""
 LEARNED = 0.99
-"""Macro-F1 above which a batch counts as learned by heart."""
+"""Macro-F1 above which a batch counts as memorized."""
 FEW = 30
 """Photos below which a score is little more than an anecdote."""
 
@@ -140,7 +140,7 @@ def _without_answers(run: Run) -> Verdict:
 def _grade(run: Run, score: float, better: bool | None) -> tuple[str, str]:
     """Grade and tone of a macro-F1; ``better``: than guessing, if that can be said."""
     if run.trained_on == "photos":
-        return ("Learned by heart", "good") if score > LEARNED else ("Not learned", "bad")
+        return ("Memorized", "good") if score > LEARNED else ("Not learned", "bad")
     if run.trained_on == "group":
         return "Flattered", "unknown"
     if better is None:
@@ -217,18 +217,18 @@ def _why(run: Run, answers: Answers) -> list[str]:
     if run.trained_on == "photos":
         return [_by_heart(_outcome(run, answers)[0])]
     reasons = [*_flattery(run), *_learning(run), *_borders(answers), *_imbalance(answers)]
-    reasons += [*_fallbacks(answers), *_sureness(answers)]
+    reasons += [*_fallbacks(answers), *_confidence(answers)]
     return reasons[:4] or ["Nothing stands out: look at the mistakes themselves, below."]
 
 
 def _by_heart(score: float) -> str:
     if score > LEARNED:
         return (
-            "One batch is learned by heart: model, labels and optimizer work together. How good it"
+            "One batch is memorized: model, labels and optimizer work together. How good it"
             " is on others, a training without trainer.overfit_batch says."
         )
     return (
-        "A model that works learns one batch by heart. Where it does not: more epochs, a higher"
+        "A model that works memorizes one batch. Where it does not: more epochs, a higher"
         " learning rate, and none of what holds it back (dropout, moving average, frozen layers,"
         " class weights); or the labels contradict each other."
     )
@@ -319,15 +319,15 @@ def _fallbacks(answers: Answers) -> list[str]:
     ]
 
 
-def _sureness(answers: Answers) -> list[str]:
+def _confidence(answers: Answers) -> list[str]:
     if answers.whole.kind not in ("classes", "tags"):
         return []
     found = calibration(answers.whole)
     if found.error < 0.08:
         return []
-    mean, right = found.sureness, found.sureness - found.surer_by
-    word = "too sure of itself" if found.surer_by > 0 else "surer than it says"
-    if found.surer_by > 0:
+    mean, right = found.confidence, found.confidence - found.overconfidence
+    word = "too sure of itself" if found.overconfidence > 0 else "surer than it says"
+    if found.overconfidence > 0:
         return [
             f"It is {word}: on average {mean:.0%} sure and {right:.0%} right. Label smoothing, or"
             " scale its probabilities before you rely on them."

@@ -1,4 +1,4 @@
-"""What is read on the page: sentences, sureness, tables, and nothing of a visitor's as HTML."""
+"""What is read on the page: sentences, confidence, tables, and nothing of a visitor's as HTML."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ import pytest
 from app_parts.answers import Shown
 from app_parts.cards import photo_card, problem_lines
 from app_parts.table import answers_table, csv_bytes
-from app_parts.words import heads, percent, sureness_level
+from app_parts.words import confidence_level, heads, percent
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from TRACER.crops import Extraction
@@ -23,9 +23,9 @@ def sentence(cls, language):
     return FACES.sentence(FACES.decode(cls), language)
 
 
-def answer(cls=10, sureness=0.9, fallback=False):
-    probabilities = np.full(18, (1 - sureness) / 17, np.float32)
-    probabilities[cls] = sureness
+def answer(cls=10, confidence=0.9, fallback=False):
+    probabilities = np.full(18, (1 - confidence) / 17, np.float32)
+    probabilities[cls] = confidence
     crop = np.zeros((8, 8, 3), np.uint8)
     extraction = Extraction(crop, (0, 0, 8, 8), fallback, crop[..., 0])
     return PhotoAnswer(FACES, answers_to(probabilities), extraction)
@@ -55,8 +55,8 @@ def test_every_class_has_a_sentence_of_its_own(language):
     ("probability", "level", "words"),
     [(0.9, 0, "90%"), (0.999999, 0, "99.9%"), (0.7, 1, "70%"), (0.5, 2, "50%"), (0.2, 3, "20%")],
 )
-def test_sureness_is_a_level_and_a_number(probability, level, words):
-    assert (sureness_level(probability), percent(probability)) == (level, words)
+def test_confidence_is_a_level_and_a_number(probability, level, words):
+    assert (confidence_level(probability), percent(probability)) == (level, words)
 
 
 def test_a_file_name_is_never_html():
@@ -79,10 +79,10 @@ def test_a_photo_without_a_person_says_so():
     ],
 )
 def test_where_no_person_was_found_the_answer_is_not_to_be_trusted(language, words, sure):
-    strange = replace(answer(sureness=0.97), trusted=False)
+    strange = replace(answer(confidence=0.97), trusted=False)
     card = photo_card("wall.jpg", replace(shown(), answer=strange), language)
     assert words in card and sure not in card and "mt-sure-3" in card
-    assert words not in photo_card("a.jpg", shown(sureness=0.97), language)
+    assert words not in photo_card("a.jpg", shown(confidence=0.97), language)
     table = answers_table([("wall.jpg", strange), ("a.jpg", answer())], language)
     assert words in table["note"][0] and table["note"][1] == ""
     assert words in csv_bytes(table, language).decode("utf-8-sig")
@@ -113,7 +113,7 @@ def test_the_korean_csv_opens_in_excel():
 def test_sentence_marks_and_columns_tell_of_the_same_answer():
     """The likeliest class is a male's here, and yet a female the likelier gender."""
     male, female = 0, 3  # mask worn, under 30
-    split = answer(male, sureness=0.4)
+    split = answer(male, confidence=0.4)
     probabilities = split.probabilities["class"]
     probabilities[[female, female + 1, female + 2]] = 0.19
     split = replace(split, probabilities=answers_to(probabilities))
@@ -139,10 +139,10 @@ SHAPES = {"shape": {"classes": ["round", "long"]}, "half_tone": {"classes": ["a"
 def test_a_task_without_a_sentence_is_answered_head_by_head():
     said = answer_of(SHAPES, {"shape": [0.2, 0.8], "half_tone": [0.5, 0.5]})
     assert said.sentence("ko") == "Shape: long, Half tone: a"
-    assert said.sureness == pytest.approx(0.4)
+    assert said.confidence == pytest.approx(0.4)
     (row,) = answers_table([("a.jpg", said)], "en").to_dict("records")
     assert list(row) == [
-        "image", "answer", "shape", "half_tone", "sureness", "note",
+        "image", "answer", "shape", "half_tone", "confidence", "note",
         "shape_p0", "shape_p1", "half_tone_p0", "half_tone_p1",
     ]  # fmt: skip
     assert heads(said.task, "en") == "Shape, half tone"
@@ -163,7 +163,7 @@ def test_every_tag_above_the_threshold_is_marked():
     said = answer_of(tags, {"tags": [0.9, 0.2, 0.6]})
     card = photo_card("a.jpg", replace(shown(), answer=said, heat={"tags": b"heat"}), "en")
     assert card.count("mt-best") == 2 and said.sentence("en") == "sky, sand"
-    assert said.sureness == pytest.approx(0.6)
+    assert said.confidence == pytest.approx(0.6)
     assert 'alt="Tags: sky, sand"' in card
 
 
@@ -171,7 +171,7 @@ def test_a_number_is_answered_without_a_share():
     said = answer_of({"years": {"type": "number", "bins": "0:4:1"}}, {"years": [0, 0.5, 0.5, 0]})
     card = photo_card("a.jpg", replace(shown(), answer=said, heat={}), "en")
     assert '<h2 class="mt-answer">2</h2>' in card and "mt-sure" not in card
-    assert "sureness" not in answers_table([("a.jpg", said)], "en")
+    assert "confidence" not in answers_table([("a.jpg", said)], "en")
     assert "No subject found" in photo_card(
         "a.jpg", replace(shown(), answer=replace(said, trusted=False), heat={}), "en"
     )

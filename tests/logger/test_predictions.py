@@ -103,7 +103,7 @@ def test_what_is_damaged_or_nan_is_one_line(everything, tmp_path):
         read_predictions(tmp_path / "no.npz")
     everything.probabilities["tags"][1] = np.nan
     write_predictions(tmp_path / "nan.npz", everything)
-    with pytest.raises(DataError, match=r"probabilities_tags of 1 of 2 photos are no numbers"):
+    with pytest.raises(DataError, match=r"probabilities_tags of 1 of 2 photos are NaN or Inf"):
         read_predictions(tmp_path / "nan.npz")
 
 

@@ -165,7 +165,7 @@ def test_without_a_product_accuracy_is_all_heads_right_and_f1_the_mean_of_theirs
     assert found["tags_f1"] == pytest.approx((0.8 + 1) / 2)
     assert found["shape_f1"] == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert found["f1"] == pytest.approx((found["tags_f1"] + found["shape_f1"]) / 2)
-    # red: 0.9 and 0.6 are right, 0.8 between them is not; big: the surest is right.
+    # red: 0.9 and 0.6 are right, 0.8 between them is not; big: the most confident is right.
     assert found["tags_map"] == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)
 
 

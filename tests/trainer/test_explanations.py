@@ -45,12 +45,12 @@ def test_what_is_explained_is_the_decoded_answer(call, tiny_config, tmp_path):
         assert entry["predicted"] == words[entry["head"]]
 
 
-def test_the_surest_mistakes_come_first_then_right_answers_of_different_classes():
+def test_the_most_confident_mistakes_come_first_then_right_answers_of_different_classes():
     answers = np.array([0, 0, 1, 1, 2, 3])
-    sureness = np.array([0.9, 0.8, 0.6, 0.95, 0.7, 0.5])
+    confidence = np.array([0.9, 0.8, 0.6, 0.95, 0.7, 0.5])
     said = np.array([0, 0, 5, 5, 2, 3])
     probabilities = np.zeros((6, 18))
-    probabilities[np.arange(6), said] = sureness
+    probabilities[np.arange(6), said] = confidence
     question = Question.of("class", "class", tuple("abcdefghijklmnopqr"), probabilities, answers)
     assert worth_explaining(question, 4).tolist() == [3, 2, 0, 4]
 

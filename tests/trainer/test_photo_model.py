@@ -53,12 +53,12 @@ def test_several_models_are_averaged_as_by_test_py(trained, people, model):
     assert np.allclose(both, np.mean(alone, axis=0), atol=1e-7)
 
 
-def test_heads_and_sureness_follow_from_the_classes(people, model):
+def test_heads_and_confidence_follow_from_the_classes(people, model):
     photo = read_image(sorted((people / "eval" / "images").iterdir())[0])
     said = answer_photo([model], photo)
     mask, gender, age = (said.probabilities[head].argmax() for head in ("mask", "gender", "age"))
     assert said.said["class"] == mask * 6 + gender * 3 + age
-    assert said.sureness == pytest.approx(
+    assert said.confidence == pytest.approx(
         np.prod(
             [p.max() for p in (said.probabilities[head] for head in ("mask", "gender", "age"))]
         ),

@@ -101,7 +101,7 @@ def test_every_kind_of_task_has_its_pictures(tmp_path, photos, kind, drawn):
     assert all(cv2.imread(str(file)) is not None for file in files)
 
 
-def test_the_surest_mistakes_come_first(photos):
+def test_the_most_confident_mistakes_come_first(photos):
     answers = np.array([0, 0, 0])
     probabilities = np.full((3, 18), 0.01)
     probabilities[[0, 1, 2], [0, 5, 6]] = 0.4, 0.5, 0.7

@@ -43,7 +43,7 @@ def test_anything_else_is_refused_with_what_there_is(module, name, words):
     ("given", "positional", "words"),
     [
         ({"rte": 2}, [0], "args.rte: build takes no such argument; did you mean 'rate'"),
-        ({"first": 2}, [0], "args.first: the program gives this to build itself"),
+        ({"first": 2}, [0], "args.first: set automatically"),
         ({"rate": 2}, [], "args.first: missing; build needs it"),
     ],
 )

@@ -15,12 +15,12 @@ NAMES = tuple(f"{shape}, {size}" for shape in SHAPES for size in SIZES)
 EDGES = (30,)
 
 
-def answers_of(truth, said, sureness=0.8, ages=None, people=None, fallback=None):
+def answers_of(truth, said, confidence=0.8, ages=None, people=None, fallback=None):
     """Answers to a question of six classes and its two parts, not those of this project's labels;
-    ``sureness`` is the probability of what is said."""
+    ``confidence`` is the probability of what is said."""
     truth, said = np.asarray(truth), np.asarray(said)
     probabilities = np.zeros((len(truth), 6), np.float32)
-    sure = np.broadcast_to(np.asarray(sureness, np.float32), len(truth))
+    sure = np.broadcast_to(np.asarray(confidence, np.float32), len(truth))
     probabilities[:] = ((1 - sure) / 5)[:, None]
     probabilities[np.arange(len(truth)), said] = sure
     joint = probabilities.reshape(-1, 3, 2)
@@ -74,7 +74,7 @@ def probabilities_of(question):
         return np.where(question.predicted, question.sure, 1 - question.sure)
     number = len(question.names)
     codes = question.predicted.astype(int)  # of numbers: the bins begin at 0, and are 1 wide
-    sure = np.ones(len(codes)) if question.kind == "number" else question.sureness
+    sure = np.ones(len(codes)) if question.kind == "number" else question.confidence
     found = np.repeat(((1 - sure) / max(number - 1, 1))[:, None], number, axis=1)
     found[np.arange(len(codes)), codes] = sure
     return found

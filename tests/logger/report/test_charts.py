@@ -39,7 +39,7 @@ def test_many_epochs_have_a_line_without_dots_and_labels_that_do_not_touch():
 
 
 def test_a_well_calibrated_answer_lies_on_the_diagonal(make_answers):
-    chart = reliability_chart("t", calibration(make_answers([0, 1], [0, 1], sureness=1.0).whole))
+    chart = reliability_chart("t", calibration(make_answers([0, 1], [0, 1], confidence=1.0).whole))
     assert [(dot.x, dot.y) for dot in chart.lines[0].dots] == [(100, 0)]
     assert chart.note == "ECE 0.0%"
 

@@ -92,9 +92,9 @@ class TestWhatAReportShows:
 
     def test_it_says_what_the_worst_mistakes_were_taken_for(self, report, mixed_answers):
         whole = mixed_answers.whole
-        worst = np.argmax(np.where(whole.wrong, whole.sureness, 0))
+        worst = np.argmax(np.where(whole.wrong, whole.confidence, 0))
         shown = report.text.split("Worst mistakes")[1].split("true")[0]
-        assert f"{whole.sureness[worst]:.0%} sure" in shown
+        assert f"{whole.confidence[worst]:.0%} sure" in shown
         size = whole.names[whole.predicted[worst]].split(", ")[1]
         assert size in shown
         assert mixed_answers.files[worst] in report.text.split("Least certain")[0]
@@ -185,7 +185,7 @@ class TestWhomItWasJudgedOn:
         answers = make_answers(truth, truth if learned else truth // 2 * 2)
         page = Page(write_report(make_run(answers=answers, trainer={"overfit_batch": True})))
         assert page.headings[0].endswith("of 100 photos it was trained on.")
-        assert ("Learned by heart" if learned else "Not learned") in page.text
+        assert ("Memorized" if learned else "Not learned") in page.text
         assert "never saw" not in page.text and "more people" not in page.text
 
     def test_without_a_config_nothing_is_claimed(self, make_run, mixed_answers, tmp_path):

@@ -122,13 +122,13 @@ def test_guessing_the_commonest_class_scores_what_scikit_learn_says(make_answers
     assert better_than_guessing(answers) is False
 
 
-def test_calibration_error_is_the_gap_between_sureness_and_truth(make_answers):
+def test_calibration_error_is_the_gap_between_confidence_and_truth(make_answers):
     truth = np.zeros(100, int)
     said = np.where(np.arange(100) < 70, 0, 1)
-    found = calibration(make_answers(truth, said, sureness=0.95).whole)
+    found = calibration(make_answers(truth, said, confidence=0.95).whole)
     assert found.error == pytest.approx(0.25, abs=1e-6)
-    assert found.surer_by == pytest.approx(0.25, abs=1e-6)
-    assert calibration(make_answers(truth, truth, sureness=1.0).whole).error == 0
+    assert found.overconfidence == pytest.approx(0.25, abs=1e-6)
+    assert calibration(make_answers(truth, truth, confidence=1.0).whole).error == 0
 
 
 def test_errors_are_counted_by_age_and_on_each_side_of_a_border(make_answers):
@@ -141,8 +141,8 @@ def test_errors_are_counted_by_age_and_on_each_side_of_a_border(make_answers):
     assert (border.edge, border.below, border.above) == (30, (2, 2), (2, 1))
 
 
-def test_galleries_start_with_the_surest_mistake_and_the_least_sure_answer(make_answers):
-    answers = make_answers([0, 0, 0, 0], [1, 0, 1, 0], sureness=[0.5, 0.4, 0.9, 0.95])
+def test_galleries_start_with_the_most_confident_mistake_and_the_least_sure_answer(make_answers):
+    answers = make_answers([0, 0, 0, 0], [1, 0, 1, 0], confidence=[0.5, 0.4, 0.9, 0.95])
     assert [rows.tolist() for rows in galleries(answers)] == [[2, 0], [1, 0, 2, 3], []]
     assert list(answers.thumbnails) == [0, 1, 2, 3]
 
@@ -177,7 +177,7 @@ class TestVerdict:
     def test_being_too_sure_is_named_as_a_reason(self, make_answers):
         truth = np.arange(60) % 6
         said = np.where(np.arange(60) < 40, truth, (truth + 2) % 6)
-        found = verdict(Run("r", "1", answers=make_answers(truth, said, sureness=0.99)))
+        found = verdict(Run("r", "1", answers=make_answers(truth, said, confidence=0.99)))
         assert "too sure of itself: on average 99% sure and 67% right" in " ".join(found.why)
 
     def test_all_right_leaves_nothing_to_explain(self, make_answers):
