@@ -134,7 +134,7 @@ def contact_sheet(
         for line, (text, color) in enumerate(caption):
             texts.append(((left, top + side + 2 + 18 * line), text, color))
     drawn = Image.fromarray(sheet)
-    font = ImageFont.truetype(font_for("".join(text for _, text, _ in texts)), 13)
+    font = ImageFont.truetype(font_for("".join(text for _, text, _ in texts)), 12)
     for at, text, color in texts:
         ImageDraw.Draw(drawn).text(at, text, color, font)
     return np.array(drawn)

@@ -15,8 +15,7 @@ import numpy as np
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from model.decode import SINGLE_HEAD, with_marginals
-from model.decoding import adjusted
+from model.answers import SINGLE_HEAD, adjusted, with_marginals
 from utils.config_files import read_json5
 from utils.errors import DataError
 from utils.files import write_atomically

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from base.task import Head, NumberHead, TagHead, Task
+from model.answers import SINGLE_HEAD
 from utils.errors import ConfigError
-
-SINGLE_HEAD = "class"
-"""The classes of the whole, and the head of a model that has one for all of them."""
 
 
 def heads_of(task: Task) -> dict[str, int]:
@@ -81,14 +79,6 @@ def probabilities(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]
         return found
     joint = of_heads[SINGLE_HEAD] if SINGLE_HEAD in of_heads else task.joint(of_heads)
     return found | {SINGLE_HEAD: joint}
-
-
-def with_marginals(task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
-    """``probabilities``, numpy or torch, also for the heads of the product: whichever way those of
-    the classes came about, a head's answer has the sum over the classes that say it."""
-    marginals = task.marginals(found[SINGLE_HEAD]) if task.product else {}
-    ordered = {name: (dict(found) | marginals)[name] for name in task.heads}
-    return ordered | {name: values for name, values in found.items() if name == SINGLE_HEAD}
 
 
 def answers(task: Task, found: Mapping[str, Tensor], k: int = 3) -> dict[str, Tensor]:

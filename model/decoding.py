@@ -15,18 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.model_selection import StratifiedGroupKFold
 
 from base.task import MISSING, NumberHead, TagHead, Task
-from model.decode import SINGLE_HEAD, with_marginals
-from model.metric import macro_f1
+from model.answers import SINGLE_HEAD, Factors, decode, macro_f1
 from model.settings import Decoding
 from utils.errors import ConfigError, DataError, nearest
 
-Factors = Mapping[str, Any]
-"""``"class"``, or a head outside a product, → (n,) float64, numpy or, within an exported model,
-torch: a factor on each probability."""
 STRENGTHS = np.round(np.arange(0, 1.55, 0.1), 1)
 BIASES = np.round(np.arange(-1.5, 1.55, 0.1), 1)
 MOST_BIASED = 20
@@ -69,34 +64,6 @@ def factors(
             logs = logs - decoding.prior_strength * np.log(np.maximum(of_name, 1))
         found[name] = np.exp(logs - logs.mean())
     return found
-
-
-def decode(probabilities: Any, factors: Factors | None, name: str = SINGLE_HEAD) -> Any:
-    """The adjusted answers: probabilities times the factors, each row scaled to 1 again.
-
-    Whoever scores, shows or writes answers takes them from here.
-
-    Args:
-        probabilities: (N, n), as a model gives them, numpy or torch.
-        factors: without any for ``name``, or ``None``, probabilities stay as they are.
-        name: of a head outside a product, or ``"class"``.
-    """
-    weights: Any = (factors or {}).get(name)
-    if weights is None:
-        return probabilities
-    if not isinstance(probabilities, np.ndarray):
-        weights = torch.as_tensor(weights).to(probabilities)
-    favored = probabilities * weights
-    favored = favored / favored.sum(axis=1, keepdims=True)
-    # Factors are float64, which numpy would hand on.
-    return favored.astype(probabilities.dtype) if isinstance(favored, np.ndarray) else favored
-
-
-def adjusted(
-    task: Task, found: Mapping[str, np.ndarray], factors: Factors | None
-) -> dict[str, np.ndarray]:
-    """Head → (N, its answers), and with a product ``"class"`` → (N, C), as decoded."""
-    return with_marginals(task, {k: decode(each, factors, k) for k, each in found.items()})
 
 
 def objective(

@@ -16,7 +16,8 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from base.task import MISSING, NumberHead, TagHead, Task
-from model.decode import SINGLE_HEAD, answers
+from model.answers import SINGLE_HEAD, macro_f1, mean_f1
+from model.decode import answers
 from utils.class_codes import require_codes
 from utils.errors import ConfigError, nearest
 
@@ -112,25 +113,6 @@ def judge(task: Task, names: Iterable[str], said: Arrays, truth: Arrays) -> dict
     """
     metrics = metrics_of(task)
     return {name: metrics[name](said, truth) for name in names if name in metrics}
-
-
-def macro_f1(truth: np.ndarray, given: np.ndarray) -> float:
-    """Macro-F1 of (N,) answers against (N,) true codes."""
-    number = int(max(truth.max(initial=0), given.max(initial=0))) + 1
-    right = np.bincount(truth[truth == given], minlength=number)
-    met = np.bincount(given, minlength=number) + np.bincount(truth, minlength=number)
-    return mean_f1(2 * right, met)
-
-
-def mean_f1(twice_right: np.ndarray, met: np.ndarray) -> float:
-    """The mean F1 of the classes that occur or are given; NaN where none does.
-
-    Args:
-        twice_right: (n,) twice how often each class was given rightly.
-        met: (n,) how often it occurs, plus how often it was given.
-    """
-    known = met > 0
-    return float((twice_right[known] / met[known]).mean()) if known.any() else math.nan
 
 
 def _accuracy(task: Task, names: Sequence[str], said: Arrays, truth: Arrays, k: int = 1) -> float:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from base.base_model import BaseModel
 from base.task import NumberHead, Task
-from model.decode import SINGLE_HEAD, class_names, probabilities
-from model.decoding import Factors, decode
+from model.answers import SINGLE_HEAD, Factors, decode
+from model.decode import class_names, probabilities
 from utils.errors import UserError
 
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2}

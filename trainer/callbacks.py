@@ -14,8 +14,7 @@ from logger.logger import attempt
 from logger.predictions import SavedPredictions, write_predictions
 from logger.report.answers import thumbnails
 from logger.report.questions import answers_of_run
-from model.decode import SINGLE_HEAD
-from model.decoding import Factors
+from model.answers import SINGLE_HEAD, Factors
 from trainer.explanations import explanation_pictures
 from trainer.predict import Predictions
 from trainer.records import record_pictures

@@ -7,7 +7,7 @@ import numpy as np
 
 from base.task import NumberHead, TagHead, Task
 from base.task_settings import TaskSettings
-from model.decode import with_marginals
+from model.answers import with_marginals
 from utils.errors import CheckpointError, ConfigError
 
 WAYS = ("mean", "vote")

@@ -23,7 +23,7 @@ from base.task_settings import plural_of
 from logger.logger import attempt, setup_logging
 from logger.predictions import SavedPredictions, joined, read_predictions, write_predictions
 from logger.report.write import write_report
-from model.decode import SINGLE_HEAD, with_marginals
+from model.answers import SINGLE_HEAD, with_marginals
 from parse_config import AUTO, ConfigParser
 from trainer.results import score, score_words
 from utils import distributed

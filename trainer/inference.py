@@ -11,8 +11,7 @@ from torch import Tensor
 from base.base_model import BaseModel
 from base.inference import infer
 from base.task import Task
-from model.decode import SINGLE_HEAD
-from model.decoding import Factors
+from model.answers import SINGLE_HEAD, Factors
 from model.familiarity import Familiarity
 from trainer.predict import Predictions, adjusted, predict
 from trainer.tta import PLAIN, View

@@ -11,15 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from base.task import Task
-from model import decoding
-from model.decode import (
-    SINGLE_HEAD,
-    head_probabilities,
-    probabilities,
-    tag_heads,
-    with_marginals,
-)
-from model.decoding import Factors
+from model import answers
+from model.answers import SINGLE_HEAD, Factors, with_marginals
+from model.decode import head_probabilities, probabilities, tag_heads
 from trainer.tta import PLAIN, View
 from utils import distributed
 
@@ -114,8 +108,8 @@ def joint_logits(
 
 
 def adjusted(predictions: Predictions, factors: Factors | None) -> Predictions:
-    """The same with probabilities as decoded; see ``model.decoding.decode``."""
-    found = decoding.adjusted(predictions.task, predictions.probabilities, factors)
+    """The same with probabilities as decoded; see ``model.answers.decode``."""
+    found = answers.adjusted(predictions.task, predictions.probabilities, factors)
     return replace(predictions, probabilities=found)
 
 

@@ -12,8 +12,9 @@ import model.model as module_arch
 from base.base_model import BaseModel
 from base.checkpoint import load_checkpoint, load_weights, metadata_of
 from base.task import Task
+from model.answers import Factors
 from model.decode import class_names
-from model.decoding import Factors, factors_of
+from model.decoding import factors_of
 from trainer.inference import Predictor
 from trainer.tta import views_from
 from utils.devices import amp_dtype

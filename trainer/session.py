@@ -31,8 +31,9 @@ from logger.logger import setup_logging
 from logger.notice import Notice, require_address
 from logger.visualization import open_writers
 from logger.writer import Writer
-from model.decode import SINGLE_HEAD, class_names
-from model.decoding import Factors, factors_of
+from model.answers import SINGLE_HEAD, Factors
+from model.decode import class_names
+from model.decoding import factors_of
 from model.loss import build_criterion, check_losses
 from model.metric import find_metrics
 from parse_config import ConfigParser

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from base.task import Head, NumberHead, TagHead, Task
-from model.decode import SINGLE_HEAD
+from model.answers import SINGLE_HEAD
 from utils.csv_files import write_csv
 from utils.errors import UserError
 from utils.files import write_json

@@ -18,8 +18,8 @@ from base.prefetch import Batch, Prefetcher
 from base.settings import LoopSettings
 from base.task import Task
 from base.train_step import TrainStep
-from model.decode import answers, probabilities, with_marginals
-from model.decoding import Factors
+from model.answers import Factors, with_marginals
+from model.decode import answers, probabilities
 from model.metric import always, compute_metrics, find_metrics, judge, metrics_of, names_of
 from trainer.mixing import split_targets
 from trainer.predict import adjusted, gather, predict

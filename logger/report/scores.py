@@ -10,7 +10,7 @@ from scipy.stats import norm, t
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from logger.report.answers import Answers, NumberQuestion, Question, Together
-from model.metric import mean_f1
+from model.answers import mean_f1
 
 CALIBRATION_BINS = 10
 DRAWS = 1000
@@ -83,7 +83,8 @@ class Intervals:
     Attributes:
         score: of the main score.
         accuracy: of the share of right answers; of a number (0, 0).
-        f1: of the F1 of each class or tag, (NaN, NaN) where it has none.
+        f1: of the F1 of each class or tag; (NaN, NaN) where it has none, or fewer than
+            ``FEWEST_GROUPS`` have or get it.
     """
 
     score: tuple[float, float]
@@ -99,7 +100,7 @@ def intervals(question: Question, groups: np.ndarray | None) -> Intervals | None
     drawn = None if groups is None else _drawn(groups, counts)
     if drawn is None:
         return None
-    sums, wide = drawn
+    sums, wide, concerned = drawn
     counted, (hits, known) = sums[:, :-2], sums[:, -2:].T
     highest = math.inf if question.kind == "number" else 1.0
     low, high = _between(_score_of(question, counted), wide)
@@ -108,6 +109,7 @@ def intervals(question: Question, groups: np.ndarray | None) -> Intervals | None
         twice_right, met = np.split(counted, 2, axis=1)
         none = np.full(met.shape, np.nan)
         of_classes = np.divide(twice_right, met, out=none, where=met > 0)
+        of_classes[:, concerned[len(question.names) : -2] < FEWEST_GROUPS] = np.nan
         f1 = [tuple(np.clip(_between(values, wide), 0, 1).tolist()) for values in of_classes.T]
     accuracy = np.clip(_between(hits / np.maximum(known, 1), wide), 0, 1)
     return Intervals((max(low, 0.0), min(high, highest)), tuple(accuracy.tolist()), f1)
@@ -365,9 +367,10 @@ def _interval(
     return drawn and _between(score(drawn[0]), drawn[1])
 
 
-def _drawn(groups: np.ndarray, counts: csr_array) -> tuple[np.ndarray, float] | None:
+def _drawn(groups: np.ndarray, counts: csr_array) -> tuple[np.ndarray, float, np.ndarray] | None:
     """A bootstrap over groups: the sums (1 + ``DRAWS``, K) of ``counts``, first over the photos
-    themselves, then over those of each draw; and by how much intervals are to be widened.
+    themselves, then over those of each draw; by how much intervals are to be widened; and how many
+    groups have each column (K,).
 
     Groups, such as people, are drawn and not photos, since those of a group are not independent:
     two equal models would differ "significantly" in up to a third of the cases. With few the plain
@@ -387,7 +390,7 @@ def _drawn(groups: np.ndarray, counts: csr_array) -> tuple[np.ndarray, float] | 
         times = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
         found.append((of_groups.T @ times.T).T)
     wide = np.sqrt(number / (number - 1)) * t.ppf(0.975, number - 1) / norm.ppf(0.975)
-    return np.concatenate(found), float(wide)
+    return np.concatenate(found), float(wide), np.asarray((of_groups != 0).sum(axis=0)).ravel()
 
 
 def _between(values: np.ndarray, wide: float) -> tuple[float, float]:

@@ -11,8 +11,8 @@ import torch
 
 from base.task import load_task
 from logger.predictions import read_predictions
+from model.answers import macro_f1
 from model.decoding import Decoding, factors
-from model.metric import macro_f1
 from parse_config import ConfigParser
 from tools import tune_decoding
 from trainer.photo_model import PhotoModel, answer_photo

@@ -8,10 +8,10 @@ import pytest
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from logger.predictions import SavedPredictions, write_predictions
+from model.answers import decode
 from model.decoding import (
     counts_of,
     cross_validated,
-    decode,
     factors,
     factors_of,
     objective,

@@ -7,7 +7,8 @@ from torch import nn
 
 from base.base_model import BaseModel
 from base.task import load_task
-from model.decode import head_logits, probabilities, with_marginals
+from model.answers import with_marginals
+from model.decode import head_logits, probabilities
 from model.gradcam import HeadCam, as_map, target_layer
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 

@@ -7,14 +7,8 @@ import torch
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from model import decode
-from model.decode import with_marginals
-from model.metric import (
-    always,
-    compute_metrics,
-    find_metrics,
-    judge,
-    names_of,
-)
+from model.answers import with_marginals
+from model.metric import always, compute_metrics, find_metrics, judge, names_of
 from utils.errors import ConfigError, DataError
 
 FACES = load_task("faces")

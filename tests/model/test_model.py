@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from model.decode import probabilities, with_marginals
+from model.answers import with_marginals
+from model.decode import probabilities
 from model.model import TimmModel, TimmModelMulti, TorchVisionModel
 from utils.errors import CheckpointError, ConfigError
 

@@ -9,7 +9,8 @@ import torch
 
 from base.task import load_task
 from logger.predictions import read_predictions
-from model.decoding import decode, factors_of
+from model.answers import decode
+from model.decoding import factors_of
 from model.model import TimmModelMulti
 from model.settings import Decoding
 from parse_config import ConfigParser

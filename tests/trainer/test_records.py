@@ -9,7 +9,8 @@ from base.checkpoint import load_checkpoint
 from base.task import load_task
 from logger.predictions import read_predictions
 from logger.writer import Writer
-from model.decoding import decode, factors_of
+from model.answers import decode
+from model.decoding import factors_of
 from model.settings import Decoding
 from parse_config import ConfigParser
 from trainer.session import train

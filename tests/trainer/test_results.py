@@ -8,7 +8,7 @@ from base.task_settings import TaskSettings
 from logger.predictions import SavedPredictions, write_predictions
 from logger.report.answers import Question
 from logger.report.questions import answers_of
-from model.decode import with_marginals
+from model.answers import with_marginals
 from trainer.results import (
     mistakes_sheet,
     prediction_pictures,

@@ -6,7 +6,7 @@ import pytest
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from model.decode import with_marginals
+from model.answers import with_marginals
 from trainer.submission import (
     check_writable,
     write_probabilities,

@@ -58,6 +58,13 @@ def test_a_class_that_occurs_nowhere_has_no_interval(make_answers):
     assert np.isnan(f1[3:]).all() and not np.isnan(f1[:3]).any()
 
 
+def test_a_class_that_few_people_have_has_no_interval_either(make_answers):
+    truth = np.array([0] * 60 + [1] * 9 * 3)
+    answers = make_answers(truth, truth, people=np.arange(87) // 3)
+    f1 = intervals(answers.whole, answers.groups).f1
+    assert np.isnan(f1[1]).all() and not np.isnan(f1[0]).any()
+
+
 def question_of(truth, said, classes):
     names = tuple(map(str, range(classes)))
     return Question.of("class", "classes", names, np.eye(classes, dtype=np.float32)[said], truth)
