@@ -127,7 +127,8 @@ def setup(
         val_rows = spread(val_rows, limits.limit_val_batches * batch_size)
     _describe(index, train_rows, val_rows)
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
-    workers = fit_workers(num_workers, device)
+    photos_in_batches = batch_size + batch_of_predictions(batch_size, device)
+    workers = fit_workers(num_workers, device, photos_in_batches * 3 * input_size**2)
     set_threads(workers, device)
     targets = index.targets(train_rows)
     mixer = Mixer(mixing, targets) if mixing else None
@@ -173,7 +174,8 @@ def prediction_loader(
         photos, extractor, cache_dir, skip_unreadable=skip_unreadable, progress=progress
     )
     rows = np.arange(len(photos))
-    workers = fit_workers(num_workers, device)
+    at_once = batch_of_predictions(batch_size, device)
+    workers = fit_workers(num_workers, device, at_once * 3 * input_size**2)
     set_threads(workers, device)
     return _in_order(crops, rows, None, input_size, batch_size, workers, device), crops
 

@@ -64,8 +64,8 @@ class DataLoaderArguments(Section):
     batch_size: Positive = 16
     """Photos a step."""
     num_workers: Natural | Literal["auto"] = "auto"
-    """Processes that load photos; `auto` takes what the cores allow, up to 16, and none gets more \
-than that. They change no result."""
+    """Processes that load photos; `auto` takes what cores and shared memory allow, up to 16; more \
+than the cores allow are never begun. They change no result."""
 
 
 class DataLoader(Section):

@@ -4,7 +4,9 @@ import contextlib
 import ctypes
 import logging
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -13,6 +15,10 @@ from utils.errors import ConfigError, UserError
 logger = logging.getLogger("device")
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's <malloc.h>
+SHARED_MEMORY = Path("/dev/shm")
+"""Where loader processes put their batches; containers often have no more than 64 MiB of it."""
+PREFETCHED = 2
+"""Batches that each loader process has ready, unless told otherwise."""
 MOST_WORKERS = 16
 """Loader processes that are started unasked: a core augments some 1,100 photos a second, so more
 would only take memory."""
@@ -102,20 +108,32 @@ def available_cores() -> int:
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
-def fit_workers(requested: int | str, device: torch.device) -> int:
+def fit_workers(requested: int | str, device: torch.device, batch_bytes: int = 0) -> int:
     """How many of the requested loader workers this machine has cores for.
 
     On the CPU, workers and torch threads share the cores, and the model needs most of them: the
     workers get a quarter. Beside a GPU the main process mostly waits, so they get all but one.
 
     Args:
-        requested: a number, or ``"auto"`` for as many as there are cores for, up to
-            ``MOST_WORKERS``.
+        requested: a number, or ``"auto"`` for as many as there are cores and shared memory for,
+            up to ``MOST_WORKERS``.
         device: where the model runs.
+        batch_bytes: of the batches of all loaders together.
     """
     cores = available_cores()
-    limit = cores // 4 if device.type == "cpu" else cores - 1
-    return max(0, min(MOST_WORKERS if isinstance(requested, str) else requested, limit))
+    limit = max(0, cores // 4 if device.type == "cpu" else cores - 1)
+    if not isinstance(requested, str):
+        return min(requested, limit)
+    limit = min(limit, MOST_WORKERS)
+    if not (batch_bytes and SHARED_MEMORY.is_dir()):
+        return limit
+    room = shutil.disk_usage(SHARED_MEMORY).free // (PREFETCHED * batch_bytes)
+    if room < limit:
+        logger.warning(
+            "warning: data_loader.args.num_workers: %d of %d processes, since more batches do not"
+            " fit into %s; give the container more by --shm-size", room, limit, SHARED_MEMORY,
+        )  # fmt: skip
+    return min(limit, room)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@ import os
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -114,6 +115,21 @@ class TestCores:
     ):
         monkeypatch.setattr("utils.devices.available_cores", lambda: cores)
         assert fit_workers("auto", device) == workers
+
+
+def test_no_more_workers_are_started_than_the_shared_memory_has_room_for(
+    monkeypatch, tmp_path, caplog
+):
+    free = 64 * 2**20
+    monkeypatch.setattr("utils.devices.available_cores", lambda: 16)
+    monkeypatch.setattr("utils.devices.SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    batch = 32 * 3 * 240**2
+    assert fit_workers("auto", GPU, batch) == 6 and "--shm-size" in caplog.text
+    assert fit_workers(8, GPU, batch) == 8  # as asked
+    free = 2**34
+    caplog.clear()
+    assert fit_workers("auto", GPU, batch) == 15 and not caplog.text
 
 
 def test_cudnn_tries_its_ways_out_only_when_asked(monkeypatch):
