@@ -8,6 +8,7 @@ asked and which only group the photos nobody can see from outside, so read what 
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -15,18 +16,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from base.task import number_in
 from data_loader.readers import read_table
 from utils.cli import run_command
 from utils.errors import DataError
 from utils.images import is_hidden, is_image
 
-ROOTS = (".", "images", "train", "train/images")
-"""Where below the data folder the photos of a table may lie."""
+DEPTH = 2
+"""Folders below the data folder in which tables, photos and folders of classes are looked for."""
 HELD_BACK = ("test", "eval", "val", "valid", "validation")
-GROUPS = re.compile(r"(.*_)?(id|group|person|patient|subject|user|session|board|scene|video)")
+GROUPS = re.compile(
+    r"(.*_)?(id|group|person|patient|subject|user|session|board|scene|video|identity)"
+    r"|.*(환자|피험자|사람|인물|대상자|사용자|그룹|세션|아이디|번호)(_?(id|번호|아이디))?"
+)
 """Columns of these names say what belongs together, if their values occur more than once."""
+MOST_STRATA = 20
+"""Classes of a head up to which a split is proposed to keep it alike on both sides."""
 MANY_NUMBERS, BINS = 10, 50
 """More different numbers than these are a number and no classes; and its bins, about."""
+MOST_FOLDERS = 200
+"""Of a folder, that are looked into."""
 SAMPLE = 200
 """Cells that are looked at to find the photos."""
 
@@ -42,17 +51,19 @@ def guess_task(data: Path, name: str = "task") -> dict[str, Any]:
     proposal = _of_tables(data) or _of_folders(data)
     if proposal is None:
         raise DataError(
-            f"{data}: holds neither a table (.csv) with a column of paths to photos nor two folders"
-            " of classes; write the section task by hand (docs/new_task.md)"
+            f"{data}: holds {_photos_below(data)}neither a table (.csv) with a column of paths to"
+            f" photos nor two folders of classes, up to {DEPTH} folders deep; write the section"
+            " task by hand (docs/config.md)"
         )
     return {"name": name, **proposal}
 
 
 def _of_tables(data: Path) -> dict[str, Any] | None:
     found = {}
-    for table in sorted(data.glob("*.csv")):
+    folders = _folders(data)
+    for table in sorted(file for folder in folders for file in (data / folder).glob("*.csv")):
         rows = [row for _, row in read_table(table, ())]
-        source = _source(data, table, rows)
+        source = _source(data, table, folders, rows)
         if source:
             found[table.stem.lower()] = (source, rows)
     trained = [stem for stem in found if not any(word in stem for word in HELD_BACK)]
@@ -68,60 +79,86 @@ def _of_tables(data: Path) -> dict[str, Any] | None:
         read["test"] = tests[0]
     if group:
         read["group"] = group
+    if alike := [name for name, head in heads.items() if _is_stratum(head, name, rows)]:
+        read["stratify"] = alike
     return {"data": read, "heads": heads, "answer": {"csv": {"id": source["path"]}}}
 
 
-def _source(data: Path, table: Path, rows: Sequence[dict[str, str]]) -> dict[str, Any] | None:
+def _folders(data: Path) -> list[str]:
+    """``.`` and what lies up to ``DEPTH`` below it, first what is called like photos, training."""
+    found = ["."]
+    for place, folders, _ in os.walk(data):
+        below = Path(place).relative_to(data)
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        if len(below.parts) == DEPTH:
+            folders.clear()
+        found += [(below / name).as_posix() for name in folders][:MOST_FOLDERS]
+    likely = (".", "images", "train", "train/images")
+    return sorted(found, key=lambda name: (name not in likely, name.count("/"), found.index(name)))
+
+
+def _source(
+    data: Path, table: Path, folders: Sequence[str], rows: Sequence[dict[str, str]]
+) -> dict[str, Any] | None:
     """How to read a table of photos; ``None`` for another table."""
     for column in rows[0] if rows else ():
         cells = [row[column].strip().replace("\\", "/") for row in rows[:SAMPLE]]
         if not all(is_image(cell) for cell in cells):
             continue
-        for root in ROOTS:
-            if all((data / root / cell).is_file() for cell in cells):
+        for root in folders:
+            if all(os.path.isfile(data / root / cell) for cell in cells):
                 lies = {} if root == "." else {"root": root}
-                return {"reader": "csv", "table": table.name, "path": column, **lies}
+                name = table.relative_to(data).as_posix()
+                return {"reader": "csv", "table": name, "path": column, **lies}
     return None
 
 
+def _is_stratum(head: dict[str, Any], name: str, rows: Sequence[dict[str, str]]) -> bool:
+    column = head.get("column", name)
+    different = {row[column].strip().casefold() for row in rows}
+    return head["type"] == "classes" and len(different) <= MOST_STRATA
+
+
 def _heads(rows: Sequence[dict[str, str]], path: str) -> tuple[dict[str, Any], str | None]:
-    """What a table's columns ask, and the column that groups the photos."""
+    """What a table's columns ask, and the column that groups the photos: one that is called so, or
+    else one whose values occur several times though it asks nothing."""
     heads: dict[str, Any] = {}
-    group = None
+    groups, repeating = [], []
     for column in rows[0]:
         cells = [row[column].strip() for row in rows]
         different = {cell.casefold() for cell in cells} - {""}
         if column == path or len(different) < 2:
             continue
-        if GROUPS.fullmatch(column.casefold()):
-            group = group or (column if len(different) < len(rows) else None)
+        if GROUPS.fullmatch(_plain(column)):
+            groups += [column] if len(different) < len(rows) else []
         elif head := _head(cells, different):
             name = re.sub(r"[^a-z0-9]+", "_", column.casefold()).strip("_") or "label"
             name = (name if name[0].isalpha() else f"head_{name}")[:28]
             if name in heads:  # columns whose names have no letters that a head's name may have
                 name = f"{name}_{len(heads) + 1}"
-            heads[name] = head if name == column else {"column": column, **head}
-    return heads, group
+            named = {} if column.isascii() else {"title": {"en": column}}
+            heads[name] = head if name == column else {"column": column, **named, **head}
+        elif len(different) < len(rows):
+            repeating.append(column)
+    return heads, next(iter(groups + repeating), None)
+
+
+def _plain(column: str) -> str:
+    """``PatientID`` and ``patient id`` → ``patient_id``."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column)
+    return re.sub(r"\W+", "_", parted).casefold()
 
 
 def _head(cells: Sequence[str], different: set[str]) -> dict[str, Any] | None:
     """What a column asks; ``None`` for one that says something else of each photo."""
-    filled = [cell for cell in cells if cell]
-    numbers = [number for cell in filled if (number := _number(cell)) is not None]
-    if len(numbers) == len(filled) and len(set(numbers)) > MANY_NUMBERS:
+    numbers = [number_in(cell) for cell in cells if cell]
+    if all(map(math.isfinite, numbers)) and len(set(numbers)) > MANY_NUMBERS:
         return {"type": "number", "bins": _bins(min(numbers), max(numbers))}
     for separator in (" ", ",", ";", "|"):
         parts = [part.strip() for cell in different for part in cell.split(separator)]
         if len(parts) > len(different) > len(set(parts)):  # "New York" is in no other cell
             return {"type": "multilabel", "separator": separator}
     return {"type": "classes"} if len(different) * 2 <= len(cells) else None
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None
 
 
 def _bins(lowest: float, highest: float) -> str:
@@ -139,18 +176,36 @@ def _of_folders(data: Path) -> dict[str, Any] | None:
         if not folder.is_dir():
             return []
         inside = [each for each in folder.iterdir() if each.is_dir() and not is_hidden(each.name)]
-        return sorted(each.name for each in inside if any(map(is_image, os.listdir(each))))
+        return sorted(each.name for each in inside if _holds_photos(each))
 
-    for root in ("train", "training", "."):
+    folders = [name for name in _folders(data) if not set(name.split("/")) & set(HELD_BACK)]
+    for root in sorted(folders, key=lambda name: "train" not in name.rpartition("/")[2]):
         found = classes(data / root)
-        if len(found) < 2 or (root == "." and set(found) & {"train", *HELD_BACK}):
+        if len(found) < 2 or set(found) & {"train", "training", *HELD_BACK}:
             continue
+        beside = (data / root).parent
+        tests = [name for name in HELD_BACK if root != "." and classes(beside / name) == found]
         read: dict[str, Any] = {"train": {"reader": "folders", "root": root}}
-        tests = [name for name in HELD_BACK if root != "." and classes(data / name) == found]
         if tests:
-            read["test"] = {"reader": "folders", "root": tests[0]}
+            place = (beside / tests[0]).relative_to(data).as_posix()
+            read["test"] = {"reader": "folders", "root": place}
+        if len(found) <= MOST_STRATA:
+            read["stratify"] = ["kind"]
         return {"data": read, "heads": {"kind": {"column": "folder"}}}
     return None
+
+
+def _holds_photos(folder: Path) -> bool:
+    return any(is_image(name) for _, _, names in os.walk(folder) for name in names)
+
+
+def _photos_below(data: Path) -> str:
+    """What a refusal says of photos that nothing tells of."""
+    for place, folders, names in os.walk(data):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        if any(map(is_image, names)):
+            return f"photos in {place}, but "
+    return ""
 
 
 def main() -> None:

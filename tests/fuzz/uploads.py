@@ -31,7 +31,7 @@ from utils.errors import PhotoError
 from utils.images import FORMATS
 
 CASES = 300
-SLICE = 15
+SLICE = 6
 SECONDS = 30
 NAMES = (
     "<script>alert(1)</script>.jpg", '"><img src=x onerror=alert(1)>.png', "=cmd|'/c calc'!A1.jpg",

@@ -49,6 +49,67 @@ def test_a_column_that_says_something_else_of_each_photo_is_not_asked(tmp_path):
     table(tmp_path, "t.csv", "file,kind,note,patient_id", rows)
     task = guess_task(tmp_path)
     assert list(task["heads"]) == ["kind"] and task["data"]["group"] == "patient_id"
+    assert task["data"]["stratify"] == ["kind"]
+
+
+@pytest.mark.parametrize(
+    "column", ["PatientID", "patient id", "환자번호", "환자 ID", "대상자", "Subject-ID", "video"]
+)
+def test_the_column_that_groups_is_known_by_its_name(tmp_path, column):
+    rows = [(f"{n}.jpg", "ab"[n % 2], 1000 + n // 3) for n in range(60)]
+    table(tmp_path, "t.csv", f"file,kind,{column}", rows)
+    task = guess_task(tmp_path)
+    assert list(task["heads"]) == ["kind"] and task["data"]["group"] == column
+
+
+def test_a_column_that_asks_nothing_and_yet_repeats_groups(tmp_path):
+    rows = [(f"{n}.jpg", "ab"[n % 2], f"x{max(n, 3)}") for n in range(12)]
+    table(tmp_path, "t.csv", "file,kind,von", rows)
+    assert guess_task(tmp_path)["data"]["group"] == "von"
+
+
+def test_decimal_commas_are_numbers(tmp_path):
+    rows = [(f"{n}.jpg", f'"{n},5"') for n in range(20)]
+    table(tmp_path, "t.csv", "file,size", rows)
+    assert guess_task(tmp_path)["heads"]["size"]["type"] == "number"
+
+
+@pytest.mark.parametrize("place", ["photos", "archive/img", "some folder"])
+def test_photos_of_a_table_are_found_in_any_folder_near_it(tmp_path, place):
+    table(
+        tmp_path, "t.csv", "file,kind", [(f"{n}.jpg", "ab"[n % 2]) for n in range(8)], photos=False
+    )
+    (tmp_path / place).mkdir(parents=True)
+    for n in range(8):
+        (tmp_path / place / f"{n}.jpg").touch()
+    task = guess_task(tmp_path)
+    assert task["data"]["train"]["root"] == place
+    read_index(tmp_path, TaskSettings.model_validate(task))
+
+
+def test_a_table_may_lie_a_folder_deeper(tmp_path):
+    table(tmp_path / "archive", "t.csv", "file,kind", [(f"{n}.jpg", "ab"[n % 2]) for n in range(8)])
+    task = guess_task(tmp_path)
+    assert task["data"]["train"]["table"] == "archive/t.csv"
+    assert len(read_index(tmp_path, TaskSettings.model_validate(task))) == 8
+
+
+@pytest.mark.parametrize("root", ["Pets", "Pets/train", "train"])
+def test_folders_of_classes_may_lie_deeper_and_so_may_their_photos(tmp_path, root):
+    for name in ("cat", "dog"):
+        (tmp_path / root / name / "2024").mkdir(parents=True)
+        (tmp_path / root / name / "2024" / "1.jpg").touch()
+    task = guess_task(tmp_path)
+    assert task["data"]["train"]["root"] == root and task["data"]["stratify"] == ["kind"]
+    index = read_index(tmp_path, TaskSettings.model_validate(task))
+    assert index.task.heads["kind"].classes == ("cat", "dog")
+
+
+def test_photos_that_nothing_tells_of_are_named(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "1.jpg").touch()
+    with pytest.raises(DataError, match=r"holds photos in .*a/b, but neither a table"):
+        guess_task(tmp_path)
 
 
 def test_photos_of_a_table_are_found_in_its_usual_places(tmp_path):
@@ -78,3 +139,5 @@ def test_columns_in_another_script_are_all_asked(tmp_path):
     table(tmp_path, "t.csv", "file,모양,색", rows)
     heads = guess_task(tmp_path)["heads"]
     assert [head["column"] for head in heads.values()] == ["모양", "색"]
+    assert [head["title"] for head in heads.values()] == [{"en": "모양"}, {"en": "색"}]
+    TaskSettings.model_validate(guess_task(tmp_path))
