@@ -25,7 +25,7 @@ NOT_OURS = shutil.ignore_patterns(
 WRITTEN_BY_RUNS = ("data", "saved", "submit")
 LEFT_BEHIND = re.compile(
     r"(faces|benchmarks|docs/images|tests/(faces|golden|fuzz))/.*|TRACER/weights/.*|tests/people\.py"
-    r"|README\.md|CHANGELOG\.md|docs/(accuracy|new_task|reliability)\.md"
+    r"|README\.md|CHANGELOG\.md|docs/(accuracy|new_task|reliability|scaling)\.md"
     r"|config\.json|configs/(?!schema)[^/]*\.json|tools/sample\.py|new_project\.py"
     r"|tests/(test_new_project|test_new_task|shape)\.py"
     r"|(export|sweep|data_loader/(sample|audit|explore)|base/soup|model/(explain|tune_decoding))\.py"
@@ -136,8 +136,10 @@ def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | 
         makefile = re.sub(rf"(?m)^{key} :=.*$", f"{key} := {value}".rstrip(), makefile)
     if not has_test:
         makefile = re.sub(r"\t\$\(BIN\)/python test\.py .*\n", "", makefile)
-    makefile = re.sub(r"(?ms)^(golden|shape|fuzz): .*?\n\n", "", makefile)
+    makefile = re.sub(r"(?ms)^(golden|shape|fuzz|soak): .*?\n\n", "", makefile)
     (target / "Makefile").write_text(makefile, encoding="utf-8")
+    for page in [*(target / "docs").glob("*.md"), *(target / "TRACER").glob("*.md")]:
+        page.write_text(about_here(page), encoding="utf-8")
     project = (target / "pyproject.toml").read_text(encoding="utf-8")
     project = re.sub(r"(?m)^name = .*$", f'name = "{name.lower()}"', project, count=1)
     project = re.sub(r"(?m)^description = .*\n", "", project, count=1)
@@ -145,6 +147,19 @@ def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | 
     project = project.partition(of_faces)[0]
     project = re.sub(r'\s*"(faces|benchmarks)",', "", project)
     (target / "pyproject.toml").write_text(project, encoding="utf-8")
+
+
+def about_here(page: Path) -> str:
+    """A page of the docs without links to what stayed behind, and with the config that is there."""
+
+    def kept(link: re.Match[str]) -> str:
+        place = link[3].partition("#")[0]
+        if "://" in place or not place or (page.parent / place).exists():
+            return link[0]
+        return "" if link[1] else link[2]
+
+    text = re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", kept, page.read_text(encoding="utf-8"))
+    return re.sub(r"configs/\w+\.json", "config.json", text)
 
 
 def config_of(name: str, task: dict[str, Any], data: Path | None) -> dict[str, Any]:

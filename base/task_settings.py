@@ -66,7 +66,11 @@ def _edges(value: Any) -> Any:
 HeadName = Annotated[
     str,
     AfterValidator(_free_name),
-    says("a-z, 0-9 and _, 1 to 31 characters, a letter first", pattern=r"^[a-z][a-z0-9_]{0,30}$"),
+    says(
+        "a-z, 0-9 and _, 1 to 31 characters, a letter first (what the data call it goes into its"
+        " `column`, what people read into its `title`)",
+        pattern=r"^[a-z][a-z0-9_]{0,30}$",
+    ),
 ]
 Names = dict[str, tuple[str, ...]]
 """Language → what to show a person for each code."""

@@ -301,7 +301,8 @@ def _crop(
     """Crop the photos of the rows ``todo``."""
     extractions = extractor([photos[row] for row in todo], on_error=_leave_for_the_report)
     hidden = not progress or not len(todo) or not distributed.is_main()
-    bar = tqdm(extractions, "cropping", len(todo), unit="photo", disable=hidden)
+    doing = "cropping" if extractor.digest else "reading photos"  # without a network, the whole
+    bar = tqdm(extractions, doing, len(todo), unit="photo", disable=hidden)
     done: list[Row] = []
     last_flush = time.monotonic()
     for row, extraction in zip(todo, bar, strict=True):

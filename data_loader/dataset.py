@@ -19,6 +19,7 @@ from data_loader.readers import (
     read_source,
     read_table,
     refuse,
+    require_columns,
 )
 from utils.errors import DataError
 from utils.images import describe_others, find_images
@@ -257,7 +258,8 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
     """The true answers of the photos ``ids`` from a table.
 
     It has the column of the photo, see ``task.answer.csv.id``, and of a product the column that
-    ``task.data.test.truth`` names, else a column for each head.
+    ``task.data.test.truth`` names, else a column for each head, called as the head or as its
+    ``column``.
 
     Returns:
         Head → (len(ids),) true answers, see ``Head.answer_of``, in the order of ``ids``; with a
@@ -268,8 +270,13 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
     """
     identity = task.settings.id_column
     truth = getattr(task.settings.data and task.settings.data.test, "truth", None)
-    wanted = (truth or "class",) if task.product else tuple(h.column for h in task.heads.values())
-    rows = read_table(path, (identity, *wanted))
+    rows = read_table(path, (identity,))
+    found = rows[0][1] if rows else {}
+    if task.product:
+        column_of = {"class": truth or "class"}
+    else:  # as the training's table calls it, or as test.py writes it
+        column_of = {k: k if k in found else head.column for k, head in task.heads.items()}
+    require_columns(path, found, column_of.values())
     place_of: dict[str, int] = {}
     for place, (number, row) in enumerate(rows):
         if row[identity] in place_of:
@@ -283,16 +290,15 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
     refuse([n for n in place_of if n not in known], f"{path}: answers for photos not predicted", do)
     order = [place_of[name] for name in ids.tolist()]
     if task.product:
-        codes = [_read_class(rows[place], wanted[0], task, path) for place in order]
+        codes = [_read_class(rows[place], column_of["class"], task, path) for place in order]
         return {"class": np.array(codes, np.int64)} | task.answers_of(np.array(codes, np.int64))
     answers = {}
     for name, head in task.heads.items():
-        values, unknown = head.encode([rows[place][1][head.column] for place in order])
+        column = column_of[name]
+        values, unknown = head.encode([rows[place][1][column] for place in order])
         if len(unknown):
             number, row = rows[order[unknown[0]]]
-            raise DataError(
-                f"{path}: line {number}: {head.column} {row[head.column]!r}; use {head.expected}"
-            )
+            raise DataError(f"{path}: line {number}: {column} {row[column]!r}; use {head.expected}")
         answers[name] = head.answer_of(values)
     return answers
 

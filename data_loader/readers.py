@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from unicodedata import normalize
@@ -185,6 +185,15 @@ def _check_heading(path: str | Path, names: list[str], columns: tuple[str, ...])
     refuse(twice, f"{path}: columns of one name", "rename or delete all but one")
     if len(names) > MAX_COLUMNS:
         raise DataError(f"{path}: {len(names)} columns; at most {MAX_COLUMNS} are read")
+    require_columns(path, names, columns)
+
+
+def require_columns(path: str | Path, names: Collection[str], columns: Iterable[str]) -> None:
+    """Refuse a table that lacks one of ``columns``; ``names`` are those it has.
+
+    Raises:
+        DataError: names the first that is lacking.
+    """
     for column in columns:
         if column not in names:
             hint = nearest(column, names) if names else "; the file is empty"

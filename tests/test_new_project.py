@@ -58,6 +58,23 @@ def test_its_config_asks_what_is_drawn(project):
     assert config["name"] == "MyShapes"
 
 
+def test_its_docs_lead_only_to_what_is_there(project):
+    pages = [*project.glob("*.md"), *project.glob("docs/*.md"), *project.glob("TRACER/*.md")]
+    assert len(pages) > 10
+    for page in pages:
+        text = page.read_text()
+        links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+        here = [link for link in links if link and "://" not in link]
+        assert not [link for link in here if not (page.parent / link).exists()], page.name
+        configs = set(re.findall(r"\b(?:configs/[\w/]+|config)\.json", text))
+        assert not [name for name in configs if not (project / name).exists()], page.name
+
+
+def test_its_make_knows_no_target_of_what_stayed_behind(project):
+    targets = re.findall(r"(?m)^([a-z-]+):.*##", (project / "Makefile").read_text())
+    assert "demo" in targets and not {"golden", "shape", "soak", "fuzz"} & set(targets)
+
+
 @pytest.mark.slow
 def test_its_tests_can_be_imported_and_pass(project):
     """All are imported; run are those of files that are not the same there as here."""

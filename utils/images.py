@@ -33,7 +33,7 @@ KINDS = ("JPEG", "PNG", "WebP", "BMP", "TIFF", "GIF", "AVIF", "JPEG 2000", "HEIF
 """``FORMATS`` in words, for messages."""
 MAX_PIXELS = 100_000_000
 """What a decoded photo may hold: 0.3 GB as RGB, and at most 2.4 GB while it is decoded (JPEG 2000
-with transparency; a JPEG 1.0 GB). A JPEG of up to 64 times as many is decoded at a half, quarter or
+with transparency; a JPEG 1.2 GB). A JPEG of up to 64 times as many is decoded at a half, quarter or
 eighth of its size, unless its decoder would hold all of it nevertheless; whatever else claims more
 is refused."""
 MAX_BYTES = 2**30

@@ -6,7 +6,8 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 
-from base.task import load_task
+from base.task import Task, load_task
+from base.task_settings import TaskSettings
 from data_loader.dataset import (
     class_counts,
     eval_photos,
@@ -402,3 +403,14 @@ class TestAnswers:
 
         with pytest.raises(DataError, match=message):
             read_answers(tmp_path / "answers.csv", self.IDS, FACES)
+
+
+@pytest.mark.parametrize("column", ["folder", "kind"])
+def test_answers_of_folders_may_be_called_as_the_training_has_them_or_as_test_py_writes_them(
+    tmp_path, column
+):
+    settings = {"heads": {"kind": {"column": "folder", "classes": ["cat", "dog"]}}}
+    task = Task(TaskSettings.model_validate({"name": "pets", **settings}))
+    (tmp_path / "answers.csv").write_text(f"image,{column}\na.jpg,dog\nb.jpg,cat\n")
+    answers = read_answers(tmp_path / "answers.csv", np.array(["a.jpg", "b.jpg"]), task)
+    assert answers["kind"].tolist() == [1, 0]

@@ -1,4 +1,6 @@
 import csv
+import json
+import shlex
 from dataclasses import replace
 
 import cv2
@@ -11,6 +13,7 @@ from data_loader.corrections import apply_corrections, read_corrections
 from data_loader.dataset import read_index
 from logger.predictions import SavedPredictions
 from tests.other_tasks import TASKS
+from tools.audit import suspects
 from tools.audit.proposals import COLUMNS, audit, propose, write_table
 from tools.audit.suspects import expected_distance, find_suspects
 from tools.audit.suspects import read_answers as read_answers_of
@@ -244,3 +247,24 @@ class TestOtherTasks:
     def test_photos_without_a_label_are_passed_over(self, shapes):
         answers, head, _ = self.answers("table", shapes, lambda codes, _: codes * 0 - 1)
         assert len(find_suspects(answers, head).rows) == 87
+
+
+def test_the_next_step_keeps_the_tables_that_the_run_applied(saved, capsys):
+    models, _, write = saved
+    write()
+    config = json.loads((models / "config.json").read_text())
+    config["label_corrections"] = {"path": "competition"}
+    (models / "config.json").write_text(json.dumps(config))
+    audit(models, None, None, None)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "--set" in line]
+    option, value = shlex.split(line)[1].split("=", 1)
+    assert option == "label_corrections.path"
+    assert json.loads(value)[0] == "competition" and json.loads(value)[1].endswith("audit.csv")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_of_few_photos_is_no_warning_of_a_library():
+    draw = np.random.default_rng(0)
+    codes = np.array([0] * 40 + [1] * 2)
+    shares = draw.dirichlet([0.2, 0.2], len(codes))
+    assert suspects._issues(codes, shares).dtype == bool

@@ -1,5 +1,6 @@
 """What an audit leaves: a table of proposals, and contact sheets of the worst."""
 
+import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from base.task import Head, NumberHead
+from config_schema import Config
 from data_loader.dataset import PhotoIndex, read_index
 from logger.pictures import GREEN, INK, RED, contact_sheet, save_picture
 from logger.predictions import SavedPredictions
@@ -60,7 +62,14 @@ def audit(run: Path, out: Path | None, top: int | None, data_dir: Path | None) -
     write_table(out, lines)
     print(f"proposals: {out}", *(f"pictures: {sheet}" for sheet in sheets), sep="\n")
     print("write `yes` under `apply` where one is right, then train with")
-    print("  --set " + shlex.quote(f"label_corrections.path={out}"))
+    print("  --set " + shlex.quote(f"label_corrections.path={_with(out, settings)}"))
+
+
+def _with(out: Path, settings: Config) -> str:
+    """The tables that the run applied, and the new one, as ``--set`` takes them."""
+    before = settings.label_corrections.path if settings.label_corrections else []
+    tables = [*([before] if isinstance(before, str) else before), str(out)]
+    return json.dumps(list(dict.fromkeys(tables)), ensure_ascii=False) if before else str(out)
 
 
 def find_run(run: Path) -> tuple[Path, Path]:

@@ -1,5 +1,6 @@
 """Which labels the answers of models that never saw them make suspect."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,11 +111,19 @@ def _of_classes(head: Head, labels: np.ndarray, probabilities: np.ndarray) -> tu
     scores, issues = np.ones(len(labels)), np.zeros(len(labels), bool)
     if len(present) > 1:
         scores = get_label_quality_scores(codes, known, method="normalized_margin")
-        issues = find_label_issues(codes, known, n_jobs=1)
+        issues = _issues(codes, known)
     if head.settings.bins or head.settings.ordered:
         scores = 1 - expected_distance(probabilities, labels) / (probabilities.shape[1] - 1)
         issues &= np.abs(suggested - labels) > 1
     return labels, suggested, known.max(axis=1), scores, issues
+
+
+def _issues(codes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """(M,) codes and (M, n) → (M,) bool: taken for errors."""
+    with warnings.catch_warnings():
+        # Of classes with few samples it can tell little, and says so in lines of its own.
+        warnings.simplefilter("ignore", UserWarning)
+        return find_label_issues(codes, probabilities, n_jobs=1)
 
 
 def _of_numbers(head: NumberHead, labels: np.ndarray, probabilities: np.ndarray) -> tuple:
@@ -135,7 +144,7 @@ def _of_tags(labels: np.ndarray, probabilities: np.ndarray) -> tuple:
     for tag, given in enumerate(labels.T.astype(int)):
         if len(np.unique(given)) == 2:
             both = np.stack([1 - probabilities[:, tag], probabilities[:, tag]], axis=1)
-            issues |= find_label_issues(given, both, n_jobs=1)
+            issues |= _issues(given, both)
     scores = fits.min(axis=1)
     suggested = labels.copy()
     every = np.arange(len(labels))

@@ -141,7 +141,8 @@ def mean_pictures(
         [index.path(row) for row in places],
         on_error=lambda photo, error: None,
     )
-    bar = tqdm(found, "cropping", len(places), unit="photo")
+    doing = "cropping" if extractor.digest else "reading photos again"
+    bar = tqdm(found, doing, len(places), unit="photo")
     for (row, of_row), pictures in zip(places.items(), bar, strict=True):
         if pictures is None:
             continue

@@ -84,6 +84,7 @@ def _pictures(
         warn_of_sample_weights(extractor.digest, index.paths())
     except CheckpointError as error:
         no_crop = str(error)
+        print(f"warning: no crops, whole photos instead: {error}", file=sys.stderr)
         extractor = extractor_from(tracer.model_copy(update={"weights": None}), size, device)
     shown, in_all = draw.categories(index)
     chosen = [spread(each.rows[measured.readable[each.rows]], number) for each in shown]
