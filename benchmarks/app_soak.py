@@ -31,6 +31,7 @@ from tqdm import tqdm
 from websockets.typing import Subprotocol
 
 from faces.sample import generate
+from utils.cli import run_command
 from utils.images import decode_image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -196,4 +197,4 @@ def wait_for(address: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -34,9 +34,10 @@ ELSEWHERE = {
     "tools/runs.py": "logger/report/test_runs.py",
     "tools/sample.py": "faces/test_sample.py",
     "tools/serve.py": "trainer/test_serving.py",
-    "tools/tune_decoding.py": "model/test_decoding.py",
-    "trainer/search.py": "tools/test_sweep.py",
-    "model/onnx_file.py examples/predict_onnx.py": "tools/test_export.py",
+    "tools/tune_decoding.py trainer/tuning_session.py": "model/test_decoding.py",
+    "trainer/search.py trainer/sweep_session.py": "tools/test_sweep.py",
+    "model/onnx_file.py examples/predict_onnx.py trainer/export_session.py": "tools/test_export.py",
+    "trainer/explain_session.py": "tools/test_explain.py",
     # Small parts of one thing, which are only right together.
     "app_parts/checkpoints.py": "app_parts/test_answers.py",
     "app_parts/table.py app_parts/words.py": "app_parts/test_cards.py",
@@ -53,7 +54,7 @@ ELSEWHERE = {
     "logger/wandb_writer.py": "logger/test_wandb.py",
     "model/class_weights.py model/metric_learning.py": "model/test_loss.py",
     # The schema: every key's description, default and refusal.
-    "config_schema.py utils/schema_base.py utils/schema_text.py base/settings.py"
+    "config_schema.py utils/schema_base.py utils/schema_text.py base/settings.py TRACER/settings.py"
     " data_loader/settings.py logger/settings.py model/settings.py trainer/settings.py":
         "test_config_docs.py test_parse_config.py",
     "utils/config_files.py utils/config_options.py": "test_parse_config.py",

@@ -19,35 +19,12 @@ from parse_config import ConfigParser
 from utils.cli import run_command
 
 
-def main(config: ConfigParser) -> None:
-    """Rebuild the model, export it, compare, write."""
-    # Heavy imports wait until the command line is known to be right.
-    import torch
+def main() -> None:
+    """Check the command line, then export."""
+    config = parse()
+    from trainer.export_session import export  # torch and more, which --help spares
 
-    from model.onnx_file import TOLERANCES, describe, largest_difference, to_onnx
-    from trainer.restore import restore_predictor
-    from trainer.submission import check_writable
-    from utils.errors import UserError
-    from utils.files import write_atomically
-
-    args = config.args
-    check_writable(args.out)
-    predictor = restore_predictor(config, config.resumes[0], torch.device("cpu"))
-    predictor.amp = None  # what float16 costs is measured against float32
-    network, decoding = predictor.model, predictor.decoding
-    precision = "float16" if args.half else "float32"
-    side = config["data_loader"]["args"]["input_size"]
-    task = predictor.task
-    described = describe(config.config, config.run_id, task, network.heads, precision, decoding)
-    exported = to_onnx(network, task, side, precision, described, predictor.views, decoding)
-    difference = largest_difference(exported, task, predictor.probabilities, side)
-    verdict = f"largest difference from torch {difference:.2g}, {TOLERANCES[precision]:g} allowed"
-    if not difference <= TOLERANCES[precision]:
-        advice = "; export without --half" if args.half else ""
-        raise UserError(f"{args.out}: not written, {verdict} in {precision}{advice}")
-    with write_atomically(args.out, "wb") as file:
-        file.write(exported)
-    print(f"{args.out}: {len(exported) / 2**20:.1f} MiB, {precision}; {verdict}")
+    export(config)
 
 
 def parse() -> ConfigParser:
@@ -64,4 +41,4 @@ def parse() -> ConfigParser:
 
 
 if __name__ == "__main__":
-    run_command(lambda: main(parse()), debug="--debug" in sys.argv)
+    run_command(main, debug="--debug" in sys.argv)

@@ -16,54 +16,14 @@ from utils.cli import run_command
 from utils.errors import DataError
 from utils.run_folder import PREDICTIONS, RunFolder, answers_in
 
-FEW_PHOTOS = 20
-"""Below so many photos of a class, its F1 is mostly chance."""
-
 
 def main() -> None:
-    """Tune, write the file, and say what it is worth."""
+    """Check the command line, then tune."""
     args = _parse()
     source = find_answers(args.run)
-    import numpy as np
+    from trainer.tuning_session import tune_decoding  # scikit-learn and more, which --help spares
 
-    from base.task_settings import plural_of
-    from logger.predictions import read_predictions
-    from model.decoding import counts_of, cross_validated, factors, objective, to_json, tune
-    from model.settings import Decoding
-    from utils.files import write_json
-
-    saved = read_predictions(source)
-    task, answers, truth = saved.task, saved.raw(), saved.truth()
-    groups = saved.photos["group"]
-    folds, several = min(args.folds, len(np.unique(groups))), plural_of(task.noun)
-    if folds < 2:
-        raise DataError(f"{source}: photos of one {task.noun} only; nothing can be tuned on them")
-    tuned, counts = tune(task, answers, truth), counts_of(task, truth)
-    found = factors(tuned, task, counts)
-    measured = {
-        "photos": len(groups),
-        several: len(np.unique(groups)),
-        "macro_f1_plain": objective(answers, truth, factors(Decoding(), task)),
-        "macro_f1_tuned_on_the_same": objective(answers, truth, found),
-        "macro_f1_on_others": cross_validated(task, answers, truth, groups, folds, args.seed),
-    }
-    out = args.out or source.with_name("decoding.json")
-    write_json(out, to_json(tuned, task, counts, measured))
-    print(f"{source}: {len(groups)} photos of {measured[several]} {several}")
-    print(_table(measured, folds, several))
-    print(f"prior strength {tuned.prior_strength}")
-    for head, biases in tuned.bias.items():
-        print(f"{head} biases {', '.join(f'{bias:+.1f}' for bias in biases)}")
-    whole = next(iter(counts.values()))
-    rare = [f"{cls} ({n})" for cls, n in enumerate(whole) if 0 < n < FEW_PHOTOS]
-    if rare:
-        print(
-            f"note: classes with fewer than {FEW_PHOTOS} photos: {', '.join(rare)}; their part of"
-            " these figures is mostly chance, out-of-fold answers (train.py --folds all) have more"
-        )
-    if measured["macro_f1_on_others"] <= measured["macro_f1_plain"]:
-        print(f"note: on {several} it was not tuned on it gains nothing; better decode without it")
-    print(f"decoding: {out}")
+    tune_decoding(args, source)
 
 
 def find_answers(run: Path) -> Path:
@@ -81,20 +41,6 @@ def find_answers(run: Path) -> Path:
         f"{run}: no {PREDICTIONS} there; name the log folder of a finished training, such as"
         " saved/log/<name>/<run_id>"
     )
-
-
-def _table(measured: dict[str, float], folds: int, several: str) -> str:
-    rows = {
-        "likeliest class": "macro_f1_plain",
-        f"tuned, on the same {several} (flattering)": "macro_f1_tuned_on_the_same",
-        f"tuned, on others ({folds} folds of {several})": "macro_f1_on_others",
-    }
-    plain = measured["macro_f1_plain"]
-    lines = [
-        f"  {words:48} {measured[key]:.4f}  {measured[key] - plain:+.4f}"
-        for words, key in rows.items()
-    ]
-    return "\n".join(["macro-F1", *lines])
 
 
 def _parse() -> argparse.Namespace:

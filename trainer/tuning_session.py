@@ -1,0 +1,71 @@
+"""Tuning a decoding on answers to photos that a model was not trained on."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from base.task_settings import plural_of
+from logger.predictions import read_predictions
+from model.decoding import counts_of, cross_validated, factors, objective, to_json, tune
+from model.settings import Decoding
+from utils.errors import DataError
+from utils.files import write_json
+
+FEW_PHOTOS = 20
+"""Below so many photos of a class, its F1 is mostly chance."""
+
+
+def tune_decoding(args: argparse.Namespace, source: Path) -> None:
+    """Tune, write the file, and say what it is worth.
+
+    Args:
+        args: ``out``, ``folds`` and ``seed`` of the command line.
+        source: the answers, as ``read_predictions`` takes them.
+    """
+    saved = read_predictions(source)
+    task, answers, truth = saved.task, saved.raw(), saved.truth()
+    groups = saved.photos["group"]
+    folds, several = min(args.folds, len(np.unique(groups))), plural_of(task.noun)
+    if folds < 2:
+        raise DataError(f"{source}: photos of one {task.noun} only; nothing can be tuned on them")
+    tuned, counts = tune(task, answers, truth), counts_of(task, truth)
+    found = factors(tuned, task, counts)
+    measured = {
+        "photos": len(groups),
+        several: len(np.unique(groups)),
+        "macro_f1_plain": objective(answers, truth, factors(Decoding(), task)),
+        "macro_f1_tuned_on_the_same": objective(answers, truth, found),
+        "macro_f1_on_others": cross_validated(task, answers, truth, groups, folds, args.seed),
+    }
+    out = args.out or source.with_name("decoding.json")
+    write_json(out, to_json(tuned, task, counts, measured))
+    print(f"{source}: {len(groups)} photos of {measured[several]} {several}")
+    print(_table(measured, folds, several))
+    print(f"prior strength {tuned.prior_strength}")
+    for head, biases in tuned.bias.items():
+        print(f"{head} biases {', '.join(f'{bias:+.1f}' for bias in biases)}")
+    whole = next(iter(counts.values()))
+    rare = [f"{cls} ({n})" for cls, n in enumerate(whole) if 0 < n < FEW_PHOTOS]
+    if rare:
+        print(
+            f"note: classes with fewer than {FEW_PHOTOS} photos: {', '.join(rare)}; their part of"
+            " these figures is mostly chance, out-of-fold answers (train.py --folds all) have more"
+        )
+    if measured["macro_f1_on_others"] <= measured["macro_f1_plain"]:
+        print(f"note: on {several} it was not tuned on it gains nothing; better decode without it")
+    print(f"decoding: {out}")
+
+
+def _table(measured: dict[str, float], folds: int, several: str) -> str:
+    rows = {
+        "likeliest class": "macro_f1_plain",
+        f"tuned, on the same {several} (flattering)": "macro_f1_tuned_on_the_same",
+        f"tuned, on others ({folds} folds of {several})": "macro_f1_on_others",
+    }
+    plain = measured["macro_f1_plain"]
+    lines = [
+        f"  {words:48} {measured[key]:.4f}  {measured[key] - plain:+.4f}"
+        for words, key in rows.items()
+    ]
+    return "\n".join(["macro-F1", *lines])
