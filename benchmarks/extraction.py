@@ -15,10 +15,9 @@ import argparse
 import functools
 import hashlib
 import os
-import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,12 +29,15 @@ import numpy as np
 import torch
 from PIL import ImageFile
 
+import utils.images
 from base.task import load_task
 from benchmarks.common import in_turns, machine, ratio, sample_people, table
 from data_loader.crops import build_crops
 from data_loader.dataset import read_index
 from data_loader.photo_digests import photo_digests
 from TRACER.extractor import Extractor, one_thread_per_worker
+from TRACER.inference import Predictor
+from TRACER.network import Tracer
 from TRACER.settings import CropSettings
 from utils.cli import run_command
 from utils.devices import available_cores, use_device
@@ -46,22 +48,21 @@ GIVE_THE_LOCK_BACK = (
     (cv2, ("resize", "cvtColor", "connectedComponentsWithStats", "reduce", "copyTo", "warpAffine")),
     (ImageFile.ImageFile, ("load",)),
     (Path, ("read_bytes",)),
+    (utils.images, ("read_regular",)),
     (hashlib, ("blake2b",)),
 )
 """Where a photo spends its time; that they do was tried one by one with a thread that waits."""
 
 
-class SleepingGpu:
-    """Takes the place of a ``Predictor``: finds the same person in all photos after a while.
+class SleepingGpu(Predictor):
+    """Takes the place of a network on a GPU: finds the same person in all photos after a while.
 
     Args:
         rate: photos a second.
     """
 
-    side = SIDE
-    device = torch.device("cuda")
-
     def __init__(self, rate: float) -> None:
+        self.side, self.device = SIDE, torch.device("cuda")
         self.rate = rate
         self._owner = ThreadPoolExecutor(1)
         down, across = np.mgrid[:SIDE, :SIDE] - SIDE / 2
@@ -79,8 +80,13 @@ class Simulated(Extractor):
     """An extractor with a ``SleepingGpu``."""
 
     def __init__(self, rate: float, settings: CropSettings) -> None:
-        super().__init__(lambda: None, settings, digest="simulated")
+        super().__init__(no_network, settings, digest="simulated")
         self._predict = SleepingGpu(rate)
+
+
+def no_network() -> Tracer:
+    """Never called, since there is a ``SleepingGpu``."""
+    raise AssertionError
 
 
 def main() -> None:
@@ -95,8 +101,9 @@ def main() -> None:
     index = read_index(sample_people(4), load_task("faces").settings)
     paths = index.paths()
     photos = [paths[number % len(paths)] for number in range(args.photos)]
-    background = "black" if args.region == "person" else "keep"
-    settings = CropSettings(region=args.region, background=background, batch_size=64)
+    settings = CropSettings(
+        region=args.region, background="black" if args.region == "person" else "keep", batch_size=64
+    )
     print(f"{machine(torch.device('cpu'))}; {args.region}, a GPU of {args.rate:.0f} photos/s\n")
     under_the_lock(photos, settings)
     whole(photos, settings, args)
@@ -111,29 +118,34 @@ def under_the_lock(photos: list[Path], settings: CropSettings) -> None:
     batches = [photos[i : i + 64] for i in range(0, len(photos) - 63, 64)]
     with one_thread_per_worker(1) as pool, tempfile.TemporaryDirectory() as folder:
 
+        def crop(batch: list[Path]) -> int:
+            return len(extractor._run(lambda photo, extraction: extraction, [*batch]))
+
         def work(batch: list[Path]) -> None:
-            pool.submit(extractor._run, lambda photo, extraction: extraction, batch).result()
+            pool.submit(crop, batch).result()
             photo_digests(batch, Path(folder))
 
-        quickest = min((cpu_seconds(work, batch) for batch in batches), key=Counter.total)
-    rows = [(name, f"{1000 * seconds / 64:.3f}") for name, seconds in quickest.most_common()]
-    rows.append(("together", f"{1000 * quickest.total() / 64:.3f}"))
+        quickest = min(
+            (cpu_seconds(work, batch) for batch in batches), key=lambda spent: sum(spent.values())
+        )
+    quickest["together"] = sum(quickest.values())
+    rows = [(name, f"{1000 * seconds / 64:.3f}") for name, seconds in quickest.items()]
     print(table(("CPU time in one thread", "ms a photo"), rows), "\n")
 
 
-def cpu_seconds(work: Callable[[list[Path]], Any], photos: list[Path]) -> Counter[str]:
+def cpu_seconds(work: Callable[[list[Path]], Any], photos: list[Path]) -> dict[str, float]:
     """CPU time of ``work`` in each of ``GIVE_THE_LOCK_BACK``, and in all the rest."""
     with watched() as away:
         began = time.process_time()
         work(photos)
         spent = time.process_time() - began
-    return away + Counter({REST: spent - away.total()})
+    return away | {REST: spent - sum(away.values())}
 
 
 @contextmanager
-def watched() -> Iterator[Counter[str]]:
+def watched() -> Iterator[dict[str, float]]:
     """Collect the CPU time of each call of ``GIVE_THE_LOCK_BACK``."""
-    away: Counter[str] = Counter()
+    away: dict[str, float] = defaultdict(float)
 
     def timed(name: str, function: Callable) -> Callable:
         @functools.wraps(function)
@@ -183,4 +195,4 @@ def whole(photos: list[Path], settings: CropSettings, args: argparse.Namespace) 
 
 
 if __name__ == "__main__":
-    run_command(lambda: sys.exit(main()))
+    run_command(main)
