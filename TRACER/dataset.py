@@ -1,6 +1,6 @@
 """Photos with masks: finding them on disk, holding some out, and serving them to a training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from base.sampler import Key
 from TRACER.augmentation import Augmentation, Sample
 from utils.errors import DataError
 from utils.images import find_images, open_image, read_file, read_image
@@ -126,8 +127,7 @@ def read_sample(pair: Pair) -> Sample:
 class SaliencyDataset(Dataset):
     """Photos and masks, augmented to S×S.
 
-    An item is a function of the seed and its key alone, whichever worker makes it. Key ``k`` is
-    photo ``k mod n`` in epoch ``k // n``, so that a worker knows the epoch without being told.
+    An item is a function of the seed and its key alone, whichever worker makes it.
 
     Args:
         pairs: what to read.
@@ -143,13 +143,13 @@ class SaliencyDataset(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
-        """Make one item.
+    def __getitem__(self, key: int | Key) -> tuple[Tensor, Tensor]:
+        """Make one item by a key of ``EpochSampler``; a bare position means epoch 0.
 
         Returns:
             The photo, (S, S, 3) uint8 RGB, and the mask, (S, S) uint8, 0 or 1.
         """
-        epoch, index = divmod(key, len(self))
+        epoch, index, _ = key if isinstance(key, tuple) else (0, key, 0)
         rng = np.random.default_rng((self.seed, epoch, index))
 
         def draw_other() -> Sample:
@@ -157,27 +157,6 @@ class SaliencyDataset(Dataset):
 
         sample = self.augmentation(read_sample(self.pairs[index]), rng, draw_other)
         return torch.from_numpy(sample.image), torch.from_numpy(sample.mask)
-
-
-class EpochSampler(Sampler[int]):
-    """Keys of one epoch of a ``SaliencyDataset`` in an order that depends on seed and epoch alone.
-
-    Args:
-        length: photos in the data set.
-        seed: of the order.
-    """
-
-    def __init__(self, length: int, seed: int) -> None:
-        self.length = length
-        self.seed = seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        return iter((self.epoch * self.length + order).tolist())
 
 
 def _find_layout(data_dir: Path, layouts: Sequence[tuple[str, str]]) -> tuple[Path, Path]:

@@ -1,7 +1,6 @@
 """Training TRACER: epochs of the API loss with deep supervision, validated on held-out photos."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,14 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from TRACER.augmentation import AUGMENTATIONS, PlainResize
-from TRACER.checkpoints import (
-    BEST,
-    LAST,
-    read_training,
-    restore_rng,
-    rng_state,
-    save_checkpoint,
-)
-from TRACER.dataset import EpochSampler, Pair, SaliencyDataset
+from base.base_data_loader import BaseDataLoader
+from base.checkpoint import random_state, restore_random_state
+from base.sampler import EpochSampler
+from TRACER.augmentation import AUGMENTATIONS, Augmentation, PlainResize
+from TRACER.checkpoints import BEST, LAST, read_training, save_checkpoint
+from TRACER.dataset import Pair, SaliencyDataset
 from TRACER.losses import tracer_loss
 from TRACER.metrics import mean_scores, score_image
 from TRACER.network import MEAN, STD, Tracer
@@ -84,9 +78,16 @@ class Training:
         out: Path,
     ) -> None:
         self.settings, self.device, self.out = settings, device, Path(out)
-        self.loader = _training_loader(train, settings, device)
-        self.validation_loader = _validation_loader(validation, settings)
-        self.steps = min(len(self.loader), settings.limit_steps or len(self.loader))
+        full = len(train) // settings.batch_size
+        if not full:
+            raise DataError(
+                f"{len(train)} training photos are fewer than one batch; lower --batch-size"
+                f" {settings.batch_size}"
+            )
+        self.steps = min(full, settings.limit_steps or full)
+        augmentation = AUGMENTATIONS[settings.augment](settings.side)
+        self.loader = _loader(train, augmentation, settings, device, self.steps)
+        self.validation_loader = _loader(validation, PlainResize(settings.side), settings, device)
         network.to(device).to(memory_format=torch.channels_last)
         self.network = network
         self.optimizer = OPTIMIZERS[settings.optimizer](
@@ -124,6 +125,15 @@ class Training:
             CheckpointError: see ``read_training``; or the settings differ from that run's.
         """
         model, state = read_training(checkpoint, network_settings(self.network))
+        try:
+            self._restore(model, state, checkpoint)
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{checkpoint}: no training state of this version ({type(error).__name__}); start"
+                " a new run from it with --weights"
+            ) from error
+
+    def _restore(self, model: dict[str, Tensor], state: dict[str, Any], checkpoint: Path) -> None:
         if state["settings"] != self._essentials():
             ours = self._essentials()
             changed = [name for name in ours if state["settings"].get(name) != ours[name]]
@@ -138,7 +148,7 @@ class Training:
         self.scheduler.load_state_dict(state["scheduler"])
         for name in COUNTERS:
             setattr(self, name, state[name])
-        restore_rng(state["rng"])
+        restore_random_state(state["rng"])
 
     def _has_stalled(self) -> bool:
         return 0 < self.settings.patience <= self.bad_epochs
@@ -149,7 +159,7 @@ class Training:
         sampler.epoch = self.epoch
         total = torch.zeros((), device=self.device)
         bar = tqdm(
-            zip(range(self.steps), _batches(self.loader), strict=False),
+            enumerate(self.loader),
             desc=f"epoch {self.epoch + 1}/{self.settings.epochs}",
             total=self.steps,
             unit="batch",
@@ -185,8 +195,7 @@ class Training:
     def _validate(self) -> dict[str, float]:
         network = (self.ema.module if self.ema else self.network).eval()
         losses, scores = [], []
-        batches = _batches(self.validation_loader)
-        bar = tqdm(batches, desc="validation", total=len(self.validation_loader), leave=False)
+        bar = tqdm(self.validation_loader, desc="validation", leave=False)
         for images, masks in bar:
             images, masks = _to_device(images, masks, self.device)
             with _autocast(self.device, self.settings.amp):
@@ -220,7 +229,7 @@ class Training:
             "network": self.network.state_dict() if self.ema else None,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "rng": rng_state(),
+            "rng": random_state(),
             **{name: getattr(self, name) for name in COUNTERS},
         }
         usable = self.ema.module if self.ema else self.network
@@ -265,39 +274,24 @@ def load_imagenet_encoder(network: Tracer) -> None:
         raise CheckpointError(f"{name}: does not fit the encoder ({(foreign or loaded)!r})")
 
 
-def _training_loader(
-    pairs: list[Pair], settings: TrainingSettings, device: torch.device
-) -> DataLoader:
-    if len(pairs) < settings.batch_size:
-        raise DataError(
-            f"{len(pairs)} training photos are fewer than one batch; lower --batch-size"
-            f" {settings.batch_size}"
-        )
-    augmentation = AUGMENTATIONS[settings.augment](settings.side)
+def _loader(
+    pairs: list[Pair],
+    augmentation: Augmentation,
+    settings: TrainingSettings,
+    device: torch.device,
+    steps: int | None = None,
+) -> BaseDataLoader:
+    """Of all photos in their order, or of so many full batches of them in a new one each epoch."""
     dataset = SaliencyDataset(pairs, augmentation, settings.seed)
-    return DataLoader(
+    limit = None if steps is None else steps * settings.batch_size
+    sampler = EpochSampler(len(dataset), shuffle=steps is not None, seed=settings.seed, limit=limit)
+    return BaseDataLoader(
         dataset,
-        settings.batch_size,
-        sampler=EpochSampler(len(dataset), settings.seed),
+        sampler,
+        batch_size=settings.batch_size,
         num_workers=settings.num_workers,
-        drop_last=True,
-        pin_memory=device.type == "cuda",
-        persistent_workers=settings.num_workers > 0,
+        device=device,
     )
-
-
-def _validation_loader(pairs: list[Pair], settings: TrainingSettings) -> DataLoader:
-    dataset = SaliencyDataset(pairs, PlainResize(settings.side))
-    return DataLoader(dataset, settings.batch_size, num_workers=settings.num_workers)
-
-
-def _batches(loader: DataLoader) -> Iterator[list[Tensor]]:
-    """The loader's batches; an error in one of its workers comes without the worker's traceback."""
-    try:
-        yield from loader
-    except DataError as error:
-        line = str(error).strip().splitlines()[-1]
-        raise DataError(line.partition(f"{type(error).__name__}: ")[2] or line) from error
 
 
 def _scheduler(

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from base.sampler import EpochSampler
 from base.task import load_task
 from benchmarks.common import in_turns, machine, ratio, sample_people, table, timed
-from data_loader.crop_dataset import CropDataset, EpochSampler
+from data_loader.crop_dataset import CropDataset
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import read_index
 from data_loader.settings import Augmentation

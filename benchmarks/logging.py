@@ -25,11 +25,12 @@ import torch
 from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
+from base.sampler import EpochSampler
 from base.settings import LoopSettings
 from base.task import load_task
 from base.train_step import TrainStep
 from benchmarks.common import machine
-from data_loader.crop_dataset import CropDataset, EpochSampler
+from data_loader.crop_dataset import CropDataset
 from data_loader.settings import Augmentation
 from data_loader.transform import eval_transform, train_transform
 from logger.callbacks import MetricsTables, Sinks

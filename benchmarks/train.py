@@ -38,11 +38,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from base.base_data_loader import BaseDataLoader
 from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
+from base.sampler import EpochSampler
 from base.settings import LoopSettings, StepSettings
 from base.task import load_task
 from base.train_step import TrainStep
 from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
-from data_loader.crop_dataset import CropDataset, EpochSampler
+from data_loader.crop_dataset import CropDataset
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import read_index
 from data_loader.settings import Augmentation

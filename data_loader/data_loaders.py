@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from base.base_data_loader import BaseDataLoader
+from base.sampler import EpochSampler
 from base.settings import LimitSettings
 from base.task import Head
 from base.task_settings import TaskSettings
 from data_loader.corrections import NOTHING_TO_SAY, apply_corrections
-from data_loader.crop_dataset import CropDataset, EpochSampler
+from data_loader.crop_dataset import CropDataset
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import PhotoIndex, class_counts, read_index
 from data_loader.mixing import Mixer

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
+from base.sampler import EpochSampler
 from TRACER.augmentation import AUGMENTATIONS, Sample
 from TRACER.backgrounds import random_background
 from TRACER.dataset import (
     EVALUATION_LAYOUTS,
     TRAINING_LAYOUTS,
-    EpochSampler,
     SaliencyDataset,
     count_empty_masks,
     find_pairs,
@@ -131,8 +131,8 @@ def test_an_augmentation_gives_squares_and_binary_masks(folder, name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dataset = SaliencyDataset(pairs, AUGMENTATIONS[name](32))
-    for key in range(40):
-        image, mask = dataset[key]
+    for place in range(40):
+        image, mask = dataset[place // len(dataset), place % len(dataset), 0]
         assert image.shape == (32, 32, 3)
         assert mask.shape == (32, 32)
         assert set(mask.unique().tolist()) <= {0, 1}
@@ -144,8 +144,8 @@ def test_an_augmented_photo_depends_on_seed_epoch_and_index_alone(folder, name):
 
     def epoch(number: int, workers: int, seed: int = 1) -> list:
         dataset = SaliencyDataset(pairs, AUGMENTATIONS[name](32), seed)
-        sampler = EpochSampler(len(dataset), seed)
-        sampler.epoch = number
+        sampler = EpochSampler(len(dataset), shuffle=True, seed=seed)
+        sampler.set_epoch(number)
         batches = DataLoader(dataset, 5, sampler=sampler, num_workers=workers)
         return [image.numpy() for images, _ in batches for image in images]
 
@@ -158,7 +158,8 @@ def test_an_augmented_photo_depends_on_seed_epoch_and_index_alone(folder, name):
 def test_masks_move_with_their_photos(folder):
     pairs = find_pairs(folder, TRAINING_LAYOUTS)
     dataset = SaliencyDataset(pairs, AUGMENTATIONS["paper"](64), seed=5)
-    for key in range(20):
+    for place in range(20):
+        key = place // len(dataset), place % len(dataset), 0
         image, mask = (x.numpy() for x in dataset[key])
         assert ((image.mean(axis=2) > 120) == (mask > 0)).mean() > 0.9
 

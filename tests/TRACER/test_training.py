@@ -1,6 +1,7 @@
 """Training TRACER: it learns, it resumes exactly, and it says what it cannot use."""
 
 import csv
+import re
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from TRACER.dataset import TRAINING_LAYOUTS, find_pairs, hold_out
 from TRACER.network import Tracer
 from TRACER.training import Training, TrainingSettings
 from TRACER.weights import load_tracer, network_settings
+from utils.cli import message_of
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.seeding import seed_everything
 
@@ -174,8 +176,10 @@ def test_a_broken_photo_is_named_in_one_line_whoever_reads_it(pairs, tmp_path):
     for pair in pairs:
         pair.image.write_bytes(pair.image.read_bytes()[:100])
     training = make_training(pairs, tmp_path / "run", num_workers=1)
-    with pytest.raises(DataError, match=r"^\S+\.png: broken image .*replace or remove it$"):
+    with pytest.raises(DataError) as failed:
         training.run()
+    shown = message_of(failed.value)
+    assert re.fullmatch(r"\S+\.png: broken image .*replace or remove it", shown)
 
 
 def test_a_loss_that_is_no_number_ends_the_training(pairs, tmp_path):
@@ -188,3 +192,18 @@ def test_a_loss_that_is_no_number_ends_the_training(pairs, tmp_path):
 def test_too_few_photos_for_one_batch_are_refused(pairs, tmp_path):
     with pytest.raises(DataError, match="fewer than one batch"):
         make_training(pairs, tmp_path / "run", batch_size=64)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rng": {"cpu": torch.get_rng_state(), "cuda": []}}, {"optimizer": 3}, {"settings": []}],
+)
+def test_a_state_of_another_version_is_refused_in_one_line(pairs, tmp_path, change):
+    make_training(pairs, tmp_path / "run", epochs=1, limit_steps=1).run()
+    last = tmp_path / "run" / "last.pth"
+    content = torch.load(last, weights_only=True)
+    content["training"] |= change
+    torch.save(content, last)
+    again = make_training(pairs, tmp_path / "run", epochs=2, limit_steps=1)
+    with pytest.raises(CheckpointError, match=r"last\.pth: no training state of this version.*--w"):
+        again.resume(last)

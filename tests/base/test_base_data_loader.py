@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from base.base_data_loader import BaseDataLoader
-from data_loader.crop_dataset import EpochSampler
+from base.sampler import EpochSampler
 
 
 class Numbers:
@@ -37,7 +37,7 @@ SCRIPT = """
 import os, signal, sys
 import torch
 from base.base_data_loader import BaseDataLoader
-from data_loader.crop_dataset import EpochSampler
+from base.sampler import EpochSampler
 from utils.cli import run_command
 
 class Numbers:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from data_loader.crop_dataset import CropDataset, EpochSampler
+from base.sampler import EpochSampler
+from data_loader.crop_dataset import CropDataset
 from data_loader.mixing import Mixer
 from data_loader.settings import Augmentation, Mixing
 from data_loader.transform import eval_transform, train_transform

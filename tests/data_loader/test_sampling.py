@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data_loader.crop_dataset import CropDataset, EpochSampler
+from base.sampler import EpochSampler
+from data_loader.crop_dataset import CropDataset
 from data_loader.sampling import sampling_weights
 from data_loader.settings import Augmentation, Sampling
 from data_loader.transform import train_transform

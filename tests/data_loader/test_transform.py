@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data_loader.crop_dataset import CropDataset, EpochSampler
+from base.sampler import EpochSampler
+from data_loader.crop_dataset import CropDataset
 from data_loader.settings import Augmentation
 from data_loader.transform import eval_transform, start_worker, train_transform
 

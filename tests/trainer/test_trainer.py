@@ -11,11 +11,12 @@ from base.base_trainer import Callback, StopTraining
 from base.checkpoint import CheckpointFolder, load_checkpoint
 from base.monitor import Monitor
 from base.preemption import Stopped
+from base.sampler import EpochSampler
 from base.settings import LoopSettings, StepSettings
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from base.train_step import TrainStep
-from data_loader.crop_dataset import CropDataset, EpochSampler
+from data_loader.crop_dataset import CropDataset
 from data_loader.mixing import Mixer
 from data_loader.sampling import sampling_weights
 from data_loader.settings import Augmentation, Mixing, Sampling
