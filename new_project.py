@@ -136,7 +136,7 @@ def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | 
         makefile = re.sub(rf"(?m)^{key} :=.*$", f"{key} := {value}".rstrip(), makefile)
     if not has_test:
         makefile = re.sub(r"\t\$\(BIN\)/python test\.py .*\n", "", makefile)
-    makefile = re.sub(r"(?ms)^(golden|shape|fuzz|soak): .*?\n\n", "", makefile)
+    makefile = re.sub(r"(?ms)^(golden|shape|fuzz|soak|gpu): .*?\n\n", "", makefile)
     (target / "Makefile").write_text(makefile, encoding="utf-8")
     for page in [*(target / "docs").glob("*.md"), *(target / "TRACER").glob("*.md")]:
         page.write_text(about_here(page), encoding="utf-8")
