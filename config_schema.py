@@ -29,11 +29,12 @@ from data_loader.settings import (
     Validation,
 )
 from logger.settings import Wandb
-from model.settings import ALIASES, Arch, ArchArguments, Decoding, LossTriple
+from model.settings import Arch, ArchArguments, Decoding, LossTriple
 from trainer.settings import Tta
 from utils.cli import run_command
 from utils.config_files import BASE_KEY
 from utils.errors import ConfigError
+from utils.older_names import AGE, BIASED
 from utils.schema_base import FileName, Natural, PathText, Section
 from utils.schema_text import markdown_table
 
@@ -121,7 +122,7 @@ def without_aliases(config: Config) -> Config:
     """
     args = config.arch.args.model_dump()
     if layer := args.pop("age_head", None):
-        args["heads"] = {"age": layer} | args.get("heads", {})
+        args["heads"] = {AGE: layer} | args.get("heads", {})
     arch = config.arch.model_copy(update={"args": ArchArguments(**args)})
     monitor = config.trainer.monitor or default_monitor(config.task)
     trainer = config.trainer.model_copy(update={"monitor": monitor})
@@ -131,14 +132,14 @@ def without_aliases(config: Config) -> Config:
     fields = {"age_edges": "bins", "drop_ages": "drop", "age_spread": "sigma"}
     said = {fields[key]: value for key, value in config.labels if value is not None}
     task = config.task
-    if said and ("age" not in task.heads or task.heads["age"].bins is None):
+    if said and (AGE not in task.heads or task.heads[AGE].bins is None):
         raise ConfigError(
-            "labels: names settings of the head 'age' of the task 'faces', but this task is"
+            f"labels: names settings of the head {AGE!r} of the task 'faces', but this task is"
             f" {task.name!r} ({', '.join(task.heads)}); set bins, drop and sigma in task.heads; if"
             " the task is a checkpoint's, use its own config without -c"
         )
     if said:
-        task = task.changed("age", **said)
+        task = task.changed(AGE, **said)
     return config.model_copy(update={"task": task, "labels": None})
 
 
@@ -239,7 +240,7 @@ def editor_schema() -> str:
     schema["$defs"]["Mixing"]["properties"]["same_mask"] = {"type": "boolean"}
     biases = schema["$defs"]["Decoding"]["properties"]
     schema["$defs"]["Decoding"]["properties"] = biases | dict.fromkeys(
-        ALIASES, biases["bias"]["additionalProperties"]
+        BIASED, biases["bias"]["additionalProperties"]
     )
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"

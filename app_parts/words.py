@@ -145,7 +145,7 @@ def thing(task: Task | None, language: str) -> str:
 
 
 def heads(task: Task, language: str) -> str:
-    """What a task asks, such as "Mask, gender, age"."""
+    """What a task asks, such as "Kind, color, size"."""
     titles = ", ".join(head.title(language) for head in task.heads.values())
     return titles[:1].upper() + titles[1:].lower()
 

@@ -307,7 +307,7 @@ def _without_ending(file: str) -> str:
 
 
 def _readable(pattern: str) -> str:
-    """A pattern for people: ``<person>_<gender>_*_<age>/<mask>.*``."""
+    """A pattern for people: ``<person>_*_<age>/<photo>.*``."""
     inner = re.sub(r"\(\?P<(\w+)>[^()]*\)", r"<\1>", pattern)
     plain = re.sub(r"\(\?P<\w+>([^()]*)\)", r"\1", inner)
     return re.sub(r"\[\^?[^\]]*\][+*]", "*", plain).replace("\\", "")

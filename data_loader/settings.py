@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from TRACER.settings import CropSettings
+from utils.older_names import MASK
 from utils.schema_base import (
     Natural,
     NonNegative,
@@ -84,7 +85,7 @@ class Validation(Section):
 divides the people into folds and sets one aside; `image_level` sets photos aside, so that people \
 are on both sides: its scores flatter, it is there to measure by how much."""
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of the people, drawn within gender and age band; with `image_level`, of the photos."""
+    """Share of the people, alike in `task.data.stratify`; with `image_level`, of the photos."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Number of folds. `train.py --folds all` trains one model for each."""
     fold: Natural = 0
@@ -176,7 +177,7 @@ class Mixing(Section):
     half_face: Share = 0.0
     """Probability of the left or right half taken out of another photo."""
     same: list[str] = []
-    """Only mix photos that agree in these heads; `same_mask: true` is an alias of `["mask"]`."""
+    """Only mix photos that agree in these heads; `same_mask: true` is an alias for the mask."""
 
     @model_validator(mode="before")
     @classmethod
@@ -184,7 +185,7 @@ class Mixing(Section):
         if not isinstance(values, dict) or not isinstance(values.get("same_mask"), bool):
             return values
         others = {key: value for key, value in values.items() if key != "same_mask"}
-        return others | ({"same": ["mask"]} if values["same_mask"] else {})
+        return others | ({"same": [MASK]} if values["same_mask"] else {})
 
     @model_validator(mode="after")
     def _one_way_at_a_time(self) -> "Mixing":

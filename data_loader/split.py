@@ -45,7 +45,7 @@ def split(index: PhotoIndex, validation: Validation, seed: int) -> tuple[np.ndar
 
 
 def holdout(index: PhotoIndex, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Set aside a fraction of the people for validation, the same in each gender and age band.
+    """Set aside a fraction of the people for validation, alike in what is stratified by.
 
     Args:
         fraction: of the people, between 0 and 1. The number set aside is the nearest whole one, at
@@ -77,7 +77,7 @@ def holdout(index: PhotoIndex, fraction: float, seed: int) -> tuple[np.ndarray, 
 def stratified_group_kfold(
     index: PhotoIndex, folds: int, fold: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Set aside one of ``folds`` equal parts of the people, alike in gender and age band.
+    """Set aside one of ``folds`` equal parts of the people, alike in what is stratified by.
 
     The folds are disjoint and cover everyone; scikit-learn's ``StratifiedGroupKFold`` makes them.
 

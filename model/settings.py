@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from utils.older_names import BIASED
 from utils.schema_base import Arguments, NonNegative, PathText, Positive, Section, Share, says
 
 CountRule = Annotated[str, Field(pattern=r"^(balanced|effective(:0(\.\d+)?)?)$")]
@@ -60,8 +61,6 @@ class Arch(Section):
 
 
 Bias = Annotated[float, Field(ge=-20, le=20)]
-ALIASES = ("age", "gender", "mask")
-"""Heads whose biases may stand in ``decoding`` itself."""
 
 
 class Decoding(Section):
@@ -72,16 +71,16 @@ class Decoding(Section):
 as if all classes were equally frequent, 0.5 goes half the way."""
     bias: dict[str, tuple[Bias, ...]] = {}
     """Head → the logarithm of the factor on each of its answers; of the faces' age on <30, 30-59 \
-and >=60: raise the last to answer >=60 more often. `decoding.age`, `.gender` and `.mask` are \
-aliases."""
+and >=60: raise the last to answer >=60 more often. Those of the faces may stand in `decoding` \
+itself, as `decoding.age`."""
 
     @model_validator(mode="before")
     @classmethod
     def _without_aliases(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        others = {key: value for key, value in values.items() if key not in ALIASES}
-        named = {key: values[key] for key in ALIASES if key in values}
+        others = {key: value for key, value in values.items() if key not in BIASED}
+        named = {key: values[key] for key in BIASED if key in values}
         bias = others.get("bias") or {}
         if not isinstance(bias, dict):
             return values

@@ -41,7 +41,7 @@ ELSEWHERE = {
     # Small parts of one thing, which are only right together.
     "app_parts/checkpoints.py": "app_parts/test_answers.py",
     "app_parts/table.py app_parts/words.py": "app_parts/test_cards.py",
-    "base/base_model.py model/backbones.py model/decode.py": "model/test_model.py",
+    "base/base_model.py model/answers.py model/backbones.py model/decode.py": "model/test_model.py",
     "base/base_trainer.py": "trainer/test_trainer.py",
     "base/checkpoint_schema.py": "base/test_checkpoint.py",
     "base/task_settings.py": "base/test_task.py",
@@ -54,7 +54,8 @@ ELSEWHERE = {
     "logger/wandb_writer.py": "logger/test_wandb.py",
     "model/class_weights.py model/metric_learning.py": "model/test_loss.py",
     # The schema: every key's description, default and refusal.
-    "config_schema.py utils/schema_base.py utils/schema_text.py base/settings.py TRACER/settings.py"
+    "config_schema.py utils/schema_base.py utils/schema_text.py utils/older_names.py"
+    " base/settings.py TRACER/settings.py"
     " data_loader/settings.py logger/settings.py model/settings.py trainer/settings.py":
         "test_config_docs.py test_parse_config.py",
     "utils/config_files.py utils/config_options.py": "test_parse_config.py",

@@ -25,7 +25,7 @@ class Question:
     """Which of several classes each photo shows.
 
     Attributes:
-        key: such as ``"mask"``.
+        key: such as ``kind``.
         title: what to call it, such as ``"age group"``.
         names: what to call its classes.
         predicted: (N,) the likeliest class.
@@ -33,7 +33,7 @@ class Question:
         truth: (N,) int64 in 0..C-1, or ``MISSING``.
         edges: of a number's bins, where each class but the first begins.
         values: (N,) the true numbers behind the classes; ``None`` where there are none.
-        number: what to call them, such as ``"age"``.
+        number: what to call them, such as ``size``.
         near: how far from an edge a number still counts as a close call.
     """
 
