@@ -46,7 +46,7 @@ def extract_crop(
     pixels = photo[y0:y1, x0:x1]
     if settings.background == "black":
         soft = resize_map(region.saliency, (height, width), box)
-        pixels = cv2.copyTo(pixels, (soft >= level(settings.threshold)).view(np.uint8))
+        pixels = cv2.copyTo(pixels, _above(soft, settings))
     return Extraction(resize(pixels, settings.size, settings.size), box, False, saliency)
 
 
@@ -66,7 +66,7 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
     Returns:
         The region; None when there is none or it covers less than ``MIN_AREA`` of the map.
     """
-    above = (saliency >= level(settings.threshold)).view(np.uint8)
+    above = _above(saliency, settings)
     left, top, width, height = cv2.boundingRect(above)  # nothing is outside, so not looked at
     if not width:
         return None
@@ -88,9 +88,10 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
     return Region((left + x, top + y, left + x + width, top + y + height), saliency)
 
 
-def level(threshold: float) -> int:
-    """The lowest uint8 saliency that is at or above a threshold in (0, 1]."""
-    return int(np.ceil(threshold * 255))
+def _above(saliency: np.ndarray, settings: CropSettings) -> np.ndarray:
+    """(h, w) uint8: 1 where the saliency is at or above the threshold, else 0."""
+    lowest = np.ceil(settings.threshold * 255)  # of the 256 levels
+    return cv2.threshold(saliency, lowest - 1, 1, cv2.THRESH_BINARY)[1]
 
 
 def box_in_photo(box: Box, side: int, shape: tuple[int, int], margin: float) -> Box:
@@ -135,7 +136,7 @@ def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> 
     height, width = shape
     x0, y0, x1, y1 = region.box
     row_px, column_px = height / region.saliency.shape[0], width / region.saliency.shape[1]
-    inside = (region.saliency[y0:y1, x0:x1] >= level(settings.threshold)).view(np.uint8)
+    inside = _above(region.saliency[y0:y1, x0:x1], settings)
     depth = _head_rows(_sums(inside, of="rows") * column_px, row_px)
     share, center = (FACE_SIDE, FACE_MIDDLE) if settings.region == "face" else (1.0, 0.5)
     side = min(depth * row_px * share * (1 + 2 * settings.margin), height, width)

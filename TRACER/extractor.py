@@ -201,13 +201,13 @@ class Extractor:
         if self._predict is None:
             return read_ahead, None
         side = self._predict.side
-        inputs = np.zeros((len(batch), side, side, 3), np.uint8)
+        inputs = np.empty((len(batch), side, side, 3), np.uint8)
         free = PHOTO_MEMORY_BYTES // self._threads()
         for index, photo in enumerate(batch):
             try:
                 pixels = read(photo)
             except DataError as error:
-                read_ahead[index] = error
+                read_ahead[index], inputs[index] = error, 0
                 continue
             cv2.resize(pixels, (side, side), inputs[index], interpolation=cv2.INTER_LINEAR)
             if pixels.nbytes <= free:

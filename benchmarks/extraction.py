@@ -45,7 +45,19 @@ from utils.devices import available_cores, use_device
 SIDE = 320
 REST = "all the rest, at most this under the lock"
 GIVE_THE_LOCK_BACK = (
-    (cv2, ("resize", "cvtColor", "connectedComponentsWithStats", "reduce", "copyTo", "warpAffine")),
+    (
+        cv2,
+        (
+            "resize",
+            "cvtColor",
+            "connectedComponentsWithStats",
+            "reduce",
+            "copyTo",
+            "warpAffine",
+            "threshold",
+            "boundingRect",
+        ),
+    ),
     (ImageFile.ImageFile, ("load",)),
     (Path, ("read_bytes",)),
     (utils.images, ("read_regular",)),

@@ -194,16 +194,13 @@ def test_too_few_photos_for_one_batch_are_refused(pairs, tmp_path):
         make_training(pairs, tmp_path / "run", batch_size=64)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"rng": {"cpu": torch.get_rng_state(), "cuda": []}}, {"optimizer": 3}, {"settings": []}],
-)
-def test_a_state_of_another_version_is_refused_in_one_line(pairs, tmp_path, change):
+def test_a_state_of_another_version_is_refused_in_one_line(pairs, tmp_path):
     make_training(pairs, tmp_path / "run", epochs=1, limit_steps=1).run()
     last = tmp_path / "run" / "last.pth"
     content = torch.load(last, weights_only=True)
-    content["training"] |= change
-    torch.save(content, last)
+    earlier = {"cpu": torch.get_rng_state(), "cuda": []}
     again = make_training(pairs, tmp_path / "run", epochs=2, limit_steps=1)
-    with pytest.raises(CheckpointError, match=r"last\.pth: no training state of this version.*--w"):
-        again.resume(last)
+    for change in ({"rng": earlier}, {"optimizer": 3}, {"settings": []}):
+        torch.save({**content, "training": content["training"] | change}, last)
+        with pytest.raises(CheckpointError, match=r"last\.pth: no training state of this version"):
+            again.resume(last)

@@ -144,7 +144,7 @@ class TestBuilding:
 
     def test_no_progress_bar_where_there_is_nothing_to_do(self, photos, tmp_path, capsys):
         build_crops(photos, counting(), tmp_path / "cache")
-        assert "cropping: 100%" in capsys.readouterr().err
+        assert "reading photos: 100%" in capsys.readouterr().err
         build_crops(photos, counting(), tmp_path / "cache")
         assert capsys.readouterr().err == ""
 
