@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -444,11 +444,17 @@ def _origin_of(checkpoint: Path) -> tuple[Layer, str | None]:
         beside, run_id = checkpoint.parent / CONFIG, None
         layer = _up_to_date(Layer(str(beside), read_json5(beside)))
     else:
-        from base.checkpoint import load_checkpoint  # imports torch, which --help spares
-
-        state = load_checkpoint(checkpoint)
-        layer, run_id = _up_to_date(Layer(str(checkpoint), state["config"])), state.get("run_id")
+        values, run_id = _config_inside(checkpoint, checkpoint.stat().st_mtime_ns)
+        layer = _up_to_date(Layer(str(checkpoint), values))
     return layer._replace(notes=[*layer.notes, *_keep_inside(layer.values, checkpoint)]), run_id
+
+
+@lru_cache(maxsize=8)  # several configs are made of one: a command's own, that of its training
+def _config_inside(checkpoint: Path, stamp: int) -> tuple[dict[str, Any], str | None]:
+    from base.checkpoint import load_checkpoint  # imports torch, which --help spares
+
+    state = load_checkpoint(checkpoint)
+    return state["config"], state.get("run_id")
 
 
 WRITING = {

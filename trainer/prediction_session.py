@@ -23,8 +23,9 @@ from logger.report.run import Run
 from logger.report.write import write_page
 from parse_config import ConfigParser
 from trainer.ensemble import combine, require_one_scheme
+from trainer.inference import Predictor
 from trainer.predict import Predictions
-from trainer.restore import decoding_of, restore_predictor
+from trainer.restore import restore_predictor
 from trainer.results import prediction_pictures, score, score_table
 from trainer.submission import (
     Call,
@@ -68,12 +69,12 @@ def predict(config: ConfigParser) -> None:
     require_one_scheme({path: member.settings.task for path, member in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logger.info(describe(views, len(photos)))
-    for checkpoint, member in members.items():
-        decoding_of(member, checkpoint)
+    # Each is read once, and what one can't answer is said before photos are cropped.
+    predictors = {path: restore_predictor(member, path, device) for path, member in members.items()}
     answers_of_members = {}
     for checkpoint, member in members.items():
         crops, predictions = predict_photos(
-            member, checkpoint, photos.paths(), device, args.skip_unreadable
+            member, predictors[checkpoint], photos.paths(), args.skip_unreadable
         )
         answers_of_members[checkpoint] = predictions.probabilities
     if not distributed.is_main():
@@ -140,18 +141,16 @@ def photos_of(config: ConfigParser) -> Photos:
 
 def predict_photos(
     config: ConfigParser,
-    checkpoint: Path,
+    predictor: Predictor,
     photos: Sequence[Path],
-    device: torch.device,
     skip_unreadable: bool,
 ) -> tuple[Crops, Predictions]:
-    """The crops of ``photos`` and what one model says of them.
+    """The crops of ``photos``, as the config of a model has them, and what the model says of them.
 
     Raises:
         PhotoError: one can't be read, and none may be left out.
     """
-    predictor = restore_predictor(config, checkpoint, device)
-    loading = config["data_loader"]["args"]
+    loading, device = config["data_loader"]["args"], predictor.device
     try:
         loader, crops = prediction_loader(
             photos,

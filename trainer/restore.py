@@ -93,22 +93,6 @@ def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bo
     return all(k in weights and weights[k].shape == shape for k, shape in ours.items())
 
 
-def decoding_of(config: "ConfigParser", checkpoint: Path) -> Factors | None:
-    """The factors that the config key ``decoding`` asks for, if any.
-
-    What a checkpoint can't answer is found out by this, before photos are cropped for it.
-
-    Args:
-        config: of the checkpoint.
-        checkpoint: knows how often each class occurred in its training.
-
-    Raises:
-        CheckpointError: not a checkpoint, or of other classes.
-        ConfigError, DataError: as for ``factors_of``.
-    """
-    return _decoding(config, load_checkpoint(checkpoint), checkpoint)
-
-
 def _decoding(config: "ConfigParser", state: Mapping[str, Any], checkpoint: Path) -> Factors | None:
     task = Task(config.settings.task)
     require_classes(state, task, checkpoint)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
+import base.checkpoint
 from base.checkpoint import save_checkpoint
 from base.task import load_task
 from TRACER.network import Tracer
@@ -368,3 +369,17 @@ def test_scores_of_an_earlier_prediction_do_not_stay_beside_a_new_one(predict, p
 def test_an_option_without_effect_is_said(predict):
     said = predict("--set", "tracer.margin=0.2").stdout
     assert "warning: tracer.margin: no effect, since tracer.weights is null" in said
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["in its run", "alone"])
+def test_a_checkpoint_is_read_once_and_one_that_lies_alone_once_more_for_its_config(
+    call, trained, tmp_path, monkeypatch, alone
+):
+    read, really = [], base.checkpoint.read_tensors
+    monkeypatch.setattr(
+        base.checkpoint, "read_tensors", lambda path: (read.append(path), really(path))[1]
+    )
+    checkpoint = shutil.copy(trained.best, tmp_path / "alone.pth") if alone else trained.best
+    done = call("test.py", "-r", checkpoint, "--out", "once.csv")
+    assert done.returncode == 0, done.stderr
+    assert len(read) == 1 + alone
