@@ -234,3 +234,16 @@ class TestMistakes:
         out = tmp_path / "file" / "m.onnx"
         result = call(ROOT / "tools/export.py", "-r", trained.best, "--out", out)
         assert_one_line_error(result, out, "cannot be written", "--out")
+
+    def test_the_example_without_a_model_says_how_it_is_called(self, tmp_path):
+        (tmp_path / "text.onnx").write_text("no model")
+        example = (sys.executable, ROOT / "examples" / "predict_onnx.py")
+        for arguments, said in (
+            ((), "Predict crops"),
+            (("text.onnx", "x.png"), "error: text.onnx"),
+        ):
+            done = subprocess.run(
+                [*example, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
+            )
+            assert done.returncode == 1 and done.stderr.startswith(said)
+            assert "Traceback" not in done.stderr
