@@ -6,7 +6,7 @@ The words and class counts come with the data, so that nothing here depends on a
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,10 +44,12 @@ class Question:
     confidence: np.ndarray
     truth: np.ndarray
     edges: tuple[float, ...] = ()
-    values: np.ndarray | None = None
+    values: Any = None
     number: str = ""
     near: float = 3
 
+    parts: ClassVar[tuple["Question", ...]] = ()
+    """Of ``Together``, what it puts together."""
     kind = "classes"
     measure = "macro-F1"
     """What it is scored by."""
@@ -120,12 +122,12 @@ class TagsQuestion(Question):
     @classmethod
     def of(
         cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
-        truth: np.ndarray, *, threshold: float = 0.5,
+        truth: np.ndarray, *, threshold: float = 0.5, **others: Any,
     ) -> "TagsQuestion":  # fmt: skip
         """See ``Question.of``; a tag is answered from the probability ``threshold`` on."""
         sure = np.maximum(probabilities, 1 - probabilities)
         said = probabilities >= threshold
-        return cls(key, title, names, said, sure.min(axis=1), truth, sure=sure)
+        return cls(key, title, names, said, sure.min(axis=1), truth, sure=sure, **others)
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -163,12 +165,13 @@ class NumberQuestion(Question):
     @classmethod
     def of(
         cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
-        truth: np.ndarray, *, middles: Sequence[float],
+        truth: np.ndarray, *, middles: Any = (), **others: Any,
     ) -> "NumberQuestion":  # fmt: skip
         """See ``Question.of``: the expectation over bins, each of which stands for its middle."""
         bins = np.asarray(middles)
         predicted = probabilities.astype(np.float64) @ bins
-        return cls(key, title, names, predicted, predicted**2 - probabilities @ bins**2, truth)
+        spread = predicted**2 - probabilities @ bins**2
+        return cls(key, title, names, predicted, spread, truth, **others)
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -224,13 +227,14 @@ class Together(Question):
     @cached_property
     def known(self) -> np.ndarray:
         """(N,) bool, whether the truth of every part is; of any, where no photo has all."""
-        known = np.array([part.known for part in self.parts])
-        return known.all(axis=0) if known.all(axis=0).any() else known.any(axis=0)
+        known = [part.known for part in self.parts]
+        of_all = np.logical_and.reduce(known)
+        return of_all if of_all.any() else np.logical_or.reduce(known)
 
     @cached_property
     def wrong(self) -> np.ndarray:
         """(N,) bool, whether any part is."""
-        return self.known & np.any([part.wrong for part in self.parts], axis=0)
+        return self.known & np.logical_or.reduce([part.wrong for part in self.parts])
 
     def said(self, row: int) -> str:
         """See ``Question.said``."""

@@ -159,7 +159,7 @@ def reliability_chart(title: str, found: Calibration) -> Chart:
         for said, was, count in found.bins
     ]
     path = "M" + "L".join(f"{dot.x:.2f} {dot.y:.2f}" for dot in dots)
-    ticks = [(0, "0%"), (50, "50%"), (100, "100%")]
+    ticks = [(0.0, "0%"), (50.0, "50%"), (100.0, "100%")]
     return Chart(
         title,
         "how sure it is",

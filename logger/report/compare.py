@@ -98,12 +98,12 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
     measure = _measure(runs)
-    scores = [main_score_of(run) for run in runs]
-    known = [number for number, score in enumerate(scores) if score is not None]
-    if len(known) < 2:
+    found = enumerate(map(main_score_of, runs))
+    scores = {number: score for number, score in found if score is not None}
+    if len(scores) < 2:
         return "There is too little validation to say which run is better."
     of_number = measure == NumberQuestion.measure
-    best, second = sorted(known, key=lambda each: scores[each] * (1 if of_number else -1))[:2]
+    best, second = sorted(scores, key=lambda each: scores[each] * (1 if of_number else -1))[:2]
     winner, loser = f"“{labels[best]}”", f"“{labels[second]}”"
     gain = gain_of(runs[second].answers, runs[best].answers)
     if gain is None or gain.sign < 1:
@@ -213,7 +213,7 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row a measure: its values, as text, how they compare with the first, the best of them."""
     measure = _measure(runs)
     lower = "low" if measure == NumberQuestion.measure else "high"
-    spans = [intervals_of(run.answers) if _whole(run) is not None else {} for run in runs]
+    spans = [intervals_of(run.answers) if run.answers and _whole(run) else {} for run in runs]
     of_wholes = [
         span.get(q.key) if q else None for span, q in zip(spans, map(_whole, runs), strict=True)
     ]
@@ -269,15 +269,15 @@ STYLES = {
 
 
 def _row(
-    title: str, values: list[float | None], style: str = "number", better: str | None = "high"
+    title: str, values: Sequence[float | None], style: str = "number", better: str | None = "high"
 ) -> dict[str, Any]:
     known = [value for value in values if value is not None]
     best = None
     if better and len(set(known)) > 1:
         best = max(known) if better == "high" else min(known)
-    signed = {"number": "{:+.3f}", "percent": "{:+.1%}"}.get(style)
+    signed, first = {"number": "{:+.3f}", "percent": "{:+.1%}"}.get(style), values[0]
     changes = [""] + [
-        signed.format(value - values[0]) if signed and None not in (value, values[0]) else ""
+        "" if value is None or first is None or not signed else signed.format(value - first)
         for value in values[1:]
     ]
     texts = [None if value is None else STYLES[style](value) for value in values]
@@ -317,7 +317,7 @@ def _classes(runs: Sequence[Run]) -> list[dict[str, Any]]:
         if question.kind == "number":
             continue
         columns = [class_scores(other) for other in others]
-        rows = [
+        rows: list[dict[str, Any]] = [
             {
                 "name": name,
                 "support": columns[0][code].support,

@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from logger.pictures import SHOWN_CLASSES, most_confused
-from logger.report.answers import Answers, Question
+from logger.report.answers import Answers, NumberQuestion, Question
 from logger.report.charts import (
     Chart,
     line_chart,
@@ -70,10 +70,10 @@ def render(template: str, **content: Any) -> str:
 
 def report_html(run: Run) -> str:
     """The whole report of a run or a test, as one self-contained HTML page."""
-    answers = run.answers
-    judged = answers is not None and answers.judged
-    spans = intervals_of(answers) if judged else {}
-    classes = [q for q in answers.questions if q.kind != "number"] if judged else []
+    judged = run.answers is not None and run.answers.judged
+    answers = run.answers if judged else None
+    spans = intervals_of(answers) if answers else {}
+    classes = [q for q in answers.questions if q.kind != "number"] if answers else []
     matrices = [q for q in classes if q.kind == "classes"]
     return render(
         "report.html",
@@ -82,15 +82,15 @@ def report_html(run: Run) -> str:
         spans=spans,
         facts=_facts(run, spans),
         started=str(run.environment.get("started", ""))[:16].replace("T", " "),
-        scores=_scores(answers, spans) if judged else [],
-        right_of_100=_right_of_100(answers) if judged else None,
+        scores=_scores(answers, spans) if answers else [],
+        right_of_100=_right_of_100(answers) if answers else None,
         curves=_learning_curves(run),
         matrices=[_matrix(q) for q in matrices],
         classes=[(*_classes(q), _f1_spans(q, spans)) for q in classes],
         reliability=[reliability_chart(q.title, calibration(q)) for q in classes],
-        numbers=_numbers(answers) if judged else [],
-        borders=_borders(answers) if judged else [],
-        galleries=galleries(answers) if judged else [],
+        numbers=_numbers(answers) if answers else [],
+        borders=_borders(answers) if answers else [],
+        galleries=galleries(answers) if answers else [],
         explained=explained(run.log_dir / EXPLANATIONS) if run.log_dir else [],
         time=_time(run.timings),
         commands=_commands(run),
@@ -103,7 +103,7 @@ def report_html(run: Run) -> str:
 def flat(values: Any, path: str = "") -> dict[str, str]:
     """Nested JSON values as dotted path → text."""
     if isinstance(values, dict) and (values or not path):
-        found = {}
+        found: dict[str, str] = {}
         for key, value in values.items():
             found |= flat(value, f"{path}.{key}" if path else str(key))
         return found
@@ -282,7 +282,7 @@ def _f1_spans(question: Question, spans: Mapping[str, Intervals]) -> dict[int, s
 
 
 def _numbers(answers: Answers) -> list[Chart]:
-    return [scatter_chart(q.title, q) for q in answers.questions if q.kind == "number"]
+    return [scatter_chart(q.title, q) for q in answers.questions if isinstance(q, NumberQuestion)]
 
 
 def _borders(answers: Answers) -> list[dict[str, Any]]:

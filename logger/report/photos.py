@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from logger.report import answers as shown
-from logger.report.answers import THUMBNAIL_SIDE, Answers
+from logger.report.answers import THUMBNAIL_SIDE, Answers, NumberQuestion
 from utils.images import read_image
 from utils.thumbnails import data_uri, jpeg
 
@@ -54,7 +54,7 @@ def _photo(answers: Answers, row: int) -> dict[str, Any]:
         right = not whole.wrong[row]
     kept = answers.thumbnails.get(row)
     values = {q.number: float(q.values[row]) for q in answers.questions if q.values is not None}
-    off = f"off by {whole.errors[row]:.3g}" if whole.kind == "number" else ""
+    off = f"off by {whole.errors[row]:.3g}" if isinstance(whole, NumberQuestion) else ""
     return {
         "picture": data_uri(kept) if kept else None,
         "file": answers.files[row],

@@ -97,7 +97,7 @@ def _bins_question(head: Head, probabilities: np.ndarray, values: np.ndarray) ->
     )  # fmt: skip
 
 
-def _of_number(head: Head, edges: Sequence[float], values: np.ndarray | None) -> dict[str, Any]:
+def _of_number(head: Head, edges: Any, values: np.ndarray | None) -> dict[str, Any]:
     low, high = head.settings.range or (edges[0], edges[-1])
     near = float(f"{(high - low) * NEAR or 1:.2g}")
     return {"edges": tuple(edges), "values": values, "number": _words(head.name), "near": near}
@@ -106,7 +106,8 @@ def _of_number(head: Head, edges: Sequence[float], values: np.ndarray | None) ->
 def _joined(alike: Sequence[Question]) -> Question:
     """The same question asked of several parts of the photos."""
     columns = {name: [part.arrays()[name] for part in alike] for name in alike[0].arrays()}
-    return replace(alike[0], **{name: np.concatenate(each) for name, each in columns.items()})
+    joined: dict[str, Any] = {name: np.concatenate(each) for name, each in columns.items()}
+    return replace(alike[0], **joined)
 
 
 def _title(head: Head) -> str:

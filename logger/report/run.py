@@ -124,15 +124,14 @@ def read_run(path: Path) -> Run:
     if isinstance(of_folds, int):
         return _with_folds(_without_answers(folder), folder, of_folds)
     saved = _saved(folder)
-    return replace(_without_answers(folder), answers=saved and answers_of_run(saved))
+    return replace(_without_answers(folder), answers=answers_of_run(saved) if saved else None)
 
 
 def _with_folds(run: Run, folder: RunFolder, of_folds: int) -> Run:
     """A training of folds: the out-of-fold answers of those that are trained."""
     found = {fold: _without_answers(folder.fold(fold)) for fold in range(of_folds)}
     trained = {fold: each for fold, each in found.items() if each.finished}
-    saved = {fold: _saved(folder.fold(fold)) for fold in trained}
-    saved = {fold: each for fold, each in saved.items() if each is not None}
+    saved = {fold: each for fold in trained if (each := _saved(folder.fold(fold))) is not None}
     seconds = [row for fold in trained.values() for row in fold.timings]
     return replace(
         run,
@@ -166,7 +165,7 @@ def _saved(folder: RunFolder) -> SavedPredictions | None:
     """The answers of a run; ``None`` with a warning where they are damaged."""
     path = answers_in(folder.log)
     try:
-        return path and read_predictions(path)
+        return read_predictions(path) if path else None
     except DataError as error:
         logger.warning("left out of the report: %s", error)
         return None

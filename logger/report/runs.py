@@ -84,8 +84,8 @@ class Row:
     @property
     def checkpoint(self) -> Path | None:
         """Of the best epoch."""
-        best = self.run.save_dir and RunFolder.of(self.run.save_dir).best
-        return best if best and best.exists() else None
+        folder = RunFolder.of(self.run.save_dir) if self.run.save_dir else None
+        return folder.best if folder and folder.best.exists() else None
 
     @property
     def report(self) -> str | None:
@@ -157,7 +157,7 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
         own = [(key, values[place]) for key, values in differences.items()]
         row = Row(
             run=run,
-            state=RunFolder.of(run.save_dir).state,
+            state=_state(run),
             score=main_score_of(run),
             interval=_interval(run),
             against_best=_against(best, run),
@@ -169,9 +169,16 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
     return list(groups.values())
 
 
+def _state(run: Run) -> str:
+    folder = RunFolder.of(run.save_dir) if run.save_dir else None
+    return folder.state if folder else "stopped"
+
+
 def _interval(run: Run) -> tuple[float, float] | None:
-    found = intervals(run.answers.whole, run.answers.groups) if _judged(run) else None
-    return found and found.score
+    if run.answers is None or not run.answers.judged:
+        return None
+    found = intervals(run.answers.whole, run.answers.groups)
+    return found.score if found else None
 
 
 def _judged(run: Run) -> bool:
@@ -181,8 +188,9 @@ def _judged(run: Run) -> bool:
 def _best(runs: Sequence[Run]) -> Run | None:
     """The run with the best score; members of folds are judged by other photos each."""
     judged = [run for run in runs if _judged(run) and "-fold" not in run.run_id]
-    lower = judged and judged[0].answers.whole.kind == "number"
-    return max(judged, key=lambda run: main_score_of(run) * (-1 if lower else 1), default=None)
+    lower = any(run.answers.whole.kind == "number" for run in judged[:1] if run.answers)
+    scores = [(main_score_of(run) or 0.0) * (-1 if lower else 1) for run in judged]
+    return judged[scores.index(max(scores))] if judged else None
 
 
 def _against(best: Run | None, run: Run) -> str:

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array, hstack
 from scipy.stats import norm, t
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from logger.report.answers import Answers, NumberQuestion, Question, Together
+from logger.report.answers import Answers, NumberQuestion, Question, TagsQuestion, Together
 from model.answers import mean_f1
 
 CALIBRATION_BINS = 10
@@ -162,7 +162,7 @@ def guessing(question: Question) -> Guessing:
             blind=math.prod(part.blind for part in parts),
         )
     truth = question.truth[question.known]
-    if question.kind == "number":
+    if isinstance(question, NumberQuestion):
         middle = float(np.median(truth))
         error = float(np.abs(truth - middle).mean())
         return Guessing(f"{middle:.3g}", math.nan, error, math.nan)
@@ -192,7 +192,7 @@ def better_than_guessing(answers: Answers) -> bool | None:
     groups are not known, photos are drawn. ``None`` with fewer than ``FEWEST_GROUPS``.
     """
     question = answers.whole
-    if question.kind == "number":
+    if isinstance(question, NumberQuestion):
         middle = np.median(question.truth[question.known])
         gain = np.nan_to_num(np.abs(question.truth - middle)) - question.errors
     elif guessing(question).accuracy == 1:
@@ -239,7 +239,7 @@ def calibration(question: Question) -> Calibration:
     """Calibration of the likeliest class over ``CALIBRATION_BINS`` bins."""
     truth, predicted = _judged(question)
     sure, right = question.confidence[question.known].astype(np.float64), truth == predicted
-    if question.kind == "tags":  # each tag is an answer
+    if isinstance(question, TagsQuestion):  # each tag is an answer
         sure, right = question.sure[question.known].astype(np.float64).ravel(), right.ravel()
     place = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     members = [place == number for number in range(CALIBRATION_BINS)]

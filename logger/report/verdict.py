@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from logger.report.answers import Answers, Question
+from logger.report.answers import Answers, NumberQuestion, Question
 from logger.report.run import Run
 from logger.report.scores import (
     accuracy,
@@ -154,7 +154,7 @@ def _where(answers: Answers) -> list[str]:
     whole = answers.whole
     wrong = int(whole.wrong.sum())
     asked = answers.details or (whole,)
-    off = [_off(question) for question in asked if question.kind == "number"]
+    off = [_off(question) for question in asked if isinstance(question, NumberQuestion)]
     if not wrong:
         return off or ["Nowhere: every photo is right."]
     said = []
@@ -173,7 +173,7 @@ def _where(answers: Answers) -> list[str]:
     return [*said, *(line for question in of for line in _weakest(question)), *off]
 
 
-def _off(question: Question) -> str:
+def _off(question: NumberQuestion) -> str:
     errors = question.errors[question.known]
     worst = int(question.mistakes[0])
     return (
@@ -245,7 +245,7 @@ def _flattery(run: Run) -> list[str]:
 
 def _learning(run: Run) -> list[str]:
     trained, held_out = run.best.get("train/f1"), run.best.get("val/f1")
-    said = []
+    said: list[str] = []
     if run.tested or trained is None or held_out is None:
         return said
     if trained - held_out > 0.1:
