@@ -164,7 +164,7 @@ def uploaded_photos(language: str) -> list:
     if source == "camera":
         shot = st.camera_input(text["take"], key=f"camera {generation}")
         return [shot] if shot else []
-    limits = text["limits"].format(megabytes=MAX_MEGABYTES)
+    limits = text["limits"].format(megabytes=MAX_MEGABYTES, photos=MAX_PHOTOS)
     paste_listener()(key="paste")
     return st.file_uploader(
         f"**{text['drop']}** · {limits}", type=list(EXTENSIONS), accept_multiple_files=True,

@@ -16,7 +16,7 @@ TEXT: dict[str, dict[str, Any]] = {
         "camera": "Camera",
         "source": "Where photos come from",
         "drop": "Drop photos here, or paste one",
-        "limits": "JPEG, PNG, WebP, HEIC and more, up to {megabytes} MB each",
+        "limits": "JPEG, PNG, WebP, HEIC and more, up to {megabytes} MB each, {photos} at a time",
         "steps": (
             ("Cut out", "TRACER finds the {thing}; everything around is taken away."),
             ("Answer", "{heads}, each with its probability."),
@@ -77,7 +77,7 @@ TEXT: dict[str, dict[str, Any]] = {
         "camera": "카메라",
         "source": "사진을 가져올 곳",
         "drop": "사진을 여기에 놓거나 붙여넣으세요",
-        "limits": "JPEG, PNG, WebP, HEIC 등, 장당 최대 {megabytes}MB",
+        "limits": "JPEG, PNG, WebP, HEIC 등, 장당 최대 {megabytes}MB, 한 번에 {photos}장까지",
         "steps": (
             ("추출", "TRACER가 {thing}을 찾고 나머지 배경을 지웁니다."),
             ("답", "각각 확률과 함께 답합니다: {heads}."),
