@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,7 +81,7 @@ class Step(NamedTuple):
         seconds: after which it is ended.
     """
 
-    run: Callable[[Size], Sequence[Row]]
+    run: Callable[[Size], Iterable[Row]]
     seconds: int
 
 

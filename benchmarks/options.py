@@ -88,7 +88,9 @@ def stepper(
     model = TimmModelMulti(FACES, args.model, pretrained=False).to(device)
     criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
     arguments: dict[str, Any] = {"lr": 1e-4} if fused is None else {"lr": 1e-4, "fused": fused}
-    optimizer = make_optimizer(OptimizerSettings(type="AdamW", args=arguments), model)
+    optimizer = make_optimizer(
+        OptimizerSettings.model_validate({"type": "AdamW", "args": arguments}), model
+    )
     train_step = TrainStep(model, criterion, optimizer, StepSettings(**options))
     shape = (args.batch, 3, args.size, args.size)
     images = torch.randint(0, 255, shape, dtype=torch.uint8, device=device)
