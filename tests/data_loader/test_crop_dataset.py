@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from data_loader.crop_dataset import OTHER, SHARE, CropDataset, EpochSampler, photo_seed
+from base.sampler import EpochSampler
+from data_loader.crop_dataset import OTHER, SHARE, CropDataset, photo_seed
 from data_loader.mixing import Mixer
 from data_loader.settings import Mixing
 
