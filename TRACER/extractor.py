@@ -46,8 +46,8 @@ class Extractor:
     one core a worker, which spares all waiting between cores. A GPU has a thread of its own, which
     the workers hand their batches to; see ``Predictor``.
 
-    Threads will do: of a photo's 1.3 ms all but a tenth is spent in libraries that give Python's
-    lock back meanwhile (``python -m benchmarks.extraction``).
+    Threads will do: of a photo's 1.8 ms beside the network all but 0.25 are spent in libraries that
+    give Python's lock back meanwhile (``python -m benchmarks.extraction``).
 
     Args:
         network: None does without: every crop is the whole photo. A function that gives the
