@@ -1,13 +1,12 @@
 """From JSON files and the command line to one checked config, and from the config to objects."""
 
 import argparse
-import copy
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -15,19 +14,17 @@ from typing import IO, Any
 from pydantic import ValidationError
 
 from base.task_settings import TaskSettings, default_loss, task_file
-from config_schema import REMOVED, Config, idle_options, migrate, without_aliases
+from config_schema import REMOVED, Config, idle_options, without_aliases
+from stored_config import checkpoints_at, existing, origin_of, up_to_date
 from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import ConfigError
 from utils.files import exclusive, write_json
-from utils.fold_runs import fold_checkpoints
 from utils.objects import check_arguments, find
 from utils.run_folder import (
-    BEST,
     CONFIG,
     ENVIRONMENT,
     FOLD_RUN,
-    FOLDS,
     LOCK,
     RunFolder,
     is_run,
@@ -127,11 +124,11 @@ class ConfigParser:
         args = parser.parse_args(argv)
         given = [] if args.resume == AUTO else [Path(path) for path in _as_list(args.resume)]
         several = isinstance(args.resume, list)
-        named = [path for each in given for path in _checkpoints(each, several)]
+        named = [path for each in given for path in checkpoints_at(each, several)]
         file = args.config or (None if named else DEFAULT_CONFIG)
         layers = read_layers(file) if file else []
         if file and is_run(Path(file).parent):
-            layers = [_up_to_date(layer) for layer in layers]
+            layers = [up_to_date(layer) for layer in layers]
         own = Draft(layers, assignments(args, options))
         run_id = args.run_id or (given[0].name if len(given) == 1 and given[0].is_dir() else None)
         config = cls._over_checkpoints(own, named, run_id)
@@ -149,7 +146,7 @@ class ConfigParser:
     @classmethod
     def stored(cls, values: Mapping[str, Any], source: str | Path) -> "ConfigParser":
         """The config that a run, maybe of an older version, has kept at ``source``."""
-        return cls(Draft([_up_to_date(Layer(str(source), dict(values)))]))
+        return cls(Draft([up_to_date(Layer(str(source), dict(values)))]))
 
     def for_checkpoint(self, checkpoint: str | Path) -> "ConfigParser":
         """The config of another checkpoint, with what this command line says over it.
@@ -158,11 +155,11 @@ class ConfigParser:
             ConfigError: the two don't fit together.
             CheckpointError: not a checkpoint.
         """
-        return self._over_checkpoints(self._own, [_existing(Path(checkpoint))], None)
+        return self._over_checkpoints(self._own, [existing(Path(checkpoint))], None)
 
     def as_trained(self, checkpoint: str | Path) -> "ConfigParser":
         """The config that a checkpoint was trained with, whatever this command line says."""
-        return self._over_checkpoints(Draft([], []), [_existing(Path(checkpoint))], None)
+        return self._over_checkpoints(Draft([], []), [existing(Path(checkpoint))], None)
 
     def for_fold(self, fold: int) -> "ConfigParser":
         """The config of one fold's run, ``<run_id>-fold<n>``; it goes on where that has stopped.
@@ -351,7 +348,7 @@ class ConfigParser:
         """``own`` over the config of the first checkpoint, if there is one."""
         draft, stored_id = own, None
         if checkpoints:  # its config is complete: what it leaves out was left out on purpose
-            layer, stored_id = _origin_of(checkpoints[0])
+            layer, stored_id = origin_of(checkpoints[0])
             draft = Draft([layer, *own.layers], own.assignments, defaults={})
         config = cls(draft, resume=checkpoints, run_id=run_id)
         config._own = own
@@ -435,80 +432,6 @@ def _read_task(values: dict[str, Any]) -> None:
 
 def _defaults() -> dict[str, Any]:
     return Config(name="unnamed").model_dump(mode="json", exclude={"name", "task"})
-
-
-def _origin_of(checkpoint: Path) -> tuple[Layer, str | None]:
-    """The config of the run that wrote a checkpoint, from the file beside it; of one that lies
-    alone, from inside it, and with that the run's id, where it has one."""
-    if is_run(checkpoint.parent):
-        beside, run_id = checkpoint.parent / CONFIG, None
-        layer = _up_to_date(Layer(str(beside), read_json5(beside)))
-    else:
-        values, run_id = _config_inside(checkpoint, checkpoint.stat().st_mtime_ns)
-        layer = _up_to_date(Layer(str(checkpoint), values))
-    return layer._replace(notes=[*layer.notes, *_keep_inside(layer.values, checkpoint)]), run_id
-
-
-@lru_cache(maxsize=8)  # several configs are made of one: a command's own, that of its training
-def _config_inside(checkpoint: Path, stamp: int) -> tuple[dict[str, Any], str | None]:
-    from base.checkpoint import load_checkpoint  # imports torch, which --help spares
-
-    state = load_checkpoint(checkpoint)
-    return state["config"], state.get("run_id")
-
-
-WRITING = {
-    "submit_dir": "submit",
-    "trainer.save_dir": "saved/",
-    "tracer.cache_dir": "saved/crops",
-}
-"""Keys that say where files are written → their defaults."""
-
-
-def _keep_inside(values: dict[str, Any], checkpoint: Path) -> Iterator[str]:
-    """Give places outside the working folder their default, in place: a checkpoint may be
-    anybody's. A run that lies where its config says goes on there. Gives a line for each."""
-    for path, default in WRITING.items():
-        *above, key = path.split(".")
-        section = values.get(above[0]) if above else values
-        if not isinstance(section, dict):
-            continue
-        place = section.get(key)
-        if not isinstance(place, str) or not _leads_out(place):
-            continue
-        run = RunFolder.of(checkpoint) if key == "save_dir" else None
-        if run is None or run.root.resolve() != Path(place).resolve():
-            section[key] = default
-            yield f"{path}={place}: not taken from a checkpoint; {default} (or --set) holds"
-
-
-def _leads_out(place: str) -> bool:
-    return place.startswith(("/", "~", "\\")) or ":" in place or ".." in Path(place).parts
-
-
-def _up_to_date(layer: Layer) -> Layer:
-    """What a run has kept, without the keys that there are no more."""
-    values = copy.deepcopy(layer.values)
-    return layer._replace(values=values, notes=migrate(values))
-
-
-def _checkpoints(path: Path, several: bool) -> list[Path]:
-    """The checkpoint at ``path``; where several are wanted, also those of a folder of folds."""
-    folds = fold_checkpoints(path) if several else []
-    return [_existing(checkpoint) for checkpoint in folds or [path]]
-
-
-def _existing(checkpoint: Path) -> Path:
-    if (checkpoint / FOLDS).is_file():
-        raise CheckpointError(
-            f"{checkpoint}: a training of folds, and this takes one model; name that of a fold,"
-            f" such as {checkpoint}-fold0/{BEST}, or join them with python -m tools.soup"
-        )
-    if checkpoint.is_dir():
-        raise CheckpointError(f"{checkpoint}: is a folder; name the .pth file in it")
-    if not checkpoint.is_file():
-        raise CheckpointError(f"{checkpoint}: no such checkpoint; runs keep theirs in saved/models")
-    return checkpoint
 
 
 def _made(folder: Path) -> bool:

@@ -85,7 +85,7 @@ def subjects(data: Path) -> dict[str, Subject]:
     answers = ["--answers", str(data.absolute() / "eval/answers.csv"), "--out", "out.csv"]
     return {
         "training": Subject(train(), [*checkpoints, *logs]),
-        "extraction": Subject(train(extra=cropping), ["saved/crops/*/images.npy", *checkpoints]),
+        "extraction": Subject(train(extra=cropping), ["saved/crops/*/*/images.npy", *checkpoints]),
         "folds": Subject(
             train("--folds", "all", extra=(*SHORT, "validation.folds=2")),
             [*checkpoints, *logs, "saved/log/killed/r/folds.csv"],

@@ -50,7 +50,7 @@ def copy(tmp_path_factory, shapes):
     code = shutil.ignore_patterns("__pycache__", "*.safetensors")
     for room in ROOMS:
         shutil.copytree(ROOT / room, folder / room, ignore=code)
-    for script in ("train.py", "parse_config.py", "config_schema.py"):
+    for script in ("train.py", "parse_config.py", "stored_config.py", "config_schema.py"):
         shutil.copy(ROOT / script, folder)
     for change in CHANGES:
         made(change, folder)

@@ -525,3 +525,8 @@ def test_enormous_configs_are_refused_within_seconds(values):
 def test_an_enormous_file_is_not_read():
     write("big.json", " " * 2_000_000)
     assert "larger than" in error_of("-c", "big.json")
+
+
+def test_a_base_with_a_name_that_no_file_can_have_is_one_line():
+    for name in ("x" * 300, "a\0b"):
+        assert "config.json: _base_" in error_with_config({"_base_": name})

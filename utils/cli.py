@@ -26,6 +26,7 @@ CAUSES = {
     r"[Ss]hared memory|\bshm\b|/torch_\d|[Bb]us error|No space left on device":
         "shared memory or the disk is full: lower num_workers, give the container more by"
         " --shm-size, or free the disk",
+    r"File name too long|embedded null": "no file system takes this name",
     r"Cannot allocate memory|can't allocate memory|^MemoryError|Resource temporarily unavailable":
         f"no memory or no processes are left: {_LESS}",
     r"CUDA out of memory|out of memory": f"{_LESS}; on a GPU also input_size, or use amp",

@@ -143,7 +143,7 @@ def read_json5(path: Path, asked_by: str = "") -> dict[str, Any]:
         hint = nearest(str(path), beside) if beside else "; give the path of a .json file"
         raise ConfigError(f"{where}: no such file{hint}") from error
     except OSError as error:
-        if path.is_dir():
+        if os.path.isdir(path):
             raise ConfigError(f"{where}: is a folder; name the .json file in it") from error
         raise ConfigError(f"{where}: cannot be read ({error.strerror or error})") from error
     except RecursionError as error:

@@ -138,3 +138,9 @@ def test_what_names_and_cells_hold_makes_no_lines_of_its_own(text, line):
 def test_a_message_keeps_its_beginning_and_its_end():
     message = message_of(DataError(f"t.csv: {'x' * 10_000}; delete it"))
     assert len(message) < 2000 and message.startswith("t.csv: x") and message.endswith("delete it")
+
+
+def test_a_name_that_no_file_system_takes_is_no_bug_of_ours():
+    with pytest.raises(OSError) as caught:
+        Path("x" * 300).read_text()
+    assert "no file system takes this name" in message_of(caught.value)
