@@ -10,8 +10,6 @@ from base.task_settings import TaskSettings
 from model.answers import with_marginals
 from utils.errors import CheckpointError, ConfigError
 
-WAYS = ("mean", "vote")
-
 
 def combine(
     task: Task, answers: Mapping[Any, Mapping[str, np.ndarray]], how: str = "mean"

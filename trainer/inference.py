@@ -11,7 +11,7 @@ from torch import Tensor
 from base.base_model import BaseModel
 from base.inference import infer
 from base.task import Task
-from model.answers import SINGLE_HEAD, Factors
+from model.answers import Factors
 from model.familiarity import Familiarity
 from trainer.predict import Predictions, adjusted, predict
 from trainer.tta import PLAIN, View
@@ -71,10 +71,6 @@ class Predictor:
         a product ``"class"``; adjusted."""
         batch = {"image": images, "index": torch.arange(len(images))}
         return self.predict([batch]).probabilities
-
-    def class_probabilities(self, images: Tensor) -> np.ndarray:
-        """``probabilities`` of the classes of the whole, (B, C)."""
-        return self.probabilities(images)[SINGLE_HEAD]
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) RGB in 0..255, on any device → (B, D) float32: what the heads see."""

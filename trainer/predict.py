@@ -12,7 +12,7 @@ from torch import Tensor
 
 from base.task import Task
 from model import answers
-from model.answers import SINGLE_HEAD, Factors, with_marginals
+from model.answers import Factors, with_marginals
 from model.decode import head_probabilities, probabilities, tag_heads
 from trainer.tta import PLAIN, View
 from utils import distributed
@@ -40,11 +40,6 @@ class Predictions:
     logits: dict[str, Tensor]
     targets: dict[str, Tensor]
     probabilities: dict[str, np.ndarray]
-
-    @property
-    def class_probabilities(self) -> np.ndarray:
-        """(N, C) float32, where the task has a product."""
-        return self.probabilities[SINGLE_HEAD]
 
     @property
     def head_probabilities(self) -> dict[str, np.ndarray]:

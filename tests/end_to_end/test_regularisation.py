@@ -85,7 +85,7 @@ def test_what_is_tuned_on_the_validation_decodes_the_test(
     monkeypatch.setattr(sys, "argv", ["tune_decoding", "--run", str(checkpoint), "--folds", "2"])
     tune_decoding.main()
     said = capsys.readouterr().out
-    assert "people-disjoint folds" in said
+    assert "(2 folds of people)" in said
     decoding = checkpoint.parents[3] / "log" / "tiny" / "first" / "decoding.json"
     result = call(
         "test.py", "-r", checkpoint, "--out", tmp_path / "tuned.csv", "--decoding", decoding

@@ -92,5 +92,5 @@ def test_models_of_one_process_each_compute_as_their_run_did(arithmetic_as_befor
         for way in (True, False)
     )
     for predictor in (exact, quick, exact):
-        predictor.class_probabilities(PHOTOS)
+        predictor.probabilities(PHOTOS)["class"]
     assert seen == [True, False, True]

@@ -40,14 +40,14 @@ def test_answers_come_in_the_order_of_the_photos():
 def test_the_batch_size_changes_nothing(size):
     whole = predict(model, batches(list(range(10)), 10), FACES)
     parts = predict(model, batches(list(range(10)), size), FACES)
-    assert (parts.class_probabilities == whole.class_probabilities).all()
+    assert (parts.probabilities["class"] == whole.probabilities["class"]).all()
 
 
 def test_class_probabilities_are_a_row_of_18_a_photo_that_sums_to_1():
     predictions = predict(model, batches(list(range(5)), 2), FACES)
-    assert predictions.class_probabilities.shape == (5, 18)
-    assert predictions.class_probabilities.dtype == np.float32
-    assert np.allclose(predictions.class_probabilities.sum(axis=1), 1)
+    assert predictions.probabilities["class"].shape == (5, 18)
+    assert predictions.probabilities["class"].dtype == np.float32
+    assert np.allclose(predictions.probabilities["class"].sum(axis=1), 1)
 
 
 def test_photos_without_labels_have_no_targets():
@@ -87,8 +87,8 @@ def test_several_views_give_the_mean_of_a_pass_with_each():
 
     alone = [predict(network, [{**batch[0], "image": view(photos)}], FACES) for view in views]
     assert len(alone) == 2
-    expected = np.mean([each.class_probabilities for each in alone], axis=0)
-    assert np.allclose(together.class_probabilities, expected, atol=1e-6)
+    expected = np.mean([each.probabilities["class"] for each in alone], axis=0)
+    assert np.allclose(together.probabilities["class"], expected, atol=1e-6)
     for head in HEADS:
         expected = np.mean([each.head_probabilities[head] for each in alone], axis=0)
         assert np.allclose(together.head_probabilities[head], expected, atol=1e-6)

@@ -277,7 +277,7 @@ def test_validation_scores_are_those_of_the_decoding_and_the_answers_are_kept_pl
     assert first["val/loss"] == second["val/loss"]
     last = decoded.predictions.targets["class"] == 17
     assert second["val/accuracy"] == pytest.approx(last.float().mean().item())
-    kept = [trainer.predictions.class_probabilities for trainer in (plain, decoded)]
+    kept = [trainer.predictions.probabilities["class"] for trainer in (plain, decoded)]
     assert (kept[0] == kept[1]).all()
 
 
@@ -525,7 +525,7 @@ class TestCallbacks:
         assert notes[-2] == ("on_train_end", trainer.history, trainer.monitor.best_epoch)
         bests = [note for note in notes if note[0] == "on_best"]
         assert bests[0][1:3] == (1, tmp_path / "models" / "best_epoch.pth")
-        assert bests[0][3].class_probabilities.shape == (40, 18)
+        assert bests[0][3].probabilities["class"].shape == (40, 18)
 
     def test_each_update_is_told_once_with_its_losses_rates_and_photos(self, tmp_path):
         notes = []
