@@ -219,6 +219,8 @@ def require_like(saved: Any, ours: Any, where: str) -> None:
     elif isinstance(ours, list | tuple) and isinstance(saved, list | tuple):
         for number, (one, other) in enumerate(zip(saved, ours, strict=False)):
             require_like(one, other, f"{where}.{number}")
+    elif saved is None and isinstance(ours, str | float | list | tuple | dict):
+        raise ValueError(f"{where} is missing")
     elif saved is not None and ours is not None and _kind(saved) is not _kind(ours):
         raise ValueError(f"{where} is {type(saved).__name__}, not {type(ours).__name__}")
 

@@ -24,7 +24,7 @@ from base.settings import StepSettings
 from base.stopwatch import Stopwatch
 from utils import distributed
 from utils.devices import amp_dtype, telling_what_did_not_fit
-from utils.errors import CheckpointError, ConfigError, nearest
+from utils.errors import CheckpointError, ConfigError, nearest, reason_of
 
 Logits = dict[str, Tensor]
 StepResult = tuple[Logits, Tensor, dict[str, Tensor]]
@@ -80,6 +80,7 @@ class TrainStep:
         if settings.ema_decay is not None:
             self.ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
         self.updates = 0
+        self._restored: Path | None = None  # until the first step shows that its state fits
         self.stopwatch = Stopwatch(self.device)
         self._frozen = backbone_modules(self.model, settings.freeze)
         for module in self._frozen:
@@ -204,6 +205,7 @@ class TrainStep:
                 f"{path}: its optimizer or scheduler is not the configured one ({error});"
                 " resume with the config it was trained with"
             ) from error
+        self._restored = path
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the one that gave ``state`` stood; its weights are compared before.
@@ -320,7 +322,16 @@ class TrainStep:
         if self.settings.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
-        self.scaler.step(self.optimizer)
+        try:
+            self.scaler.step(self.optimizer)
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+            if self._restored is None or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise CheckpointError(
+                f"{self._restored}: what it holds of the optimizer does not fit these weights"
+                f" ({reason_of(error)[:200]}); go on from another one"
+            ) from error
+        self._restored = None
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 

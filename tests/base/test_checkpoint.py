@@ -202,7 +202,7 @@ def test_a_state_that_a_schedule_has_not_written_is_refused():
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
     ours = torch.optim.lr_scheduler.StepLR(optimizer, 3).state_dict()
     require_like(ours, ours, "lr_scheduler")
-    for wrong in ({"step": "now"}, {"last_epoch": "three"}, {"base_lrs": ["a"]}):
+    for wrong in ({"step": "now"}, {"last_epoch": "three"}, {"base_lrs": ["a"]}, {"gamma": None}):
         with pytest.raises(ValueError, match="lr_scheduler"):
             require_like(ours | wrong, ours, "lr_scheduler")
 

@@ -166,3 +166,16 @@ def test_a_state_of_a_version_that_had_swa_is_gone_on_with_unless_it_was_on(ema_
         assert torch.equal(value, saved.model.state_dict()[name]), name
     with pytest.raises(CheckpointError, match=r"old\.pth: .*trainer\.swa_start.*--init-from"):
         train_step.restore(saved.state_dict() | {"averaged_epochs": 2}, Path("old.pth"))
+
+
+@pytest.mark.parametrize("momentum", ["a text", torch.zeros(9, 9), 3])
+def test_an_optimizer_state_that_fits_no_weight_is_a_line_and_not_a_bug(momentum):
+    saved, going_on = a_train_step(), a_train_step()
+    for each in (saved, going_on):
+        each.optimizer.param_groups[0]["momentum"] = 0.9
+    changed_by_an_epoch(saved)
+    state = saved.state_dict()
+    state["optimizer"]["state"][0]["momentum_buffer"] = momentum
+    going_on.restore(state, Path("theirs.pth"))
+    with pytest.raises(CheckpointError, match=r"theirs\.pth: what it holds of the optimizer"):
+        changed_by_an_epoch(going_on)
