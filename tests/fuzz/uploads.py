@@ -21,8 +21,8 @@ from base.task import load_task
 from model.model import TimmModelMulti
 from tests.fuzz import pictures
 from tests.fuzz.tables import CELLS
-from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor
+from TRACER.settings import CropSettings
 from TRACER.weights import load_tracer
 from trainer.inference import Predictor
 from trainer.photo_model import PhotoModel
@@ -44,7 +44,7 @@ def prepare(folder: Path) -> Callable[[random.Random], None]:
     torch.manual_seed(0)
     task = load_task("faces")
     network = TimmModelMulti(task, "test_resnet", pretrained=False).eval()
-    extractor = Extractor(load_tracer("sample"), CropSettings(size=32))
+    extractor = Extractor(load_tracer("sample"), CropSettings(crop_size=32))
     model = PhotoModel(Predictor(network, task), extractor, 32)
     sound = [data for kind in (*FORMATS, "MPO") for data in pictures.of_kind(kind)]
     file = folder / "upload"
