@@ -117,28 +117,18 @@ def setup(
         raise ConfigError(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
-    split_seed = seed if validation.seed is None else validation.seed
-    train_rows, val_rows = split(index, validation, split_seed)
-    for head in index.task.heads.values():
-        train_rows = _without_dropped(index, train_rows, head)
+    train_rows, val_rows = _both_sides(index, validation, seed, limits, batch_size)
     if limits.overfit_batch:
-        train_rows = val_rows = spread(train_rows, batch_size)
         augmentation = mixing = sampling = None
-    if limits.limit_val_batches is not None:
-        val_rows = spread(val_rows, limits.limit_val_batches * batch_size)
     _describe(index, train_rows, val_rows)
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
     photos_in_batches = batch_size + batch_of_predictions(batch_size, device)
     workers = fit_workers(num_workers, device, photos_in_batches * 3 * input_size**2)
     set_threads(workers, device)
-    targets = index.targets(train_rows)
-    mixer = Mixer(mixing, targets) if mixing else None
-    weights = sampling_weights(targets, sampling) if sampling else None
-    for name, head in index.task.heads.items():
-        targets[name] = head.training_targets(index.values[name][train_rows])
-    train_transforms = _transform_of_training(augmentation, input_size)
+    weights = sampling_weights(index.targets(train_rows), sampling) if sampling else None
+    transform = _transform_of_training(augmentation, input_size)
     train = BaseDataLoader(
-        CropDataset(crops, train_rows, targets, train_transforms, seed, mixer),
+        _training_set(index, crops, train_rows, transform, mixing, seed),
         _training_order(len(train_rows), batch_size, limits.limit_train_batches, seed, weights),
         batch_size=batch_size,
         num_workers=workers,
@@ -150,6 +140,38 @@ def setup(
     counts = class_counts(index, train_rows)
     truths = (index.truth(rows) for rows in (train_rows, val_rows))
     return TrainingData(train, val, index, crops, train_rows, val_rows, counts, *truths)
+
+
+def _both_sides(
+    index: PhotoIndex, validation: Validation, seed: int, limits: LimitSettings, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which rows of the index are trained on and validated, as far as the limits let them."""
+    train_rows, val_rows = split(
+        index, validation, seed if validation.seed is None else validation.seed
+    )
+    for head in index.task.heads.values():
+        train_rows = _without_dropped(index, train_rows, head)
+    if limits.overfit_batch:
+        train_rows = val_rows = spread(train_rows, batch_size)
+    if limits.limit_val_batches is not None:
+        val_rows = spread(val_rows, limits.limit_val_batches * batch_size)
+    return train_rows, val_rows
+
+
+def _training_set(
+    index: PhotoIndex,
+    crops: Crops,
+    rows: np.ndarray,
+    transform: Transform,
+    mixing: Mixing | None,
+    seed: int,
+) -> CropDataset:
+    targets = index.targets(rows)
+    # Who may be mixed with whom goes by the plain labels, not by those made soft below.
+    mixer = Mixer(mixing, targets) if mixing else None
+    for name, head in index.task.heads.items():
+        targets[name] = head.training_targets(index.values[name][rows])
+    return CropDataset(crops, rows, targets, transform, seed, mixer)
 
 
 def prediction_loader(
