@@ -43,6 +43,8 @@ ELSEWHERE = {
     "app_parts/table.py app_parts/words.py": "app_parts/test_cards.py",
     "base/base_model.py model/answers.py model/backbones.py model/decode.py": "model/test_model.py",
     "base/base_trainer.py": "trainer/test_trainer.py",
+    "base/sampler.py": "data_loader/test_sampling.py data_loader/test_crop_dataset.py",
+    "stored_config.py": "test_config_runs.py",
     "base/checkpoint_schema.py": "base/test_checkpoint.py",
     "base/task_settings.py": "base/test_task.py",
     "data_loader/crop_files.py data_loader/photo_digests.py": "data_loader/test_crops.py",
