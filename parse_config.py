@@ -219,9 +219,9 @@ class ConfigParser:
         try:
             return build(**(instead or {}))
         except (TypeError, ValueError) as error:
+            where, kind = self._where(f"{name}.args"), self[name]["type"]
             raise ConfigError(
-                f"{self._where(f'{name}.args')}: {self[name]['type']} invalid arguments: {error}"
-                " (--debug shows where)"
+                f"{where}: invalid arguments for {kind}: {error} (--debug shows where)"
             ) from error
 
     def init_ftn(self, name: str, module: ModuleType, *args: Any, **kwargs: Any) -> partial:

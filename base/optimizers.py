@@ -87,7 +87,7 @@ def make_optimizer(
         return optimizer(groups, **args)
     except Exception as error:  # whatever the library's code makes of these values
         raise ConfigError(
-            f"optimizer.args: {settings.type} invalid arguments: {reason_of(error)}"
+            f"optimizer.args: invalid arguments for {settings.type}: {reason_of(error)}"
             " (--debug shows where)"
         ) from error
 

@@ -115,7 +115,7 @@ def make_schedule(
         if "cycle_momentum" in why:
             why = f"{type(optimizer).__name__} has no momentum; set cycle_momentum=false"
         raise ConfigError(
-            f"lr_scheduler.args: {name} invalid arguments: {why} (--debug shows where)"
+            f"lr_scheduler.args: invalid arguments for {name}: {why} (--debug shows where)"
         ) from error
     if not warmup and len(rates) == length:
         _require_change(rates, name, every)

@@ -428,7 +428,7 @@ def test_a_function_is_prepared_from_type_and_args():
         ({"args": {"lr": 1e-3, "weight_decy": 0}},
          "optimizer.args.weight_decy: Adam takes no such argument; did you mean 'weight_decay'"),
         ({"args": {"params": []}}, "optimizer.args.params: set automatically"),
-        ({"args": {"eps": -1.0}}, "optimizer.args: Adam invalid arguments: Invalid epsilon"),
+        ({"args": {"eps": -1.0}}, "optimizer.args: invalid arguments for Adam: Invalid epsilon"),
     ],
 )  # fmt: skip
 def test_an_object_that_cannot_be_built_is_one_line(optimizer, message):

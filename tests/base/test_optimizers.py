@@ -148,7 +148,7 @@ def test_an_optimizer_that_fails_in_its_first_step_is_refused_and_the_weights_st
 
     monkeypatch.setattr(module_optim, "Picky", Picky, raising=False)
     monkeypatch.setattr(module_optim, "__all__", ["AdamW", "Picky"])
-    with pytest.raises(ConfigError, match="Picky invalid arguments: no step without a closure"):
+    with pytest.raises(ConfigError, match="invalid arguments for Picky: no step without a closure"):
         make_optimizer(chosen("Picky", lr=0.1), model)
     before = [weight.detach().clone() for weight in model.parameters()]
     make_optimizer(chosen("AdamW", lr=0.1), model)

@@ -339,7 +339,11 @@ def test_all_behind_timms_own_warm_up_is_what_it_leaves():
 @pytest.mark.parametrize(
     ("name", "args", "words"),
     [
-        ("CosineLRScheduler", {"t_initial": 0}, "invalid arguments: assert t_initial > 0"),
+        (
+            "CosineLRScheduler",
+            {"t_initial": 0},
+            "invalid arguments for CosineLRScheduler: assert t_initial > 0",
+        ),
         ("OneCycleLR", {"total_steps": "all"}, "Adagrad has no momentum; set cycle_momentum=false"),
     ],
 )

@@ -197,11 +197,12 @@ class TestGoingOn:
         cosine = {"type": "CosineAnnealingLR", "args": {"T_max": "all"}}
         train("short", "--set", f"lr_scheduler={json.dumps(cosine)}", "--set", "trainer.epochs=2")
         last = tmp_path / "saved/models/tiny/short/last_epoch.pth"
-        more = call("train.py", "-r", last, "--set", "trainer.epochs=3")
+        crops = ("--set", "tracer.cache_dir=crops")
+        more = call("train.py", "-r", last, "--set", "trainer.epochs=3", *crops)
         words = ("trainer.epochs", "CosineAnnealingLR was made for 2 epochs", "--init-from")
         assert_one_line_error(more, *words)
         assert more.stdout == ""
-        less = call("train.py", "-r", last, "--set", "trainer.epochs=1").stdout
+        less = call("train.py", "-r", last, "--set", "trainer.epochs=1", *crops).stdout
         assert "warning: lr_scheduler: stays made for 2 epochs, as saved" in less
 
     def test_going_on_with_other_people_in_the_two_parts_is_said(self, train, call, tmp_path):
