@@ -242,8 +242,10 @@ class ConfigParser:
         spared = ("validation.",) if getattr(self.args, "folds", None) else ("tracer.",)
         written = {path for path in written if path in told or not path.startswith(spared)}
         idle = [(sorted(keys & written), reason) for keys, reason in idle_options(self.settings)]
+        notes = [(layer.source, note) for layer in self._draft.layers for note in layer.notes]
         return [
-            *(f"{layer.source}: {note}" for layer in self._draft.layers for note in layer.notes),
+            # What is said of a checkpoint's value matters to nobody who gives another.
+            *(f"{of}: {note}" for of, note in notes if note.partition("=")[0] not in told),
             *(f"{', '.join(keys)}: no effect, since {reason}" for keys, reason in idle if keys),
         ]
 
