@@ -329,7 +329,7 @@ class TestCheckpoints:
         self, call, trained, alone, tmp_path, assert_one_line_error, change, words
     ):
         # The crops are made before the weights are compared; a checkpoint doesn't say where.
-        change = (*change, "--set", f"tracer.cache_dir={trained.home / 'crops'}")
+        change = (*change, "--set", f"tracer.cache_dir={trained.config.parent / 'crops'}")
         assert_one_line_error(call("train.py", "-r", alone, *change), "model.pth", words)
         assert [path.name for path in tmp_path.iterdir()] == ["alone"]
         before = (trained.models / "config.json").read_bytes()
