@@ -1,8 +1,6 @@
 """What goes along with any training: tables, console, TensorBoard and wandb, a report."""
 
 import logging
-import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,13 +14,13 @@ from logger.report.write import write_report
 from logger.writer import MACHINE, Guarded, Writer
 from utils.errors import reason_of
 from utils.files import write_json
-from utils.run_folder import FINISHED, METRICS, PROCESS, TIMINGS
+from utils.run_folder import ENDED, FINISHED, METRICS, TIMINGS
 
 
 class MetricsTables(Callback):
     """``metrics.csv``, which a repeated run gives again byte by byte, and ``timings.csv``, which
-    tells of the machine, a row an epoch; at the end ``finished.json``. Until then ``process.json``
-    says who trains, or how the training ended.
+    tells of the machine, a row an epoch; at the end ``finished.json``, or where it ended
+    otherwise ``ended.json``.
 
     Args:
         log_dir: where they go.
@@ -42,7 +40,7 @@ class MetricsTables(Callback):
         self._metrics = [dict(log) for log in history]
         known = read_metrics(self._log_dir / TIMINGS)
         self._timings = [row for row in known if row["epoch"] <= len(history)]
-        write_json(self._log_dir / PROCESS, {"host": platform.node(), "pid": os.getpid()})
+        (self._log_dir / ENDED).unlink(missing_ok=True)
 
     def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
         """Write both tables with a further row.
@@ -60,7 +58,6 @@ class MetricsTables(Callback):
         """Mark the run as finished."""
         best = history[best_epoch - 1] if best_epoch else {}
         write_json(self._log_dir / FINISHED, {"epochs": len(history), "best": best})
-        (self._log_dir / PROCESS).unlink(missing_ok=True)
 
     def on_exception(self, error: BaseException) -> None:
         """Note how it ended: asked to, or by an error."""
@@ -68,7 +65,7 @@ class MetricsTables(Callback):
             ended = {"ended": "stopped"}
         else:
             ended = {"ended": "failed", "error": reason_of(error)}
-        write_json(self._log_dir / PROCESS, ended)
+        write_json(self._log_dir / ENDED, ended)
 
 
 class EpochLines(Callback):

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import os
 import runpy
@@ -17,6 +18,7 @@ from tests.cuda_stand_in import graphs_on_the_cpu, two_gpus  # noqa: F401, fixtu
 
 with contextlib.suppress(ImportError):  # a project of new_project.py has no faces
     from tests.people import people, tiny_config, trained  # noqa: F401, fixtures
+from tests.other_tasks import TASKS
 from tools import shapes as drawn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,6 +190,26 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if SLOW & set(item.fixturenames) or any(place in item.nodeid for place in SLOW_PLACES):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def shapes_config(shapes, tmp_path):
+    """A config that trains two heads on the drawn shapes within seconds."""
+    values = {
+        "name": "shapes",
+        "n_gpu": 0,
+        "data_dir": str(shapes),
+        "task": TASKS["table"],
+        "arch": {"args": {"model_name": "test_resnet", "pretrained": False}},
+        "data_loader": {"args": {"input_size": 32, "batch_size": 16, "num_workers": 0}},
+        "tracer": {"weights": None},
+        "optimizer": {"args": {"lr": 0.01}},
+        "trainer": {"epochs": 1, "verbosity": 1, "report": False},
+        "explain": False,
+    }
+    path = tmp_path / "shapes.json"
+    path.write_text(json.dumps(values))
+    return path
 
 
 @pytest.fixture

@@ -136,6 +136,17 @@ def exclusive(path: Path) -> IO | None:
     return file
 
 
+def is_held(path: Path) -> bool:
+    """Whether another process holds ``path``, see ``exclusive``; not to be asked by one that does,
+    which would let go of it."""
+    if fcntl is None or not os.access(path, os.W_OK):
+        return False
+    file = exclusive(path)
+    if file is not None:
+        file.close()
+    return file is None
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
     with write_atomically(path) as file:

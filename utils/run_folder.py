@@ -8,11 +8,11 @@ other; the folders of ``first`` itself hold what joins them.
 """
 
 import json
-import os
-import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from utils.files import is_held
 
 BEST, LAST = "best_epoch.pth", "last_epoch.pth"
 CONFIG, ENVIRONMENT, SPLIT, FOLDS = "config.json", "environment.json", "split.csv", "folds.json"
@@ -20,8 +20,8 @@ CONFIG, ENVIRONMENT, SPLIT, FOLDS = "config.json", "environment.json", "split.cs
 and of a training of folds which of them are trained."""
 METRICS, TIMINGS, MESSAGES, FINISHED = "metrics.csv", "timings.csv", "run.log", "finished.json"
 """In the log folder: scores and seconds, an epoch a row, what was said, and the mark of the end."""
-PROCESS = "process.json"
-"""Who trains, or how a training ended that did not finish."""
+ENDED = "ended.json"
+"""How a training ended that did not finish, unless it was killed."""
 PREDICTIONS, OLDER_PREDICTIONS = "predictions.npz", ("oof.npz", "validation.npz")
 """The answers to the validation in the best epoch, or those of all folds; and what older versions
 called them."""
@@ -105,24 +105,11 @@ class RunFolder:
         if self.is_finished:
             return "finished"
         try:
-            trains = json.loads((self.log / PROCESS).read_text(encoding="utf-8"))
-            if "ended" in trains:
-                return str(trains["ended"])
-            here = trains["host"] == platform.node()
-            # Of a process elsewhere nothing but its own word is known.
-            return "running" if not here or _lives(int(trains["pid"])) else "stopped"
+            return str(json.loads((self.log / ENDED).read_text(encoding="utf-8"))["ended"])
+        except FileNotFoundError:
+            return "running" if is_held(self.models / LOCK) else "stopped"
         except (OSError, ValueError, KeyError, TypeError):
             return "stopped"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 def is_run(models: Path) -> bool:

@@ -1,32 +1,17 @@
 """The command proposes a rate that can be pasted, and leaves nothing but its curve."""
 
-import json
-
 import pandas as pd
 import pytest
 
-from tests.other_tasks import TASKS
 from tools.lr_finder import main
 from utils.errors import UserError
 
 
 @pytest.fixture
-def config(shapes, tmp_path, monkeypatch):
-    """A config of drawn shapes, in a working folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    values = {
-        "name": "shapes",
-        "n_gpu": 0,
-        "data_dir": str(shapes),
-        "task": TASKS["table"],
-        "arch": {"args": {"model_name": "test_resnet", "pretrained": False}},
-        "data_loader": {"args": {"input_size": 32, "batch_size": 16, "num_workers": 0}},
-        "tracer": {"weights": None},
-        "optimizer": {"args": {"lr": 0.01}},
-    }
-    path = tmp_path / "shapes.json"
-    path.write_text(json.dumps(values))
-    return path
+def config(shapes_config, monkeypatch):
+    """In a working folder of its own."""
+    monkeypatch.chdir(shapes_config.parent)
+    return shapes_config
 
 
 def test_the_command_names_a_rate_that_can_be_pasted(config, capsys):

@@ -1,42 +1,21 @@
 """Seeds differ in weights and order, agree in whom they validate; their table is mean ± sd."""
 
-import json
 import re
 
 import pytest
 
-from tests.other_tasks import TASKS
 
-
-@pytest.fixture
-def config(shapes, tmp_path):
-    values = {
-        "name": "shapes",
-        "n_gpu": 0,
-        "data_dir": str(shapes),
-        "task": TASKS["table"],
-        "arch": {"args": {"model_name": "test_resnet", "pretrained": False}},
-        "data_loader": {"args": {"input_size": 32, "batch_size": 16, "num_workers": 0}},
-        "tracer": {"weights": None},
-        "trainer": {"epochs": 1, "verbosity": 1, "report": False},
-        "explain": False,
-    }
-    path = tmp_path / "shapes.json"
-    path.write_text(json.dumps(values))
-    return path
-
-
-def test_seeds_are_runs_of_one_split_and_those_that_are_left_are_trained(config, call):
-    two = call("train.py", "-c", config, "--run-id", "base", "--seeds", "2")
+def test_seeds_are_runs_of_one_split_and_those_that_are_left_are_trained(shapes_config, call):
+    two = call("train.py", "-c", shapes_config, "--run-id", "base", "--seeds", "2")
     assert two.returncode == 0, two
     three = call(
-        "train.py", "-c", config, "--run-id", "base", "--seeds", "3", "--resume", "auto"
+        "train.py", "-c", shapes_config, "--run-id", "base", "--seeds", "3", "--resume", "auto"
     )  # fmt: skip
     assert three.returncode == 0, three
-    models = config.parent / "saved/models/shapes"
+    models = shapes_config.parent / "saved/models/shapes"
     runs = [models / f"base-seed{seed}" for seed in (42, 43, 44)]
     assert len({(run / "split.csv").read_bytes() for run in runs}) == 1
-    logs = [config.parent / "saved/log/shapes" / run.name / "metrics.csv" for run in runs]
+    logs = [shapes_config.parent / "saved/log/shapes" / run.name / "metrics.csv" for run in runs]
     assert len({log.read_bytes() for log in logs}) == 3
     said = two.stdout + two.stderr + three.stdout + three.stderr
     assert said.count("epoch 1/1") == 3  # the first two once
@@ -52,5 +31,5 @@ def test_seeds_are_runs_of_one_split_and_those_that_are_left_are_trained(config,
         (["--seeds", "2", "--resume", "auto"], "name the runs by --run-id"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(config, call, assert_one_line_error, options, word):
-    assert_one_line_error(call("train.py", "-c", config, *options), word)
+def test_what_makes_no_sense_is_one_line(shapes_config, call, assert_one_line_error, options, word):
+    assert_one_line_error(call("train.py", "-c", shapes_config, *options), word)

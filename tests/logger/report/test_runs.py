@@ -1,6 +1,10 @@
 """The table of all runs: states, scores, groups, what differs, what chance explains."""
 
+import contextlib
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +16,8 @@ from logger.report.runs import all_runs, runs_html, text_table
 from tools.runs import main
 from utils.errors import UserError
 from utils.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -45,35 +51,65 @@ def rows_of(root):
     return [row for group in all_runs(root) for row in group.rows]
 
 
-def test_a_run_is_finished_running_stopped_or_failed(make_run):
+HOLD = """
+import sys
+from pathlib import Path
+from utils.files import exclusive
+held = exclusive(Path(sys.argv[1]))
+print(held is not None, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def trains():
+    """``trains(folder)``: another process trains that run, until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(folder):
+            command = [sys.executable, "-c", HOLD, str(folder.models / ".lock")]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, **pipes))
+            stack.callback(process.kill)
+            assert process.stdout.readline() == b"True\n"
+            return process
+
+        yield begin
+
+
+def test_a_run_is_finished_running_stopped_or_failed(make_run, trains):
     make_run("done")
-    make_run("going", done=1, finished=False)
+    trains(make_run("going", done=1, finished=False)[0])
     make_run("asked", finished=False)[1].on_exception(Stopped(None))
     make_run("pruned", finished=False)[1].on_exception(StopTraining("no prospect"))
-    make_run("broken", finished=False)[1].on_exception(UserError("no space is left"))
+    broken, tables = make_run("broken", finished=False)
+    trains(broken)  # of a sweep that goes on with another trial
+    tables.on_exception(UserError("no space is left"))
     killed, _ = make_run("killed", finished=False)
-    process = json.loads((killed.log / "process.json").read_text())
-    (killed.log / "process.json").write_text(json.dumps(process | {"pid": 2**22 + 1}))
-    make_run("damaged", finished=False)[0].log.joinpath("process.json").write_text("{")
+    process = trains(killed)
+    assert killed.state == "running"
+    process.kill()
+    process.wait()
+    make_run("damaged", finished=False)[0].log.joinpath("ended.json").write_text("{")
     assert {row.run.run_id: row.state for row in rows_of(make_run.root)} == {
         "done": "finished", "going": "running", "asked": "stopped", "pruned": "stopped",
         "broken": "failed", "killed": "stopped", "damaged": "stopped",
     }  # fmt: skip
 
 
-def test_a_running_one_says_when_it_will_end(make_run):
-    make_run("going", epochs=4, done=1, finished=False)
+def test_a_running_one_says_when_it_will_end(make_run, trains):
+    trains(make_run("going", epochs=4, done=1, finished=False)[0])
     (row,) = rows_of(make_run.root)
     assert row.left == pytest.approx(3 * 60)
     assert "left" in text_table(all_runs(make_run.root))
 
 
-def test_a_run_that_goes_on_after_a_failure_is_running_again(make_run):
+def test_a_run_that_goes_on_after_a_failure_has_not_failed(make_run):
     folder, tables = make_run("again", done=1, finished=False)
     tables.on_exception(UserError("no space is left"))
     assert folder.state == "failed"
     MetricsTables(folder.log).on_train_start({}, [], 0)
-    assert folder.state == "running"
+    assert folder.state == "stopped"  # nobody holds it here
 
 
 def test_seeds_stand_together_with_mean_and_spread(make_run):
