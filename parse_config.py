@@ -239,7 +239,8 @@ class ConfigParser:
         # Of a recipe whose validation --folds chooses, or that is tried without TRACER, what is
         # without effect for once is no mistake.
         told = {path for _, path, _ in self._own.assignments}
-        spared = ("validation.",) if getattr(self.args, "folds", None) else ("tracer.",)
+        folds, whole = getattr(self.args, "folds", None), "tracer.weights" in told
+        spared = (*["validation."] * bool(folds), *["tracer."] * whole)
         written = {path for path in written if path in told or not path.startswith(spared)}
         idle = [(sorted(keys & written), reason) for keys, reason in idle_options(self.settings)]
         notes = [(layer.source, note) for layer in self._draft.layers for note in layer.notes]

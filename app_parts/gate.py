@@ -69,7 +69,9 @@ class Gate:
 def is_full(session: str) -> bool:
     """Whether a visitor, or all together, have sent as much as may be kept."""
     files = cast(MemoryUploadedFileManager, get_instance().uploaded_file_mgr).file_storage
-    sizes = {name: [len(file.data) for file in list(sent.values())] for name, sent in files.items()}
+    sizes = {
+        name: [len(file.data) for file in list(sent.values())] for name, sent in list(files.items())
+    }
     own, total = sizes.get(session, []), sum(map(sum, sizes.values()))
     return (
         len(own) >= MAX_VISITOR_FILES

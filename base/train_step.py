@@ -223,7 +223,8 @@ class TrainStep:
         if self.scheduler is not None:
             require_like(state["lr_scheduler"], self.scheduler.state_dict(), "lr_scheduler")
             self.scheduler.load_state_dict(state["lr_scheduler"])
-        self._graphed = self._new_graph()  # the old one would move the state as it was before
+        if self._graphed is not None:  # the old one would move the state as it was before
+            self._graphed = self._new_graph()
         self.scaler.load_state_dict(state["scaler"])
         self.updates = state["updates"]
         self.best_model.load_state_dict(state["state_dict"])

@@ -281,7 +281,7 @@ def prediction(size: Size) -> Iterator[Row]:
     )  # fmt: skip
     step = setting.train_step()
     step.best_model.eval()
-    views = views_from({"flip": True, "shifts": [], "scales": []})
+    views = views_from({"flip": True})
 
     def work() -> int:
         predict(step.predict, Prefetcher(loader, setting.device), FACES, views)

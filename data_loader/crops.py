@@ -6,6 +6,7 @@ another cache of the same settings holds are copied, not cropped again.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -315,7 +316,8 @@ def _crop(
                 continue
             crop = np.ascontiguousarray(extraction.crop)
             pixels.seek(arrays["images"].offset + row * crop.nbytes)
-            pixels.write(crop.data)
+            if pixels.write(crop.data) < crop.nbytes:  # as much as there was room for
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             state = WHOLE if extraction.fallback else CROPPED
             check = check_of(crop, np.array(extraction.box, np.int32), state)
             done.append((row, extraction.box, state, check))

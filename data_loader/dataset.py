@@ -275,7 +275,7 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
     if task.product:
         column_of = {"class": truth or "class"}
     else:  # as the training's table calls it, or as test.py writes it
-        column_of = {k: k if k in found else head.column for k, head in task.heads.items()}
+        column_of = {k: h.column if h.column in found else k for k, h in task.heads.items()}
     require_columns(path, found, column_of.values())
     place_of: dict[str, int] = {}
     for place, (number, row) in enumerate(rows):

@@ -197,6 +197,8 @@ class Mixing(Section):
 class Tracer(CropSettings):
     """``tracer``: ``TRACER.Extractor`` takes the whole and reads its part."""
 
+    crop_size: Annotated[int, Field(ge=32, le=2048)] | None = None
+    """Side of the stored crop in pixels; `null` takes `data_loader.args.input_size`."""
     weights: Weights | None = None
     """Network that finds the person: a released one, the small shipped one, a file of weights, \
 or `null` for whole photos."""

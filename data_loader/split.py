@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from base.task import Task
 from data_loader.dataset import PhotoIndex, class_counts
 from data_loader.settings import Validation
-from utils.csv_files import write_csv
+from utils.csv_files import plain_cell, write_csv
 from utils.errors import ConfigError, DataError
 
 FOLDS = "stratified_group_kfold"
@@ -154,7 +154,8 @@ def groups_in(path: Path, part: str) -> set[str]:
     """The groups of one part in a file of ``save_split``; none where it is missing or no such."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return {row[0] for row in csv.reader(file) if len(row) == 3 and row[2] == part}
+            rows = [row for row in csv.reader(file) if len(row) == 3 and row[2] == part]
+            return {plain_cell(group) for group, *_ in rows}
     except (OSError, ValueError, csv.Error):
         return set()
 

@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from pathlib import Path
@@ -47,8 +48,12 @@ def brought() -> dict[str, Distribution]:
     """
     found: dict[str, Distribution] = {}
     waiting = [(name, "", True) for name in pinned()]
+    seen: set[tuple[str, str]] = set()  # two packages may need each other's extras
     while waiting:
         name, extra, asked_for = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
         try:
             package = distribution(name)
         except PackageNotFoundError as error:
@@ -59,8 +64,7 @@ def brought() -> dict[str, Distribution]:
             need = Requirement(text)
             if need.marker is None or need.marker.evaluate({"extra": extra}):
                 key = canonicalize_name(need.name)
-                waiting += [(key, each, False) for each in ({""} | need.extras)
-                            if key not in found or each]  # fmt: skip
+                waiting += [(key, each, False) for each in ({""} | need.extras)]
         found[canonicalize_name(name)] = package
     return dict(sorted(found.items()))
 
@@ -109,9 +113,11 @@ def problems() -> Iterator[str]:
     for name, version in versions.items():
         if (installed := expected[name].version.partition("+")[0]) != version:
             yield f"{name}: {installed} is installed, {version} pinned"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    own = canonicalize_name(project["name"])  # after `pip install -e .`
     for package in distributions():
         name = canonicalize_name(package.name)
-        if name not in expected and name not in INSTALLERS:
+        if name not in expected and name not in (*INSTALLERS, own):
             yield f"{name}: installed, but nothing in requirements.txt brings it"
     for package in expected.values():
         changed = [file for file in package.files or () if file.hash and _changed(file)]

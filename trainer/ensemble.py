@@ -69,6 +69,8 @@ def require_one_scheme(tasks: Mapping[Any, TaskSettings]) -> None:
     (first, task), *others = tasks.items()
     for name, other in others:
         differing = [head for head in {**task.heads, **other.heads} if _differs(head, task, other)]
+        if not differing and task.answer.product != other.answer.product:
+            differing = ["answer.product"]  # the order of the heads in the number of a class
         if differing:
             raise ConfigError(
                 f"{name}: was taught the task {other.name!r} ({', '.join(other.heads)}), {first}"

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
 from torch import Tensor
 
 from base.prefetch import Prefetcher
@@ -18,6 +17,7 @@ from logger.pictures import learning_rate_curve, save_picture
 from parse_config import ConfigParser
 from trainer import session
 from trainer.mixing import split_targets
+from utils.csv_files import write_csv
 
 PICTURE, TABLE = "lr_finder.png", "lr_finder.csv"
 SMOOTHING = 0.95
@@ -124,6 +124,6 @@ def save(
 ) -> None:
     """Write the curve and its values: of the steps that were made, the losses smoothed."""
     folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame({"lr": rates, "loss": losses}).to_csv(folder / TABLE, index=False)
+    write_csv(folder / TABLE, ("lr", "loss"), zip(rates, losses, strict=True))
     save_picture(folder / PICTURE, learning_rate_curve(rates, losses, proposal))
     print(f"curve: {folder / PICTURE}, values: {folder / TABLE}")

@@ -16,7 +16,9 @@ from logger.logger import setup_logging
 from logger.report.run import read_run
 from parse_config import AUTO, ConfigParser
 from utils import distributed
+from utils.config_files import read_json5
 from utils.errors import ConfigError
+from utils.fold_runs import require_same_config
 
 SHOWN = "val/"
 """Beginning of the scores that the table shows."""
@@ -38,12 +40,15 @@ def train_seeds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
         raise ConfigError("--seeds with --resume auto: name the runs by --run-id, without -seed…")
     config.run_id = distributed.broadcast(config.run_id)
     runs = [variant(config, number) for number in range(config.args.seeds)]
-    begun = [run.run_id for run in runs if run.folder.config.exists()]
-    if begun and config.args.resume != AUTO:
-        raise ConfigError(
-            f"--run-id {config.run_id}: {begun[0]} is there already; choose another id, or go on"
-            " with --resume auto"
-        )
+    for run in (run for run in runs if run.folder.last):
+        if config.args.resume != AUTO:
+            raise ConfigError(
+                f"--run-id {config.run_id}: {run.run_id} is there already; choose another id, or go"
+                " on with --resume auto"
+            )
+        begun = run.folder.config
+        saved = ConfigParser.stored(read_json5(begun), begun)
+        require_same_config(begun, saved.config, run.config)
     for run in runs:
         if distributed.broadcast(run.folder.is_finished):
             continue

@@ -24,6 +24,8 @@ from utils.errors import DataError, UserError
 from utils.images import UPLOAD_BYTES, UPLOAD_PIXELS, decode_image
 
 FIELD = "photo"
+SECONDS = 60
+"""That sending a photo may take; whoever stops in the middle keeps nobody else waiting."""
 WAITING = 32
 """Photos that may wait for the model; whoever comes after them is sent away at once."""
 
@@ -75,13 +77,16 @@ def make_app(members: Sequence[PhotoModel], language: str = "en") -> Starlette:
             raise HTTPException(503, f"{WAITING} photos are waiting already; try again later")
         waiting += 1
         try:
-            data = await _photo_of(request)
+            with anyio.fail_after(SECONDS):
+                data = await _photo_of(request)
             async with turn:
                 return JSONResponse(
                     await anyio.to_thread.run_sync(_answer, members, data, language)
                 )
         except DataError as error:
             raise HTTPException(415, str(error)) from error
+        except TimeoutError as error:
+            raise HTTPException(408, f"the photo was not here after {SECONDS} s") from error
         finally:
             waiting -= 1
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from base.task import Head, NumberHead, TagHead, Task
 from model.answers import SINGLE_HEAD
-from utils.csv_files import write_csv
+from utils.csv_files import write_csv, write_rows
 from utils.errors import UserError
 from utils.files import write_json
 
@@ -155,7 +155,11 @@ def write_submission(
         columns[column] = codes if kind == "code" else [task.class_name(code) for code in codes]
     if in_words or len(columns) == 1:
         columns |= said
-    write_csv(path, list(columns), zip(*columns.values(), strict=True))
+    rows = zip(*columns.values(), strict=True)
+    if in_words:
+        write_csv(path, list(columns), rows)
+    else:  # ids as the table of the test photos has them: whoever scores looks them up
+        write_rows(path, (list(columns), *rows))
 
 
 def answer_columns(task: Task, probabilities: Mapping[str, np.ndarray]) -> dict[str, list[str]]:

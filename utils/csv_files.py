@@ -17,9 +17,17 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Iterable[A
     Raises:
         UserError: the file cannot be written.
     """
+    write_rows(path, ([safe_cell(cell) for cell in row] for row in (header, *rows)))
+
+
+def write_rows(path: str | Path, rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table as it is, for a program that looks its ids up elsewhere.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     with write_atomically(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([safe_cell(cell) for cell in row] for row in (header, *rows))
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def safe_cell(cell: Any) -> Any:

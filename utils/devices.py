@@ -127,7 +127,8 @@ def fit_workers(requested: int | str, device: torch.device, batch_bytes: int = 0
     limit = min(limit, MOST_WORKERS)
     if not (batch_bytes and SHARED_MEMORY.is_dir()):
         return limit
-    room = shutil.disk_usage(SHARED_MEMORY).free // (PREFETCHED * batch_bytes)
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # of this machine, each with its loaders
+    room = shutil.disk_usage(SHARED_MEMORY).free // (PREFETCHED * batch_bytes * ranks)
     if room < limit:
         logger.warning(
             "warning: data_loader.args.num_workers: %d of %d processes, since more batches do not"

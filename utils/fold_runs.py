@@ -63,7 +63,7 @@ def require_same_config(begun: Path, saved: dict[str, Any], config: dict[str, An
     """
     if differing := differing_paths(saved, config):
         raise ConfigError(
-            f"--resume auto: the folds of {begun.parent} were begun with another"
+            f"--resume auto: {begun.parent} was begun with another"
             f" {', '.join(differing[:3])}; go on with -c {begun}, or start anew with another"
             " --run-id"
         )

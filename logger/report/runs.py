@@ -7,12 +7,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from urllib.parse import quote
 
+from logger.report.answers import NumberQuestion
 from logger.report.compare import config_differences, gain_of, main_score_of
 from logger.report.page import duration, epochs_of, render
 from logger.report.run import Run, read_run
 from logger.report.scores import intervals
 from utils.errors import UserError
-from utils.run_folder import REPORT, RunFolder, is_run
+from utils.run_folder import FOLD_RUN, REPORT, RunFolder, is_run
 
 MEMBER = re.compile(r"(?P<whole>.+)-(?P<kind>fold|seed|trial)\d+")
 """Run ids of what belongs together."""
@@ -151,7 +152,6 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
     runs.sort(key=lambda run: str(run.environment.get("started", "")))
     told = config_differences(runs)
     differences = {key: values for key, values in told if not IDLE.fullmatch(key)}
-    best = _best(runs)
     groups: dict[str, Group] = {}
     for place, run in enumerate(runs):
         own = [(key, values[place]) for key, values in differences.items()]
@@ -160,7 +160,7 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
             state=_state(run),
             score=main_score_of(run),
             interval=_interval(run),
-            against_best=_against(best, run),
+            against_best=_against(_best(runs, run), run),
             differs=tuple(f"{key}={value}" for key, value in own if value is not None),
         )
         groups.setdefault(row.group, Group(row.group)).rows.append(row)
@@ -185,12 +185,20 @@ def _judged(run: Run) -> bool:
     return run.answers is not None and run.answers.judged
 
 
-def _best(runs: Sequence[Run]) -> Run | None:
-    """The run with the best score; members of folds are judged by other photos each."""
-    judged = [run for run in runs if _judged(run) and "-fold" not in run.run_id]
-    lower = any(run.answers.whole.kind == "number" for run in judged[:1] if run.answers)
-    scores = [(main_score_of(run) or 0.0) * (-1 if lower else 1) for run in judged]
-    return judged[scores.index(max(scores))] if judged else None
+def _kind(run: Run) -> tuple[str, tuple[str, ...], str] | None:
+    """What only runs have in common whose scores say something of each other."""
+    if run.answers is None or not run.answers.judged or FOLD_RUN.search(run.run_id):
+        return None  # members of folds are judged by other photos each
+    whole = run.answers.whole
+    return (run.name, tuple(whole.names), whole.measure)
+
+
+def _best(runs: Sequence[Run], run: Run) -> Run | None:
+    """The best of the runs that ``run`` can be compared with."""
+    kind = _kind(run)
+    rivals = [each for each in runs if kind is not None and _kind(each) == kind]
+    sign = -1 if kind is not None and kind[2] == NumberQuestion.measure else 1
+    return max(rivals, key=lambda each: sign * (main_score_of(each) or 0.0), default=None)
 
 
 def _against(best: Run | None, run: Run) -> str:
@@ -201,7 +209,8 @@ def _against(best: Run | None, run: Run) -> str:
     gain = gain_of(best.answers, run.answers)
     if gain is None or gain.interval is None:
         return ""
-    return "worse" if gain.sign < 0 else "may be chance"
+    # On the photos that both judged the order may be another than on all that each did.
+    return {-1: "worse", 0: "may be chance", 1: "better where both judged"}[gain.sign]
 
 
 def text_table(groups: Sequence[Group]) -> str:
