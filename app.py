@@ -184,9 +184,12 @@ def answers_to(
     models = tuple(checkpoint for checkpoint, _ in members)
     known: dict = st.session_state.setdefault("answers", {})
     bar, shown, problems = st.empty(), [], []
-    here = {upload.file_id for upload in uploads[:MAX_PHOTOS]}
+    # Nothing is left of those beyond the limit, also where others are taken out before them.
+    emptied = st.session_state.get("emptied", set()) & {upload.file_id for upload in uploads}
+    whole = [upload for upload in uploads if upload.file_id not in emptied]
+    here = {upload.file_id for upload in whole[:MAX_PHOTOS]}
     forget({file_id for file_id, _ in known} - here)
-    for number, upload in enumerate(uploads[:MAX_PHOTOS], 1):
+    for number, upload in enumerate(whole[:MAX_PHOTOS], 1):
         key = (upload.file_id, models)
         if key not in known:
             words = text["working"].format(number=number, total=len(uploads))
@@ -197,11 +200,13 @@ def answers_to(
         else:
             shown.append((upload.name, known[key]))
     bar.empty()
-    if len(uploads) > MAX_PHOTOS:
-        number = len(uploads) - MAX_PHOTOS
+    for upload in whole[MAX_PHOTOS:]:
+        forget([upload.file_id], upload.name)
+        emptied.add(upload.file_id)
+    st.session_state["emptied"] = emptied
+    if emptied:
+        number = len(emptied)
         problems.append(("", text["too_many"].format(number=number, limit=MAX_PHOTOS)))
-        for upload in uploads[MAX_PHOTOS:]:
-            forget([upload.file_id], upload.name)
     st.session_state["answers"] = {
         key: known[key] for key in known if key[0] in here and key[1] == models
     }

@@ -382,6 +382,9 @@ def _copy_from(sibling: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]
     theirs = np.load(sibling / "digests.npy")
     if _name(theirs) != sibling.name:
         return
+    wanted = {digests[row].tobytes() for row in np.flatnonzero(arrays["states"] == PENDING)}
+    if not any(digest.tobytes() in wanted for digest in theirs):
+        return  # checking rows that nobody wants takes as long as reading the whole cache
     sound = np.setdiff1d(np.arange(len(theirs)), missing_rows(other["states"]))
     done = {theirs[row].tobytes(): row for row in np.setdiff1d(sound, damaged_rows(other))}
     for row in np.flatnonzero(arrays["states"] == PENDING).tolist():

@@ -157,6 +157,9 @@ def test_of_too_many_photos_the_page_answers_some_and_keeps_no_more(
     assert html_of(at).count("<article") == 2
     assert "2 photos more than the 2 that are answered" in html_of(at)
     assert [name for name, size in kept().items() if size] == ["a.png", "line.png"]
+    at.file_uploader[0].set_value(photos[1:]).run()  # the first one is taken out
+    assert not at.exception
+    assert "can't be read" not in html_of(at) and "unreadable" not in html_of(at)
 
 
 def test_what_is_put_away_is_freed(page, trained, photos, kept):

@@ -361,6 +361,17 @@ def test_options_that_nobody_wrote_are_not_warned_of():
     assert parse("-c", file, "--set", "tracer.weights=null").warnings() == []
 
 
+def test_a_crop_of_a_config_without_tracer_is_said_to_have_no_effect():
+    file = write("own.json", {"name": "own", "tracer": {"weights": None, "region": "face"}})
+    reason = "tracer.weights is null"
+    assert parse("-c", file).warnings() == [f"tracer.region: no effect, since {reason}"]
+
+
+def test_a_crop_of_a_few_pixels_is_refused():
+    with pytest.raises(ConfigError, match=r"tracer\.crop_size: must be an integer from 32"):
+        with_config({}, "--set", "tracer.crop_size=8")
+
+
 # Keys of older versions
 
 

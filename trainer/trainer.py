@@ -18,6 +18,7 @@ from base.prefetch import Batch, Prefetcher
 from base.settings import LoopSettings
 from base.task import Task
 from base.train_step import TrainStep
+from logger.logger import attempt
 from model.answers import Factors, with_marginals
 from model.decode import answers, probabilities
 from model.metric import always, compute_metrics, find_metrics, judge, metrics_of, names_of
@@ -176,7 +177,10 @@ class Trainer(BaseTrainer):
         peak = peak_flops(step.device, step.amp)
         if peak is None:
             return {}
-        self._flops = self._flops or training_flops(step.model, self._side)
+        if self._flops is None:  # a model whose operations can't be counted trains all the same
+            self._flops = attempt(lambda: training_flops(step.model, self._side), "time/mfu") or 0.0
+        if not self._flops:
+            return {}
         return {"time/mfu": images_per_second * self._flops / peak / distributed.world_size()}
 
     def _tell_of(self, updates: Updates) -> None:

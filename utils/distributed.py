@@ -135,6 +135,7 @@ def process_group(n_gpu: int) -> Iterator[None]:
         dist.destroy_process_group()
         raise
     wait_for_main()  # NCCL's farewell is one of all ranks
+    _let_main_leave_last()
     dist.destroy_process_group()
 
 
@@ -198,6 +199,16 @@ def wait_for_main() -> None:
         store.set(key, "here")
     while not store.check([key]):
         time.sleep(0.05)
+
+
+def _let_main_leave_last() -> None:
+    """Where no launcher keeps the store, rank 0 does, and takes it along; a rank that asked it
+    once more would fail after a training that went well."""
+    key = f"left/{next(_waits)}"
+    _stores[-1].add(key, 1)
+    until = time.monotonic() + TIMEOUT.total_seconds()  # of ranks that have died nothing comes
+    while is_main() and _stores[-1].add(key, 0) < world_size() and time.monotonic() < until:
+        time.sleep(0.02)
 
 
 def gather(value: Any) -> list[Any]:

@@ -414,3 +414,11 @@ def test_answers_of_folders_may_be_called_as_the_training_has_them_or_as_test_py
     (tmp_path / "answers.csv").write_text(f"image,{column}\na.jpg,dog\nb.jpg,cat\n")
     answers = read_answers(tmp_path / "answers.csv", np.array(["a.jpg", "b.jpg"]), task)
     assert answers["kind"].tolist() == [1, 0]
+
+
+def test_answers_are_those_of_the_column_that_the_task_names(tmp_path):
+    head = {"column": "age_checked", "classes": ["young", "old"]}
+    task = Task(TaskSettings.model_validate({"name": "ages", "heads": {"age": head}}))
+    (tmp_path / "answers.csv").write_text("image,age,age_checked\na.jpg,young,old\n")
+    answers = read_answers(tmp_path / "answers.csv", np.array(["a.jpg"]), task)
+    assert answers["age"].tolist() == [1]

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,12 @@ def test_an_image_level_split_mixes_people_and_says_that_it_flatters(crowd, capl
     assert len(validation) == round(0.2 * len(crowd))
     assert len(people_of(crowd, train) & people_of(crowd, validation)) > 200
     assert "flatter" in caplog.text
+
+
+def test_groups_that_look_like_formulas_are_read_back_as_they_are(crowd, tmp_path):
+    odd = replace(crowd, groups=np.char.add("-", crowd.groups))
+    save_split(tmp_path / "split.csv", odd, {"train": np.arange(7)})
+    assert groups_in(tmp_path / "split.csv", "train") == {str(odd.groups[odd.group[0]])}
 
 
 def test_the_groups_of_a_part_are_read_back_and_nothing_of_what_is_no_split(crowd, tmp_path):

@@ -62,3 +62,11 @@ def test_models_of_different_tasks_are_refused_with_both_named_in_one_line():
         with pytest.raises(ConfigError, match=rf"b\.pth: was taught.*{words}") as caught:
             require_one_scheme({"a.pth": usual, "b.pth": other})
         assert "a.pth 'faces'" in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_models_whose_classes_are_numbered_in_another_order_are_refused():
+    usual = load_task("faces").settings
+    answer = usual.answer.model_copy(update={"product": ("gender", "mask", "age")})
+    turned = usual.model_copy(update={"answer": answer})
+    with pytest.raises(ConfigError, match=r"answer\.product differs"):
+        require_one_scheme({"a.pth": usual, "b.pth": turned})

@@ -5,7 +5,9 @@ import re
 import pytest
 
 
-def test_seeds_are_runs_of_one_split_and_those_that_are_left_are_trained(shapes_config, call):
+def test_seeds_are_runs_of_one_split_and_recipe_and_those_that_are_left_are_trained(
+    shapes_config, call, assert_one_line_error
+):
     two = call("train.py", "-c", shapes_config, "--run-id", "base", "--seeds", "2")
     assert two.returncode == 0, two
     three = call(
@@ -21,6 +23,11 @@ def test_seeds_are_runs_of_one_split_and_those_that_are_left_are_trained(shapes_
     assert said.count("epoch 1/1") == 3  # the first two once
     mean, sd = re.findall(r"val/loss +([\d.]+) ± ([\d.]+)  \(.*, .*, .*\)", said)[0]
     assert float(mean) > 0 and float(sd) > 0
+    other = call(
+        "train.py", "-c", shapes_config, "--run-id", "base", "--seeds", "3", "--resume", "auto",
+        "--set", "optimizer.args.lr=0.5",
+    )  # fmt: skip
+    assert_one_line_error(other, "was begun with another optimizer.args.lr")
 
 
 @pytest.mark.parametrize(

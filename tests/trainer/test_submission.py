@@ -31,6 +31,12 @@ def test_a_submission_is_a_row_a_photo_in_the_order_given(tmp_path):
     assert rows == [["ImageID", "ans"], ["b.jpg", "17"], ["a,b.jpg", "0"], ["001", "3"]]
 
 
+def test_ids_stay_as_the_table_has_them_and_for_people_run_no_formula(tmp_path):
+    for in_words, said in ((False, "-1.jpg"), (True, "'-1.jpg")):
+        write_submission(tmp_path / "s.csv", ["-1.jpg"], FACES, certain(0), in_words)
+        assert (tmp_path / "s.csv").read_text().splitlines()[1].split(",")[0] == said
+
+
 def test_lines_end_the_same_on_every_system(tmp_path):
     write_submission(tmp_path / "s.csv", ["가.jpg"], FACES, certain(1))
     assert (tmp_path / "s.csv").read_bytes() == "ImageID,ans\n가.jpg,1\n".encode()
