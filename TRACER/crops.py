@@ -72,19 +72,22 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
         return None
     window = np.s_[top : top + height, left : left + width]
     # Parts touch in no corner, so there are at most a quarter as many as pixels; labels of half
-    # the width take half the time.
+    # the width take half the time. OpenCV's own statistics of the parts would take five times as
+    # long as their labels do; only the areas are needed of all, and of a single part not even those.
     labels_type = cv2.CV_16U if above.size < 2**18 else cv2.CV_32S
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(
-        above[window], connectivity=8, ltype=labels_type
-    )
-    areas = statistics[1:, cv2.CC_STAT_AREA]
-    if not areas.size or areas.max() < MIN_AREA * saliency.size:
-        return None
-    largest = 1 + int(areas.argmax())
-    x, y, width, height = (int(v) for v in statistics[largest, :4])
-    if areas.size > 1:
+    count, labels = cv2.connectedComponents(above[window], connectivity=8, ltype=labels_type)
+    largest, area, box = 1, cv2.countNonZero(above), (0, 0, width, height)
+    if count > 2:
+        areas = np.bincount(labels.ravel())
+        areas[0] = 0  # what is outside of all parts
+        largest, area = int(areas.argmax()), areas.max()
+        others = (labels != 0) & (labels != largest)
+        box = cv2.boundingRect((labels == largest).view(np.uint8))
         saliency = saliency.copy()
-        saliency[window][(labels != 0) & (labels != largest)] = 0
+        saliency[window][others] = 0
+    if area < MIN_AREA * saliency.size:
+        return None
+    x, y, width, height = box
     return Region((left + x, top + y, left + x + width, top + y + height), saliency)
 
 

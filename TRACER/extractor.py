@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import json
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,7 +32,8 @@ PHOTO_MEMORY_BYTES = 2 << 30
 MAX_WORKERS = 16
 WAITING_FOR_GPU = 4
 """Batches that are with the GPU or queued for it. Their threads need no core, so there are as many
-more of them."""
+more of them. No more than there are cores work at a time, though: Python's lock would often be held
+by a thread that waits for a core, which took a fifth of the rate on two of them."""
 
 Photo = str | Path | np.ndarray
 Result = TypeVar("Result")
@@ -81,6 +83,7 @@ class Extractor:
         self.batch_size = self.settings.batch_size or default_batch_size(device, None)
         self._network = network
         self._predict: Predictor | OnnxPredictor | None = None
+        self._core = threading.Semaphore(self.num_workers)
         self._running = (device, precision, compile)
         self.digest = digest
         if network is not None and digest is None:
@@ -175,32 +178,35 @@ class Extractor:
     def _run(
         self, function: Callable[[np.ndarray, Extraction], Result], batch: list[Photo]
     ) -> list[tuple[Photo, Result | DataError]]:
-        read_ahead, maps = self._read_and_predict(batch)
+        read_ahead: dict[int, np.ndarray | DataError] = {}
+        maps = None
+        if self._predict is not None:
+            with self._core:
+                read_ahead, inputs = self._read(batch, self._predict.side)
+            maps = self._predict(inputs)
         results: list[tuple[Photo, Result | DataError]] = []
-        for index, photo in enumerate(batch):
-            pixels = read_ahead.pop(index, photo)
-            try:
-                pixels = read(pixels)
-                saliency = None if maps is None else maps[index]
-                found = self.cut(pixels, saliency)
-                results.append((photo, function(pixels, found)))
-            except DataError as error:
-                results.append((photo, error))
+        with self._core:
+            for index, photo in enumerate(batch):
+                pixels = read_ahead.pop(index, photo)
+                try:
+                    pixels = read(pixels)
+                    saliency = None if maps is None else maps[index]
+                    found = self.cut(pixels, saliency)
+                    results.append((photo, function(pixels, found)))
+                except DataError as error:
+                    results.append((photo, error))
         return results
 
-    def _read_and_predict(
-        self, batch: list[Photo]
-    ) -> tuple[dict[int, np.ndarray | DataError], np.ndarray | None]:
-        """Decode a batch and run the network on it.
+    def _read(
+        self, batch: list[Photo], side: int
+    ) -> tuple[dict[int, np.ndarray | DataError], np.ndarray]:
+        """Decode a batch for the network.
 
         Returns:
-            By position, the decoded photos, as far as memory allows, and the errors; and the
-            saliency maps, (n, S, S) uint8, or None without a network.
+            By position, the decoded photos, as far as memory allows, and the errors; and what the
+            network sees, (n, side, side, 3) uint8.
         """
         read_ahead: dict[int, np.ndarray | DataError] = {}
-        if self._predict is None:
-            return read_ahead, None
-        side = self._predict.side
         inputs = np.empty((len(batch), side, side, 3), np.uint8)
         free = PHOTO_MEMORY_BYTES // self._threads()
         for index, photo in enumerate(batch):
@@ -213,7 +219,7 @@ class Extractor:
             if pixels.nbytes <= free:
                 read_ahead[index] = pixels
                 free -= pixels.nbytes
-        return read_ahead, self._predict(inputs)
+        return read_ahead, inputs
 
 
 def describe(settings: CropSettings) -> dict[str, Any]:
