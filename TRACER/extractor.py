@@ -48,7 +48,7 @@ class Extractor:
     one core a worker, which spares all waiting between cores. A GPU has a thread of its own, which
     the workers hand their batches to; see ``Predictor``.
 
-    Threads will do: of a photo's 1.8 ms beside the network all but 0.25 are spent in libraries that
+    Threads will do: of a photo's 1.2 ms beside the network all but 0.17 are spent in libraries that
     give Python's lock back meanwhile (``python -m benchmarks.extraction``).
 
     Args:
