@@ -26,7 +26,7 @@ MOST_CLASSES = 2000
 """Of a product; one of more classes would be mostly of classes that nobody ever saw."""
 MOST_BINS = 10_000
 RESERVED = {
-    **dict.fromkeys(("class", "image", "index", "share", "loss"), "batches use"),
+    **dict.fromkeys(("class", "image", "index", "lam", "share", "loss"), "batches use"),
     **dict.fromkeys(("crops", "probabilities"), "exported files use"),
     **dict.fromkeys(("answer", "note", "confidence"), "the page's table uses"),
 }

@@ -101,15 +101,19 @@ def apply_corrections(
     for tier in tiers:
         if tier not in TIERS:
             raise ConfigError(f"label corrections: no tier {tier!r}{nearest(tier, TIERS)}")
+    # All lines are read and checked, those of other tiers, too: a mistake shows before it is
+    # needed.
     every = read_corrections(path, index.task)
     chosen = [correction for correction in every if correction.tier in tiers]
-    _refuse_contradictions(path, chosen)
+    _check_contradictions(path, chosen)
     rows_of = _rows_by_key(index)
     fitting = [(correction, _fitting(correction, rows_of, index)) for correction in chosen]
     known = [(correction, rows) for correction, rows in fitting if rows]
     values = {name: cells.copy() for name, cells in index.values.items()}
+    # Dropping is a field like the others, so that it is counted and contradicted like them.
     values[DROP] = np.zeros(len(index), dtype=np.int64)
     applied = 0
+    # In the order of the file: a line on one photo may follow one on its person, and wins.
     for correction, rows in known:
         cells = values[correction.field]
         applied += bool((cells[rows] != correction.value).any())
@@ -132,6 +136,7 @@ def apply_corrections(
 
 def _differs(cells: np.ndarray, before: np.ndarray) -> np.ndarray:
     """(N,) bool; two missing labels are no difference."""
+    # NaN, a number that is missing, differs from itself. (N, tags) → (N,) below.
     different = (cells != before) & ~((cells != cells) & (before != before))
     return different if different.ndim == 1 else different.any(axis=1)
 
@@ -179,9 +184,12 @@ def _read_value(field: str, text: str, where: str, task: Task) -> np.ndarray | i
             raise DataError(f"{where}: drop {text!r}; leave the value of a drop empty")
         return 1
     head = task.heads[field]
+    # Before `encode`, which knows the cells: of the mask these are mask1 … normal, the class is
+    # "wear".
     if text in head.classes and head.settings.kind == "classes":
         return head.classes.index(text)
     values, unknown = head.encode([text])
+    # An empty cell is a photo without tags; of any other head it would erase the label.
     no_tag = not text and head.settings.kind == "multilabel"
     if len(unknown) or not (text or no_tag):
         hint = f"; write {head.expected}" if head.settings.bins else nearest(text, head.classes)
@@ -192,6 +200,7 @@ def _read_value(field: str, text: str, where: str, task: Task) -> np.ndarray | i
 def _read_was(text: str, where: str, task: Task) -> dict[str, float] | None:
     if not text.strip():
         return None
+    # "F50" → "F", "50"
     parts = re.fullmatch(r"([^0-9.]*)([0-9.]*)", text.strip())
     letters, number = parts.groups() if parts else ("", "")
     was: dict[str, float] = {}
@@ -202,8 +211,10 @@ def _read_was(text: str, where: str, task: Task) -> dict[str, float] | None:
                 was[name] = float(values[0])
             continue
         meant = [c for c in head.classes if c.casefold().startswith(letters.casefold())]
+        # Letters that begin two classes tell nothing of this head, which is then missed below.
         if letters and len(meant) == 1:
             was[name] = head.classes.index(meant[0])
+    # Half a description would fit strangers, too: ids are numbers that other data use as well.
     of_each = {name for name, head in task.heads.items() if head.settings.per}
     if not was or not of_each <= was.keys():
         raise DataError(
@@ -213,13 +224,15 @@ def _read_was(text: str, where: str, task: Task) -> dict[str, float] | None:
     return was
 
 
-def _refuse_contradictions(path: str | Path, corrections: list[Correction]) -> None:
+def _check_contradictions(path: str | Path, corrections: list[Correction]) -> None:
     # Each different statement once: a table may say the same of a key a thousand times.
     said: dict[tuple[str, str], dict[tuple, Correction]] = defaultdict(dict)
     for correction in corrections:
         was, value = correction.was, correction.value
         before = said[correction.key, correction.field]
         for other in before.values():
+            # Without `was` a line is about everybody with this key, so that it meets every other
+            # one.
             same_folder = other.was == was or None in (other.was, was)
             if same_folder and np.any(other.value != value):
                 raise DataError(
@@ -246,6 +259,7 @@ def _rows_by_key(index: PhotoIndex) -> dict[str, list[int]]:
     for row, (file, group) in enumerate(zip(index.files, index.group, strict=True)):
         name = str(index.groups[group])
         stem = str(index.columns["stem"][row]).lower()
+        # Once each: where every photo is its own group, group and file are the same key.
         for key in dict.fromkeys((name, f"{name}/{stem}", str(file))):
             rows[normalize("NFC", key)].append(row)
     return dict(rows)

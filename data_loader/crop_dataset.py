@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 from base.sampler import Key
 from data_loader.mixing import Mixer
 
-SHARE, OTHER = "share", "other_"
-"""Of mixed photos: the photo's own share of the pixels, and the prefix of the other's targets."""
+LAM, OTHER = "lam", "other_"
+"""Of mixed photos: the photo's own part of the pixels, and the prefix of the partner's targets."""
 _MIXING = 1
 """Sets the random numbers of the mixing apart from those of the transform."""
 
@@ -65,9 +65,10 @@ class CropDataset(Dataset):
         Returns:
             ``image``: (3, size, size) uint8 tensor, RGB; ``index``: the position in this data set
             (its photo is ``rows[index]``); and for each head its target. With a mixer also
-            ``share`` and the position and targets of the other photo; an unmixed one has all of
-            itself.
+            ``lam`` and the position and targets of the mixing partner; an unmixed one is its own,
+            with a ``lam`` of 1.
         """
+        # A key instead of state: workers, ranks and resumed runs make the same sample of it.
         epoch, position, visit = key if isinstance(key, tuple) else (0, key, 0)
         row = int(self.rows[position])
         image = self.transform(self.crops[row], photo_seed(self.seed, epoch, row, visit))
@@ -75,6 +76,7 @@ class CropDataset(Dataset):
         if self.mixer is not None:
             image, mixed = self._mixed(self.mixer, image, epoch, position, visit)
         return {
+            # (size, size, 3) → (3, size, size)
             "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             "index": int(position),
             **{head: values[position] for head, values in self.targets.items()},
@@ -86,14 +88,17 @@ class CropDataset(Dataset):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         seed = photo_seed(self.seed, epoch, int(self.rows[position]), visit, _MIXING)
         draw = np.random.default_rng(seed)
-        other, share = position, 1.0
+        other, lam = position, 1.0
         if (partner := mixer.draw(position, draw)) is not None:
             other, join = partner
             crop = self.crops[int(self.rows[other])]
-            image, share = join(image, self.transform(crop, int(draw.integers(2**63))))
+            # The partner is augmented by a seed of its own, not as it will be when it is visited
+            # itself.
+            image, lam = join(image, self.transform(crop, int(draw.integers(2**63))))
         others = {OTHER + head: values[other] for head, values in self.targets.items()}
         others[OTHER + "index"] = other
-        return image, {SHARE: np.float32(share), **others}
+        # float32: of a Python float `collate` makes float64, and the loss would follow it.
+        return image, {LAM: np.float32(lam), **others}
 
 
 def photo_seed(seed: int, epoch: int, row: int, *further: int) -> int:

@@ -42,6 +42,8 @@ def load_arrays(
     try:
         for name, (dtype, shape_of) in SHAPES.items():
             file = folder / f"{name}.npy"
+            # Caches of before there were checks stay usable; `_prepare` adds them at the next
+            # build.
             if name == "checks" and not file.exists():
                 continue
             if not file.is_file():
@@ -49,6 +51,7 @@ def load_arrays(
             # For reading at first: numpy would fill up with zeros a short file to be written.
             array = np.load(file, mmap_mode="r")
             shape = shape or array.shape[:2]
+            # Fortran order would read the same bytes as other pixels.
             if (array.dtype, array.shape) != (dtype, shape_of(*shape)) or array.flags.fnc:
                 raise ValueError(f"{file.name} is {array.dtype} {array.shape}")
             if file.stat().st_size != array.offset + array.nbytes:
@@ -69,6 +72,7 @@ def create_array(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
     if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not SIGBUS later
         with open(partial, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.path.getsize(partial))
+    # Renamed last: a kill leaves a `.partial`, which the next build overwrites.
     partial.replace(path)
 
 
@@ -84,6 +88,8 @@ def damaged_rows(arrays: dict[str, np.ndarray]) -> np.ndarray:
     """
     if "checks" not in arrays:
         return np.zeros(0, np.int64)
+    # Threads, since zlib.crc32 lets go of the interpreter's lock, and the disk wants several
+    # readers.
     done = np.flatnonzero(np.isin(arrays["states"], (CROPPED, WHOLE)))
     chunks = [done[start : start + 64] for start in range(0, len(done), 64)]
     with ThreadPoolExecutor(available_cores()) as pool:

@@ -80,6 +80,7 @@ def extractor_from(tracer: Tracer, input_size: int, device: torch.device) -> Ext
     name, digest = None, None
     if (weights := tracer.weights) is not None:
         load = partial(load_tracer, weights, sha256=tracer.sha256, device=device)
+        # With `sha256`: whoever sets another one gets the file looked at, although crops are there.
         name = " ".join(filter(None, (_full_name(weights), tracer.sha256)))
         # Where all crops are there, no photo needs weights that would have to be got first.
         if not weights_path(weights).is_file():
@@ -97,6 +98,7 @@ def _full_name(weights: str) -> str:
 
 def _known_weights(file: Path) -> dict[str, str]:
     """Name of weights → their digest, as ``_remember_weights`` left it."""
+    # Only a shortcut: without it the weights are fetched, which tells their digest as well.
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(known, dict):
@@ -192,11 +194,16 @@ def build_crops(
         if not _main_finds_complete(folder, shape):
             if main:
                 folder.mkdir(parents=True, exist_ok=True)
+            # Rank 0 alone locks: the others crop under its lock, for which they would wait for
+            # ever.
             with FileLock(folder / "lock") if main else contextlib.nullcontext():
+                # Asked again under the lock: the process that held it may have made just these
+                # crops.
                 if not _main_finds_complete(folder, shape):
                     _fill(folder, photos, digests, extractor, progress)
     except OSError as error:
         raise UserError(f"{cache_dir}: the crop cache cannot be written ({error})") from error
+    # Every rank opens it before anybody raises, as one that left early would let the others wait.
     crops = _open_on_every_rank(folder)
     if main:
         _remember_weights(extractor, cache_dir / KNOWN_WEIGHTS)
@@ -209,6 +216,7 @@ def _cache_folder(
     photos: Sequence[Path], extractor: Extractor, cache_dir: Path, progress: bool
 ) -> tuple[Path, np.ndarray]:
     digests = photo_digests(photos, cache_dir, progress)
+    # Two levels, so that caches of the same settings lie together: `_copy_known` looks there.
     return cache_dir / extractor.key[:16] / _name(digests), digests
 
 
@@ -222,6 +230,7 @@ def _leave_for_the_report(photo: Path, error: DataError) -> None:
 
 def _main_finds_complete(folder: Path, shape: tuple[int, int]) -> bool:
     """Whether rank 0 finds a finished cache; it may have waited for another process before."""
+    # Rank 0 may wait for another process that crops for hours; a broadcast alone would time out.
     found = distributed.is_main() and _is_complete(folder, shape)
     distributed.wait_for_main()
     return distributed.broadcast(found)
@@ -237,6 +246,7 @@ def _is_complete(folder: Path, shape: tuple[int, int]) -> bool:
     arrays = load_arrays(folder, "r", shape)
     missing = arrays["states"][missing_rows(arrays["states"])]
     if not os.access(folder, os.W_OK):
+        # Nobody can write here, so trying them anew could have no result.
         missing = missing[missing != UNREADABLE]
     return not missing.size and not damaged_rows(arrays).size
 
@@ -249,6 +259,7 @@ def _fill(
     Over a network file system two machines that write into one page of a memory map lose what one
     of them wrote. The processes of one machine share their pages.
     """
+    # The processes of this machine: ranks 0 to builders - 1.
     builders = distributed.first_machine()
     shape = len(photos), extractor.settings.size
     if distributed.is_main():
@@ -257,6 +268,8 @@ def _fill(
     builds = distributed.rank() < builders
     if builds:
         arrays = load_arrays(folder, "r+", shape)
+        # In turns and not in stretches: all ranks end at about the same time, also on sorted
+        # photos.
         todo = missing_rows(arrays["states"])[distributed.rank() :: builders]
     distributed.barrier()  # all have looked before the first marks a row as done
     if builds:
@@ -281,6 +294,7 @@ def _prepare(folder: Path, shape: tuple[int, int], digests: np.ndarray) -> None:
     arrays = load_arrays(folder, "r+", shape)
     if absent == ["checks"]:  # of a version that kept none
         arrays["checks"][:] = checks_of(arrays, range(len(digests)))
+    # One of the arrays was lost, so that what the others hold of a row can't be told.
     elif absent:
         arrays["states"][:] = PENDING
     if (rows := damaged_rows(arrays)).size:
@@ -312,6 +326,7 @@ def _crop(
     with open(folder / "images.npy", "r+b", buffering=0) as pixels:
         for row, extraction in zip(todo.tolist(), bar, strict=True):
             if extraction is None:
+                # Its pixels stay the zeros of the new file, black.
                 done.append((row, (0, 0, 0, 0), UNREADABLE, 0))
                 continue
             crop = np.ascontiguousarray(extraction.crop)
@@ -321,6 +336,7 @@ def _crop(
             state = WHOLE if extraction.fallback else CROPPED
             check = check_of(crop, np.array(extraction.box, np.int32), state)
             done.append((row, extraction.box, state, check))
+            # By time and not by number, so that a kill costs as many seconds on a CPU as on a GPU.
             if time.monotonic() - last_flush > FLUSH_SECONDS:
                 _flush(arrays, done)
                 last_flush = time.monotonic()
@@ -379,12 +395,15 @@ def _copy_known(folder: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]
 
 def _copy_from(sibling: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
     other = load_arrays(sibling, "r")
+    # (M,) of 16 bytes each
     theirs = np.load(sibling / "digests.npy")
+    # A folder is named by these digests, so that a damaged file of them shows here.
     if _name(theirs) != sibling.name:
         return
     wanted = {digests[row].tobytes() for row in np.flatnonzero(arrays["states"] == PENDING)}
     if not any(digest.tobytes() in wanted for digest in theirs):
         return  # checking rows that nobody wants takes as long as reading the whole cache
+    # The checksums are compared before anything is copied: damage must not spread to new caches.
     sound = np.setdiff1d(np.arange(len(theirs)), missing_rows(other["states"]))
     done = {theirs[row].tobytes(): row for row in np.setdiff1d(sound, damaged_rows(other))}
     for row in np.flatnonzero(arrays["states"] == PENDING).tolist():
@@ -410,6 +429,7 @@ def _raise_unreadable(paths: Iterable[Path]) -> None:
     reasons = []
     for path in paths:
         try:
+            # Read once more, only for the reason to be named.
             read_image(path)
             reasons.append(f"{path}: could not be read when it was cropped")
         except DataError as error:

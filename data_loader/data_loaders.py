@@ -95,7 +95,7 @@ def setup(
     Args:
         stage: ``"train"``; predictions take ``prediction_loader``.
         input_size: side of the square the model sees, px.
-        batch_size: photos a step.
+        batch_size: photos per step.
         num_workers: loader processes asked for, or ``"auto"``; see ``fit_workers``.
         index: the photos and their labels, see ``labeled_photos``.
         extractor: makes the crops.
@@ -117,11 +117,16 @@ def setup(
         raise ConfigError(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
+    # Split before cropping: what is wrong with the split shows in a second, cropping may take
+    # hours.
     train_rows, val_rows = _both_sides(index, validation, seed, limits, batch_size)
     if limits.overfit_batch:
+        # Anything that changes the photos would keep the loss from reaching 0, which is the test.
         augmentation = mixing = sampling = None
     _describe(index, train_rows, val_rows)
+    # Of all photos and not of the chosen rows: every split, fold and limit finds the same cache.
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
+    # Both loaders keep their workers, so that their batches lie in shared memory at the same time.
     photos_in_batches = batch_size + batch_of_predictions(batch_size, device)
     workers = fit_workers(num_workers, device, photos_in_batches * 3 * input_size**2)
     set_threads(workers, device)
@@ -146,14 +151,18 @@ def _both_sides(
     index: PhotoIndex, validation: Validation, seed: int, limits: LimitSettings, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which rows of the index are trained on and validated, as far as the limits let them."""
+    # The split has its own seed where `--seeds` trains several models: all on the same people.
     train_rows, val_rows = split(
         index, validation, seed if validation.seed is None else validation.seed
     )
+    # After the split, so that `drop` moves nobody to the other side and scores stay comparable.
     for head in index.task.heads.values():
         train_rows = _without_dropped(index, train_rows, head)
     if limits.overfit_batch:
+        # The same photos on both sides: the validation, too, must reach a perfect score.
         train_rows = val_rows = spread(train_rows, batch_size)
     if limits.limit_val_batches is not None:
+        # Evenly over the rows, which are sorted by folder: the first ones would be few people.
         val_rows = spread(val_rows, limits.limit_val_batches * batch_size)
     return train_rows, val_rows
 
@@ -214,6 +223,7 @@ def _in_order(
 ) -> BaseDataLoader:
     batch_size = batch_of_predictions(batch_size, device)
     dataset = CropDataset(crops, rows, targets, eval_transform(input_size), seed=0)
+    # Rank r takes every world_size-th row; the trainer puts the answers in order again.
     sampler = EpochSampler(
         len(rows), shuffle=False, rank=distributed.rank(), world_size=distributed.world_size()
     )
@@ -250,6 +260,7 @@ def _training_order(
             f"{photos} training photos do not fill a batch of {batch_size} on each of"
             f" {distributed.world_size()} processes; make data_loader.args.batch_size smaller"
         )
+    # One batch at least, then a smaller one: ten photos must do for a first look.
     batches = max(1, min(photos // step, limit_batches or photos))
     return EpochSampler(
         photos,
@@ -311,6 +322,8 @@ def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoI
     data = index.task.settings.data
     known = data.corrections if data else {}
     for path in paths:
+        # A name in the task comes with the project; any other path is the user's, from where they
+        # are.
         table = PROJECT / known[path] if path in known else path
         index, report = apply_corrections(index, table, corrections.tiers)
         if report != NOTHING_TO_SAY:
@@ -324,15 +337,16 @@ def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoI
 
 
 def _describe(index: PhotoIndex, train_rows: np.ndarray, val_rows: np.ndarray) -> None:
+    # Counted in groups, as 7 photos of one person say hardly more than one of them.
     learned, validated = (np.unique(index.group[rows]) for rows in (train_rows, val_rows))
     known = len(np.intersect1d(learned, validated))
     others = f"{index.plural}, {known} of them trained on" if known else "others"
-    trained, judged = f"{len(train_rows)} photos", f"{len(val_rows)} photos of {len(validated)}"
+    trained, held_out = f"{len(train_rows)} photos", f"{len(val_rows)} photos of {len(validated)}"
     if index.plural == "photos":  # each is a group of its own
-        judged = f"{len(val_rows)}"
+        held_out = f"{len(val_rows)}"
     else:
         trained += f" of {len(learned)} {index.plural}"
-    logger.info("training on %s, validating on %s %s", trained, judged, others)
+    logger.info("training on %s, validating on %s %s", trained, held_out, others)
     for column, lacking in index.incomplete().items():
         logger.info(
             "%d lack some of the photos of a %s (first: %s)", len(lacking), column, lacking[0]

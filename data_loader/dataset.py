@@ -16,9 +16,9 @@ from data_loader.readers import (
     Table,
     alike,
     existing_folder,
+    raise_if_any,
     read_source,
     read_table,
-    refuse,
     require_columns,
 )
 from utils.errors import DataError
@@ -47,6 +47,8 @@ class Photos:
     def path(self, row: int) -> Path:
         """The file of one photo."""
         name = str(self.files[row])
+        # The table's spelling is the name everywhere (in the CSV to be submitted, too); only here
+        # the disk's.
         return self.root / self.on_disk.get(name, name)
 
     def paths(self) -> list[Path]:
@@ -56,7 +58,7 @@ class Photos:
 
 @dataclass(frozen=True, eq=False)
 class PhotoIndex(Photos):
-    """N photos and their labels, one array a column: nothing that grows when workers touch it.
+    """N photos and their labels, one array per column: nothing that grows when workers touch it.
 
     Attributes:
         task: with all its classes.
@@ -145,6 +147,7 @@ class PhotoIndex(Photos):
         The competition has one: counts go by folder, and splits by person.
         """
         heads = [head for head in self.task.heads.values() if head.settings.per]
+        # A dict as an ordered set: the order of the rows is that of the warning.
         said: dict[str, dict[str, None]] = defaultdict(dict)
         for row in self.one_of_each(np.arange(len(self)), heads[0]) if heads else ():
             cells = (str(self.columns[head.column][row]) for head in heads)
@@ -172,6 +175,7 @@ def read_index(data_dir: str | Path, settings: TaskSettings) -> PhotoIndex:
     do = "set data_dir to the folder that holds it, or run `make demo`"
     tables = [read_source(Path(data_dir), source, do) for source in settings.data.train]
     table = tables[0] if len(tables) == 1 else _joined(Path(data_dir), tables)
+    # Only now are all classes known: `{}` takes those found in the training table.
     task = build(settings, table.columns)
     values = {name: _encoded(head, table) for name, head in task.heads.items()}
     group, groups = _groups(table, settings.data.group)
@@ -195,6 +199,7 @@ def class_counts(index: PhotoIndex, rows: np.ndarray) -> dict[str, np.ndarray]:
         for name, head in index.task.heads.items()
     }
     if index.task.product:
+        # A photo that lacks a label of any head has no class of the product.
         codes = targets["class"]
         number = index.task.num_classes
         counts["class"] = np.bincount(codes[codes != MISSING], minlength=number)
@@ -210,7 +215,7 @@ def eval_photos(
         data_dir: of the config.
         settings: of the task.
         info_dir: takes the place of ``<data_dir>/<dir>``.
-        must_exist: refuse a table that lists photos that are not there.
+        must_exist: a table that lists photos that are not there is an error.
 
     Raises:
         DataError: the task names none, or they are not there.
@@ -222,10 +227,12 @@ def eval_photos(
             " of photos with --images"
         )
     if info_dir is not None:
+        # `info_dir` is the folder itself, so that the source's own `dir` below it no longer counts.
         data_dir, source = info_dir, source.model_copy(update={"dir": "."})
     do = "set info_dir to the folder that holds it, or predict a plain folder with --images"
     table = read_source(Path(data_dir), source, do)
     photos = Photos(table.root, table.columns["path"], table.on_disk)
+    # os.path.isfile and not Path's own, which raises for a name that is too long.
     if must_exist:
         lacking = [
             str(name)
@@ -234,7 +241,7 @@ def eval_photos(
         ]
         do = "add or unlist them, or leave them out with --skip-unreadable"
         listed = getattr(source, "table", "its table")
-        refuse(lacking, f"{table.root}: listed in {listed}, but not there", do)
+        raise_if_any(lacking, f"{table.root}: listed in {listed}, but not there", do)
     return photos
 
 
@@ -277,17 +284,21 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
     else:  # as the training's table calls it, or as test.py writes it
         column_of = {k: h.column if h.column in found else k for k, h in task.heads.items()}
     require_columns(path, found, column_of.values())
+    # By id and not by place: a spreadsheet may have sorted the answers.
     place_of: dict[str, int] = {}
     for place, (number, row) in enumerate(rows):
         if row[identity] in place_of:
             raise DataError(f"{path}: line {number} lists {row[identity]} again; delete one")
         place_of[row[identity]] = place
     known = set(ids.tolist())
+    # A Mac writes é as two characters; such a name counts as the one that was predicted.
     for name, other in alike(known - place_of.keys(), place_of.keys() - known, path).items():
         place_of[name] = place_of.pop(other)
     do = "use the answers of these very photos"
-    refuse([name for name in known if name not in place_of], f"{path}: no answer for", do)
-    refuse([n for n in place_of if n not in known], f"{path}: answers for photos not predicted", do)
+    raise_if_any([name for name in known if name not in place_of], f"{path}: no answer for", do)
+    raise_if_any(
+        [n for n in place_of if n not in known], f"{path}: answers for photos not predicted", do
+    )
     order = [place_of[name] for name in ids.tolist()]
     if task.product:
         codes = [_read_class(rows[place], column_of["class"], task, path) for place in order]
@@ -321,6 +332,7 @@ def _joined(data_dir: Path, tables: list[Table]) -> Table:
     columns: dict[str, list[str]] = {name: [] for name in names}
     on_disk: dict[str, str] = {}
     for table in tables:
+        # Paths start from `data_dir` then, as two tables may have photos of one name each.
         below = Path(os.path.relpath(table.root, data_dir)).as_posix()
         files = [f"{below}/{file}" for file in table.columns["path"]]
         on_disk |= {f"{below}/{name}": f"{below}/{file}" for name, file in table.on_disk.items()}
@@ -334,13 +346,14 @@ def _encoded(head: Head, table: Table) -> np.ndarray:
     cells = table.columns[head.column]
     values, unknown = head.encode(cells.tolist())
     files = [f"{table.columns['path'][row]} ({str(cells[row])!r})" for row in unknown]
-    refuse(files, f"{table.root}: unknown {head.name}", f"use {head.expected}")
+    raise_if_any(files, f"{table.root}: unknown {head.name}", f"use {head.expected}")
     return values
 
 
 def _groups(table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Which group each photo is of, and their names; without a column each is its own."""
     if column is None:
+        # int32: half the memory of numpy's default for millions of photos.
         return np.arange(len(table.columns["path"]), dtype=np.int32), table.columns["path"]
     if column not in table.columns:
         raise DataError(

@@ -1,8 +1,8 @@
 """Training photos made of two: mixup, cutmix and half faces.
 
-Which photos meet, and how, depends on the seed, the epoch and the photo alone, as every other
-augmentation does: neither the number of workers or ranks nor a resume changes it. Targets are left
-as they are; the share of the photo's own pixels says how much each of the two counts.
+The mixing partner, and how the two are joined, depend on the seed, the epoch and the photo alone,
+as every other augmentation does: neither the number of workers or ranks nor a resume changes them.
+Targets are left as they are; ``lam``, the photo's own part of the pixels, weights the two.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from data_loader.settings import Mixing
 from utils.errors import ConfigError, nearest
 
 Join = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]
-"""Two photos (S, S, 3) uint8 → one, and the first one's share of it."""
+"""Two photos (S, S, 3) uint8 → one, and ``lam``, the first one's part of it."""
 
 
 class Mixer:
@@ -35,8 +35,10 @@ class Mixer:
             if head not in targets:
                 hint = nearest(head, targets)
                 raise ConfigError(f"mixing.same: no head is called {head!r}{hint}")
+        # Photos that agree in `same` have one row in common: (N, columns) → (N,) group numbers.
         number = len(next(iter(targets.values())))
         columns = [targets[head].reshape(number, -1) for head in settings.same]
+        # A column of zeros, so that there is a group also where `same` is empty: all photos.
         codes = np.hstack([*columns, np.zeros((number, 1))])
         _, self._group = np.unique(codes, axis=0, return_inverse=True)
         self._group = self._group.reshape(-1)
@@ -49,22 +51,24 @@ class Mixer:
             position: of the photo, 0 to N - 1.
             draw: the only source of chance.
         """
+        # Both are drawn before anything is decided: a changed probability changes no partner.
         s, chance = self.settings, draw.random()
         members = self._members[self._group[position]]
+        # It may be the photo itself, which is then mixed with its own other augmentation.
         other = int(members[draw.integers(len(members))])
         if chance < s.mixup:
             return other, _blend(draw.beta(s.mixup_alpha, s.mixup_alpha))
         if chance < s.mixup + s.cutmix:
-            share = draw.beta(s.cutmix_alpha, s.cutmix_alpha)
-            return other, _paste(1 - share, center=draw.random(2))
+            lam = draw.beta(s.cutmix_alpha, s.cutmix_alpha)
+            return other, _paste(1 - lam, center=draw.random(2))
         if chance < s.mixup + s.cutmix + s.half_face:
             return other, _halves(left=draw.random() < 0.5)
         return None
 
 
-def _blend(share: float) -> Join:
+def _blend(lam: float) -> Join:
     def join(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
-        return cv2.addWeighted(own, share, other, 1 - share, 0), share
+        return cv2.addWeighted(own, lam, other, 1 - lam, 0), lam
 
     return join
 
@@ -74,11 +78,15 @@ def _paste(area: float, center: np.ndarray) -> Join:
 
     def join(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
         size = np.array(own.shape[:2])
+        # sqrt: both sides shrink alike, so that the box keeps the photo's proportions
+        # (arXiv:1905.04899).
         half = size * np.sqrt(area) / 2
         top, left = np.maximum(np.round(center * size - half), 0).astype(int)
         bottom, right = np.minimum(np.round(center * size + half), size).astype(int)
         mixed = own.copy()
         mixed[top:bottom, left:right] = other[top:bottom, left:right]
+        # By the pixels really pasted and not by the number drawn: the border cut some of the box
+        # off.
         return mixed, 1 - (bottom - top) * (right - left) / (size[0] * size[1])
 
     return join

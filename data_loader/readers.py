@@ -66,7 +66,7 @@ def read_source(data_dir: Path, source: AnySource, do: str) -> Table:
         return _read_csv(place, source, do)
     root = existing_folder(place / source.root, do)
     files = _visible_files(root)
-    _refuse_undecodable(root, files)
+    _check_decodable(root, files)
     if isinstance(source, FoldersSource):
         return _read_folders(root, files, do)
     return _read_pattern(root, files, source, do)
@@ -75,14 +75,16 @@ def read_source(data_dir: Path, source: AnySource, do: str) -> Table:
 def _read_pattern(root: Path, files: list[str], source: PatternSource, do: str) -> Table:
     pattern = re.compile(source.pattern)
     fits = {file: pattern.fullmatch(file) for file in files}
+    # fullmatch: a pattern that fits a part of a path would take backups such as "mask1 (2).jpg".
     odd = [file for file, match in fits.items() if match is None or not is_image(file)]
     wanted = f"only {_readable(source.pattern)} as {', '.join(KINDS)} belong here"
-    refuse(_by_folder(odd, files), f"{root}: unexpected", f"{wanted}; rename or move away")
+    raise_if_any(_by_folder(odd, files), f"{root}: unexpected", f"{wanted}; rename or move away")
     if not files:
         raise DataError(f"{root}: no images; {do}")
+    # normal.jpg beside normal.png: which of them the label is of can't be told.
     times = Counter(map(_without_ending, files))
     twice = [file for file in files if times[_without_ending(file)] > 1]
-    refuse(twice, f"{root}: one photo with two endings", "keep one file of each")
+    raise_if_any(twice, f"{root}: one photo with two endings", "keep one file of each")
     columns = {
         name: [match[name] or "" for match in fits.values() if match] for name in pattern.groupindex
     }
@@ -97,7 +99,8 @@ def _read_folders(root: Path, files: list[str], do: str) -> Table:
     if not images:
         raise DataError(f"{root}: no images ({', '.join(KINDS)}); {do}")
     loose = [file for file in images if "/" not in file]
-    refuse(loose, f"{root}: in no folder", "move each photo into the folder of its class")
+    raise_if_any(loose, f"{root}: in no folder", "move each photo into the folder of its class")
+    # The uppermost folder: those below it (by day, by camera) are no classes.
     classes = [file.partition("/")[0] for file in images]
     return Table(root, _columns(images, {"folder": classes}), {})
 
@@ -112,6 +115,7 @@ def _read_csv(place: Path, source: CsvSource, do: str) -> Table:
     files = _listed(table, source.path, rows)
     root = existing_folder(place / source.root, f"put the photos of {source.table} there")
     columns = {name: [row[name] for _, row in rows] for name in rows[0][1] if name}
+    # Only where something is missing are names compared by Unicode form; listing costs.
     lacking = [file for file in files if not os.path.isfile(root / file)]
     on_disk = {}
     if lacking:
@@ -124,6 +128,7 @@ def _listed(table: Path, column: str, rows: Sequence[tuple[int, dict[str, str]]]
     """The paths of a table's rows, each once and inside the folder of the photos."""
     first_line: dict[str, int] = {}
     for number, row in rows:
+        # A table written under Windows separates by \.
         name = row[column].strip().replace("\\", "/")
         if not name:
             raise DataError(f"{table}: line {number} has no {column}; fill it in or delete it")
@@ -131,6 +136,7 @@ def _listed(table: Path, column: str, rows: Sequence[tuple[int, dict[str, str]]]
             raise DataError(
                 f"{table}: lines {first_line[name]} and {number} both list {name}; delete one"
             )
+        # PureWindowsPath knows `C:\` and `/` as roots alike, whatever this system is.
         if PureWindowsPath(name).anchor or ".." in PurePosixPath(name).parts:
             raise DataError(
                 f"{table}: line {number}: {name} leads out of the folder of the photos; write the"
@@ -152,8 +158,10 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
             of ``columns``, or is no table: two columns of one name, rows with too many cells.
     """
     text = _text_of(Path(path))
+    # The heading decides on the delimiter: cells may hold commas, names of columns hardly.
     heading = re.split(r"[\r\n]", text, maxsplit=1)[0]
     delimiter = max(DELIMITERS, key=heading.count)
+    # newline="": line ends within quotes stay what they are. strict: a lost quote is an error.
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, dict[str, str]]] = []
     try:
@@ -165,11 +173,13 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
                     f"{path}: line {lines.line_num} has {len(cells)} cells and the first line"
                     f" {len(names)}; put cells that hold {delimiter!r} between quotes"
                 )
+            # While reading, before a table takes all memory.
             if len(names) * (len(rows) + 1) > MAX_CELLS:
                 raise DataError(
                     f"{path}: more than {MAX_CELLS:,} cells; leave out columns or make several"
                     " tables of it"
                 )
+            # A row may be short: Excel leaves empty cells at the end out.
             cells = [*map(plain_cell, cells), *[""] * (len(names) - len(cells))]
             rows.append((lines.line_num, dict(zip(names, cells, strict=False))))
     except csv.Error as error:
@@ -182,14 +192,14 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
 
 def _check_heading(path: str | Path, names: list[str], columns: tuple[str, ...]) -> None:
     twice = [name for name, times in Counter(filter(None, names)).items() if times > 1]
-    refuse(twice, f"{path}: columns of one name", "rename or delete all but one")
+    raise_if_any(twice, f"{path}: columns of one name", "rename or delete all but one")
     if len(names) > MAX_COLUMNS:
         raise DataError(f"{path}: {len(names)} columns; at most {MAX_COLUMNS} are read")
     require_columns(path, names, columns)
 
 
 def require_columns(path: str | Path, names: Collection[str], columns: Iterable[str]) -> None:
-    """Refuse a table that lacks one of ``columns``; ``names`` are those it has.
+    """Raise for a table that lacks one of ``columns``; ``names`` are those it has.
 
     Raises:
         DataError: names the first that is lacking.
@@ -208,11 +218,14 @@ def _text_of(path: Path) -> str:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read as a CSV table ({reason})") from error
     marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    # cp949 before cp1252, which takes nearly any bytes: Korean is what this project's tables are
+    # in.
     for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp949", "cp1252"):
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
+        # Zeros are UTF-16 without its mark, or no text at all; cp1252 would take either.
         if "\0" in text:
             break
         if not encoding.startswith("utf"):
@@ -233,6 +246,7 @@ def alike(wanted: Iterable[str], present: Iterable[str], table: str | Path) -> d
         forms[normalize("NFC", name)].append(name)
     found = {}
     for name in wanted:
+        # Popped: a file stands for one row only.
         names = forms.pop(normalize("NFC", name), [])
         if len(names) > 1:
             raise DataError(
@@ -255,7 +269,7 @@ def existing_folder(path: Path, do: str) -> Path:
     return path
 
 
-def refuse(names: Sequence[str], what: str, do: str) -> None:
+def raise_if_any(names: Sequence[str], what: str, do: str) -> None:
     """Raise one line on all these names: up to three of them, and how many there are."""
     if names:
         shown = ", ".join(sorted(names)[:3])
@@ -271,6 +285,7 @@ def _visible_files(root: Path) -> list[str]:
         raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); move it away")
 
     for place, folders, names in os.walk(root, onerror=stop, followlinks=True):
+        # In place, by which os.walk doesn't go down into the hidden ones.
         folders[:] = [name for name in folders if not is_hidden(name)]
         below = Path(place).relative_to(root)
         found += [(below.as_posix(), name) for name in names if not is_hidden(name)]
@@ -287,16 +302,19 @@ def _columns(files: Sequence[str], columns: Mapping[str, Sequence[str]]) -> dict
     columns = added | dict(columns)
     for name, cells in columns.items():
         longest = max(map(len, cells), default=0)
+        # numpy keeps 4 bytes a character, in every cell as many as in the longest.
         if 4 * longest * len(cells) > MAX_ARRAY_BYTES:
             raise DataError(
                 f"column {name!r}: a cell of {longest} characters is too long for a table of"
                 f" {len(cells)} rows; shorten it or leave the column out"
             )
+    # Arrays and not lists: a forked worker counts references to objects, and so copies their pages.
     return {name: np.array(cells, dtype=str) for name, cells in columns.items()}
 
 
 def _by_folder(odd: list[str], files: list[str]) -> list[str]:
     """The odd files; of a folder that holds no others, the folder itself."""
+    # A folder of 1,000 strange files is one mistake, and is named once.
     good = {file.rpartition("/")[0] for file in set(files) - set(odd)}
     folders = {file: file.rpartition("/")[0] for file in odd}
     return sorted({folder if folder and folder not in good else f for f, folder in folders.items()})
@@ -308,12 +326,15 @@ def _without_ending(file: str) -> str:
 
 def _readable(pattern: str) -> str:
     """A pattern for people: ``<person>_*_<age>/<photo>.*``."""
+    # Innermost groups first: "(?P<folder>(?P<person>[^_]+)_…)" → "(?P<folder><person>_…)"
     inner = re.sub(r"\(\?P<(\w+)>[^()]*\)", r"<\1>", pattern)
     plain = re.sub(r"\(\?P<\w+>([^()]*)\)", r"\1", inner)
     return re.sub(r"\[\^?[^\]]*\][+*]", "*", plain).replace("\\", "")
 
 
-def _refuse_undecodable(root: Path, names: list[str]) -> None:
+def _check_decodable(root: Path, names: list[str]) -> None:
+    # Python reads bytes that are no UTF-8 as lone surrogates, which no CSV or log could be written
+    # with.
     odd = [name for name in names if any("\ud800" <= each <= "\udfff" for each in name)]
     do = "rename, such as with convmv -f cp949 -t utf8 -r --notest (names of a Korean zip)"
-    refuse(odd, f"{root}: name that is not UTF-8", do)
+    raise_if_any(odd, f"{root}: name that is not UTF-8", do)

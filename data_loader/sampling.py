@@ -21,6 +21,7 @@ def sampling_weights(targets: Mapping[str, np.ndarray], settings: Sampling) -> n
     """
     codes = targets.get(settings.by)
     if codes is None:
+        # `class` is among the targets only where the task has a product.
         hint = nearest(settings.by, targets)
         raise ConfigError(f"sampling.by: neither a head nor 'class' with a product{hint}")
     if codes.ndim > 1:

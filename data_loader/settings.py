@@ -23,6 +23,7 @@ RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
 
 
 def _known_weights(weights: str) -> str:
+    # A word without dot or slash is a mistyped name, and not a file that isn't there.
     if weights not in (*RELEASED_WEIGHTS, "sample") and not re.search(r"[./\\]", weights):
         raise ValueError("neither a known name nor a path")
     return usable_path(weights)
@@ -63,7 +64,7 @@ class DataLoaderArguments(Section):
     input_size: Annotated[int, Field(ge=32, le=1024)] = 240
     """Side of the square that the model sees, in pixels."""
     batch_size: Positive = 16
-    """Photos a step."""
+    """Photos per step."""
     num_workers: Natural | Literal["auto"] = "auto"
     """Processes that load photos; `auto` takes what cores and shared memory allow, up to 16; more \
 than the cores allow are never begun. They change no result."""
@@ -182,6 +183,7 @@ class Mixing(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_alias(cls, values: Any) -> Any:
+        # Whatever else is wrong with it, the check of the fields says with its place.
         if not isinstance(values, dict) or not isinstance(values.get("same_mask"), bool):
             return values
         others = {key: value for key, value in values.items() if key != "same_mask"}

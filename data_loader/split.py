@@ -16,7 +16,7 @@ from utils.csv_files import plain_cell, write_csv
 from utils.errors import ConfigError, DataError
 
 FOLDS = "stratified_group_kfold"
-"""The ``validation.type`` that gives one model a fold."""
+"""The ``validation.type`` that gives one model per fold."""
 
 SHOWN = 8
 """Classes that a warning names at most."""
@@ -65,6 +65,7 @@ def holdout(index: PhotoIndex, fraction: float, seed: int) -> tuple[np.ndarray, 
             f"{index.root}: {index.counted(people)} cannot be split into training and validation;"
             " add more"
         )
+    # At least one person on either side, whatever the fraction rounds to.
     number = min(max(round(people * fraction), 1), people - 1)
     # Every (people / number)-th person of a line sorted by stratum: each stratum is a stretch of
     # the line, and so gives its share (systematic sampling, Cochran 1977, ch. 8).
@@ -107,10 +108,12 @@ def stratified_group_kfold(
     first = _one_of_each(index)
     strata = _strata(index, first)
     _warn_of_rare_strata(index, strata, first, folds)
+    # Renumbered by the seed: among groups that are alike the division goes by their numbers.
     lots = np.random.default_rng((seed, 2)).permutation(len(index.groups))
     # Repeated, since scikit-learn refuses to divide where every stratum is smaller than the folds.
     strata, groups = (np.repeat(each, folds) for each in (strata, lots[index.group[first]]))
     parts = list(StratifiedGroupKFold(folds).split(strata, strata, groups))
+    # By group and not by row, so that all photos of a person follow, also of a second folder.
     chosen = np.isin(lots[index.group], groups[parts[fold][1]])
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
@@ -128,6 +131,8 @@ def image_level(index: PhotoIndex, fraction: float, seed: int) -> tuple[np.ndarr
         " the scores flatter; use holdout or %s for scores to rely on", FOLDS,
     )  # fmt: skip
     number = min(max(round(len(index) * fraction), 1), len(index) - 1)
+    # The second number keeps the streams of the ways of splitting apart (0 and 1: holdout, 2:
+    # folds).
     order = np.random.default_rng((seed, 3)).permutation(len(index))
     return np.sort(order[number:]), np.sort(order[:number])
 
@@ -142,6 +147,7 @@ def save_split(path: str | Path, index: PhotoIndex, parts: dict[str, np.ndarray]
     Raises:
         UserError: the file cannot be written.
     """
+    # (2, rows) → (2, pairs): a row for each folder of a person, not for each photo.
     folders, names = index.codes("folder")
     lines = []
     for part, rows in parts.items():
@@ -156,6 +162,7 @@ def groups_in(path: Path, part: str) -> set[str]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if len(row) == 3 and row[2] == part]
             return {plain_cell(group) for group, *_ in rows}
+    # Only to tell whether a page knows somebody; a run copied without the file still works.
     except (OSError, ValueError, csv.Error):
         return set()
 
@@ -175,6 +182,7 @@ def _strata(index: PhotoIndex, rows: np.ndarray) -> np.ndarray:
     for name in index.stratify:
         head = index.task.heads[name]
         codes = head.stratum_of(index.values[name][rows])
+        # Mixed radix, wide enough for the codes found here.
         strata = strata * (codes.max(initial=0) + 2) + codes + 1  # 0 is a missing label
     return strata
 
@@ -184,6 +192,7 @@ def _groups_by_stratum(index: PhotoIndex, seed: int) -> np.ndarray:
     groups, first = np.unique(index.group, return_index=True)
     strata = _strata(index, first)
     shuffled = np.random.default_rng((seed, 0)).permutation(len(groups))
+    # Shuffled, then sorted stably: by stratum, and within one in the shuffled order.
     return groups[shuffled[np.argsort(strata[shuffled], kind="stable")]]
 
 
@@ -199,6 +208,7 @@ def _warn_of_rare_strata(
         if number < folds
     ]
     if rare:
+        # With a single group in a stratum no number of folds would do: 1 is none.
         advice = f"set validation.folds to {numbers.min()}" if numbers.min() > 1 else "take fewer"
         logger.warning(
             "warning: validation.folds: %d folds are more than there are %s in the rarest strata"
@@ -223,6 +233,7 @@ def _warn_of_absent_classes(index: PhotoIndex, train: np.ndarray, val: np.ndarra
     meaning = {"training": "cannot be learned", "validation": "are not in its scores"}
     for part, rows in (("training", train), ("validation", val)):
         counts = class_counts(index, rows)
+        # Only what occurs somewhere: small data never show all 18 classes of the faces.
         absent = [
             _class_name(index.task, head, int(code))
             for head, all_counts in everything.items()

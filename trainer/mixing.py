@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from base.task import MISSING
-from data_loader.crop_dataset import OTHER, SHARE
+from data_loader.crop_dataset import LAM, OTHER
 
 Targets = dict[str, Tensor]
 
@@ -17,27 +17,27 @@ def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tupl
 
     Args:
         batch: ``image``, ``index``, and targets: (B,) codes or (B, n) shares of the classes; of
-            mixed photos also those of the partner, and the photo's own share (B,).
+            mixed photos also those of the mixing partner, and ``lam``, the photo's own part (B,).
         heads: head → n.
 
     Returns:
-        (B,) int64 positions in the data set, of whichever photo has the larger share; and name →
+        (B,) int64 positions in the data set, of whichever photo has the larger part; and name →
         the targets of unmixed batches, else head → (B, n) float32: both photos' by their shares.
     """
     own = {
         name: values
         for name, values in batch.items()
-        if name not in ("image", "index", SHARE) and not name.startswith(OTHER)
+        if name not in ("image", "index", LAM) and not name.startswith(OTHER)
     }
-    if SHARE not in batch:
+    if LAM not in batch:
         return batch["index"], own
-    share = batch[SHARE]
+    lam = batch[LAM]
     partner = batch[OTHER + "index"]
-    index = batch["index"].to(share.device, non_blocking=True)
-    judged = torch.where(share >= 0.5, index, partner)
+    index = batch["index"].to(lam.device, non_blocking=True)
+    judged = torch.where(lam >= 0.5, index, partner)
     learned = {
-        head: share[:, None] * _shares(own[head], classes)
-        + (1 - share[:, None]) * _shares(batch[OTHER + head], classes)
+        head: lam[:, None] * _shares(own[head], classes)
+        + (1 - lam[:, None]) * _shares(batch[OTHER + head], classes)
         for head, classes in heads.items()
     }
     return judged, learned

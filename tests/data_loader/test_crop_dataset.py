@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from base.sampler import EpochSampler
-from data_loader.crop_dataset import OTHER, SHARE, CropDataset, photo_seed
+from data_loader.crop_dataset import LAM, OTHER, CropDataset, photo_seed
 from data_loader.mixing import Mixer
 from data_loader.settings import Mixing
 
@@ -37,9 +37,9 @@ def test_with_a_mixer_the_partners_labels_come_along_also_where_nothing_is_mixed
     for probability in (0.0, 1.0):
         mixer = Mixer(Mixing(mixup=probability, cutmix=0.0, half_face=0.0), TARGETS)
         item = CropDataset(CROPS, np.arange(3), TARGETS, plain, mixer=mixer)[0]
-        assert 0 <= item[SHARE] <= 1
+        assert 0 <= item[LAM] <= 1
         assert item[OTHER + "kind"] == TARGETS["kind"][item[OTHER + "index"]]
-        assert probability or (item[SHARE], item[OTHER + "index"]) == (1, 0)
+        assert probability or (item[LAM], item[OTHER + "index"]) == (1, 0)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])

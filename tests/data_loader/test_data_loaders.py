@@ -307,7 +307,7 @@ def test_sampling_shows_each_class_of_a_head_equally_often(training):
 def test_mixing_brings_the_targets_of_the_other_photo_in_training_alone(training):
     data = training(mixing=Mixing(half_face=1.0))
     batch = next(iter(data.train))
-    assert {"share", "other_mask", "other_gender", "other_age", "other_class"} <= set(batch)
+    assert {"lam", "other_mask", "other_gender", "other_age", "other_class"} <= set(batch)
     assert set(next(iter(data.val))) == {"image", "index", "mask", "gender", "age", "class"}
 
 

@@ -40,26 +40,26 @@ def level_of(sample, shares):
 
 def test_mixup_blends_two_photos_by_their_shares(plain_photos):
     for sample in mixed(plain_photos, mixup=1.0, mixup_alpha=1.0):
-        assert 0 <= sample["share"] <= 1
+        assert 0 <= sample["lam"] <= 1
         assert sample["image"].unique().numel() == 1
-        assert level_of(sample, sample["share"]).min() <= 0.51
+        assert level_of(sample, sample["lam"]).min() <= 0.51
 
 
 def test_cutmix_pastes_one_box_and_its_share_is_the_area_left(plain_photos):
     samples = mixed(plain_photos, cutmix=1.0)
     for sample in samples:
         own = (sample["image"] == LEVELS[sample["index"]]).float().mean().item()
-        assert own == pytest.approx(sample["share"]) or own == 1  # mixed with itself
+        assert own == pytest.approx(sample["lam"]) or own == 1  # mixed with itself
         rows, columns = np.nonzero((sample["image"][0] != LEVELS[sample["index"]]).numpy())
         if len(rows):
             assert len(rows) == np.ptp(rows) * np.ptp(columns) + np.ptp(rows) + np.ptp(columns) + 1
-    assert len({float(sample["share"]) for sample in samples}) > 10
+    assert len({float(sample["lam"]) for sample in samples}) > 10
 
 
 def test_half_faces_are_the_left_or_the_right_half_of_another_photo(plain_photos):
     sides = set()
     for sample in mixed(plain_photos, half_face=1.0):
-        assert sample["share"] == 0.5
+        assert sample["lam"] == 0.5
         own = (sample["image"] == LEVELS[sample["index"]]).numpy().all(axis=(0, 1))
         assert own[: SIDE // 2].all() or own[SIDE // 2 :].all()
         if not own.all():
@@ -75,14 +75,14 @@ def test_the_targets_of_the_other_photo_come_along(plain_photos):
 
 def test_photos_that_are_not_mixed_are_all_their_own(plain_photos):
     for sample in mixed(plain_photos):
-        assert sample["share"] == 1
+        assert sample["lam"] == 1
         assert sample["other_mask"] == sample["mask"]
         assert (sample["image"] == LEVELS[sample["index"]]).all()
 
 
 def test_about_as_many_photos_are_mixed_as_asked_for(plain_photos):
     samples = [s for epoch in range(20) for s in mixed(plain_photos, epoch, half_face=0.25)]
-    assert np.mean([sample["share"] < 1 for sample in samples]) == pytest.approx(0.25, abs=0.05)
+    assert np.mean([sample["lam"] < 1 for sample in samples]) == pytest.approx(0.25, abs=0.05)
 
 
 def test_photos_of_the_same_mask_meet_where_that_is_asked_for(plain_photos):
@@ -116,7 +116,7 @@ def epoch_of(photos, world_size=1, workers=0, start=0):
             for place, index in enumerate(batch["index"].tolist()):
                 seen[index] = (
                     batch["image"][place].numpy().tobytes(),
-                    float(batch["share"][place]),
+                    float(batch["lam"][place]),
                 )
     return seen
 

@@ -22,7 +22,7 @@ def a_batch(**further):
 
 def mixed_batch():
     return a_batch(
-        share=torch.tensor([0.75, 0.25]),
+        lam=torch.tensor([0.75, 0.25]),
         other_index=torch.tensor([7, 8]),
         other_mask=torch.tensor([2, 1]),
         other_gender=torch.tensor([0, 1]),
@@ -49,7 +49,7 @@ def test_every_head_learns_both_photos_by_their_shares():
 def test_scores_go_by_the_photo_with_the_larger_share():
     judged, learned = split_targets(mixed_batch(), HEADS)
     assert judged.tolist() == [0, 8]
-    assert "share" not in learned
+    assert "lam" not in learned
 
 
 def test_a_missing_label_counts_for_nothing_in_a_mixture():

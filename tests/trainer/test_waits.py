@@ -52,7 +52,7 @@ def test_a_training_step_does_not_wait_for_the_device(trainer, mixed):
     if mixed:
         targets |= {f"other_{head}": codes for head, codes in targets.items()}
         targets |= {"other_index": torch.zeros(PHOTOS, dtype=torch.int64)}
-        targets |= {"share": torch.ones(PHOTOS)}
+        targets |= {"lam": torch.ones(PHOTOS)}
     batch = {name: values.to("meta") for name, values in targets.items()}
     batch["image"] = torch.zeros(PHOTOS, 3, 64, 64, dtype=torch.uint8, device="meta")
     batch["index"] = torch.arange(PHOTOS)

@@ -55,7 +55,7 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Measurements:
-    """N photos, one array a column; see ``Measured``."""
+    """N photos, one array per column; see ``Measured``."""
 
     width: np.ndarray
     height: np.ndarray
