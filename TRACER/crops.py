@@ -71,9 +71,9 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
     if not width:
         return None
     window = np.s_[top : top + height, left : left + width]
-    # Parts touch in no corner, so there are at most a quarter as many as pixels; labels of half
+    # No two parts touch, so there are at most a quarter as many as pixels; labels of half
     # the width take half the time. OpenCV's own statistics of the parts would take five times as
-    # long as their labels do; only the areas are needed of all, and of a single part not even those.
+    # long as their labels do; only the areas are needed of all, of a single part not even those.
     labels_type = cv2.CV_16U if above.size < 2**18 else cv2.CV_32S
     count, labels = cv2.connectedComponents(above[window], connectivity=8, ltype=labels_type)
     largest, area, box = 1, cv2.countNonZero(above), (0, 0, width, height)
