@@ -13,17 +13,29 @@ DEMO_RUN := saved/log/$(NAME)/demo
 DEMO_CHECKPOINT := saved/models/$(NAME)/demo/best_epoch.pth
 
 .DEFAULT_GOAL := help
-.PHONY: gpu help setup demo app test test-fast fuzz soak audit coverage lint format hooks golden shape train clean
+.PHONY: gpu help setup demo app test test-fast fuzz soak audit lock coverage lint format hooks golden shape train clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: .venv/ready  ## make the environment (.venv) from requirements.txt
+setup: .venv/ready  ## make the environment (.venv) from requirements.txt (CPU=1: without CUDA)
+
+# CPU=1: builds of torch without CUDA, a fifth of the size. On Linux they lie at an index of their
+# own, unless pip is configured with one that has them: TORCH_CPU_INDEX=URL, as PyTorch's page of
+# installation shows for "CPU". Everywhere else the usual builds are such.
+ifdef CPU
+ifeq ($(shell uname -s),Linux)
+INDEX := $(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX))
+CPU_ONLY := $(INDEX) --constraint .venv/cpu.txt
+endif
+endif
 
 .venv/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; say which: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.txt
+	@sed -nE 's/^(torch|torchvision)==.*/&+cpu/p' requirements.txt > .venv/cpu.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on -r requirements.txt $(CPU_ONLY) \
+		$(if $(CPU_ONLY),|| { echo "error: if no torch of +cpu was found: make setup CPU=1 TORCH_CPU_INDEX=URL (the index that PyTorch's page shows for CPU)"; exit 2; })
 	@touch $@
 
 demo: $(DEMO_RUN)/finished.json  ## draw photos, crop, train, predict, score
@@ -56,6 +68,10 @@ soak: $(DEMO_CHECKPOINT)  ## 1,000 photos by visitors of the page who come and g
 
 audit: .venv/ready  ## compare the installed packages with requirements.txt and their own digests
 	$(BIN)/python -m tools.packages --audit
+
+lock: .venv/ready  ## write down every installed version (requirements.lock)
+	@$(BIN)/python -c 'import platform as p; print("# Every version as installed by make setup: Python", p.python_version() + ",", p.system(), p.machine() + "; written by make lock.")' > requirements.lock
+	$(BIN)/python -m pip freeze --exclude masktracer --exclude-editable >> requirements.lock
 
 coverage: .venv/ready  ## the test suite, and which lines it runs (htmlcov/)
 	$(BIN)/python -m pytest --cov --cov-report=html --cov-report=term:skip-covered

@@ -142,6 +142,7 @@ def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | 
         page.write_text(about_here(page), encoding="utf-8")
     project = (target / "pyproject.toml").read_text(encoding="utf-8")
     project = re.sub(r"(?m)^name = .*$", f'name = "{name.lower()}"', project, count=1)
+    project = project.replace('"masktracer[', f'"{name.lower()}[')
     project = re.sub(r"(?m)^description = .*\n", "", project, count=1)
     of_faces = '\n[[tool.importlinter.contracts]]\nname = "no room knows the faces"'
     project = project.partition(of_faces)[0]

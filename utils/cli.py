@@ -37,6 +37,13 @@ CAUSES = {
 }  # fmt: skip
 """What an error outside the program looks like → what to do about it; the first that fits."""
 
+EXTRAS = {
+    "streamlit": "app", "starlette": "app", "uvicorn": "app", "anyio": "app",
+    "python_multipart": "app", "cleanlab": "audit", "optuna": "sweep", "tensorboard": "tracking",
+    "wandb": "tracking",
+}  # fmt: skip
+"""Module → the extra of pyproject.toml that brings it; all else is needed by every command."""
+
 
 def run_command(main: Callable[[], None], debug: bool = False) -> None:
     """Call ``main`` and leave the process with the exit code its outcome deserves.
@@ -87,6 +94,9 @@ def message_of(error: Exception) -> str | None:
     traceback there; of that, the last line counts.
     """
     text = str(error).strip()
+    if isinstance(error, ModuleNotFoundError) and (error.name or "") in EXTRAS:
+        extra = EXTRAS[error.name or ""]
+        return f"{error.name} is not installed; python -m pip install -e '.[{extra}]' brings it"
     if "in DataLoader worker process" in text:
         raised = re.findall(r"^(?:\w+\.)*(\w+: .*)", text, re.MULTILINE)
         cause = raised[-1] if raised else text.splitlines()[-1]

@@ -13,18 +13,6 @@ import torch
 
 from utils.devices import available_cores
 
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "pytorch-metric-learning",
-    "albumentations",
-    "opencv-python-headless",
-    "pillow",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-)
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -45,7 +33,7 @@ def describe_environment(device: str) -> dict[str, Any]:
         "cores": available_cores(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": installed(),
     }
 
 
@@ -68,11 +56,13 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def installed() -> dict[str, str]:
+    """Every installed package → its version; of two of a name, the one that is imported."""
+    found: dict[str, str] = {}
+    for package in importlib.metadata.distributions():
+        if package.name:  # what is left of one that was half removed has none
+            found.setdefault(package.name.lower().replace("_", "-"), package.version)
+    return dict(sorted(found.items()))
 
 
 def cpu_name() -> str:

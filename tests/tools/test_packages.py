@@ -1,14 +1,19 @@
 """What is installed is listed with its licence, and compared with what it should be."""
 
+import shutil
+import subprocess
+import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from tools import packages
 from tools.packages import brought, licence_of, licences, pinned, problems
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "licences.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "licences.md"
 
 
 def test_every_pinned_package_is_on_the_page_with_a_licence():
@@ -50,3 +55,24 @@ def test_a_file_is_compared_with_its_digest(one_package):
     assert not packages._changed(file)
     file.hash.value = "other"
     assert packages._changed(file)
+
+
+def test_the_lock_holds_every_pin_and_no_address():
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("# ") and "make lock" in lines[0]
+    pairs = (line.split("==") for line in lines[1:])
+    locked = {canonicalize_name(name): version for name, version in pairs}
+    assert locked.items() >= pinned().items(), "make lock"
+
+
+@pytest.mark.skipif(not shutil.which("make") or sys.platform != "linux", reason="make, on Linux")
+def test_an_environment_without_cuda_takes_such_builds_of_torch_alone():
+    def commands(*variables):
+        done = subprocess.run(
+            ["make", "-nB", "setup", *variables], cwd=ROOT, capture_output=True, text=True
+        )
+        return done.stdout
+
+    small = commands("CPU=1", "TORCH_CPU_INDEX=URL")
+    assert "--extra-index-url URL --constraint .venv/cpu.txt" in small and "CPU=1" in small
+    assert "--constraint" not in commands()

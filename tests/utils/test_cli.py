@@ -1,11 +1,12 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from utils.cli import message_of, run_command
+from utils.cli import EXTRAS, message_of, run_command
 from utils.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,3 +145,37 @@ def test_a_name_that_no_file_system_takes_is_no_bug_of_ours():
     with pytest.raises(OSError) as caught:
         Path("x" * 300).read_text()
     assert "no file system takes this name" in message_of(caught.value)
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_a_missing_package_of_an_extra_is_named_with_the_extra():
+    missing = ModuleNotFoundError("No module named 'optuna'", name="optuna")
+    assert message_of(missing) == (
+        "optuna is not installed; python -m pip install -e '.[sweep]' brings it"
+    )
+    assert message_of(ModuleNotFoundError("No module named 'a'", name="a")) is None
+
+
+def test_pyproject_and_requirements_pin_the_same_and_every_extra_is_known():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    extras = dict(PROJECT["optional-dependencies"])
+    of_all = extras.pop("all")
+    pins = [*PROJECT["dependencies"], *(pin for pins in extras.values() for pin in pins)]
+    assert sorted(pins) == sorted(line for line in lines if line and not line.startswith("#"))
+    del extras["dev"]
+    assert of_all == [f"{PROJECT['name']}[{','.join(extras)}]"]
+    named = {pin.partition("==")[0].replace("-", "_"): x for x in extras for pin in extras[x]}
+    assert named == EXTRAS
+
+
+@pytest.mark.slow
+def test_training_predicting_and_exporting_need_no_extra():
+    code = (
+        "import sys, utils.cli; sys.modules |= dict.fromkeys(utils.cli.EXTRAS)\n"
+        "import train, test, tools.runs, trainer.session, trainer.prediction_session\n"
+        "import trainer.export_session, trainer.explain_session, logger.report.write"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from importlib.metadata import distributions
 
 from utils.environment import describe_environment, git_state
 
@@ -11,6 +12,12 @@ def test_it_is_plain_json_that_names_versions_machine_and_command():
     assert described["device"] == "cpu" and described["cores"] >= 1
     assert described["packages"]["torch"] and described["python"].startswith("3.")
     assert described["command"].startswith("python ")
+
+
+def test_every_installed_package_is_told():
+    told = describe_environment("cpu")["packages"]
+    assert {"torch", "pytorch-metric-learning", "sympy"} <= told.keys()  # sympy comes with torch
+    assert set(told.values()) == {package.version for package in distributions()}
 
 
 def test_outside_a_repository_there_is_no_commit_and_changes_are_told(tmp_path):

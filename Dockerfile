@@ -1,0 +1,34 @@
+# docker build -t masktracer .                                            with CUDA; runs without, too
+# docker build -t masktracer --build-arg TORCH_CPU_INDEX=URL .            for CPUs alone, a fifth of the size
+# docker run --rm --gpus all --shm-size 8g -v "$PWD/data:/home/user/app/data" \
+#     -v "$PWD/saved:/home/user/app/saved" masktracer train -c config.json
+FROM python:3.11-slim
+
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends make \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home user
+
+USER user
+WORKDIR /home/user/app
+
+# The index of PyTorch's builds without CUDA. CUDA's libraries come with the usual build, so that
+# the image needs none of its own; the machine brings the driver.
+ARG TORCH_CPU_INDEX=""
+
+# Before the code, so that a change of it installs nothing again.
+COPY --chown=user Makefile requirements.txt ./
+RUN make setup ${TORCH_CPU_INDEX:+CPU=1 TORCH_CPU_INDEX=$TORCH_CPU_INDEX} && rm -rf "$HOME/.cache/pip"
+ENV PATH=/home/user/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
+
+COPY --chown=user . .
+RUN python -m pip install --no-deps --no-cache-dir --editable .
+
+# Photos are mounted, and what a run writes is kept by mounting these.
+VOLUME ["/home/user/app/data", "/home/user/app/saved", "/home/user/app/submit"]
+EXPOSE 8501
+
+# `docker run masktracer` lists the commands. The web page:
+#   docker run -p 8501:8501 … --entrypoint streamlit masktracer run app.py -- --resume CKPT
+ENTRYPOINT ["masktracer"]
+CMD ["--help"]
