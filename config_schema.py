@@ -95,7 +95,7 @@ and the head's share of the sum. `null`, and heads that an object leaves out, ta
     """How probabilities become answers in validation and test: `null` takes the likeliest class; \
 an object favors rare ones; a file of `python -m tools.tune_decoding` does what it found best."""
     metrics: list[str] = Field(default=["accuracy", "f1"])
-    """Functions in model/metric.py that judge an epoch."""
+    """Functions in model/metric.py that an epoch is evaluated by."""
     trainer: TrainerSettings = TrainerSettings()
     wandb: Annotated[
         Annotated[bool, Tag("switch")] | Annotated[Wandb, Tag("options")],
@@ -130,16 +130,16 @@ def without_aliases(config: Config) -> Config:
     if config.labels is None:
         return config
     fields = {"age_edges": "bins", "drop_ages": "drop", "age_spread": "sigma"}
-    said = {fields[key]: value for key, value in config.labels if value is not None}
+    changes = {fields[key]: value for key, value in config.labels if value is not None}
     task = config.task
-    if said and (AGE not in task.heads or task.heads[AGE].bins is None):
+    if changes and (AGE not in task.heads or task.heads[AGE].bins is None):
         raise ConfigError(
             f"labels: names settings of the head {AGE!r} of the task 'faces', but this task is"
             f" {task.name!r} ({', '.join(task.heads)}); set bins, drop and sigma in task.heads; if"
             " the task is a checkpoint's, use its own config without -c"
         )
-    if said:
-        task = task.changed(AGE, **said)
+    if changes:
+        task = task.changed(AGE, **changes)
     return config.model_copy(update={"task": task, "labels": None})
 
 

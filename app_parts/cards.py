@@ -117,7 +117,7 @@ def _bars(head: Head, said: PhotoAnswer, language: str) -> str:
     if head.settings.kind == "number":
         return f"{title}<p>{escape(said.in_words(language)[head.name])}</p>"
     rows, names = [], head.answer_names(language)
-    probabilities, best = said.probabilities[head.name], said.said[head.name]
+    probabilities, best = said.probabilities[head.name], said.predicted[head.name]
     chosen = set(np.flatnonzero(best)) if head.settings.kind == "multilabel" else {int(best)}
     places = list(range(len(names)))
     if len(places) > BARS:

@@ -30,7 +30,7 @@ def _row(name: str, said: PhotoAnswer, language: str) -> dict[str, Any]:
     task, csv = said.task, said.task.settings.answer.csv
     row: dict[str, Any] = {task.settings.id_column: name}
     for column, kind in csv.columns.items() if task.product else ():
-        code = int(said.said["class"])
+        code = int(said.predicted["class"])
         row[column] = code if kind == "code" else task.class_name(code, language)
     row |= {"answer": said.sentence(language)} | said.in_words(language)
     if said.confidence is not None:

@@ -154,7 +154,7 @@ class BaseTrainer(ABC):
         """
 
     @abstractmethod
-    def _partial_state(self) -> dict[str, Any]:
+    def _mid_epoch_state(self) -> dict[str, Any]:
         """What ``_train_epoch`` needs to go on within the epoch: tensors and plain values."""
 
     def train(self) -> dict[str, float]:
@@ -171,7 +171,7 @@ class BaseTrainer(ABC):
             self._tell("on_train_start", self.description, self.history, self.train_step.updates)
             with self.preemption.install():
                 self._run_epochs()
-            self._say_outcome()
+            self._log_outcome()
             self._tell("on_train_end", self.history, self.monitor.best_epoch)
             distributed.wait_for_main()
         except BaseException as error:
@@ -234,7 +234,7 @@ class BaseTrainer(ABC):
         stop = self.preemption.should_stop(step // accumulate)
         every = self.settings.save_every_steps
         if stop or (every and step // every > (step - accumulate) // every):
-            self.partial = {"step": step, "rates": self.rates, **self._partial_state()}
+            self.partial = {"step": step, "rates": self.rates, **self._mid_epoch_state()}
             self._refuse_non_finite_parameter(len(self.history) + 1)
             path = self.checkpoints.save(self._state(), len(self.history), step)
             self.checkpoints.make_last(path)
@@ -298,7 +298,7 @@ class BaseTrainer(ABC):
             "random": distributed.gather(random_state()),
         }
 
-    def _say_outcome(self) -> None:
+    def _log_outcome(self) -> None:
         if self.monitor.exhausted and len(self.history) < self.epochs:
             self.logger.info(
                 "stopped early: %d epochs without a better %s",

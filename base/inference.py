@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from utils.devices import telling_what_did_not_fit
+from utils.devices import explain_out_of_memory
 
 
 @torch.inference_mode()
@@ -30,7 +30,7 @@ def infer(
     """
     images = images.contiguous(memory_format=memory_format)
     with (
-        telling_what_did_not_fit("a prediction", images),
+        explain_out_of_memory("a prediction", images),
         torch.autocast(images.device.type, amp, enabled=amp is not None),
     ):
         return model(images)

@@ -55,7 +55,7 @@ FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
 def make_optimizer(
-    settings: OptimizerSettings, model: BaseModel, *, batches_a_step: int = 1
+    settings: OptimizerSettings, model: BaseModel, *, batches_per_step: int = 1
 ) -> torch.optim.Optimizer:
     """An optimizer over the weights of ``model`` in suitable groups; what a layer is that
     ``layer_decay`` counts, timm says.
@@ -63,7 +63,7 @@ def make_optimizer(
     Args:
         settings: class, arguments, rates by layer.
         model: its ``parameter_groups()`` are the backbone and the heads.
-        batches_a_step: processes times accumulated batches.
+        batches_per_step: processes times accumulated batches.
 
     Raises:
         ConfigError: no such optimizer, or arguments that it refuses, at once or in its first step.
@@ -72,9 +72,9 @@ def make_optimizer(
     args = settings.args.model_dump()
     if optimizer in FUSED and not {"fused", "foreach", "differentiable"} & args.keys():
         args["fused"] = True
-    if batches_a_step > 1:
+    if batches_per_step > 1:
         rate = args.get("lr")
-        logger.info("a step takes %d batches, at learning rate %s", batches_a_step, rate)
+        logger.info("a step takes %d batches, at learning rate %s", batches_per_step, rate)
     spared = _without_decay(model) if _weight_decay(optimizer, args) else set()
     groups = []
     for part, weights, ratio in _by_learning_rate(model, settings.layer_decay):

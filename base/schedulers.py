@@ -63,7 +63,7 @@ def make_schedule(
     optimizer: torch.optim.Optimizer,
     *,
     epochs: int,
-    steps_an_epoch: int,
+    steps_per_epoch: int,
     monitor_mode: str = "max",
     epochs_done: int = 0,
 ) -> LRScheduler | TimmScheduler | None:
@@ -77,7 +77,7 @@ def make_schedule(
             what the rise leaves of the training. ``None`` makes none.
         optimizer: whose learning rates move.
         epochs: of the training.
-        steps_an_epoch: moves of the weights.
+        steps_per_epoch: moves of the weights.
         monitor_mode: ``"min"``, ``"max"`` or ``"off"``: which way the monitored score gets better.
         epochs_done: of a training that is resumed.
 
@@ -89,7 +89,7 @@ def make_schedule(
     if settings is None:
         return None
     name, every = settings.type, settings.every
-    unit = steps_an_epoch if every == "step" else 1
+    unit = steps_per_epoch if every == "step" else 1
     length, warmup = epochs * unit, settings.warmup_epochs * unit
     if warmup >= length:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")

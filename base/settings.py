@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from utils.schema_base import Arguments, Natural, PathText, Positive, Section, says
+from utils.schema_base import Arguments, Natural, PathText, Positive, Section, described
 
 MonitorRule = Annotated[
-    str, says("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
+    str, described("'off', 'min METRIC' or 'max METRIC'", pattern=r"^(off|(min|max) \S+)$")
 ]
 
 

@@ -147,12 +147,12 @@ class Head:
             grouped[:, answer] += probabilities[:, code]
         return grouped
 
-    def said(self, probabilities: np.ndarray) -> np.ndarray:
+    def predict(self, probabilities: np.ndarray) -> np.ndarray:
         """(N, answers) probabilities → the answers, as ``answer_of`` has the true ones."""
         return probabilities.argmax(axis=1)
 
     def in_words(self, answer: Any, language: str = "en") -> str:
-        """One answer, as ``said`` gives it, for people."""
+        """One answer, as ``predict`` gives it, for people."""
         return self.answer_names(language)[int(answer)]
 
     def _names_of_classes(self) -> tuple[str, ...]:
@@ -161,8 +161,8 @@ class Head:
     @property
     def cells(self) -> list[Sequence[str]]:
         """For each class, the cells that mean it."""
-        said = self.settings.classes or ()
-        return list(said.values()) if isinstance(said, dict) else [[name] for name in said]
+        classes = self.settings.classes or ()
+        return list(classes.values()) if isinstance(classes, dict) else [[c] for c in classes]
 
     @cached_property
     def _no_label(self) -> frozenset[str]:
@@ -287,8 +287,8 @@ class NumberHead(BinnedHead):
         """See ``Head.answer_of``; whole numbers stand for their middles."""
         return values + 0.5 if self.settings.whole else values
 
-    def said(self, probabilities: np.ndarray) -> np.ndarray:
-        """See ``Head.said``."""
+    def predict(self, probabilities: np.ndarray) -> np.ndarray:
+        """See ``Head.predict``."""
         return probabilities @ self.middles
 
     def in_words(self, answer: Any, language: str = "en") -> str:
@@ -327,8 +327,8 @@ class TagHead(Head):
     def require(self, values: np.ndarray) -> None:
         """Tags have no wrong values: ``encode`` made them."""
 
-    def said(self, probabilities: np.ndarray) -> np.ndarray:
-        """See ``Head.said``."""
+    def predict(self, probabilities: np.ndarray) -> np.ndarray:
+        """See ``Head.predict``."""
         return (probabilities >= self.settings.threshold).astype(np.float32)
 
     def in_words(self, answer: Any, language: str = "en") -> str:
@@ -433,21 +433,21 @@ class Task:
         unknown = np.any([each == MISSING for each in answers.values()], axis=0)
         return {"class": np.where(unknown, MISSING, self.encode(answers))}
 
-    def said(self, probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def predict(self, probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The answers, as ``truth`` has the true ones; those of the product are what its likeliest
         class says.
 
         Args:
             probabilities: head → (N, its answers), and with a product ``"class"`` → (N, C).
         """
-        said = {name: head.said(probabilities[name]) for name, head in self.heads.items()}
+        predicted = {name: head.predict(probabilities[name]) for name, head in self.heads.items()}
         if not self.product:
-            return said
+            return predicted
         classes = probabilities["class"].argmax(axis=1)
-        return said | self.decode(classes) | {"class": classes}
+        return predicted | self.decode(classes) | {"class": classes}
 
     def sentence(self, answers: Mapping[str, Any], language: str = "en") -> str:
-        """Answers to one photo, head → as ``Head.said`` gives them, as one would say them: by
+        """Answers to one photo, head → as ``Head.predict`` gives them, as one would say them: by
         ``task.answer.sentence``, else each by the name of its head.
         """
         words = {k: head.in_words(answers[k], language) for k, head in self.heads.items()}

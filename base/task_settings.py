@@ -18,7 +18,7 @@ from pydantic import (
 
 from utils.config_files import read_json5
 from utils.errors import ConfigError
-from utils.schema_base import NonNegative, PathText, Positive, Section, Share, says
+from utils.schema_base import NonNegative, PathText, Positive, Section, Share, described
 from utils.schema_text import explain
 
 TASKS = Path(__file__).parents[1] / "configs" / "tasks"
@@ -66,7 +66,7 @@ def _edges(value: Any) -> Any:
 HeadName = Annotated[
     str,
     AfterValidator(_free_name),
-    says(
+    described(
         "a-z, 0-9 and _, 1 to 31 characters, a letter first (what the data call it goes into its"
         " `column`, what people read into its `title`)",
         pattern=r"^[a-z][a-z0-9_]{0,30}$",
@@ -77,7 +77,7 @@ Names = dict[str, tuple[str, ...]]
 Edges = Annotated[
     tuple[float, ...],
     BeforeValidator(_edges),
-    says("rising numbers, or 'FIRST:LAST:STEP'"),
+    described("rising numbers, or 'FIRST:LAST:STEP'"),
 ]
 
 
@@ -95,7 +95,7 @@ class PatternSource(Source):
 
     reader: Literal["pattern"]
     """Paths that match a regular expression."""
-    pattern: Annotated[str, AfterValidator(_compiles), says("a regular expression")]
+    pattern: Annotated[str, AfterValidator(_compiles), described("a regular expression")]
     """Of the path below `root`, with `/`; each named group is a column."""
     expect: dict[str, Positive] = {}
     """Column → how many photos each of its values should have; fewer are reported."""
@@ -131,7 +131,9 @@ class Data(Section):
         list[AnySource],
         BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
         Field(min_length=1),
-        says("an object with the key reader: 'pattern', 'csv' or 'folders', or several in a list"),
+        described(
+            "an object with the key reader: 'pattern', 'csv' or 'folders', or several in a list"
+        ),
     ]
     """Photos to train and validate on, from one source or several."""
     test: AnySource | None = None

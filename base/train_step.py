@@ -23,7 +23,7 @@ from base.schedulers import move
 from base.settings import StepSettings
 from base.stopwatch import Stopwatch
 from utils import distributed
-from utils.devices import amp_dtype, telling_what_did_not_fit
+from utils.devices import amp_dtype, explain_out_of_memory
 from utils.errors import CheckpointError, ConfigError, nearest, reason_of
 
 Logits = dict[str, Tensor]
@@ -133,7 +133,7 @@ class TrainStep:
         last = (number + 1) % accumulate == 0 or number + 1 == of
         summed = accumulate if number < of - of % accumulate else of % accumulate
         images = images.contiguous(memory_format=self.memory_format)
-        with telling_what_did_not_fit("a training step", images):
+        with explain_out_of_memory("a training step", images):
             if self._graphed is not None:
                 return self._graphed_step(self._graphed, images, targets)
             with self._no_sync_before(last):

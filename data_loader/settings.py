@@ -14,7 +14,7 @@ from utils.schema_base import (
     Positive,
     Section,
     Share,
-    says,
+    described,
     usable_path,
 )
 
@@ -29,8 +29,10 @@ def _known_weights(weights: str) -> str:
     return usable_path(weights)
 
 
-Weights = Annotated[str, AfterValidator(_known_weights), says("'te0' … 'te7', 'sample', a path")]
-Sha256 = Annotated[str, says("64 hexadecimal digits", pattern="^[0-9a-fA-F]{64}$")]
+Weights = Annotated[
+    str, AfterValidator(_known_weights), described("'te0' … 'te7', 'sample', a path")
+]
+Sha256 = Annotated[str, described("64 hexadecimal digits", pattern="^[0-9a-fA-F]{64}$")]
 
 
 def _rising(edges: tuple[int, ...]) -> tuple[int, ...]:
@@ -49,10 +51,10 @@ Age = Annotated[int, Field(ge=0, le=OLDEST)]
 AgeEdges = Annotated[
     tuple[Age, Age, Age, Age, Age],
     AfterValidator(_rising),
-    says("five rising ages in whole years from 0 to 120"),
+    described("five rising ages in whole years from 0 to 120"),
 ]
 AgeBand = Annotated[
-    tuple[Age, Age], AfterValidator(_in_order), says("two ages in whole years, first and last")
+    tuple[Age, Age], AfterValidator(_in_order), described("two ages in whole years, first and last")
 ]
 
 

@@ -41,8 +41,8 @@ class SavedPredictions:
         values: head → true values as ``Head.encode`` gives them.
         photos: column → (N,): ``photo``, the file; ``group``, such as who is on it; ``index``, the
             place in the validation set; of folds ``fold``, and ``model``, the
-            row of ``factors`` that is theirs; and what ``PhotoIndex.describe`` adds.
-        factors: of the decoding, see ``model.decoding``: name → (models, n).
+            row of ``prior`` that is theirs; and what ``PhotoIndex.describe`` adds.
+        prior: of the classes, by the decoding, see ``model.decoding``: name → (models, n).
         fallback: (N,) bool, photos used whole since nothing to cut out was found; ``None`` where
             nothing was looked for.
         thumbnails: row → the crop as JPEG, for the photos that a report shows.
@@ -52,7 +52,7 @@ class SavedPredictions:
     probabilities: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray]
     photos: Mapping[str, np.ndarray]
-    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    prior: Mapping[str, np.ndarray] = field(default_factory=dict)
     fallback: np.ndarray | None = None
     thumbnails: Mapping[int, bytes] = field(default_factory=dict)
 
@@ -75,10 +75,10 @@ class SavedPredictions:
         """``raw``, as the decoding of the run answers; of folds each by its own."""
         found = self.raw(rows)
         model = self.photos.get("model", np.zeros(len(self), int))[rows]
-        for number in np.unique(model) if self.factors else ():
+        for number in np.unique(model) if self.prior else ():
             mine = model == number
-            factors = {name: each[number] for name, each in self.factors.items()}
-            answers = adjusted(self.task, {k: each[mine] for k, each in found.items()}, factors)
+            prior = {name: each[number] for name, each in self.prior.items()}
+            answers = adjusted(self.task, {k: each[mine] for k, each in found.items()}, prior)
             for name, values in answers.items():
                 found[name][mine] = values
         return found
@@ -144,7 +144,7 @@ def joined(parts: Mapping[int, SavedPredictions]) -> SavedPredictions:
     return SavedPredictions(
         folds[0].task,
         **columns,
-        factors={k: np.concatenate([each.factors[k] for each in folds]) for k in folds[0].factors},
+        prior={k: np.concatenate([each.prior[k] for each in folds]) for k in folds[0].prior},
         fallback=np.concatenate(looked) if len(looked) == len(folds) else None,
         thumbnails={
             start + row: jpeg
@@ -164,7 +164,7 @@ def write_predictions(path: Path, saved: SavedPredictions) -> None:
     arrays: dict[str, Any] = {"task": np.array(json.dumps(saved.task.to_json()))}
     arrays |= {f"value_{name}": values for name, values in saved.values.items()}
     arrays |= {f"probabilities_{name}": _packed(p) for name, p in saved.probabilities.items()}
-    arrays |= {f"factors_{name}": values for name, values in saved.factors.items()}
+    arrays |= {f"factors_{name}": values for name, values in saved.prior.items()}
     jpegs = saved.thumbnails.values()
     arrays["thumbnail_rows"] = np.array(list(saved.thumbnails), np.int64)
     arrays["thumbnail_sizes"] = np.array([len(jpeg) for jpeg in jpegs], np.int64)
@@ -262,12 +262,12 @@ def _as_today(arrays: Mapping[str, np.ndarray], task: Task, path: Path) -> dict[
         with np.load(shown) as report:
             found |= {k: report[k] for k in (*THUMBNAILS, "fallback") if k in report.files}
             if task.product:
-                found |= _factors(found["probabilities_class"], report["class_probabilities"])
+                found |= _class_prior(found["probabilities_class"], report["class_probabilities"])
     return found
 
 
-def _factors(raw: np.ndarray, adjusted: np.ndarray) -> dict[str, np.ndarray]:
-    """The factors that turned (N, C) into (N, C), where any did: older files kept both instead."""
+def _class_prior(raw: np.ndarray, adjusted: np.ndarray) -> dict[str, np.ndarray]:
+    """The class prior that turned (N, C) into (N, C), where any did: older files kept both."""
     logs = np.log(np.maximum(adjusted, 1e-30)) - np.log(np.maximum(raw, 1e-30))
-    factors = np.exp(np.median(logs - logs.mean(axis=1, keepdims=True), axis=0, keepdims=True))
-    return {} if np.allclose(factors, 1, atol=1e-3) else {"factors_class": factors}
+    prior = np.exp(np.median(logs - logs.mean(axis=1, keepdims=True), axis=0, keepdims=True))
+    return {} if np.allclose(prior, 1, atol=1e-3) else {"factors_class": prior}

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from utils.schema_base import Section, says
+from utils.schema_base import Section, described
 
 WandbProject = Annotated[
-    str, says(r"1 to 128 characters, no / \ # ? % :", pattern=r"^[^/\\#?%:]{1,128}$")
+    str, described(r"1 to 128 characters, no / \ # ? % :", pattern=r"^[^/\\#?%:]{1,128}$")
 ]
 
 
@@ -20,7 +20,7 @@ class Wandb(Section):
     """User or team."""
     group: str | None = None
     """Group of runs."""
-    tags: list[Annotated[str, says("1 to 64 characters", r"^.{1,64}$")]] = Field([])
+    tags: list[Annotated[str, described("1 to 64 characters", r"^.{1,64}$")]] = Field([])
     """Tags of the run."""
     notes: str | None = None
     """Free text."""

@@ -11,7 +11,7 @@ from base.task import Task
 
 SINGLE_HEAD = "class"
 """The classes of the whole, and the head of a model that has one for all of them."""
-Factors = Mapping[str, Any]
+ClassPrior = Mapping[str, Any]
 """``"class"``, or a head outside a product, → (n,) float64, numpy or, within an exported model,
 torch: a factor on each probability."""
 
@@ -24,17 +24,17 @@ def with_marginals(task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
     return ordered | {name: values for name, values in found.items() if name == SINGLE_HEAD}
 
 
-def decode(probabilities: Any, factors: Factors | None, name: str = SINGLE_HEAD) -> Any:
-    """The adjusted answers: probabilities times the factors, each row scaled to 1 again.
+def decode(probabilities: Any, prior: ClassPrior | None, name: str = SINGLE_HEAD) -> Any:
+    """The adjusted answers: probabilities times the class prior, each row scaled to 1 again.
 
     Whoever scores, shows or writes answers takes them from here.
 
     Args:
         probabilities: (N, n), as a model gives them, numpy or torch.
-        factors: without any for ``name``, or ``None``, probabilities stay as they are.
+        prior: without any for ``name``, or ``None``, probabilities stay as they are.
         name: of a head outside a product, or ``"class"``.
     """
-    weights: Any = (factors or {}).get(name)
+    weights: Any = (prior or {}).get(name)
     if weights is None:
         return probabilities
     if not isinstance(probabilities, np.ndarray):
@@ -47,10 +47,10 @@ def decode(probabilities: Any, factors: Factors | None, name: str = SINGLE_HEAD)
 
 
 def adjusted(
-    task: Task, found: Mapping[str, np.ndarray], factors: Factors | None
+    task: Task, found: Mapping[str, np.ndarray], prior: ClassPrior | None
 ) -> dict[str, np.ndarray]:
     """Head → (N, its answers), and with a product ``"class"`` → (N, C), as decoded."""
-    return with_marginals(task, {k: decode(each, factors, k) for k, each in found.items()})
+    return with_marginals(task, {k: decode(each, prior, k) for k, each in found.items()})
 
 
 def macro_f1(truth: np.ndarray, given: np.ndarray) -> float:

@@ -88,18 +88,18 @@ def answers(task: Task, found: Mapping[str, Tensor], k: int = 3) -> dict[str, Te
         Name → (B, up to ``k``) int64 codes, the likeliest first and of equals the lower; of a
         number (B,) float, the expectation; of tags (B, n) bool.
     """
-    said = {}
+    predicted = {}
     for name, values in found.items():
         head = task.heads.get(name)
         if isinstance(head, NumberHead):
-            said[name] = (values * torch.tensor(head.middles).to(values, non_blocking=True)).sum(
-                dim=1
-            )
+            predicted[name] = (
+                values * torch.tensor(head.middles).to(values, non_blocking=True)
+            ).sum(dim=1)
         elif isinstance(head, TagHead):
-            said[name] = values >= head.settings.threshold
+            predicted[name] = values >= head.settings.threshold
         else:
-            said[name] = _likeliest(values, k)
-    return said
+            predicted[name] = _likeliest(values, k)
+    return predicted
 
 
 def head_logits(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:

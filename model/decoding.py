@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from base.task import MISSING, NumberHead, TagHead, Task
-from model.answers import SINGLE_HEAD, Factors, decode, macro_f1
+from model.answers import SINGLE_HEAD, ClassPrior, decode, macro_f1
 from model.settings import Decoding
 from utils.errors import ConfigError, DataError, nearest
 
@@ -31,7 +31,7 @@ COST = 0.002
 ROUNDS = 3
 
 
-def factors(
+def class_prior(
     decoding: Decoding, task: Task, counts: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
     """The factor of each answer.
@@ -67,12 +67,12 @@ def factors(
 
 
 def objective(
-    probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], factors: Factors
+    probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], prior: ClassPrior
 ) -> float:
     """The macro-F1 of decoded probabilities, (N, n) each, against the true codes, (N,) each; of
-    several names that have factors the mean of theirs."""
+    several names that have a prior the mean of theirs."""
     scores = []
-    for name, weights in factors.items():
+    for name, weights in prior.items():
         known = truth[name] != MISSING
         answers = (probabilities[name][known] * weights).argmax(axis=1)
         scores.append(macro_f1(truth[name][known], answers))
@@ -95,7 +95,7 @@ def tune(
 
     def gain(candidate: Decoding) -> float:
         steps = sum(abs(bias) for biases in candidate.bias.values() for bias in biases)
-        score = objective(probabilities, truth, factors(candidate, task, counts))
+        score = objective(probabilities, truth, class_prior(candidate, task, counts))
         return score - COST * (candidate.prior_strength + steps)
 
     best = Decoding()
@@ -146,16 +146,16 @@ def cross_validated(
     for others, own in parts:
         rest = {name: truth[name][others] for name in names}
         tuned = tune(task, {name: probabilities[name][others] for name in names}, rest)
-        found = factors(tuned, task, counts_of(task, rest))
+        found = class_prior(tuned, task, counts_of(task, rest))
         for name in names:
             decoded[name][own] = decode(probabilities[name][own], found, name)
-    return objective(decoded, truth, factors(Decoding(), task))
+    return objective(decoded, truth, class_prior(Decoding(), task))
 
 
 def to_json(
     decoding: Decoding, task: Task, counts: Mapping[str, np.ndarray], measured: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What ``read_factors`` reads: the factors, and for people what they are made of.
+    """What ``read_class_prior`` reads: the prior, and for people what it is made of.
 
     Args:
         decoding: as tuned.
@@ -163,7 +163,7 @@ def to_json(
         counts: of the answers it was tuned on.
         measured: what is known of its gain.
     """
-    found = factors(decoding, task, counts)
+    found = class_prior(decoding, task, counts)
     counted = {name: values.tolist() for name, values in counts.items()}
     return {
         "weights": {name: values.tolist() for name, values in found.items()},
@@ -172,16 +172,16 @@ def to_json(
     }
 
 
-def read_factors(path: Path, task: Task) -> dict[str, np.ndarray]:
-    """The factors in a file of ``python -m tools.tune_decoding``.
+def read_class_prior(path: Path, task: Task) -> dict[str, np.ndarray]:
+    """The class prior in a file of ``python -m tools.tune_decoding``.
 
     Raises:
         DataError: no such file, not one of that command, or for another task.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))["weights"]
-        said = said if isinstance(said, dict) else {SINGLE_HEAD: said}
-        found = {name: np.array(values, dtype=float) for name, values in said.items()}
+        weights = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        weights = weights if isinstance(weights, dict) else {SINGLE_HEAD: weights}
+        found = {name: np.array(values, dtype=float) for name, values in weights.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not a decoding file ({error}); write one with python -m tools.tune_decoding"
@@ -196,34 +196,34 @@ def read_factors(path: Path, task: Task) -> dict[str, np.ndarray]:
     return found
 
 
-def factors_of(
+def resolve_decoding(
     decoding: str | Decoding | None, task: Task, counts: Mapping[str, np.ndarray] | None
 ) -> dict[str, np.ndarray] | None:
-    """The factors that the config key ``decoding`` asks for; ``None`` for plain decoding.
+    """The class prior that the config key ``decoding`` asks for; ``None`` for plain decoding.
 
     Args:
         decoding: a file of ``python -m tools.tune_decoding``, or the settings.
         task: whose answers.
-        counts: as for ``factors``, of the model's training, if known.
+        counts: as for ``class_prior``, of the model's training, if known.
 
     Raises:
-        ConfigError: a prior strength without counts, or what ``factors`` raises.
+        ConfigError: a prior strength without counts, or what ``class_prior`` raises.
         DataError: not such a file.
     """
     if decoding is None:
         return None
     if isinstance(decoding, str):
-        return read_factors(Path(decoding), task)
+        return read_class_prior(Path(decoding), task)
     if decoding.prior_strength and not counts:
         raise ConfigError(
             "decoding.prior_strength: the checkpoint doesn't say how often each class occurred in"
             " its training; use a file of python -m tools.tune_decoding, or train again"
         )
-    return factors(decoding, task, counts)
+    return class_prior(decoding, task, counts)
 
 
 def _sizes(task: Task) -> dict[str, int]:
-    """What has factors → how many: the classes of the whole, and heads outside a product."""
+    """What has a class prior → its size: the classes of the whole, and heads outside a product."""
     found = {
         name: len(head.answers)
         for name, head in task.heads.items()

@@ -76,14 +76,14 @@ def build_criterion(
 
 def check_losses(task: Task, loss: str, loss_name: Given, heads: Mapping[str, int]) -> None:
     """Raise what ``build_criterion`` would, before there are counts."""
-    said = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # what there is to say is said with the true counts
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # what there is to log is logged with the true counts
     ones = {head: np.ones(n) for head, n in heads.items()}
     try:
         with torch.random.fork_rng(devices=()):
             build_criterion(task, loss, loss_name, heads, ones)
     finally:
-        logging.disable(said)
+        logging.disable(before)
 
 
 def all_loss(

@@ -41,9 +41,9 @@ def metrics_of(task: Task) -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     if f1:
         whole = [SINGLE_HEAD] if task.product else list(f1)
-        parts = [partial(_class_f1, SINGLE_HEAD)] if task.product else list(f1.values())
+        metrics = [partial(_class_f1, SINGLE_HEAD)] if task.product else list(f1.values())
         found["accuracy"] = partial(_accuracy, task, whole)
-        found["f1"] = lambda said, true: float(np.mean([part(said, true) for part in parts]))
+        found["f1"] = lambda *pair: float(np.mean([metric(*pair) for metric in metrics]))
         found["top_k_acc"] = partial(_accuracy, task, whole, k=3)
     for name, head in task.heads.items():
         if isinstance(head, NumberHead):
@@ -96,56 +96,60 @@ def compute_metrics(
     values = {name: np.asarray(each) for name, each in probabilities.items()}
     for name, each in values.items():
         _check(task, name, each, truth[name])
-    said = answers(task, {name: torch.from_numpy(each) for name, each in values.items()})
-    found = judge(task, names, {name: each.numpy() for name, each in said.items()}, truth)
+    predicted = answers(task, {name: torch.from_numpy(each) for name, each in values.items()})
+    found = evaluate(task, names, {name: each.numpy() for name, each in predicted.items()}, truth)
     for name in (name for name in names if name.endswith(MAP) and name not in found):
         head = name.removesuffix(MAP)
         found[name] = _mean_average_precision(values[head], truth[head])
     return {name: found[name] for name in names}
 
 
-def judge(task: Task, names: Iterable[str], said: Arrays, truth: Arrays) -> dict[str, float]:
+def evaluate(
+    task: Task, names: Iterable[str], predicted: Arrays, truth: Arrays
+) -> dict[str, float]:
     """Values of those of the named metrics that answers suffice for, see ``compute_metrics``.
 
     Args:
         task, names, truth: as there.
-        said: what ``model.decode.answers`` gives.
+        predicted: what ``model.decode.answers`` gives.
     """
     metrics = metrics_of(task)
-    return {name: metrics[name](said, truth) for name in names if name in metrics}
+    return {name: metrics[name](predicted, truth) for name in names if name in metrics}
 
 
-def _accuracy(task: Task, names: Sequence[str], said: Arrays, truth: Arrays, k: int = 1) -> float:
+def _accuracy(
+    task: Task, names: Sequence[str], predicted: Arrays, truth: Arrays, k: int = 1
+) -> float:
     """Share of photos right in all of these at once; those that lack a label don't count."""
-    right, known = zip(*(_right(task, name, said, truth, k) for name in names), strict=True)
+    right, known = zip(*(_right(task, name, predicted, truth, k) for name in names), strict=True)
     counted = np.all(right, axis=0)[np.all(known, axis=0)]
     return float(counted.mean()) if len(counted) else math.nan
 
 
 def _right(
-    task: Task, name: str, said: Arrays, truth: Arrays, k: int
+    task: Task, name: str, predicted: Arrays, truth: Arrays, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether the truth is among the ``k`` likeliest answers, and is known at all; (N,) each."""
-    given, true = said[name], truth[name]
+    given, true = predicted[name], truth[name]
     if isinstance(task.heads.get(name), TagHead):
         return np.all(given == (true > 0), axis=1), ~np.any(np.isnan(true), axis=1)
     return np.any(given[:, :k] == np.asarray(true)[:, None], axis=1), true != MISSING
 
 
-def _class_f1(name: str, said: Arrays, truth: Arrays) -> float:
+def _class_f1(name: str, predicted: Arrays, truth: Arrays) -> float:
     known = truth[name] != MISSING
-    return macro_f1(truth[name][known], said[name][known, 0])
+    return macro_f1(truth[name][known], predicted[name][known, 0])
 
 
-def _tag_f1(name: str, said: Arrays, truth: Arrays) -> float:
+def _tag_f1(name: str, predicted: Arrays, truth: Arrays) -> float:
     known = ~np.isnan(truth[name]).any(axis=1)
-    true, given = truth[name][known] > 0, said[name][known]
+    true, given = truth[name][known] > 0, predicted[name][known]
     met = true.sum(axis=0) + given.sum(axis=0)
     return mean_f1(2 * (true & given).sum(axis=0), met)
 
 
-def _mean_error(name: str, said: Arrays, truth: Arrays) -> float:
-    errors = np.abs(said[name] - truth[name])[~np.isnan(truth[name])]
+def _mean_error(name: str, predicted: Arrays, truth: Arrays) -> float:
+    errors = np.abs(predicted[name] - truth[name])[~np.isnan(truth[name])]
     return float(errors.mean()) if len(errors) else math.nan
 
 

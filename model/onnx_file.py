@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from base.base_model import BaseModel
 from base.task import NumberHead, Task
-from model.answers import SINGLE_HEAD, Factors, decode
+from model.answers import SINGLE_HEAD, ClassPrior, decode
 from model.decode import class_names, probabilities
 from utils.errors import UserError
 
@@ -35,7 +35,7 @@ def to_onnx(
     precision: str,
     described: dict[str, str],
     views: Sequence[Callable[[Tensor], Tensor]] = (nn.Identity(),),
-    decoding: Factors | None = None,
+    decoding: ClassPrior | None = None,
 ) -> bytes:
     """The model as an ONNX file: crops in, logits per head and probabilities of the answers out.
 
@@ -48,7 +48,7 @@ def to_onnx(
         precision: ``"float32"``, or ``"float16"`` for all but the heads.
         described: the metadata.
         views: of a crop, whose answers are averaged.
-        decoding: factors on the probabilities; ``None`` for none.
+        decoding: class prior that multiplies the probabilities; ``None`` for none.
 
     Raises:
         UserError: the backbone has an operation that ONNX lacks.
@@ -97,13 +97,13 @@ class _WithAnswers(nn.Module):
         network: BaseModel,
         task: Task,
         views: Sequence[Callable[[Tensor], Tensor]],
-        decoding: Factors | None,
+        decoding: ClassPrior | None,
     ) -> None:
         super().__init__()
         self.network = network
         self.task = task
         self.views = views
-        self.decoding: Factors = {
+        self.decoding: ClassPrior = {
             name: torch.tensor(values, dtype=torch.float32)
             for name, values in (decoding or {}).items()
         }
@@ -130,7 +130,7 @@ def describe(
     task: Task,
     heads: Iterable[str],
     precision: str,
-    decoding: Factors | None = None,
+    decoding: ClassPrior | None = None,
 ) -> dict[str, str]:
     """The metadata of the file: what its user has to know, as JSON texts by key.
 
@@ -140,7 +140,7 @@ def describe(
         task: that the model was taught; the whole of it is in the file.
         heads: of the model.
         precision: ``"float32"`` or ``"float16"``.
-        decoding: factors on the probabilities; ``None`` for none.
+        decoding: class prior that multiplies the probabilities; ``None`` for none.
     """
     names = class_names(task, heads)
     described = {

@@ -5,12 +5,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from utils.older_names import BIASED
-from utils.schema_base import Arguments, NonNegative, PathText, Positive, Section, Share, says
+from utils.schema_base import Arguments, NonNegative, PathText, Positive, Section, Share, described
 
 CountRule = Annotated[str, Field(pattern=r"^(balanced|effective(:0(\.\d+)?)?)$")]
 ClassWeights = Annotated[
     list[NonNegative] | CountRule | None,
-    says("null, 'balanced', 'effective', 'effective:BETA' or a list of numbers >= 0, one a class"),
+    described(
+        "null, 'balanced', 'effective', 'effective:BETA' or a list of numbers >= 0, one a class"
+    ),
 ]
 
 
@@ -24,7 +26,7 @@ class Loss(Section):
 LossName = Annotated[
     Annotated[str, Tag("name")] | Annotated[Loss, Tag("object")],
     Discriminator(lambda value: "object" if isinstance(value, dict | Loss) else "name"),
-    says("the name of a loss, or an object with type and args"),
+    described("the name of a loss, or an object with type and args"),
 ]
 LossTriple = tuple[LossName, ClassWeights, NonNegative]
 

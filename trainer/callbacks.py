@@ -14,7 +14,7 @@ from logger.logger import attempt
 from logger.predictions import SavedPredictions, write_predictions
 from logger.report.answers import thumbnails
 from logger.report.questions import answers_of_run
-from model.answers import SINGLE_HEAD, Factors
+from model.answers import SINGLE_HEAD, ClassPrior
 from trainer.explanations import explanation_pictures
 from trainer.predict import Predictions
 from trainer.records import record_pictures
@@ -31,18 +31,18 @@ class BestAnswers(Callback):
         log_dir: where they go.
         data: what is validated on.
         cropped: whether the crops were cut out by TRACER.
-        decoding: factors on the probabilities; ``None`` for none.
+        decoding: class prior that multiplies the probabilities; ``None`` for none.
     """
 
     essential = True
 
     def __init__(
-        self, log_dir: Path, data: TrainingData, cropped: bool, decoding: Factors | None
+        self, log_dir: Path, data: TrainingData, cropped: bool, decoding: ClassPrior | None
     ) -> None:
         self._file = log_dir / PREDICTIONS
         self._data = data
         self._cropped = cropped
-        self._factors = {name: values[None] for name, values in (decoding or {}).items()}
+        self._prior = {name: values[None] for name, values in (decoding or {}).items()}
 
     def on_best(self, epoch: int, checkpoint: Path, predictions: Predictions) -> None:
         """Write the file.
@@ -58,7 +58,7 @@ class BestAnswers(Callback):
             probabilities=predictions.head_probabilities | whole,
             values={name: values[rows] for name, values in index.values.items()},
             photos={"index": predictions.index, **index.describe(rows)},
-            factors=self._factors,
+            prior=self._prior,
             fallback=crops.states[rows] == WHOLE if self._cropped else None,
         )
         kept = attempt(lambda: thumbnails(answers_of_run(saved), crops, rows), "photos of a report")

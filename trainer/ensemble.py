@@ -34,7 +34,7 @@ def combine(
     own = [name for name in next(iter(answers.values())) if name not in task.product]
     combined = {}
     for name in own:
-        stacked = np.stack([_sound(model, said[name]) for model, said in answers.items()])
+        stacked = np.stack([_sound(model, found[name]) for model, found in answers.items()])
         combined[name] = stacked.mean(axis=0)
         if how == "vote" and not isinstance(task.heads.get(name), NumberHead | TagHead):
             kind = combined[name].dtype

@@ -28,7 +28,7 @@ def explain(config: ConfigParser) -> None:
     for name, head in answer.task.heads.items():
         sure = ""
         if head.settings.kind in ("classes", "binned"):
-            sure = f"{answer.probabilities[name][answer.said[name]]:.1%}"
+            sure = f"{answer.probabilities[name][answer.predicted[name]]:.1%}"
         print(f"{name:7} {words[name]:20} {sure}".rstrip())
     thing = "person" if answer.task.noun == "person" else "subject"
     if not answer.trusted:

@@ -58,7 +58,7 @@ def explanation_pictures(
     if not (log_dir / PREDICTIONS).exists():
         return []
     saved = read_predictions(log_dir / PREDICTIONS)
-    chosen = worth_explaining(answers_of_run(saved).whole, limit)
+    chosen = rows_to_explain(answers_of_run(saved).whole, limit)
     rows = val_rows[saved.photos["index"][chosen]]
     dataset = CropDataset(crops, rows, None, eval_transform(input_size))
     images = torch.stack([dataset[place]["image"] for place in range(len(dataset))])
@@ -67,13 +67,13 @@ def explanation_pictures(
     heat = HeadCam(model, index.task, input_size)(images, codes)
     entries = []
     for place, photo in enumerate(rows.tolist()):
-        for head, (said, true) in _in_words(index.task, probabilities, truth, place).items():
+        for head, (predicted, true) in _in_words(index.task, probabilities, truth, place).items():
             file = f"{place + 1}_{head}.png"
             drawn = heat_picture(crops[photo], heat[head][place], SIDE)
             save_picture(log_dir / EXPLANATIONS / file, drawn)
             name = str(index.files[photo])
             entries.append(
-                {"photo": name, "head": head, "file": file, "predicted": said, "true": true}
+                {"photo": name, "head": head, "file": file, "predicted": predicted, "true": true}
             )
     write_json(log_dir / EXPLANATIONS / "index.json", entries)
     return [log_dir / EXPLANATIONS / entry["file"] for entry in entries]
@@ -82,18 +82,18 @@ def explanation_pictures(
 def _in_words(
     task: Task, probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], row: int
 ) -> dict[str, tuple[str, str]]:
-    """Head → what is said of a photo, and the truth."""
-    said = task.said({name: each[[row]] for name, each in probabilities.items()})
+    """Head → what is predicted for a photo, and the truth."""
+    predicted = task.predict({name: each[[row]] for name, each in probabilities.items()})
     words = {}
     for name, head in task.heads.items():
         true = truth[name][row]
         known = true != MISSING if np.issubdtype(np.asarray(true).dtype, np.integer) else True
         known &= not np.isnan(true).any()
-        words[name] = (head.in_words(said[name][0]), head.in_words(true) if known else "")
+        words[name] = (head.in_words(predicted[name][0]), head.in_words(true) if known else "")
     return words
 
 
-def worth_explaining(question: Question, limit: int) -> np.ndarray:
+def rows_to_explain(question: Question, limit: int) -> np.ndarray:
     """Half of ``limit`` the most confident mistakes, the rest right answers of different classes.
 
     Args:

@@ -11,7 +11,7 @@ from torch import Tensor
 from base.base_model import BaseModel
 from base.inference import infer
 from base.task import Task
-from model.answers import Factors
+from model.answers import ClassPrior
 from model.familiarity import Familiarity
 from trainer.predict import Predictions, adjusted, predict
 from trainer.tta import PLAIN, View
@@ -29,7 +29,7 @@ class Predictor:
         model: in evaluation mode, on its device; its weights change their memory format.
         task: that it was taught.
         views: test-time augmentation, see ``trainer.tta``.
-        decoding: factors on the probabilities; ``None`` for none.
+        decoding: class prior that multiplies the probabilities; ``None`` for none.
         amp: autocast to this type; ``None`` computes in float32.
         channels_last: memory format of photos and weights.
         arithmetic: what ``set_arithmetic`` takes; ``None`` leaves torch as it is.
@@ -41,7 +41,7 @@ class Predictor:
         model: BaseModel,
         task: Task,
         views: Sequence[View] = PLAIN,
-        decoding: Factors | None = None,
+        decoding: ClassPrior | None = None,
         amp: torch.dtype | None = None,
         channels_last: bool = True,
         arithmetic: Mapping[str, bool] | None = None,

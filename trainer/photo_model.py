@@ -88,7 +88,7 @@ class PhotoModel:
     def explain(
         self, crop: np.ndarray, probabilities: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """Grad-CAM of what is said for each head.
+        """Grad-CAM of what is predicted for each head.
 
         Args:
             crop: (S, S, 3) uint8.
@@ -127,22 +127,22 @@ class PhotoAnswer:
     trusted: bool = True
 
     @cached_property
-    def said(self) -> dict[str, Any]:
-        """Head → its answer, see ``Head.said``, and with a product ``"class"`` → its code.
+    def predicted(self) -> dict[str, Any]:
+        """Head → its answer, see ``Head.predict``, and with a product ``"class"`` → its code.
 
         With a decoding the likeliest class need not say the likeliest answer of a head by itself.
         """
-        said = self.task.said({k: p[None] for k, p in self.probabilities.items()})
-        return {name: values[0] for name, values in said.items()}
+        predicted = self.task.predict({k: p[None] for k, p in self.probabilities.items()})
+        return {name: values[0] for name, values in predicted.items()}
 
     def sentence(self, language: str) -> str:
         """The answer as one would say it."""
-        return self.task.sentence(self.said, language)
+        return self.task.sentence(self.predicted, language)
 
     def in_words(self, language: str) -> dict[str, str]:
         """Head → its answer in words."""
         heads = self.task.heads.items()
-        return {name: head.in_words(self.said[name], language) for name, head in heads}
+        return {name: head.in_words(self.predicted[name], language) for name, head in heads}
 
     @property
     def confidence(self) -> float | None:
@@ -181,15 +181,15 @@ def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswe
     Models that crop alike share the crop.
     """
     cut: dict[str, Any] = {}
-    said, strange = [], []
+    answers, strange = [], []
     for member in members:
         key = member.extractor.key
         if key not in cut:
             cut[key] = next(iter(member.extractor([photo])))
-        said.append(member.probabilities([cut[key].crop]))
+        answers.append(member.probabilities([cut[key].crop]))
         strange.append(member.strange([cut[key].crop])[0])
     shown = cut[members[0].extractor.key]
-    mean = {name: np.mean([each[name][0] for each in said], axis=0) for name in said[0]}
+    mean = {name: np.mean([each[name][0] for each in answers], axis=0) for name in answers[0]}
     trusted = not shown.fallback and np.mean(strange) <= 0.5
     return PhotoAnswer(members[0].task, mean, shown, bool(trusted))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from base.task import Task
 from model import answers
-from model.answers import Factors, with_marginals
+from model.answers import ClassPrior, with_marginals
 from model.decode import head_probabilities, probabilities, tag_heads
 from trainer.tta import PLAIN, View
 from utils import distributed
@@ -102,9 +102,9 @@ def joint_logits(
     return joint
 
 
-def adjusted(predictions: Predictions, factors: Factors | None) -> Predictions:
+def adjusted(predictions: Predictions, prior: ClassPrior | None) -> Predictions:
     """The same with probabilities as decoded; see ``model.answers.decode``."""
-    found = answers.adjusted(predictions.task, predictions.probabilities, factors)
+    found = answers.adjusted(predictions.task, predictions.probabilities, prior)
     return replace(predictions, probabilities=found)
 
 

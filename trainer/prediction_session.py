@@ -98,13 +98,13 @@ def predict(config: ConfigParser) -> None:
     if truth is not None:
         truth = {name: each[rows] for name, each in truth.items()}
         write_scores(out, task, crops, rows, probabilities, truth)
-    say_unreadable(photos, crops)
+    list_unreadable(photos, crops)
     if truth is not None and config["trainer"]["report"]:
         cropped = config["tracer"]["weights"] is not None
-        said = answers_of(task, probabilities, truth)
+        answers = answers_of(task, probabilities, truth)
         fallback = crops.states[rows] == WHOLE if cropped else None
-        said = replace(said, files=tuple(photos.files[rows].tolist()), fallback=fallback)
-        attempt(lambda: print(f"report: {report_test(config, device, out, said, crops, rows)}"))
+        answers = replace(answers, files=tuple(photos.files[rows].tolist()), fallback=fallback)
+        attempt(lambda: print(f"report: {report_test(config, device, out, answers, crops, rows)}"))
 
 
 def named_output(config: ConfigParser) -> tuple[Call, Path]:
@@ -195,7 +195,7 @@ def write_scores(
         print(f"picture: {picture}")
 
 
-def say_unreadable(photos: Photos, crops: Crops) -> None:
+def list_unreadable(photos: Photos, crops: Crops) -> None:
     """Name the photos that were left out."""
     skipped = np.flatnonzero(crops.states == UNREADABLE)
     if len(skipped):

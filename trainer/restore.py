@@ -12,9 +12,9 @@ import model.model as module_arch
 from base.base_model import BaseModel
 from base.checkpoint import load_checkpoint, load_weights, metadata_of
 from base.task import Task
-from model.answers import Factors
+from model.answers import ClassPrior
 from model.decode import class_names
-from model.decoding import factors_of
+from model.decoding import resolve_decoding
 from trainer.inference import Predictor
 from trainer.tta import views_from
 from utils.devices import amp_dtype
@@ -93,11 +93,13 @@ def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bo
     return all(k in weights and weights[k].shape == shape for k, shape in ours.items())
 
 
-def _decoding(config: "ConfigParser", state: Mapping[str, Any], checkpoint: Path) -> Factors | None:
+def _decoding(
+    config: "ConfigParser", state: Mapping[str, Any], checkpoint: Path
+) -> ClassPrior | None:
     task = Task(config.settings.task)
     require_classes(state, task, checkpoint)
     counts = {name: np.array(each) for name, each in state.get("class_counts", {}).items()}
-    return factors_of(config.settings.decoding, task, counts)
+    return resolve_decoding(config.settings.decoding, task, counts)
 
 
 def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> None:

@@ -47,12 +47,12 @@ def score_words(task: Task) -> dict[str, str]:
     """Key in ``<stem>.metrics.json`` → words, first those of the whole."""
     classes = f" ({task.num_classes} classes)" if task.product else ""
     words = {"macro_f1": f"macro-F1{classes}", "accuracy": f"accuracy{classes}"}
-    kinds = {"accuracy": "accuracy", "f1": "macro-F1", "map": "mean average precision"}
-    kinds |= {"mae": "mean error"}
-    for kind, said in kinds.items():
+    scores = {"accuracy": "accuracy", "f1": "macro-F1", "map": "mean average precision"}
+    scores |= {"mae": "mean error"}
+    for score, title in scores.items():
         for name, head in task.heads.items():
             groups = f" ({len(head.answers)} groups)" if head.settings.groups else ""
-            words[f"{name}_{kind}"] = f"{name.replace('_', ' ')} {said}{groups}"
+            words[f"{name}_{score}"] = f"{name.replace('_', ' ')} {title}{groups}"
     return {key: text for key, text in words.items() if KEYS.get(key, key) in names_of(task)}
 
 
@@ -125,7 +125,7 @@ def judgement_pictures(answers: Answers) -> dict[str, np.ndarray]:
 
 
 def judgement_picture(question: Question) -> np.ndarray | None:
-    """What was said over what is true; ``None`` for tags, which are not taken for each other."""
+    """What was predicted over what is true; ``None`` for tags, of which none excludes another."""
     if question.kind == "number":
         known = question.known
         return scatter_picture(question.truth[known], question.predicted[known], question.title)
@@ -158,11 +158,11 @@ def _sheet(crops: Crops, rows: np.ndarray, question: Question, places: Sequence[
 
 
 def _caption(question: Question, place: int) -> list[tuple[str, tuple[int, int, int]]]:
-    said, true = question.said(place), f"is {question.true(place)}"
+    predicted, true = question.said(place), f"is {question.true(place)}"
     if question.kind == "number":
-        return [(said, INK), (true, INK)]
+        return [(predicted, INK), (true, INK)]
     color = RED if question.wrong[place] else GREEN
-    lines = [(line, color) for line in _wrapped(f"{said} {question.confidence[place]:.0%}")]
+    lines = [(line, color) for line in _wrapped(f"{predicted} {question.confidence[place]:.0%}")]
     return lines + [(line, INK) for line in _wrapped(true) if question.wrong[place]]
 
 

@@ -145,7 +145,7 @@ def in_json(answer: PhotoAnswer, language: str) -> dict[str, Any]:
             shares = np.asarray(answer.probabilities[name], float).round(6).tolist()
             names = head.answer_names(language)
             heads[name]["probabilities"] = dict(zip(names, shares, strict=True))
-    code = {"class": int(answer.said["class"])} if "class" in answer.said else {}
+    code = {"class": int(answer.predicted["class"])} if "class" in answer.predicted else {}
     return code | {
         "heads": heads,
         "sentence": answer.sentence(language),

@@ -31,9 +31,9 @@ from logger.logger import setup_logging
 from logger.notice import Notice, require_address
 from logger.visualization import open_writers
 from logger.writer import Writer
-from model.answers import SINGLE_HEAD, Factors
+from model.answers import SINGLE_HEAD, ClassPrior
 from model.decode import class_names
-from model.decoding import factors_of
+from model.decoding import resolve_decoding
 from model.loss import build_criterion, check_losses
 from model.metric import find_metrics
 from parse_config import ConfigParser
@@ -114,7 +114,7 @@ def train(
     checkpoints = CheckpointFolder(
         config.save_dir, config.settings.trainer.keep_last, config.settings.trainer.keep_best
     )
-    decoding = factors_of(config.settings.decoding, index.task, data.class_counts)
+    decoding = resolve_decoding(config.settings.decoding, index.task, data.class_counts)
     callbacks = run_callbacks(config, data, monitor, decoding, device, callbacks, writers)
     trainer = build_trainer(config, step, data, monitor, checkpoints, decoding, device, callbacks)
     if saved:
@@ -186,7 +186,9 @@ def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> 
     find_metrics(task, config["metrics"])
     monitor.require(scalar_names(task, config["metrics"], [*task.heads, SINGLE_HEAD]))
     ones = {name: np.ones(head.num_classes) for name, head in task.heads.items()}
-    factors_of(config.settings.decoding, task, ones | {SINGLE_HEAD: np.ones(task.num_classes)})
+    resolve_decoding(
+        config.settings.decoding, task, ones | {SINGLE_HEAD: np.ones(task.num_classes)}
+    )
     config.adopt(task.settings)
     if saved:
         require_classes(saved[0], task, saved[1])
@@ -216,7 +218,7 @@ def build_optimizer(config: ConfigParser, model: BaseModel) -> torch.optim.Optim
     return base.optimizers.make_optimizer(
         config.settings.optimizer,
         model,
-        batches_a_step=config.settings.trainer.accumulate * distributed.world_size(),
+        batches_per_step=config.settings.trainer.accumulate * distributed.world_size(),
     )
 
 
@@ -238,7 +240,7 @@ def build_scheduler(
         chosen,
         optimizer,
         epochs=settings.epochs,
-        steps_an_epoch=-(-batches // settings.accumulate),
+        steps_per_epoch=-(-batches // settings.accumulate),
         monitor_mode=monitor.mode,
         epochs_done=len(saved[0]["history"]) if saved else 0,
     )
@@ -337,7 +339,7 @@ def run_callbacks(
     config: ConfigParser,
     data: TrainingData,
     monitor: Monitor,
-    decoding: Factors | None,
+    decoding: ClassPrior | None,
     device: torch.device,
     callbacks: Sequence[Callback],
     writers: Sequence[Writer],
@@ -377,7 +379,7 @@ def build_trainer(
     data: TrainingData,
     monitor: Monitor,
     checkpoints: CheckpointFolder,
-    decoding: Factors | None,
+    decoding: ClassPrior | None,
     device: torch.device,
     callbacks: Sequence[Callback],
 ) -> Trainer:

@@ -148,13 +148,13 @@ def write_submission(
         probabilities: head → (N, answers), and with a product ``"class"`` → (N, C).
         in_words: also a column for each head, for people to read.
     """
-    said = answer_columns(task, probabilities)
+    predicted = answer_columns(task, probabilities)
     columns: dict[str, Sequence[Any]] = {task.settings.id_column: ids}
     for column, kind in task.settings.answer.csv.columns.items() if task.product else ():
         codes = probabilities[SINGLE_HEAD].argmax(axis=1).tolist()
         columns[column] = codes if kind == "code" else [task.class_name(code) for code in codes]
     if in_words or len(columns) == 1:
-        columns |= said
+        columns |= predicted
     rows = zip(*columns.values(), strict=True)
     if in_words:
         write_csv(path, list(columns), rows)
@@ -165,8 +165,8 @@ def write_submission(
 def answer_columns(task: Task, probabilities: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
     """Head → what is answered for each photo, in words; of a product what the likeliest class
     says."""
-    said = task.said(probabilities)
-    return {name: _texts(head, said[name]) for name, head in task.heads.items()}
+    predicted = task.predict(probabilities)
+    return {name: _texts(head, predicted[name]) for name, head in task.heads.items()}
 
 
 def write_probabilities(
@@ -183,10 +183,10 @@ def write_probabilities(
     write_csv(path, list(columns), zip(*columns.values(), strict=True))
 
 
-def _texts(head: Head, said: np.ndarray) -> list[str]:
+def _texts(head: Head, predicted: np.ndarray) -> list[str]:
     if isinstance(head, NumberHead):
-        return [f"{value:.6g}" for value in said.tolist()]
+        return [f"{value:.6g}" for value in predicted.tolist()]
     if isinstance(head, TagHead):
         tags = np.array(head.classes, dtype=object)
-        return [head.settings.separator.join(tags[row > 0]) for row in said]
-    return [head.in_words(code) for code in said]
+        return [head.settings.separator.join(tags[row > 0]) for row in predicted]
+    return [head.in_words(code) for code in predicted]

@@ -19,9 +19,9 @@ from base.settings import LoopSettings
 from base.task import Task
 from base.train_step import TrainStep
 from logger.logger import attempt
-from model.answers import Factors, with_marginals
+from model.answers import ClassPrior, with_marginals
 from model.decode import answers, probabilities
-from model.metric import always, compute_metrics, find_metrics, judge, metrics_of, names_of
+from model.metric import always, compute_metrics, evaluate, find_metrics, metrics_of, names_of
 from trainer.mixing import split_targets
 from trainer.predict import adjusted, gather, predict
 from trainer.profiling import profiled
@@ -86,8 +86,8 @@ class Trainer(BaseTrainer):
         train_truth, val_truth: the true answers to their photos, see ``Task.truth``.
         metrics: names from ``model.metric``; those of ``always`` are measured in any case.
         name_of: position in the training set → what to call the photo in a message.
-        decoding: factors on the probabilities before validation scores are taken; ``None`` for
-            none. ``predictions`` are kept without them.
+        decoding: class prior that multiplies the probabilities before validation scores are taken;
+            ``None`` for none. ``predictions`` are kept without it.
         views: of a validation photo, whose answers are averaged.
         profile_dir: where a profile goes.
         options: what ``BaseTrainer`` takes.
@@ -105,7 +105,7 @@ class Trainer(BaseTrainer):
         val_truth: Mapping[str, np.ndarray],
         metrics: Sequence[str],
         name_of: Callable[[int], str] = str,
-        decoding: Factors | None = None,
+        decoding: ClassPrior | None = None,
         views: Sequence[View] = PLAIN,
         profile_dir: Path = Path("profile"),
         **options: Any,
@@ -193,10 +193,10 @@ class Trainer(BaseTrainer):
         judged, learned = split_targets(batch, self.train_step.model.heads)
         logits, total, parts = self.train_step.step(batch["image"], learned, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
-        said = answers(self.task, with_marginals(self.task, probabilities(self.task, logits)))
+        predicted = answers(self.task, with_marginals(self.task, probabilities(self.task, logits)))
         finite = torch.stack([values.isfinite().all(dim=1) for values in logits.values()])
         losses = torch.stack([total, *parts.values()])
-        return Step(batch["index"], judged, said, finite.all(dim=0), losses)
+        return Step(batch["index"], judged, predicted, finite.all(dim=0), losses)
 
     def _train_log(self) -> dict[str, float]:
         sizes = torch.tensor([len(step.index) for step in self._steps])
@@ -209,12 +209,12 @@ class Trainer(BaseTrainer):
         ]
         _, parts = gather(seen)
         place = parts["judged"]["place"].numpy()
-        said = {name: values.numpy() for name, values in parts["answers"].items()}
+        predicted = {name: values.numpy() for name, values in parts["answers"].items()}
         truth = {name: values[place] for name, values in self.train_truth.items()}
-        log |= judge(self.task, self.metrics, said, truth)
+        log |= evaluate(self.task, self.metrics, predicted, truth)
         return {f"train/{name}": value for name, value in log.items()}
 
-    def _partial_state(self) -> dict[str, Any]:
+    def _mid_epoch_state(self) -> dict[str, Any]:
         """The steps so far of all ranks, as tensors and plain values."""
         self._refuse_nan(len(self.history) + 1, len(self._steps) - len(self._steps) % CHECK_EVERY)
         steps = [vars(step.to(torch.device("cpu"))) for step in self._steps]

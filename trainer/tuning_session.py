@@ -7,7 +7,7 @@ import numpy as np
 
 from base.task_settings import plural_of
 from logger.predictions import read_predictions
-from model.decoding import counts_of, cross_validated, factors, objective, to_json, tune
+from model.decoding import class_prior, counts_of, cross_validated, objective, to_json, tune
 from model.settings import Decoding
 from utils.errors import DataError
 from utils.files import write_json
@@ -30,11 +30,11 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
     if folds < 2:
         raise DataError(f"{source}: photos of one {task.noun} only; nothing can be tuned on them")
     tuned, counts = tune(task, answers, truth), counts_of(task, truth)
-    found = factors(tuned, task, counts)
+    found = class_prior(tuned, task, counts)
     measured = {
         "photos": len(groups),
         several: len(np.unique(groups)),
-        "macro_f1_plain": objective(answers, truth, factors(Decoding(), task)),
+        "macro_f1_plain": objective(answers, truth, class_prior(Decoding(), task)),
         "macro_f1_tuned_on_the_same": objective(answers, truth, found),
         "macro_f1_on_others": cross_validated(task, answers, truth, groups, folds, args.seed),
     }

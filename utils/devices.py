@@ -138,7 +138,7 @@ def fit_workers(requested: int | str, device: torch.device, batch_bytes: int = 0
 
 
 @contextlib.contextmanager
-def telling_what_did_not_fit(work: str, images: torch.Tensor) -> Iterator[None]:
+def explain_out_of_memory(work: str, images: torch.Tensor) -> Iterator[None]:
     """Say in one line what a GPU had too little memory for, and what to set.
 
     Args:

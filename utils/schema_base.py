@@ -38,7 +38,7 @@ class Arguments(Section):
         return {name: getattr(self, name) for name in known} | (self.model_extra or {})
 
 
-def says(allowed: str, pattern: str | None = None) -> Any:
+def described(allowed: str, pattern: str | None = None) -> Any:
     """A field whose allowed values are described by ``allowed`` in errors and documentation."""
     return Field(pattern=pattern, json_schema_extra={"allowed": allowed})
 
@@ -71,9 +71,9 @@ def usable_path(path: str) -> str:
 
 LARGEST = 10**9
 """Of whole numbers: libraries take no more than 2³¹ for most of them."""
-Positive = Annotated[int, Field(ge=1, le=LARGEST), says("an integer >= 1")]
-Natural = Annotated[int, Field(ge=0, le=LARGEST), says("an integer >= 0")]
-PathText = Annotated[str, AfterValidator(usable_path), says("a path")]
+Positive = Annotated[int, Field(ge=1, le=LARGEST), described("an integer >= 1")]
+Natural = Annotated[int, Field(ge=0, le=LARGEST), described("an integer >= 0")]
+PathText = Annotated[str, AfterValidator(usable_path), described("a path")]
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
-FileName = Annotated[str, AfterValidator(legal_file_name), says(LEGAL_NAME)]
+FileName = Annotated[str, AfterValidator(legal_file_name), described(LEGAL_NAME)]

@@ -118,7 +118,7 @@ def test_sentence_marks_and_columns_tell_of_the_same_answer():
     probabilities[[female, female + 1, female + 2]] = 0.19
     split = replace(split, probabilities=answers_to(probabilities))
     assert split.probabilities["gender"].argmax() == 1
-    assert [split.said[head] for head in ("mask", "gender", "age")] == [0, 0, 0]
+    assert [split.predicted[head] for head in ("mask", "gender", "age")] == [0, 0, 0]
     (row,) = answers_table([("a.jpg", split)], "en").to_dict("records")
     assert (row["answer"], row["gender"]) == (sentence(male, "en"), "male")
     card = photo_card("a.jpg", replace(shown(), answer=split), "en")

@@ -92,7 +92,7 @@ def test_each_layer_learns_more_slowly_than_the_one_above():
 
 
 def test_the_learning_rate_is_as_written_whatever_the_batches_of_a_step(model):
-    optimizer = make_optimizer(chosen("SGD", lr=0.1), model, batches_a_step=4)
+    optimizer = make_optimizer(chosen("SGD", lr=0.1), model, batches_per_step=4)
     assert optimizer.param_groups[0]["lr"] == 0.1
 
 

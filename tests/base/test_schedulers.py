@@ -33,7 +33,7 @@ def chosen(name, every="epoch", warmup_epochs=0, **args):
 def rates(settings, epochs=6, steps=1):
     weight = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.SGD([weight], lr=1.0)
-    schedule = make_schedule(settings, optimizer, epochs=epochs, steps_an_epoch=steps)
+    schedule = make_schedule(settings, optimizer, epochs=epochs, steps_per_epoch=steps)
     seen = []
     for _ in range(epochs * steps):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -45,7 +45,7 @@ def rates(settings, epochs=6, steps=1):
 def test_one_cycle_keeps_the_proportions_of_the_groups(model):
     optimizer = an_optimizer(model, lr=1e-3, share=0.1)
     settings = chosen("OneCycleLR", every="step", max_lr=0.01, total_steps="all")
-    schedule = make_schedule(settings, optimizer, epochs=2, steps_an_epoch=5)
+    schedule = make_schedule(settings, optimizer, epochs=2, steps_per_epoch=5)
     seen = []
     for _ in range(9):
         rates = {group["lr"] for group in optimizer.param_groups}
@@ -62,7 +62,7 @@ def test_one_cycle_rises_to_the_learning_rate_of_the_optimizer_if_nothing_else_i
 ):
     optimizer = an_optimizer(model, 0.02, share)
     settings = chosen("OneCycleLR", every="step", total_steps="all", pct_start=0.5)
-    schedule = make_schedule(settings, optimizer, epochs=1, steps_an_epoch=9)
+    schedule = make_schedule(settings, optimizer, epochs=1, steps_per_epoch=9)
     seen = []
     for _ in range(8):
         seen.append([group["lr"] for group in optimizer.param_groups])
@@ -94,7 +94,7 @@ def test_schedules_of_timm_are_found_by_name():
     config = ConfigParser({"name": "a", "lr_scheduler": scheduler})
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     settings = config.settings.lr_scheduler
-    schedule = make_schedule(settings, optimizer, epochs=5, steps_an_epoch=1)
+    schedule = make_schedule(settings, optimizer, epochs=5, steps_per_epoch=1)
     schedule.step(5)
     assert optimizer.param_groups[0]["lr"] < 0.1
 
@@ -164,7 +164,7 @@ MOVING = {
 def course(name, args, optimizer, epochs=8, steps=1, every="epoch", **options):
     """The learning rate of each group before each move."""
     settings = chosen(name, every, **args)
-    schedule = make_schedule(settings, optimizer, epochs=epochs, steps_an_epoch=steps, **options)
+    schedule = make_schedule(settings, optimizer, epochs=epochs, steps_per_epoch=steps, **options)
     seen = []
     for number in range(1, epochs * steps + 1):
         seen.append([group["lr"] for group in optimizer.param_groups])
@@ -230,9 +230,9 @@ def test_a_schedule_that_never_changes_the_rate_is_refused(name, args):
 
 def test_a_change_late_in_a_long_training_counts():
     late, never = (chosen("StepLR", every="step", step_size=size) for size in (1900, 2000))
-    assert make_schedule(late, two_groups(), epochs=2, steps_an_epoch=1000)
+    assert make_schedule(late, two_groups(), epochs=2, steps_per_epoch=1000)
     with pytest.raises(ConfigError, match="never changes the learning rate in 2000 steps"):
-        make_schedule(never, two_groups(), epochs=2, steps_an_epoch=1000)
+        make_schedule(never, two_groups(), epochs=2, steps_per_epoch=1000)
 
 
 def test_the_one_epoch_of_a_trial_may_have_one_rate():
@@ -274,7 +274,7 @@ def test_a_schedule_that_knows_no_end_may_be_resumed_for_more(name):
 )
 def test_more_steps_in_the_same_epochs_than_a_schedule_was_made_for_are_refused(name, warmup):
     settings = chosen(name, "step", warmup, **MOVING[name])
-    made = [make_schedule(settings, two_groups(), epochs=3, steps_an_epoch=n) for n in (10, 20)]
+    made = [make_schedule(settings, two_groups(), epochs=3, steps_per_epoch=n) for n in (10, 20)]
     config = {"lr_scheduler": {"type": name, "args": MOVING[name]}}
     saved = [{"config": config, "lr_scheduler": each.state_dict()} for each in made]
     with pytest.raises(ConfigError, match=r"made for \d0 moves, the training has \d0 now .*--init"):
@@ -294,7 +294,9 @@ def test_a_plateau_watches_in_the_direction_of_the_monitor(mode, falls):
     for sign, expected in zip((-1.0, 1.0), falls, strict=True):  # a score that sinks, that rises
         optimizer = two_groups()
         settings = chosen("ReduceLROnPlateau", patience=1)
-        schedule = make_schedule(settings, optimizer, epochs=6, steps_an_epoch=1, monitor_mode=mode)
+        schedule = make_schedule(
+            settings, optimizer, epochs=6, steps_per_epoch=1, monitor_mode=mode
+        )
         for epoch in range(1, 5):
             move(schedule, "epoch", epoch, monitored=sign * epoch)
         assert (optimizer.param_groups[1]["lr"] < 1.0) is expected
@@ -330,7 +332,7 @@ def test_all_behind_timms_own_warm_up_is_what_it_leaves():
         chosen("CosineLRScheduler", **args),
         optimizer := two_groups(),
         epochs=8,
-        steps_an_epoch=1,
+        steps_per_epoch=1,
     )
     move(schedule, "epoch", 8)
     assert optimizer.param_groups[1]["lr"] == 0

@@ -12,7 +12,7 @@ import torch
 from base.task import load_task
 from logger.predictions import read_predictions
 from model.answers import macro_f1
-from model.decoding import Decoding, factors
+from model.decoding import Decoding, class_prior
 from parse_config import ConfigParser
 from tools import tune_decoding
 from trainer.photo_model import PhotoModel, answer_photo
@@ -119,7 +119,7 @@ def test_validation_scores_use_the_prior_and_the_kept_probabilities_do_not(
     saved = read_predictions(log / "predictions.npz")
     counts = torch.load(checkpoint, weights_only=True)["class_counts"]
     decoding, task = Decoding(prior_strength=0.5), load_task("faces")
-    of_class = factors(decoding, task, {k: np.array(v) for k, v in counts.items()})["class"]
+    of_class = class_prior(decoding, task, {k: np.array(v) for k, v in counts.items()})["class"]
     likeliest = (saved.raw()["class"] * of_class).argmax(axis=1)
     assert (saved.adjusted()["class"].argmax(axis=1) == likeliest).all()
     score = macro_f1(saved.truth()["class"], likeliest)

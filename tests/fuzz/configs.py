@@ -27,7 +27,7 @@ def prepare(folder: Path) -> Callable[[random.Random], None]:
 
     from base.task import Task
     from base.train_step import backbone_modules
-    from model.decoding import factors_of
+    from model.decoding import resolve_decoding
     from model.loss import check_losses
     from model.metric import find_metrics
     from model.model import TimmModelMulti
@@ -50,7 +50,9 @@ def prepare(folder: Path) -> Callable[[random.Random], None]:
         check_losses(task, config["loss"], config["loss_name"], model.heads)
         backbone_modules(model, config.settings.trainer.freeze)
         counts = {name: np.ones(number) for name, number in model.heads.items()}
-        factors_of(config.settings.decoding, task, counts | {"class": np.ones(task.num_classes)})
+        resolve_decoding(
+            config.settings.decoding, task, counts | {"class": np.ones(task.num_classes)}
+        )
 
     files = [ROOT / recipe for recipe in RECIPES]
     recipes = [read_json5(file) for file in files]

@@ -72,9 +72,9 @@ def two_folds():
         fold: predictions_of(
             heads, values, fold,
             {"photo": np.array([f"b{fold}.jpg", f"a{fold}.jpg"]), "index": np.arange(2)},
-            factors={"shape": np.array([factors])}, thumbnails={0: b"%d" % fold},
+            prior={"shape": np.array([prior])}, thumbnails={0: b"%d" % fold},
         )
-        for fold, factors in ((3, (1e6, 1)), (1, (1, 1e6)))
+        for fold, prior in ((3, (1e6, 1)), (1, (1, 1e6)))
     }  # fmt: skip
 
 
@@ -111,8 +111,8 @@ def test_what_is_damaged_or_nan_is_one_line(everything, tmp_path):
 def test_the_two_files_of_an_older_run_are_read_as_one(tmp_path, names):
     """``validation.npz`` holds what the model said, ``report.npz`` what was made of it."""
     rng, ages = np.random.default_rng(0), np.array([25.0, 61.0])
-    said, factors = rng.dirichlet(np.ones(18), 2), np.exp(rng.normal(size=18))
-    decoded = said * factors / (said * factors).sum(axis=1, keepdims=True)
+    said, prior = rng.dirichlet(np.ones(18), 2), np.exp(rng.normal(size=18))
+    decoded = said * prior / (said * prior).sum(axis=1, keepdims=True)
     classes = FACES.encode({"mask": np.array([0, 2]), "gender": np.array([1, 0]),
                             "age": np.array([0, 2])})  # fmt: skip
     columns = dict(zip(names, (np.array(["1", "2"]), ages), strict=True))

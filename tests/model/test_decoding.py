@@ -1,4 +1,4 @@
-"""Decoding by factors: what they do, how they are chosen, and how honestly they are judged."""
+"""Decoding by a class prior: what it does, how it is tuned, and how it is cross-validated."""
 
 import sys
 
@@ -10,12 +10,12 @@ from base.task_settings import TaskSettings
 from logger.predictions import SavedPredictions, write_predictions
 from model.answers import decode
 from model.decoding import (
+    class_prior,
     counts_of,
     cross_validated,
-    factors,
-    factors_of,
     objective,
-    read_factors,
+    read_class_prior,
+    resolve_decoding,
     to_json,
     tune,
 )
@@ -32,9 +32,9 @@ PLAIN = {"class": np.ones(NUM_CLASSES)}
 
 
 def weights(counts=None, **settings):
-    """The factors of the 18 classes."""
+    """The class prior of the 18 classes."""
     counts = None if counts is None else {"class": counts}
-    return factors(Decoding(**settings), FACES, counts)["class"]
+    return class_prior(Decoding(**settings), FACES, counts)["class"]
 
 
 def macro_f1(probabilities, classes, weights):
@@ -116,7 +116,7 @@ def test_the_objective_is_the_metric_of_the_decoded_answers():
 def test_tuning_favors_the_rare_and_gains_on_people_it_has_not_seen():
     probabilities, classes, people = people_of_all_ages(400)
     tuned = tuned_on(probabilities, classes)
-    found = factors(tuned, FACES, counts_of(FACES, {"class": classes}))["class"]
+    found = class_prior(tuned, FACES, counts_of(FACES, {"class": classes}))["class"]
     plain = macro_f1(probabilities, classes, np.ones(NUM_CLASSES))
     flattering = macro_f1(probabilities, classes, found)
     answered = ({"class": probabilities}, {"class": classes})
@@ -135,30 +135,30 @@ def test_tuning_leaves_answers_alone_that_are_right_already():
 
 def test_a_file_gives_back_the_factors_it_was_written_with(tmp_path):
     tuned = Decoding(prior_strength=0.5, bias={"age": (0.0, 0.0, 0.3)})
-    found = factors(tuned, FACES, {"class": COUNTS})["class"]
+    found = class_prior(tuned, FACES, {"class": COUNTS})["class"]
     write_json(tmp_path / "d.json", to_json(tuned, FACES, {"class": COUNTS}, {"macro_f1": 0.5}))
-    assert read_factors(tmp_path / "d.json", FACES)["class"] == pytest.approx(found)
-    read = factors_of(str(tmp_path / "d.json"), FACES, None)
+    assert read_class_prior(tmp_path / "d.json", FACES)["class"] == pytest.approx(found)
+    read = resolve_decoding(str(tmp_path / "d.json"), FACES, None)
     assert read["class"] == pytest.approx(found)
 
 
 def test_a_file_from_before_there_were_tasks_still_counts(tmp_path):
     write_json(tmp_path / "d.json", {"weights": COUNTS.tolist()})
-    assert read_factors(tmp_path / "d.json", FACES)["class"].tolist() == COUNTS.tolist()
+    assert read_class_prior(tmp_path / "d.json", FACES)["class"].tolist() == COUNTS.tolist()
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"weights": [1, 2]}', '{"weights": ["a"]}'])
 def test_a_file_that_is_no_decoding_is_refused(tmp_path, text):
     (tmp_path / "d.json").write_text(text)
     with pytest.raises(DataError, match=r"d\.json"):
-        read_factors(tmp_path / "d.json", FACES)
+        read_class_prior(tmp_path / "d.json", FACES)
 
 
 def test_a_prior_needs_the_counts_of_the_training():
     with pytest.raises(ConfigError, match="doesn't say how often each class occurred"):
-        factors_of(Decoding(prior_strength=0.5), FACES, {})
-    assert factors_of(None, FACES, None) is None
-    assert factors_of(Decoding(age=[0, 0, 1]), FACES, None) is not None
+        resolve_decoding(Decoding(prior_strength=0.5), FACES, {})
+    assert resolve_decoding(None, FACES, None) is None
+    assert resolve_decoding(Decoding(age=[0, 0, 1]), FACES, None) is not None
 
 
 def test_the_biases_of_the_faces_have_their_older_names_as_well():
@@ -174,7 +174,7 @@ def test_the_biases_of_the_faces_have_their_older_names_as_well():
 )
 def test_a_bias_that_fits_no_head_is_one_clear_line(bias, words):
     with pytest.raises(ConfigError, match=words):
-        factors(Decoding(bias=bias), FACES)
+        class_prior(Decoding(bias=bias), FACES)
 
 
 TWO = Task(
@@ -186,7 +186,7 @@ TWO = Task(
 
 def test_without_a_product_each_head_has_factors_of_its_own_and_is_tuned():
     counts = {"shape": np.array([90, 10]), "tint": np.array([50, 50])}
-    found = factors(Decoding(prior_strength=1.0, bias={"tint": (0.0, 1.0)}), TWO, counts)
+    found = class_prior(Decoding(prior_strength=1.0, bias={"tint": (0.0, 1.0)}), TWO, counts)
     assert found["shape"][1] / found["shape"][0] == pytest.approx(9)
     assert found["tint"][1] / found["tint"][0] == pytest.approx(np.e)
     draw = np.random.default_rng(1)
@@ -196,8 +196,8 @@ def test_without_a_product_each_head_has_factors_of_its_own_and_is_tuned():
         square = np.clip(0.12 + 0.3 * codes + 0.1 * draw.normal(size=600), 0.01, 0.99)
         said[name] = np.stack([1 - square, square], axis=1)
     tuned = tune(TWO, said, truth)
-    plain = objective(said, truth, factors(Decoding(), TWO))
-    assert objective(said, truth, factors(tuned, TWO, counts_of(TWO, truth))) > plain + 0.1
+    plain = objective(said, truth, class_prior(Decoding(), TWO))
+    assert objective(said, truth, class_prior(tuned, TWO, counts_of(TWO, truth))) > plain + 0.1
     assert cross_validated(TWO, said, truth, np.arange(600), folds=3) > plain + 0.1
 
 
@@ -232,7 +232,7 @@ def test_the_command_says_the_honest_gain_beside_the_flattering_one(tmp_path, tu
     assert "tuned, on others (2 folds of people)" in said
     assert "classes with fewer than 20 photos" in said
     written = tmp_path / "log" / "a" / "first" / "decoding.json"
-    assert read_factors(written, FACES)["class"].shape == (NUM_CLASSES,)
+    assert read_class_prior(written, FACES)["class"].shape == (NUM_CLASSES,)
 
 
 def test_answers_that_can_not_be_used_are_one_clear_line(tmp_path, tuned_by_command):

@@ -8,7 +8,7 @@ from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from model import decode
 from model.answers import with_marginals
-from model.metric import always, compute_metrics, find_metrics, judge, names_of
+from model.metric import always, compute_metrics, evaluate, find_metrics, names_of
 from utils.errors import ConfigError, DataError
 
 FACES = load_task("faces")
@@ -180,7 +180,7 @@ def test_a_thousand_classes_are_judged_by_the_answers_that_a_training_keeps():
     assert kept["kind"].shape == (200, 3)
     kept = {name: values.numpy() for name, values in kept.items()}
     names = ["accuracy", "f1", "top_k_acc"]
-    assert judge(many, names, kept, truth) == compute_metrics(many, names, found, truth)
+    assert evaluate(many, names, kept, truth) == compute_metrics(many, names, found, truth)
 
 
 def test_of_equally_likely_classes_the_lower_is_answered():

@@ -214,7 +214,7 @@ def test_every_kind_of_task_is_answered_and_said_as_here(kind, tmp_path):
     crop = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     cv2.imwrite(str(photo), crop[..., ::-1])
     here = predictor.probabilities(torch.from_numpy(crop.transpose(2, 0, 1)[None]))
-    said = {head: values[0] for head, values in task.said(here).items()}
+    said = {head: values[0] for head, values in task.predict(here).items()}
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "predict_onnx.py", file, photo],
         capture_output=True, text=True, timeout=60,

@@ -7,7 +7,7 @@ import numpy as np
 from base.task import load_task
 from logger.predictions import read_predictions
 from logger.report.answers import Question
-from trainer.explanations import worth_explaining
+from trainer.explanations import rows_to_explain
 from utils.images import read_image
 
 FACES = load_task("faces")
@@ -52,9 +52,9 @@ def test_the_most_confident_mistakes_come_first_then_right_answers_of_different_
     probabilities = np.zeros((6, 18))
     probabilities[np.arange(6), said] = confidence
     question = Question.of("class", "class", tuple("abcdefghijklmnopqr"), probabilities, answers)
-    assert worth_explaining(question, 4).tolist() == [3, 2, 0, 4]
+    assert rows_to_explain(question, 4).tolist() == [3, 2, 0, 4]
 
 
 def test_fewer_photos_than_wanted_are_all_that_is_explained():
     question = Question.of("class", "class", ("a", "b", "c"), np.eye(3)[:2], np.array([0, 1]))
-    assert worth_explaining(question, 6).tolist() == [0, 1]
+    assert rows_to_explain(question, 6).tolist() == [0, 1]

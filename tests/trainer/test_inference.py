@@ -10,7 +10,7 @@ import torch
 from base.task import load_task
 from logger.predictions import read_predictions
 from model.answers import decode
-from model.decoding import factors_of
+from model.decoding import resolve_decoding
 from model.model import TimmModelMulti
 from model.settings import Decoding
 from parse_config import ConfigParser
@@ -56,8 +56,8 @@ def test_a_test_of_the_validation_photos_gives_the_probabilities_of_the_validati
     saved = read_predictions(tmp_path / "saved/log/tiny/half/predictions.npz")
     found = np.array([rows[photo] for photo in saved.photos["photo"]])
     counts = torch.load(best, weights_only=True)["class_counts"]
-    factors = factors_of(Decoding(prior_strength=1.0), FACES, counts)
-    assert np.abs(found - decode(saved.raw()["class"], factors)).max() < 1e-6
+    prior = resolve_decoding(Decoding(prior_strength=1.0), FACES, counts)
+    assert np.abs(found - decode(saved.raw()["class"], prior)).max() < 1e-6
     assert np.abs(found - saved.adjusted()["class"]).max() < 1e-6
 
 

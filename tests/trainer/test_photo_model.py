@@ -40,7 +40,7 @@ def test_the_answer_is_that_of_test_py(call, trained, people, tmp_path, weights)
     for name, expected in list(said_by_test_py(tmp_path / "s.csv").items())[:12]:
         said = answer_photo([model], read_image(people / "eval" / "images" / name))
         assert np.abs(said.probabilities["class"] - expected).max() < 1e-5
-        assert said.said["class"] == expected.argmax()
+        assert said.predicted["class"] == expected.argmax()
 
 
 def test_several_models_are_averaged_as_by_test_py(trained, people, model):
@@ -57,7 +57,7 @@ def test_heads_and_confidence_follow_from_the_classes(people, model):
     photo = read_image(sorted((people / "eval" / "images").iterdir())[0])
     said = answer_photo([model], photo)
     mask, gender, age = (said.probabilities[head].argmax() for head in ("mask", "gender", "age"))
-    assert said.said["class"] == mask * 6 + gender * 3 + age
+    assert said.predicted["class"] == mask * 6 + gender * 3 + age
     assert said.confidence == pytest.approx(
         np.prod(
             [p.max() for p in (said.probabilities[head] for head in ("mask", "gender", "age"))]

@@ -10,7 +10,7 @@ from base.task import load_task
 from logger.predictions import read_predictions
 from logger.writer import Writer
 from model.answers import decode
-from model.decoding import factors_of
+from model.decoding import resolve_decoding
 from model.settings import Decoding
 from parse_config import ConfigParser
 from trainer.session import train
@@ -42,8 +42,8 @@ def decoded_run(tiny_config, tmp_path, in_an_empty_folder):
     train(ConfigParser.from_args(parser, argv=argv), writers=[kept])
     saved = read_predictions(tmp_path / "saved/log/tiny/shown/predictions.npz")
     counts = load_checkpoint(tmp_path / "saved/models/tiny/shown/best_epoch.pth")["class_counts"]
-    factors = factors_of(Decoding(prior_strength=2.0), FACES, counts)
-    assert np.array_equal(saved.adjusted()["class"], decode(saved.raw()["class"], factors))
+    prior = resolve_decoding(Decoding(prior_strength=2.0), FACES, counts)
+    assert np.array_equal(saved.adjusted()["class"], decode(saved.raw()["class"], prior))
     return kept, saved
 
 

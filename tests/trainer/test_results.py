@@ -94,7 +94,7 @@ def test_every_kind_of_task_has_its_pictures(tmp_path, photos, kind, drawn):
     rng, truth, said = np.random.default_rng(0), {}, {}
     for name, head in task.heads.items():
         said[name] = rng.dirichlet(np.ones(len(head.answers)), 9)
-        truth[name] = head.said(rng.dirichlet(np.ones(len(head.answers)), 9))
+        truth[name] = head.predict(rng.dirichlet(np.ones(len(head.answers)), 9))
     files = prediction_pictures(tmp_path / "v", photos, np.arange(9), answers_of(task, said, truth))
     parts = drawn | {"mistakes", "examples"}
     assert {file.name for file in files} == {f"v.{part}.png" for part in parts}

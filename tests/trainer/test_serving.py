@@ -40,7 +40,7 @@ def test_a_photo_is_answered_as_by_the_model_itself(client, model, photo):
     said = client.post("/answer", content=photo)
     assert said.status_code == 200
     expected = answer_photo([model], decode_image(photo))
-    assert said.json()["class"] == expected.said["class"]
+    assert said.json()["class"] == expected.predicted["class"]
     assert said.json()["sentence"] == expected.sentence("en")
     ages = said.json()["heads"]["age"]["probabilities"]
     assert list(ages) == ["<30", "30-59", ">=60"]
