@@ -16,13 +16,14 @@ import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
-from utils.cli import run_command
+from utils.cli import run_command, say_loading
 from utils.config_options import Option
 
 
 def start() -> None:
     """Check the command line, then predict, also as one of several processes of torchrun."""
     config = parse()
+    say_loading()
     from trainer import prediction_session  # takes seconds, which --help and a wrong key spare
 
     prediction_session.run(config)

@@ -17,7 +17,7 @@ import argparse
 import sys
 
 from parse_config import ConfigParser
-from utils.cli import run_command
+from utils.cli import run_command, say_loading
 from utils.errors import ConfigError
 
 
@@ -27,6 +27,7 @@ def start() -> None:
     from utils import distributed  # torch takes a second, which --help and a mistyped key spare
 
     distributed.relaunch(config["n_gpu"])
+    say_loading()
     from trainer import session  # and this takes several, which a mere launcher spares
 
     with distributed.process_group(config["n_gpu"]):

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
-from utils.cli import run_command
+from utils.cli import run_command, say_loading
 
 
 def main() -> None:
     """Check the command line, then answer one photo and draw why."""
     config = parse()
+    say_loading()
     from trainer.explain_session import explain  # torch and more, which --help spares
 
     explain(config)

@@ -16,12 +16,13 @@ import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
-from utils.cli import run_command
+from utils.cli import run_command, say_loading
 
 
 def main() -> None:
     """Check the command line, then export."""
     config = parse()
+    say_loading()
     from trainer.export_session import export  # torch and more, which --help spares
 
     export(config)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from parse_config import ConfigParser
-from utils.cli import run_command
+from utils.cli import run_command, say_loading
 from utils.errors import UserError
 
 FEWEST_STEPS = 20
@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     # Each update is to be one batch at the rate of this moment, judged before any average.
     plain = {"lr_scheduler": None, "trainer.accumulate": 1, "trainer.ema_decay": None}
+    say_loading()
     from trainer import lr_range  # torch and the rest take seconds, which --help spares
 
     rates = lr_range.geometric(lowest, highest, steps)

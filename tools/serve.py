@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from parse_config import ConfigParser
-from utils.cli import run_command
+from utils.cli import run_command, say_loading
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     config = ConfigParser.from_args(parser, argv=argv)
     args = config.args
+    say_loading()
     from trainer import serving  # torch and the rest take seconds, which --help spares
 
     serving.serve(config, args.host, args.port, args.language)

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
-from utils.cli import run_command
+from utils.cli import run_command, say_loading
 from utils.errors import ConfigError
 from utils.schema_base import legal_file_name
 
@@ -29,6 +29,7 @@ def start() -> None:
             "n_gpu: a sweep trains on one GPU a process; set n_gpu=1 and start the same command"
             " once for each (CUDA_VISIBLE_DEVICES=0, 1, …)"
         )
+    say_loading()
     from trainer.sweep_session import sweep  # torch, optuna and more, which --help spares
 
     sweep(config)

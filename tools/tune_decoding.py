@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.cli import run_command
+from utils.cli import run_command, say_loading
 from utils.errors import DataError
 from utils.run_folder import PREDICTIONS, RunFolder, answers_in
 
@@ -21,6 +21,7 @@ def main() -> None:
     """Check the command line, then tune."""
     args = _parse()
     source = find_answers(args.run)
+    say_loading()
     from trainer.tuning_session import tune_decoding  # scikit-learn and more, which --help spares
 
     tune_decoding(args, source)

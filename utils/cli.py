@@ -74,6 +74,12 @@ def run_command(main: Callable[[], None], debug: bool = False) -> None:
         _leave(1 if line is None else EXIT_USER_ERROR)
 
 
+def say_loading() -> None:
+    """Tell whoever looks at a terminal why nothing happens for some seconds: libraries load."""
+    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+        print("loading PyTorch and the rest …", file=sys.stderr, flush=True)
+
+
 def end_children() -> None:
     """End the daemon processes that this one began, such as a loader's, which ignore SIGTERM.
 

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.cli import EXTRAS, message_of, run_command
+from utils.cli import EXTRAS, message_of, run_command, say_loading
 from utils.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,3 +180,13 @@ def test_training_predicting_and_exporting_need_no_extra():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("terminal", "rank"), [(True, "0"), (False, "0"), (True, "1")])
+def test_only_a_terminal_is_told_that_libraries_load_and_only_once(terminal, rank, monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("RANK", rank)
+    say_loading()
+    assert ("loading" in shown.getvalue()) == (terminal and rank == "0")
