@@ -25,7 +25,9 @@ NOT_OURS = shutil.ignore_patterns(
 WRITTEN_BY_RUNS = ("data", "saved", "submit")
 LEFT_BEHIND = re.compile(
     r"(faces|benchmarks|docs/images|tests/(faces|golden|fuzz))/.*|TRACER/weights/.*|tests/people\.py"
-    r"|README(\.ko)?\.md|tests/test_readme_ko\.py|CHANGELOG\.md|docs/(accuracy|new_task|reliability|scaling)\.md"
+    r"|README(\.ko)?\.md|docs/ko/.*|tests/test_korean\.py|CHANGELOG\.md"
+    r"|docs/(a_day|accuracy|errors|new_task|reliability|scaling)\.md|examples/first_steps\.ipynb"
+    r"|tests/test_(a_day|errors|first_steps)\.py"
     r"|config\.json|configs/(?!schema)[^/]*\.json|tools/sample\.py|new_project\.py"
     r"|tests/(test_new_project|test_new_task|shape)\.py"
     r"|(export|sweep|data_loader/(sample|audit|explore)|base/soup|model/(explain|tune_decoding))\.py"

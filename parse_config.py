@@ -58,7 +58,7 @@ class ConfigParser:
     Attributes:
         resumes: the checkpoints; ``resume`` is the first of them or ``None``.
         settings: the whole config as settings objects; ``config`` is the same as plain values.
-        args: the parsed command line, empty without one.
+        args: the parsed command line; without one, of what only a command line says, nothing.
         device: what ``--device`` named, or ``None``.
 
     Raises:
@@ -86,7 +86,7 @@ class ConfigParser:
         self.resumes = [Path(path) for path in _as_list(resume)]
         self.resume = self.resumes[0] if self.resumes else None
         self._lock: IO | None = None
-        self.args = argparse.Namespace()
+        self.args = argparse.Namespace(init_from=None)  # all that a training without one asks for
         self.device: str | None = None
         self._chosen_run_id = run_id
         self.run_id = run_id or self._id_of_resumed_run() or _time_stamp()
