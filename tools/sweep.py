@@ -1,68 +1,148 @@
-"""Search for better settings: train many runs, each with other values.
+"""Train many runs: a search for better settings, a grid, a list of recipes, each with some seeds.
 
-    python -m tools.sweep --config config.json --space configs/space.json --trials 30
-    python -m tools.sweep -c config.json --space configs/space.json --trials 60   go on to 60 trials
+    python -m tools.sweep -c config.json --space configs/space.json --trials 30
+    python -m tools.sweep -c config.json --grid optimizer.args.lr=1e-4,3e-4 arch.args.dropout=0,0.2
+    python -m tools.sweep -c config.json --grid mixing.cutmix=0,0.5 --seeds 3
+    python -m tools.sweep --recipes a.json b.json c.json --seeds 3
 
-The study is kept in saved/sweeps/<study>/study.db. The same command started several times works on
-one study together; start one a GPU (CUDA_VISIBLE_DEVICES=1 python -m …). Trials that fall
-behind in trainer.monitor are ended early, one that fails is noted and does not count.
-docs/sweeps.md tells more.
+The study is kept in saved/sweeps/<study>/study.db; the same command goes on with it. Started
+several times, it works on one study together; start one a GPU (CUDA_VISIBLE_DEVICES=1 python
+-m …), or --jobs 8 on Slurm. A training that fails is noted and ends no other. Trials of a search
+that fall behind in trainer.monitor are ended early. docs/sweeps.md tells more.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from parse_config import ConfigParser
+from parse_config import OPTIONS, ConfigParser
 from utils.cli import run_command, say_loading
+from utils.config_options import add_options, setting
 from utils.errors import ConfigError
 from utils.schema_base import legal_file_name
 
+SEARCH, PLAN = ("trials", "seed"), ("grid", "seeds", "recipes")
+"""Options of a search, and of what is planned one by one."""
+
 
 def start() -> None:
-    """Check the command line, then search."""
-    config = parse()
-    if config["trainer"]["monitor"] == "off":
-        raise ConfigError("trainer.monitor: is off; a sweep needs a score, such as 'max val/f1'")
-    if config["n_gpu"] > 1:
+    """Check the command line, then train."""
+    configs = parse()
+    for recipe, config in configs.items():
+        where = f"{recipe}: " * bool(recipe)
+        if config["trainer"]["monitor"] == "off":
+            raise ConfigError(
+                f"{where}trainer.monitor: is off; a sweep needs a score, such as 'max val/f1'"
+            )
+        if config["n_gpu"] > 1:
+            raise ConfigError(
+                f"{where}n_gpu: a sweep trains on one GPU a process; set n_gpu=1 and start the same"
+                " command once for each (CUDA_VISIBLE_DEVICES=0, 1, …)"
+            )
+    if len(rules := {config["trainer"]["monitor"] for config in configs.values()}) > 1:
         raise ConfigError(
-            "n_gpu: a sweep trains on one GPU a process; set n_gpu=1 and start the same command"
-            " once for each (CUDA_VISIBLE_DEVICES=0, 1, …)"
+            f"--recipes: are judged by {' and '.join(sorted(rules))}; give all the same by"
+            " --set trainer.monitor='max val/f1'"
         )
     say_loading()
     from trainer.sweep_session import sweep  # torch, optuna and more, which --help spares
 
-    sweep(config)
+    sweep(configs)
 
 
-def parse() -> ConfigParser:
-    """The command line, checked and merged with the config file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--space", type=Path, required=True, help="what is tried (JSON)")
-    parser.add_argument(
-        "--trials", type=int, default=20, metavar="N",
-        help="trials of the study in all, earlier ones counted in (default: 20)",
+def parse() -> dict[str, ConfigParser]:
+    """The command line, checked and merged with the config file: recipe → config, or one config
+    without a name."""
+    launcher = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    launcher.add_argument("--jobs", type=int, metavar="N", help="hand over to N jobs of Slurm")
+    launcher.add_argument(
+        "--slurm", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        help="of each job, such as partition=gpu timeout_min=600 gpus_per_node=1",
     )  # fmt: skip
+    launcher.add_argument(
+        "--cluster", choices=("slurm", "local"), default="slurm",
+        help="local: jobs are processes of this machine (default: slurm)",
+    )  # fmt: skip
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[launcher],
+    )  # fmt: skip
+    parser.add_argument("--space", type=Path, help="what is searched (JSON)")
+    parser.add_argument(
+        "--trials", type=int, metavar="N",
+        help="trials of a search in all, earlier ones counted in (default: 20)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, help="seed of a search (default: any)")
+    parser.add_argument(
+        "--grid", nargs="+", action="extend", default=[], metavar="KEY=VALUE,VALUE",
+        help="train all combinations",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipes", nargs="+", default=[], metavar="FILE", help="train each of these configs"
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="train each N times, with seeds of their own"
+    )
+    parser.add_argument("--yes", action="store_true", help="don't ask, however many they are")
     parser.add_argument("--study", metavar="NAME", help="name of the study (default: the config's)")
     parser.add_argument(
         "--storage", metavar="URL",
         help="database of the study, or journal:FILE for a folder on a network"
-        " (default: sqlite in saved/sweeps/<study>)",
+        " (default: sqlite in saved/sweeps/<study>, journal with --jobs)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, help="seed of the search (default: any)")
     parser.add_argument(
-        "--init-from", metavar="CHECKPOINT", help="start every trial from these weights"
+        "--init-from", metavar="CHECKPOINT", help="start every training from these weights"
     )
-    config = ConfigParser.from_args(parser)
+    add_options(parser, OPTIONS)
+    args = parser.parse_args()
+    check(args)
+    argv = sys.argv[1:]
+    configs = {
+        recipe: ConfigParser.from_args(parser, argv=[*argv, *(("-c", recipe) if recipe else ())])
+        for recipe in args.recipes or ("",)
+    }
+    _, rest = launcher.parse_known_args(argv)
+    for config in configs.values():
+        config.args.rest = rest
+        config.args.slurm = [
+            setting(text, "--slurm", "--slurm partition=gpu") for text in args.slurm
+        ]
+    first = next(iter(configs.values()))
     try:
-        legal_file_name(config.args.study or config["name"])
+        legal_file_name(args.study or first["name"])
     except ValueError as error:
         raise ConfigError(f"--study: {error}") from error
-    if config.resumes:
+    return configs
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that don't go together.
+
+    Raises:
+        ConfigError: such options.
+    """
+    planned = [f"--{name}" for name in PLAN if getattr(args, name)]
+    searched = [f"--{name}" for name in SEARCH if getattr(args, name) is not None]
+    if args.resume:
         raise ConfigError("--resume: a study goes on by itself; repeat the command that began it")
-    return config
+    if not (args.space or planned):
+        raise ConfigError("say what to train: --space FILE, --grid KEY=VALUE,VALUE or --recipes")
+    if args.space and planned:
+        raise ConfigError(f"--space, {planned[0]}: a search or a plan, one at a time")
+    if planned and searched:
+        raise ConfigError(f"{searched[0]}: is of a search by --space, not of {planned[0]}")
+    if args.recipes and args.config:
+        raise ConfigError("--recipes: takes the place of --config; leave that out")
+    if len(set(args.recipes)) < len(args.recipes):
+        raise ConfigError(
+            "--recipes: one of them occurs twice; --seeds N trains each several times"
+        )
+    if args.seeds is not None and args.seeds < 2:
+        raise ConfigError(f"--seeds {args.seeds}: give 2 or more")
+    if args.jobs is not None and args.jobs < 1:
+        raise ConfigError(f"--jobs {args.jobs}: give 1 or more")
+    if args.slurm and not args.jobs:
+        raise ConfigError("--slurm: needs --jobs N")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
@@ -36,8 +36,11 @@ FREE = (
     "trainer.log_every_steps", "trainer.save_every_steps",
 )  # fmt: skip
 """Config keys that may change within a study: no score depends on them."""
-ERROR, RUN = "error", "run"
-"""What is noted with a trial: why it failed, and the run id."""
+ERROR, RUN, PLANNED = "error", "run", "planned"
+"""What is noted with a trial: why it failed, the run id, and the values where no search chose them
+(see ``trainer.plan``)."""
+RECIPE = "recipe"
+"""Which of several configs a planned trial is trained with, among its values."""
 
 
 class TrialFailed(Exception):
@@ -153,11 +156,11 @@ class Reports(Callback):
 def open_study(
     storage: str,
     name: str,
-    space: Mapping[str, Dimension],
+    space: Mapping[str, Dimension | None],
     rule: str,
     epochs: int,
     seed: int | None,
-    config: Mapping[str, Any] | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
     init_from: str | None = None,
 ) -> optuna.Study:
     """The study of this name, new or with the trials that it has.
@@ -165,11 +168,12 @@ def open_study(
     Args:
         storage: a database URL, or ``journal:FILE`` for folders on a network.
         name: of the study.
-        space: what is tried.
+        space: what is tried; of a plan the keys alone, whose trials are never pruned.
         rule: such as ``"max val/f1"``.
         epochs: of a trial; the first third of them is never pruned.
         seed: of the search; ``None`` for any, which is what several processes want.
-        config: whole, what every trial is trained with beside the values of the space.
+        configs: whole, what trials are trained with beside the values of the space: the one named
+            ``""``, or that of each recipe.
         init_from: the weights that every trial starts from.
 
     Raises:
@@ -179,20 +183,21 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # Repeating trials that were killed is an experimental part of Optuna, and says so each time.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if any(space.values()):
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=-(-epochs // 3))
     begun = {
         "trainer.monitor": rule,
-        "space": {key: dimension.model_dump(mode="json") for key, dimension in space.items()},
+        "space": {key: each and each.model_dump(mode="json") for key, each in space.items()},
         "--init-from": init_from,
     }
     try:
-        with _alone(storage):
+        with alone(storage):
             study = optuna.create_study(
                 storage=_storage(storage),
                 study_name=name,
                 direction="maximize" if rule.startswith("max") else "minimize",
-                pruner=optuna.pruners.MedianPruner(
-                    n_startup_trials=4, n_warmup_steps=-(-epochs // 3)
-                ),
+                pruner=pruner,
                 load_if_exists=True,
             )
     except Exception as error:  # each database has its own kinds
@@ -208,17 +213,20 @@ def open_study(
                 " another name"
             )
         study.set_user_attr(key, value)
-    if config is not None:
-        _require_same_config(study, dict(config), space)
-        study.set_user_attr("config", config)
+    for recipe, config in (configs or {}).items():
+        kept_as = f"config {recipe}".strip()
+        judged = any(values_of(trial).get(RECIPE) == recipe for trial in done(study))
+        if judged or not recipe:  # a recipe that has failed may be mended
+            _require_same_config(study, study.user_attrs.get(kept_as), dict(config), space)
+        study.set_user_attr(kept_as, config)
     return study
 
 
 def _require_same_config(
-    study: optuna.Study, config: dict[str, Any], space: Mapping[str, Dimension]
+    study: optuna.Study, begun: Any, config: dict[str, Any], space: Mapping[str, Any]
 ) -> None:
     """Trials with other settings can't be compared: of a study that remembers its own, refuse."""
-    if (begun := study.user_attrs.get("config")) is None:
+    if begun is None:
         return
     # Through the parser, since the study may be from before there were some of today's keys.
     saved, now = ConfigParser.stored(begun, study.study_name).config, copy.deepcopy(config)
@@ -285,6 +293,11 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
     ]  # fmt: skip
 
 
+def values_of(trial: Trial | FrozenTrial) -> dict[str, Any]:
+    """Dotted path → the value that was tried."""
+    return {**trial.params, **trial.user_attrs.get(PLANNED, {})}
+
+
 def first_number(trial: Trial) -> int:
     """The number of the trial; of one that is repeated after a kill, the number it had first."""
     frozen = trial.study.get_trials(deepcopy=False)[trial.number]
@@ -307,7 +320,7 @@ def best_first(study: optuna.Study) -> list[FrozenTrial]:
 
 def write_table(path: Path, study: optuna.Study) -> None:
     """Write every trial as a row, the best first."""
-    names = sorted({name for trial in ended(study) for name in trial.params})
+    names = sorted({name for trial in ended(study) for name in values_of(trial)})
     rows = []
     for trial in best_first(study):
         minutes = (trial.duration.total_seconds() if trial.duration else 0) / 60
@@ -315,7 +328,7 @@ def write_table(path: Path, study: optuna.Study) -> None:
             [
                 trial.number, trial.state.name.lower(), _number(trial.value),
                 max(trial.intermediate_values, default=0), f"{minutes:.1f}",
-                *(_number(trial.params.get(name)) for name in names),
+                *(_number(values_of(trial).get(name)) for name in names),
                 trial.user_attrs.get(RUN, ""), trial.user_attrs.get(ERROR, ""),
             ]
         )  # fmt: skip
@@ -337,7 +350,7 @@ def show_table(study: optuna.Study, rule: str, limit: int = 10) -> str:
     return "\n".join(lines)
 
 
-def incomparable(space: Mapping[str, Dimension], rule: str) -> str | None:
+def incomparable(space: Iterable[str], rule: str) -> str | None:
     """Why the scores of trials can't be compared, if so: losses of another kind or weight."""
     _, _, score = rule.partition(" ")
     changed = [path for path in space if path.split(".")[0] in ("loss", "loss_name")]
@@ -409,13 +422,16 @@ def _dimension(path: Path, key: str, value: Any) -> Dimension:
     return dimension
 
 
-def _alone(url: str) -> AbstractContextManager:
-    """One process at a time makes the tables of an SQLite file; two at once would fail."""
-    scheme, _, place = url.partition(":///")
-    if scheme != "sqlite":
+def alone(url: str) -> AbstractContextManager:
+    """One process at a time makes the tables of an SQLite file, where two at once would fail, or
+    puts trials into a study."""
+    scheme, _, place = url.partition(":")
+    if scheme not in ("sqlite", "journal"):
         return nullcontext()
+    place = place.removeprefix("///")
     Path(place).parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{place}.lock")
+    # A journal's own lock, which is no file lock, has the shorter name.
+    return FileLock(f"{place}.lock" if scheme == "sqlite" else f"{place}.begin.lock")
 
 
 def _storage(url: str) -> optuna.storages.BaseStorage:

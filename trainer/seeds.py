@@ -67,9 +67,15 @@ def train_seeds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
 
 def variant(config: ConfigParser, number: int) -> ConfigParser:
     """The run of the ``number``-th seed from the config's own on, with the same split as all."""
-    seed, split = config["seed"] + number, config.settings.validation.seed
-    changes = {"seed": seed, "validation.seed": config["seed"] if split is None else split}
+    seed = config["seed"] + number
+    changes = {"seed": seed} | same_split(config)
     return config.variant(changes, f"{config.run_id}-seed{seed}", "--seeds")
+
+
+def same_split(config: ConfigParser) -> dict[str, Any]:
+    """What keeps the split of ``config`` where its seed is another: dotted path → value."""
+    split = config.settings.validation.seed
+    return {"validation.seed": config["seed"] if split is None else split}
 
 
 def table(runs: list[ConfigParser]) -> str:

@@ -1,9 +1,14 @@
 """A search for better settings, from a config to a table of trials."""
 
 import gc
+import itertools
+import shlex
 import sys
+from argparse import Namespace
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import optuna
 import torch
@@ -12,13 +17,28 @@ from base.base_trainer import StopTraining
 from base.preemption import Stopped
 from logger.logger import attempt, setup_logging
 from parse_config import ConfigParser
+from trainer.launch import submit
+from trainer.plan import (
+    changes,
+    enqueue,
+    plan,
+    put_back,
+    read_grid,
+    require_meant,
+    require_success,
+    run_planned,
+    show_plan,
+)
 from trainer.search import (
     ERROR,
     PERMANENT,
+    PLANNED,
+    RECIPE,
     RUN,
     Dimension,
     Reports,
     TrialFailed,
+    alone,
     corners,
     draw_pictures,
     first_number,
@@ -30,47 +50,100 @@ from trainer.search import (
     run_trials,
     show_table,
     suggest,
+    values_of,
     write_table,
 )
 from trainer.session import train
 from utils.cli import EXIT_STOPPED
 from utils.run_folder import BEST
 
+DEFAULT_TRIALS = 20
+AnyDimension = TypeVar("AnyDimension", bound=Dimension)
 
-def sweep(config: ConfigParser) -> None:
-    """Try until the study has as many trials as asked for, then show what came of it."""
+
+def sweep(configs: Mapping[str, ConfigParser]) -> None:
+    """Try what the command line asks for, then show what came of it.
+
+    Args:
+        configs: recipe → its config; one without a name where no recipes are asked for.
+
+    Raises:
+        ConfigError: a value that a config does not take, or a study of something else.
+        UserError: trainings of a plan failed.
+    """
+    config = next(iter(configs.values()))
     args = config.args
-    space = checked_space(config, args.space)
     name = args.study or config["name"]
     folder = Path(config["trainer"]["save_dir"]) / "sweeps" / name
-    storage = args.storage or f"sqlite:///{folder / 'study.db'}"
     rule, epochs = config["trainer"]["monitor"], config["trainer"]["epochs"]
-    if warning := incomparable(space, rule):
+    # Jobs run on several machines, whose common folder SQLite does not suit.
+    default = f"journal:{folder / 'study.log'}" if args.jobs else f"sqlite:///{folder / 'study.db'}"
+    storage = args.storage or default
+    planned, space = None, {}
+    if args.space:
+        space = checked(configs, read_space(args.space), str(args.space))
+    else:
+        grid = read_grid(args.grid)
+        require_meant(len(configs), grid, args.seeds, args.yes)
+        planned = plan(configs, checked(configs, grid, "--grid"), args.seeds)
+    if warning := incomparable(planned[0] if planned else space, rule):
         print(f"warning: {warning}", file=sys.stderr)
-    study = open_study(storage, name, space, rule, epochs, args.seed, config.config, args.init_from)
+    study = open_study(
+        storage, name, dict.fromkeys(planned[0]) if planned else space, rule, epochs, args.seed,
+        {recipe: each.config for recipe, each in configs.items()}, args.init_from,
+    )  # fmt: skip
+    if planned:
+        with alone(storage):
+            enqueue(study, name, planned)
+    if args.jobs:
+        begin_jobs(args, storage, folder / "jobs")
+        return
+    objective = partial(run_trial, configs=configs, space=space, study=name)
     try:
-        run_trials(study, lambda trial: run_trial(trial, config, space, name), args.trials)
+        if planned:
+            run_planned(study, objective)
+        else:
+            run_trials(study, objective, DEFAULT_TRIALS if args.trials is None else args.trials)
     finally:
         setup_logging(verbosity=config["trainer"]["verbosity"])
         write_table(folder / "trials.csv", study)
-        print(show_table(study, rule))
+        print(show_plan(study, rule) if planned else show_table(study, rule))
         print(f"trials: {folder / 'trials.csv'}")
+    if planned:
+        print(f"which differences may be chance: python -m tools.runs --name {config['name']}")
+        require_success(study)
+        return
     draw = partial(draw_pictures, folder, study, rule.partition(" ")[2])
     for picture in attempt(draw, "pictures") or ():
         print(f"picture: {picture}")
 
 
+def begin_jobs(args: Namespace, storage: str, folder: Path) -> None:
+    """Hand this command over to the jobs that it asks for, which share its study."""
+    words = ["-m", "tools.sweep", *args.rest, "--yes", "--storage", storage]
+    options = {each.path: each.value for each in args.slurm}
+    numbers = submit([sys.executable, *words], args.jobs, args.cluster, options, folder)
+    print(f"jobs {', '.join(numbers)}; what they print: {folder}")
+    print("how far they are: python -m tools.runs")
+    print(f"the table, when they are done: python {shlex.join(words)}")
+
+
 def run_trial(
-    trial: optuna.Trial, config: ConfigParser, space: dict[str, Dimension], study: str
+    trial: optuna.Trial,
+    configs: Mapping[str, ConfigParser],
+    space: Mapping[str, Dimension],
+    study: str,
 ) -> float:
     """Train with the values that the study wants tried; returns what the best epoch reached."""
     try:
-        return train_trial(trial, config, space, study)
+        return train_trial(trial, configs, space, study)
     except StopTraining as pruned:
         print(f"trial {trial.number}: pruned {pruned}", flush=True)
         raise optuna.TrialPruned(str(pruned)) from pruned
     except Stopped:
-        sys.exit(EXIT_STOPPED)  # the study repeats this trial
+        if PLANNED in trial.user_attrs:
+            put_back(trial)
+        sys.exit(EXIT_STOPPED)  # a search repeats this trial
     except Exception as error:  # whatever is wrong with these values, others may do
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         trial.set_user_attr(ERROR, reason)
@@ -81,16 +154,22 @@ def run_trial(
 
 
 def train_trial(
-    trial: optuna.Trial, config: ConfigParser, space: dict[str, Dimension], study: str
+    trial: optuna.Trial,
+    configs: Mapping[str, ConfigParser],
+    space: Mapping[str, Dimension],
+    study: str,
 ) -> float:
     """The training of a trial; of its checkpoints only the best one of a complete trial stays."""
-    values = suggest(trial, space)
+    planned = PLANNED in trial.user_attrs
+    values = values_of(trial) if planned else suggest(trial, space)
+    config = configs[values.get(RECIPE, "")]
     watched = config["trainer"]["monitor"].partition(" ")[2]
-    run_id = f"{study}-trial{first_number(trial):04d}"
+    run_id = trial.user_attrs[RUN] if planned else f"{study}-trial{first_number(trial):04d}"
     trial.set_user_attr(RUN, run_id)
     shown = "  ".join(f"{key}={value}" for key, value in values.items())
     print(f"trial {trial.number}: {shown}", flush=True)
-    run = config.variant(values, run_id, str(config.args.space))
+    changed = changes(config, values) if planned else values
+    run = config.variant(changed, run_id, str(config.args.space or "--grid"))
     try:
         reached = outcome(train(run, [Reports(trial, watched)]), watched)
     except Stopped:  # its checkpoints are what the trial goes on from
@@ -106,10 +185,11 @@ def train_trial(
     return reached
 
 
-def checked_space(config: ConfigParser, path: Path) -> dict[str, Dimension]:
-    """The space, each of whose values the config takes."""
-    space = read_space(path)
+def checked(
+    configs: Mapping[str, ConfigParser], space: dict[str, AnyDimension], source: str
+) -> dict[str, AnyDimension]:
+    """``space``, each of whose values the configs take."""
     for key, dimension in space.items():
-        for value in corners(dimension):
-            config.variant({key: value}, "trial", str(path))
+        for value, config in itertools.product(corners(dimension), configs.values()):
+            config.variant({key: value}, "trial", source)
     return space

@@ -58,21 +58,28 @@ def assignments(args: argparse.Namespace, options: Sequence[Option]) -> list[Ass
     """
     given = [(option, getattr(args, option.destination, None)) for option in options]
     shortcuts = [
-        Assignment(option.flags[0], option.target.replace(";", "."), _value(text))
+        Assignment(option.flags[0], option.target.replace(";", "."), json_or_text(text))
         for option, text in given
         if text is not None
     ]
-    return [*shortcuts, *map(_setting, args.set)]
+    return [*shortcuts, *map(setting, args.set)]
 
 
-def _setting(text: str) -> Assignment:
+def setting(
+    text: str, option: str = "--set", example: str = "--set trainer.epochs=5"
+) -> Assignment:
+    """What ``KEY=VALUE`` behind an option says.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
     path, equals, value = text.partition("=")
     if not equals or not all(path.split(".")):
-        raise ConfigError(f"--set {text}: must be KEY=VALUE, such as --set trainer.epochs=5")
-    return Assignment("--set", path, _value(value))
+        raise ConfigError(f"{option} {text}: must be KEY=VALUE, such as {example}")
+    return Assignment(option, path, json_or_text(value))
 
 
-def _value(text: str) -> Any:
+def json_or_text(text: str) -> Any:
     """JSON, or else the text itself, so that simple words need no quotes."""
     try:
         return json.loads(text)
