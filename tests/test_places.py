@@ -49,7 +49,7 @@ ELSEWHERE = {
     "base/task_settings.py": "base/test_task.py",
     "data_loader/crop_files.py data_loader/photo_digests.py": "data_loader/test_crops.py",
     "logger/report/photos.py": "logger/report/test_page.py",
-    "logger/report/answers.py": "logger/report/test_questions.py logger/report/test_scores.py",
+    "logger/report/predictions.py": "logger/report/test_per_head.py logger/report/test_scores.py",
     "logger/report/run.py": "logger/report/test_runs.py",
     "logger/report/verdict.py": "logger/report/test_scores.py",
     "logger/tensorboard_writer.py logger/writer.py": "logger/test_visualization.py",

@@ -12,8 +12,8 @@ from data_loader.data_loaders import TrainingData
 from logger.callbacks import Sinks
 from logger.logger import attempt
 from logger.predictions import SavedPredictions, write_predictions
-from logger.report.answers import thumbnails
-from logger.report.questions import answers_of_run
+from logger.report.per_head import predictions_of_run
+from logger.report.predictions import thumbnails
 from model.answers import SINGLE_HEAD, ClassPrior
 from trainer.explanations import explanation_pictures
 from trainer.predict import Predictions
@@ -61,7 +61,9 @@ class BestAnswers(Callback):
             prior=self._prior,
             fallback=crops.states[rows] == WHOLE if self._cropped else None,
         )
-        kept = attempt(lambda: thumbnails(answers_of_run(saved), crops, rows), "photos of a report")
+        kept = attempt(
+            lambda: thumbnails(predictions_of_run(saved), crops, rows), "photos of a report"
+        )
         write_predictions(self._file, replace(saved, thumbnails=kept or {}))
 
 

@@ -15,8 +15,8 @@ from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
 from logger.predictions import read_predictions
-from logger.report.answers import Question
-from logger.report.questions import answers_of_run
+from logger.report.per_head import predictions_of_run
+from logger.report.predictions import HeadPredictions
 from model.gradcam import HeadCam, codes_to_explain
 from utils.files import write_json
 from utils.run_folder import EXPLANATIONS, PREDICTIONS
@@ -58,7 +58,7 @@ def explanation_pictures(
     if not (log_dir / PREDICTIONS).exists():
         return []
     saved = read_predictions(log_dir / PREDICTIONS)
-    chosen = rows_to_explain(answers_of_run(saved).whole, limit)
+    chosen = rows_to_explain(predictions_of_run(saved).whole, limit)
     rows = val_rows[saved.photos["index"][chosen]]
     dataset = CropDataset(crops, rows, None, eval_transform(input_size))
     images = torch.stack([dataset[place]["image"] for place in range(len(dataset))])
@@ -93,17 +93,17 @@ def _in_words(
     return words
 
 
-def rows_to_explain(question: Question, limit: int) -> np.ndarray:
+def rows_to_explain(head: HeadPredictions, limit: int) -> np.ndarray:
     """Half of ``limit`` the most confident mistakes, the rest right answers of different classes.
 
     Args:
-        question: the whole answer to N photos.
+        head: the whole answer to N photos.
         limit: how many to choose.
 
     Returns:
         Positions, at most ``limit``; the mistakes come first.
     """
-    mistakes = question.mistakes[: limit // 2]
-    hits = np.setdiff1d(np.flatnonzero(~question.wrong), mistakes)
-    _, first = np.unique(question.truth[hits], axis=0, return_index=True)
+    mistakes = head.mistakes[: limit // 2]
+    hits = np.setdiff1d(np.flatnonzero(~head.wrong), mistakes)
+    _, first = np.unique(head.truth[hits], axis=0, return_index=True)
     return np.concatenate([mistakes, spread(hits[first], limit - len(mistakes))])

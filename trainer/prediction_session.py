@@ -17,8 +17,8 @@ from data_loader.crops import UNREADABLE, WHOLE, Crops, extractor_from
 from data_loader.data_loaders import prediction_loader
 from data_loader.dataset import Photos, eval_photos, read_answers, scan_folder
 from logger.logger import attempt, setup_logging
-from logger.report.answers import Answers, thumbnails
-from logger.report.questions import answers_of
+from logger.report.per_head import predictions_of
+from logger.report.predictions import TaskPredictions, thumbnails
 from logger.report.run import Run
 from logger.report.write import write_page
 from parse_config import ConfigParser
@@ -101,7 +101,7 @@ def predict(config: ConfigParser) -> None:
     list_unreadable(photos, crops)
     if truth is not None and config["trainer"]["report"]:
         cropped = config["tracer"]["weights"] is not None
-        answers = answers_of(task, probabilities, truth)
+        answers = predictions_of(task, probabilities, truth)
         fallback = crops.states[rows] == WHOLE if cropped else None
         answers = replace(answers, files=tuple(photos.files[rows].tolist()), fallback=fallback)
         attempt(lambda: print(f"report: {report_test(config, device, out, answers, crops, rows)}"))
@@ -190,7 +190,7 @@ def write_scores(
     scores = score(task, probabilities, truth)
     write_json(out.with_suffix(".metrics.json"), scores)
     print(f"{score_table(task, scores)}\nscores: {out.with_suffix('.metrics.json')}")
-    shown = (out.with_suffix(""), crops, rows, answers_of(task, probabilities, truth))
+    shown = (out.with_suffix(""), crops, rows, predictions_of(task, probabilities, truth))
     for picture in attempt(partial(prediction_pictures, *shown), "pictures") or ():
         print(f"picture: {picture}")
 
@@ -207,7 +207,7 @@ def report_test(
     config: ConfigParser,
     device: torch.device,
     out: Path,
-    answers: Answers,
+    answers: TaskPredictions,
     crops: Crops,
     rows: np.ndarray,
 ) -> Path:
@@ -216,7 +216,7 @@ def report_test(
     run = Run(
         name=config["name"],
         run_id=config.run_id,
-        answers=replace(answers, thumbnails=kept),
+        predictions=replace(answers, thumbnails=kept),
         config=config.config,
         environment=describe_environment(str(device)),
         tested=f"scored against {config.args.answers}",

@@ -10,8 +10,8 @@ from data_loader.crop_dataset import photo_seed
 from data_loader.data_loaders import TrainingData
 from logger.pictures import INK, SHOWN_CLASSES, contact_sheet, fit_picture
 from logger.predictions import SavedPredictions, read_predictions
-from logger.report.answers import Answers
-from logger.report.questions import answers_of_run
+from logger.report.per_head import predictions_of_run
+from logger.report.predictions import TaskPredictions
 from logger.writer import Cell, Writer
 from trainer.results import judgement_picture
 from utils.errors import DataError
@@ -47,8 +47,8 @@ def record_pictures(
     rows: list[dict[str, Cell]] = []
     if (log_dir / PREDICTIONS).exists():
         saved = read_predictions(log_dir / PREDICTIONS)
-        answers = answers_of_run(saved)
-        for question in answers.questions:
+        answers = predictions_of_run(saved)
+        for question in answers.heads:
             picture = judgement_picture(question) if question.key in saved.task.heads else None
             if picture is not None:
                 what = "scatter" if question.kind == "number" else "confusion"
@@ -62,7 +62,7 @@ def record_pictures(
 
 
 def sample_predictions(
-    data: TrainingData, saved: SavedPredictions, answers: Answers, limit: int = SAMPLES
+    data: TrainingData, saved: SavedPredictions, answers: TaskPredictions, limit: int = SAMPLES
 ) -> list[dict[str, Cell]]:
     """Photos of the validation with their crops and the probabilities of every head of at most
     ``SHOWN_CLASSES`` answers.

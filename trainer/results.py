@@ -22,8 +22,8 @@ from logger.pictures import (
     scatter_picture,
 )
 from logger.predictions import read_predictions
-from logger.report.answers import Answers, Question
-from logger.report.questions import answers_of_run
+from logger.report.per_head import predictions_of_run
+from logger.report.predictions import HeadPredictions, TaskPredictions
 from logger.report.scores import confusion
 from model.metric import always, compute_metrics, names_of
 from utils.run_folder import PREDICTIONS
@@ -84,26 +84,28 @@ def training_pictures(
     if (log_dir / PREDICTIONS).exists():
         saved = read_predictions(log_dir / PREDICTIONS)
         rows = val_rows[saved.photos["index"]]
-        files += prediction_pictures(log_dir / "validation", crops, rows, answers_of_run(saved))
+        files += prediction_pictures(log_dir / "validation", crops, rows, predictions_of_run(saved))
     return files
 
 
-def prediction_pictures(stem: Path, crops: Crops, rows: np.ndarray, answers: Answers) -> list[Path]:
+def prediction_pictures(
+    stem: Path, crops: Crops, rows: np.ndarray, predictions: TaskPredictions
+) -> list[Path]:
     """``<stem>.confusion.png``, ``.mistakes.png`` and ``.examples.png``; returns the files.
 
-    Where several questions have no answer of the whole, each has its ``.confusion.<head>.png``;
+    Where several heads make no answer of the whole, each has its ``.confusion.<head>.png``;
     numbers have ``.scatter.png``.
 
     Args:
         stem: path without ending.
         crops: of all photos.
         rows: (N,) which of them were predicted.
-        answers: to N photos.
+        predictions: for N photos.
     """
     pictures = {
-        **judgement_pictures(answers),
-        "mistakes": mistakes_sheet(crops, rows, answers.whole),
-        "examples": examples_sheet(crops, rows, answers.whole),
+        **judgement_pictures(predictions),
+        "mistakes": mistakes_sheet(crops, rows, predictions.whole),
+        "examples": examples_sheet(crops, rows, predictions.whole),
     }
     files = []
     for part, picture in pictures.items():
@@ -112,58 +114,60 @@ def prediction_pictures(stem: Path, crops: Crops, rows: np.ndarray, answers: Ans
     return files
 
 
-def judgement_pictures(answers: Answers) -> dict[str, np.ndarray]:
-    """Name → confusion matrix or scatter plot, of the whole answer, else of each question."""
-    joint = answers.whole.kind != "together"
+def judgement_pictures(predictions: TaskPredictions) -> dict[str, np.ndarray]:
+    """Name → confusion matrix or scatter plot, of the whole answer, else of each head."""
+    joint = predictions.whole.kind != "together"
     pictures = {}
-    for question in (answers.whole,) if joint else answers.details:
-        drawn = judgement_picture(question)
+    for head in (predictions.whole,) if joint else predictions.details:
+        drawn = judgement_picture(head)
         if drawn is not None:
-            what = "scatter" if question.kind == "number" else "confusion"
-            pictures[what if joint else f"{what}.{question.key}"] = drawn
+            what = "scatter" if head.kind == "number" else "confusion"
+            pictures[what if joint else f"{what}.{head.key}"] = drawn
     return pictures
 
 
-def judgement_picture(question: Question) -> np.ndarray | None:
+def judgement_picture(head: HeadPredictions) -> np.ndarray | None:
     """What was predicted over what is true; ``None`` for tags, of which none excludes another."""
-    if question.kind == "number":
-        known = question.known
-        return scatter_picture(question.truth[known], question.predicted[known], question.title)
-    if question.kind == "classes":
-        names = drawable(question.names)
-        return confusion_picture(confusion(question), names, question.title)
+    if head.kind == "number":
+        known = head.known
+        return scatter_picture(head.truth[known], head.predicted[known], head.title)
+    if head.kind == "classes":
+        names = drawable(head.names)
+        return confusion_picture(confusion(head), names, head.title)
     return None
 
 
 def mistakes_sheet(
-    crops: Crops, rows: np.ndarray, question: Question, limit: int = 24
+    crops: Crops, rows: np.ndarray, head: HeadPredictions, limit: int = 24
 ) -> np.ndarray:
     """The surest wrong answers, then the least sure right ones, as a contact sheet (uint8 RGB)."""
-    wrong, doubts = question.mistakes, question.doubts
+    wrong, doubts = head.mistakes, head.doubts
     order = [*wrong, *doubts[~np.isin(doubts, wrong)]]
-    return _sheet(crops, rows, question, order[:limit])
+    return _sheet(crops, rows, head, order[:limit])
 
 
-def examples_sheet(crops: Crops, rows: np.ndarray, question: Question) -> np.ndarray:
+def examples_sheet(crops: Crops, rows: np.ndarray, head: HeadPredictions) -> np.ndarray:
     """One photo of each class that occurs, the same ones each time, as a contact sheet (RGB); of
     more than ``SHOWN_CLASSES`` classes evenly chosen ones."""
-    _, places = np.unique(question.truth, axis=0, return_index=True)
-    return _sheet(crops, rows, question, spread(places, SHOWN_CLASSES).tolist())
+    _, places = np.unique(head.truth, axis=0, return_index=True)
+    return _sheet(crops, rows, head, spread(places, SHOWN_CLASSES).tolist())
 
 
-def _sheet(crops: Crops, rows: np.ndarray, question: Question, places: Sequence[int]) -> np.ndarray:
-    shown = question.renamed(drawable)
+def _sheet(
+    crops: Crops, rows: np.ndarray, head: HeadPredictions, places: Sequence[int]
+) -> np.ndarray:
+    shown = head.renamed(drawable)
     captions = [_caption(shown, int(place)) for place in places]
     return contact_sheet([crops[rows[place]] for place in places], captions)
 
 
-def _caption(question: Question, place: int) -> list[tuple[str, tuple[int, int, int]]]:
-    predicted, true = question.said(place), f"is {question.true(place)}"
-    if question.kind == "number":
+def _caption(head: HeadPredictions, place: int) -> list[tuple[str, tuple[int, int, int]]]:
+    predicted, true = head.said(place), f"is {head.true(place)}"
+    if head.kind == "number":
         return [(predicted, INK), (true, INK)]
-    color = RED if question.wrong[place] else GREEN
-    lines = [(line, color) for line in _wrapped(f"{predicted} {question.confidence[place]:.0%}")]
-    return lines + [(line, INK) for line in _wrapped(true) if question.wrong[place]]
+    color = RED if head.wrong[place] else GREEN
+    lines = [(line, color) for line in _wrapped(f"{predicted} {head.confidence[place]:.0%}")]
+    return lines + [(line, INK) for line in _wrapped(true) if head.wrong[place]]
 
 
 def _wrapped(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from logger.report.answers import NumberQuestion
+from logger.report.predictions import NumberPredictions
 from logger.report.scores import Calibration, NumberRow
 from utils.spread import spread
 
@@ -210,11 +210,11 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
     )
 
 
-def scatter_chart(title: str, question: NumberQuestion) -> Chart:
-    """Answers over true numbers, a dot a photo; of more than ``DOTS`` photos evenly chosen ones."""
-    rows = np.flatnonzero(question.known)
+def scatter_chart(title: str, head: NumberPredictions) -> Chart:
+    """Predicted over true numbers, a dot per photo; of more than ``DOTS`` evenly chosen ones."""
+    rows = np.flatnonzero(head.known)
     chosen = spread(rows, DOTS)
-    true, said = question.truth[chosen], question.predicted[chosen]
+    true, said = head.truth[chosen], head.predicted[chosen]
     ticks = _ticks([*true, *said])
     low, scale = ticks[0], 100 / (ticks[-1] - ticks[0])
     dots = [
@@ -230,7 +230,7 @@ def scatter_chart(title: str, question: NumberQuestion) -> Chart:
         [(100 - place, label) for place, label in zip(places, labels, strict=True)],
         [Line("", 1, "", dots)],
         diagonal=True,
-        note=f"mean error {question.errors[rows].mean():.3g}",
+        note=f"mean error {head.errors[rows].mean():.3g}",
     )
 
 

@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 
 from logger.pictures import SHOWN_CLASSES
-from logger.report.answers import Answers, NumberQuestion, Question, Together
 from logger.report.charts import Chart, line_chart
 from logger.report.page import duration, epochs_of, flat, intervals_of, render, span_text
+from logger.report.predictions import (
+    HeadPredictions,
+    JointPredictions,
+    NumberPredictions,
+    TaskPredictions,
+)
 from logger.report.run import Run
 from logger.report.scores import (
     FEWEST_GROUPS,
@@ -32,7 +37,7 @@ CURVES = {
 
 @dataclass(frozen=True)
 class Gain:
-    """How a run does against another on the photos that both judged.
+    """How a run does against another on the photos that both were validated on.
 
     Attributes:
         photos: how many.
@@ -60,7 +65,7 @@ class Gain:
         """1 where the later run is better by more than chance would make it, -1 worse, else 0."""
         low, high = self.interval or (0.0, 0.0)
         sign = int(low > 0) - int(high < 0)
-        return -sign if self.measure == NumberQuestion.measure else sign
+        return -sign if self.measure == NumberPredictions.measure else sign
 
 
 def comparison_html(runs: Sequence[Run]) -> str:
@@ -102,10 +107,10 @@ def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
     scores = {number: score for number, score in found if score is not None}
     if len(scores) < 2:
         return "There is too little validation to say which run is better."
-    of_number = measure == NumberQuestion.measure
+    of_number = measure == NumberPredictions.measure
     best, second = sorted(scores, key=lambda each: scores[each] * (1 if of_number else -1))[:2]
     winner, loser = f"“{labels[best]}”", f"“{labels[second]}”"
-    gain = gain_of(runs[second].answers, runs[best].answers)
+    gain = gain_of(runs[second].predictions, runs[best].predictions)
     if gain is None or gain.sign < 1:
         return (
             f"No clear winner: {measure} {scores[best]:.3f} for {winner}, {scores[second]:.3f} for"
@@ -125,9 +130,9 @@ def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     """On which photos each run is compared with the first, and what chance may have done."""
     said = []
     for run, label in zip(runs[1:], labels[1:], strict=True):
-        if runs[0].answers is None or run.answers is None:
+        if runs[0].predictions is None or run.predictions is None:
             continue
-        gain = gain_of(runs[0].answers, run.answers)
+        gain = gain_of(runs[0].predictions, run.predictions)
         if gain is None:
             said.append(
                 f"“{label}” was judged on other photos than “{labels[0]}”: which of them is better"
@@ -135,9 +140,9 @@ def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
             )
             continue
         both, right = f"Of {gain.photos:,} photos", "right"
-        if gain.measure == NumberQuestion.measure:
+        if gain.measure == NumberPredictions.measure:
             right = "nearer"
-        if gain.photos < max(len(runs[0].answers), len(run.answers)):
+        if gain.photos < max(len(runs[0].predictions), len(run.predictions)):
             both = f"Of the {gain.photos:,} photos that both judged"
         said.append(
             f"{both}, {gain.only_after:,} are {right} with “{label}” only and"
@@ -162,8 +167,8 @@ def _chance(gain: Gain) -> str:
     )
 
 
-def gain_of(before: Answers | None, after: Answers | None) -> Gain | None:
-    """How one does against another; ``None`` where there are no photos that both judged, by the
+def gain_of(before: TaskPredictions | None, after: TaskPredictions | None) -> Gain | None:
+    """How one does against another; ``None`` where no photo was predicted by both, with the
     same classes and labels."""
     if before is None or after is None or before.whole.names != after.whole.names:
         return None
@@ -174,7 +179,7 @@ def gain_of(before: Answers | None, after: Answers | None) -> Gain | None:
         return None
     rows, first, other = [each[same] for each in rows], first.at(same), other.at(same)
     groups = None if before.groups is None else before.groups[rows[0]]
-    off = [q.errors if isinstance(q, NumberQuestion) else q.wrong * 1 for q in (first, other)]
+    off = [q.errors if isinstance(q, NumberPredictions) else q.wrong * 1 for q in (first, other)]
     return Gain(
         photos=len(rows[0]),
         groups="" if groups is None else before.count(len(np.unique(groups))),
@@ -188,9 +193,9 @@ def gain_of(before: Answers | None, after: Answers | None) -> Gain | None:
     )
 
 
-def _same_truth(before: Question, after: Question) -> np.ndarray:
+def _same_truth(before: HeadPredictions, after: HeadPredictions) -> np.ndarray:
     """(N,) bool, of the photos whose labels are known and alike."""
-    if isinstance(before, Together):
+    if isinstance(before, JointPredictions):
         parts = zip(before.parts, after.parts, strict=True)
         return np.all([_same_truth(*pair) for pair in parts], axis=0)
     same = before.truth == after.truth
@@ -198,47 +203,49 @@ def _same_truth(before: Question, after: Question) -> np.ndarray:
 
 
 def _measure(runs: Sequence[Run]) -> str:
-    wholes = [run.answers.whole for run in runs if run.answers is not None and run.answers.judged]
-    return wholes[0].measure if wholes else Question.measure
+    wholes = [run.scored.whole for run in runs if run.scored is not None]
+    return wholes[0].measure if wholes else HeadPredictions.measure
 
 
 def main_score_of(run: Run) -> float | None:
     """Of the best epoch: by its answers, else as its log says; ``None`` before there is one."""
-    if run.answers is not None and run.answers.judged:
-        return main_score(run.answers.whole)
+    if run.scored is not None:
+        return main_score(run.scored.whole)
     return run.best.get("val/f1")
 
 
 def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A row a measure: its values, as text, how they compare with the first, the best of them."""
+    """A row per measure: its values, as text, how they compare with the first, the best of them."""
     measure = _measure(runs)
-    lower = "low" if measure == NumberQuestion.measure else "high"
-    spans = [intervals_of(run.answers) if run.answers and _whole(run) else {} for run in runs]
+    lower = "low" if measure == NumberPredictions.measure else "high"
+    spans = [
+        intervals_of(run.predictions) if run.predictions and _whole(run) else {} for run in runs
+    ]
     of_wholes = [
         span.get(q.key) if q else None for span, q in zip(spans, map(_whole, runs), strict=True)
     ]
     rows = [_row(measure, [main_score_of(run) for run in runs], better=lower)]
     rows[0]["spans"] = [span and span_text(span.score) for span in of_wholes]
-    answered = [run.answers for run in runs if run.answers is not None and run.answers.judged]
-    together = [each.whole for each in answered if isinstance(each.whole, Together)]
+    answered = [run.scored for run in runs if run.scored is not None]
+    together = [each.whole for each in answered if isinstance(each.whole, JointPredictions)]
     if together:
         values = [None if q is None else accuracy(q) for q in map(_whole, runs)]
         rows.append(_row("accuracy, all right at once", values, style="percent"))
         rows[-1]["spans"] = [span and span_text(span.accuracy, ".0%") for span in of_wholes]
-    keys = {q.key: q for answers in answered for q in answers.questions}
-    for key, question in keys.items():
-        questions = [_question(run, key) for run in runs]
+    keys = {q.key: q for predictions in answered for q in predictions.heads}
+    for key, head in keys.items():
+        heads = [_of_head(run, key) for run in runs]
         scored, style, better = accuracy, "percent", "high"
-        of = f"{question.title}, accuracy"
-        if question.kind == "number":
+        of = f"{head.title}, accuracy"
+        if head.kind == "number":
             scored, style, better = main_score, "number", "low"
-            of = f"{question.title}, mean error"
+            of = f"{head.title}, mean error"
         elif key == answered[0].whole.key:
             of = "accuracy, all right at once"
-        values = [None if q is None else scored(q) for q in questions]
+        values = [None if q is None else scored(q) for q in heads]
         rows.append(_row(of, values, style, better))
         found = [span.get(key) for span in spans]
-        number = question.kind == "number"
+        number = head.kind == "number"
         rows[-1]["spans"] = [
             each and (span_text(each.score) if number else span_text(each.accuracy, ".0%"))
             for each in found
@@ -298,23 +305,23 @@ def _curves(runs: Sequence[Run], labels: Sequence[str]) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def _whole(run: Run) -> Question | None:
-    return run.answers.whole if run.answers is not None and run.answers.judged else None
+def _whole(run: Run) -> HeadPredictions | None:
+    return run.scored.whole if run.scored is not None else None
 
 
-def _question(run: Run, key: str) -> Any:
-    questions = run.answers.questions if run.answers is not None else ()
-    return next((question for question in questions if question.key == key), None)
+def _of_head(run: Run, key: str) -> Any:
+    heads = run.predictions.heads if run.predictions is not None else ()
+    return next((head for head in heads if head.key == key), None)
 
 
 def _classes(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """For each question that all runs answer alike: F1 of every class, and the change of it."""
+    """For each head that all runs have: F1 of every class, and the change of it."""
     tables = []
-    for question in runs[0].answers.questions if runs[0].answers is not None else ():
-        others = [_question(run, question.key) for run in runs]
-        if any(other is None or other.names != question.names for other in others):
+    for head in runs[0].predictions.heads if runs[0].predictions is not None else ():
+        others = [_of_head(run, head.key) for run in runs]
+        if any(other is None or other.names != head.names for other in others):
             continue
-        if question.kind == "number":
+        if head.kind == "number":
             continue
         columns = [class_scores(other) for other in others]
         rows: list[dict[str, Any]] = [
@@ -324,9 +331,9 @@ def _classes(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "f1": [column[code].f1 for column in columns],
                 "changes": [_change(columns[0][code].f1, col[code].f1) for col in columns[1:]],
             }
-            for code, name in enumerate(question.names)
+            for code, name in enumerate(head.names)
         ]
-        title = question.title
+        title = head.title
         if len(rows) > SHOWN_CLASSES:
             rows = sorted(rows, key=lambda row: -max(abs(change or 0) for change in row["changes"]))
             rows, title = rows[:SHOWN_CLASSES], f"{title}: the {SHOWN_CLASSES} that changed most"

@@ -11,7 +11,6 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from logger.pictures import SHOWN_CLASSES, most_confused
-from logger.report.answers import Answers, NumberQuestion, Question
 from logger.report.charts import (
     Chart,
     line_chart,
@@ -20,6 +19,7 @@ from logger.report.charts import (
     scatter_chart,
 )
 from logger.report.photos import explained, galleries
+from logger.report.predictions import HeadPredictions, NumberPredictions, TaskPredictions
 from logger.report.run import Run
 from logger.report.scores import (
     ClassScore,
@@ -70,10 +70,9 @@ def render(template: str, **content: Any) -> str:
 
 def report_html(run: Run) -> str:
     """The whole report of a run or a test, as one self-contained HTML page."""
-    judged = run.answers is not None and run.answers.judged
-    answers = run.answers if judged else None
-    spans = intervals_of(answers) if answers else {}
-    classes = [q for q in answers.questions if q.kind != "number"] if answers else []
+    predictions = run.scored
+    spans = intervals_of(predictions) if predictions else {}
+    classes = [q for q in predictions.heads if q.kind != "number"] if predictions else []
     matrices = [q for q in classes if q.kind == "classes"]
     return render(
         "report.html",
@@ -82,15 +81,15 @@ def report_html(run: Run) -> str:
         spans=spans,
         facts=_facts(run, spans),
         started=str(run.environment.get("started", ""))[:16].replace("T", " "),
-        scores=_scores(answers, spans) if answers else [],
-        right_of_100=_right_of_100(answers) if answers else None,
+        scores=_scores(predictions, spans) if predictions else [],
+        right_of_100=_right_of_100(predictions) if predictions else None,
         curves=_learning_curves(run),
         matrices=[_matrix(q) for q in matrices],
         classes=[(*_classes(q), _f1_spans(q, spans)) for q in classes],
         reliability=[reliability_chart(q.title, calibration(q)) for q in classes],
-        numbers=_numbers(answers) if answers else [],
-        borders=_borders(answers) if answers else [],
-        galleries=galleries(answers) if answers else [],
+        numbers=_numbers(predictions) if predictions else [],
+        borders=_borders(predictions) if predictions else [],
+        galleries=galleries(predictions) if predictions else [],
         explained=explained(run.log_dir / EXPLANATIONS) if run.log_dir else [],
         time=_time(run.timings),
         commands=_commands(run),
@@ -131,13 +130,13 @@ def duration(seconds: float) -> str:
 def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str]]:
     """Label, value and a remark, for the strip under the verdict."""
     facts = []
-    if run.answers is not None and run.answers.judged:
-        whole, span = run.answers.whole, spans.get(run.answers.whole.key)
+    if (predictions := run.scored) is not None:
+        whole, span = predictions.whole, spans.get(predictions.whole.key)
         remark = f"95% interval {span_text(span.score)}" if span else ""
         guess = "always the median" if whole.kind == "number" else "the commonest answer alone"
         remark = remark or f"{guess}: {guessing(whole).score:.3f}"
         facts.append((whole.measure, f"{main_score(whole):.3f}", remark))
-        of = "" if run.answers.groups is None else f"of {run.answers.counted_groups}"
+        of = "" if predictions.groups is None else f"of {predictions.counted_groups}"
         facts.append(("judged on", f"{whole.known.sum():,} photos", of))
     if run.history:
         planned = (run.config.get("trainer") or {}).get("epochs")
@@ -159,10 +158,12 @@ def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str
     return facts
 
 
-def intervals_of(answers: Answers) -> dict[str, Intervals]:
-    """Key of a question, and of the whole answer, → the intervals of its scores, where they can be
+def intervals_of(predictions: TaskPredictions) -> dict[str, Intervals]:
+    """Key of a head, and of the whole answer, → the intervals of its scores, where they can be
     said."""
-    found = {q.key: intervals(q, answers.groups) for q in (*answers.questions, answers.whole)}
+    found = {
+        q.key: intervals(q, predictions.groups) for q in (*predictions.heads, predictions.whole)
+    }
     return {key: each for key, each in found.items() if each is not None}
 
 
@@ -172,25 +173,25 @@ def span_text(span: tuple[float, float], style: str = ".2f") -> str:
     return f"{low.removesuffix('%')}–{high}"
 
 
-def _scores(answers: Answers, spans: Mapping[str, Intervals]) -> list[dict[str, Any]]:
+def _scores(predictions: TaskPredictions, spans: Mapping[str, Intervals]) -> list[dict[str, Any]]:
     """The whole answer and its parts against always guessing the commonest."""
-    whole, asked = answers.whole, list(answers.details)
-    if not any(question is whole for question in asked):
+    whole, asked = predictions.whole, list(predictions.details)
+    if not any(head is whole for head in asked):
         asked.append(whole)
     tiles = []
-    for question in asked:
-        guess, score, span = guessing(question), main_score(question), spans.get(question.key)
+    for head in asked:
+        guess, score, span = guessing(head), main_score(head), spans.get(head.key)
         f1 = f"macro-F1 {score:.3f}" + (f" ({span_text(span.score)})" if span else "")
-        together = len(asked) > 1 and question is whole
+        together = len(asked) > 1 and head is whole
         tile = {
-            "title": "all right at once" if together else question.title,
-            "value": f"{accuracy(question):.1%}",
-            "share": accuracy(question),
+            "title": "all right at once" if together else head.title,
+            "value": f"{accuracy(head):.1%}",
+            "share": accuracy(head),
             "guess": guess.accuracy,
             "span": span_text(span.accuracy, ".0%") if span else "",
             "remark": f"guessing: {guess.accuracy:.0%} · {f1}",
         }
-        if question.kind == "number":
+        if head.kind == "number":
             gained = max(0.0, 1 - score / guess.score) if guess.score else 0.0
             remark = f"mean error; always {guess.commonest}: ±{guess.score:.3g}"
             tile |= {"value": f"±{score:.3g}", "share": gained, "guess": 0.0, "remark": remark}
@@ -199,12 +200,12 @@ def _scores(answers: Answers, spans: Mapping[str, Intervals]) -> list[dict[str, 
     return tiles
 
 
-def _right_of_100(answers: Answers) -> int | None:
+def _right_of_100(predictions: TaskPredictions) -> int | None:
     """Dots to fill of a hundred: all or none only where all or none is right; no dots for a
     number."""
-    if answers.whole.kind == "number":
+    if predictions.whole.kind == "number":
         return None
-    share = accuracy(answers.whole)
+    share = accuracy(predictions.whole)
     return min(max(round(100 * share), int(share > 0)), 99 if share < 1 else 100)
 
 
@@ -241,7 +242,7 @@ def _learning_curves(run: Run) -> list[Chart]:
 
 
 def _curves_of_folds(run: Run) -> list[Chart]:
-    """Loss and macro-F1 of the validation, a line a fold."""
+    """Loss and macro-F1 of the validation, a line per fold."""
     at = {fold.run_id: fold.best_epoch for fold in run.folds}
     charts = []
     for title, name in (("Loss, validation", "val/loss"), ("Macro-F1, validation", "val/f1")):
@@ -250,58 +251,60 @@ def _curves_of_folds(run: Run) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def _matrix(question: Question) -> dict[str, Any]:
+def _matrix(head: HeadPredictions) -> dict[str, Any]:
     """Of more than ``SHOWN_CLASSES`` classes the most confused ones: a page grows with C²."""
-    table = confusion(question)
+    table = confusion(head)
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     codes = most_confused(table)
     cut = f": the {len(codes)} most confused" if len(codes) < len(table) else ""
     return {
-        "title": question.title + cut,
+        "title": head.title + cut,
         "codes": codes,
-        "names": [question.names[code] for code in codes],
+        "names": [head.names[code] for code in codes],
         "table": table[np.ix_(codes, codes)],
         "share": share[np.ix_(codes, codes)],
     }
 
 
-def _classes(question: Question) -> tuple[str, list[ClassScore]]:
+def _classes(head: HeadPredictions) -> tuple[str, list[ClassScore]]:
     """A title and the scores of the classes; of more than ``SHOWN_CLASSES`` the weakest."""
-    scores = class_scores(question)
+    scores = class_scores(head)
     if len(scores) <= SHOWN_CLASSES:
-        return question.title, scores
-    judged = [score for score in scores if score.f1 is not None]
-    weakest = sorted(judged, key=lambda score: (score.f1, -score.support))[:SHOWN_CLASSES]
-    return f"{question.title}: the {len(weakest)} weakest", weakest
+        return head.title, scores
+    scored = [score for score in scores if score.f1 is not None]
+    weakest = sorted(scored, key=lambda score: (score.f1, -score.support))[:SHOWN_CLASSES]
+    return f"{head.title}: the {len(weakest)} weakest", weakest
 
 
-def _f1_spans(question: Question, spans: Mapping[str, Intervals]) -> dict[int, str]:
+def _f1_spans(head: HeadPredictions, spans: Mapping[str, Intervals]) -> dict[int, str]:
     """Class → the interval of its F1, of those that have one."""
-    f1 = spans[question.key].f1 if question.key in spans else []
+    f1 = spans[head.key].f1 if head.key in spans else []
     return {code: span_text(span) for code, span in enumerate(f1) if span[0] == span[0]}
 
 
-def _numbers(answers: Answers) -> list[Chart]:
-    return [scatter_chart(q.title, q) for q in answers.questions if isinstance(q, NumberQuestion)]
+def _numbers(predictions: TaskPredictions) -> list[Chart]:
+    return [
+        scatter_chart(q.title, q) for q in predictions.heads if isinstance(q, NumberPredictions)
+    ]
 
 
-def _borders(answers: Answers) -> list[dict[str, Any]]:
-    """For each question on bins of a known number, the errors by it and at each border."""
+def _borders(predictions: TaskPredictions) -> list[dict[str, Any]]:
+    """For each head on bins of a known number, the errors by it and at each border."""
     return [
         {
             "chart": number_chart(
-                f"Wrong {question.title} by true {question.number}",
-                errors_by_number(question),
-                question.edges,
-                question.number,
+                f"Wrong {head.title} by true {head.number}",
+                errors_by_number(head),
+                head.edges,
+                head.number,
             ),
-            "number": question.number,
-            "near": f"{question.near:g}",
-            "borders": borders(question),
-            "error": 1 - accuracy(question),
+            "number": head.number,
+            "near": f"{head.near:g}",
+            "borders": borders(head),
+            "error": 1 - accuracy(head),
         }
-        for question in answers.questions
-        if question.edges and question.values is not None
+        for head in predictions.heads
+        if head.edges and head.values is not None
     ]
 
 

@@ -5,8 +5,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from logger.report import answers as shown
-from logger.report.answers import THUMBNAIL_SIDE, Answers, NumberQuestion
+from logger.report import predictions as shown
+from logger.report.predictions import THUMBNAIL_SIDE, NumberPredictions, TaskPredictions
 from utils.images import read_image
 from utils.thumbnails import data_uri, jpeg
 
@@ -16,48 +16,50 @@ EXPLAINED = 24
 logger = logging.getLogger("report")
 
 
-def galleries(answers: Answers) -> list[dict[str, Any]]:
+def galleries(predictions: TaskPredictions) -> list[dict[str, Any]]:
     """Worst mistakes, least certain photos and, where photos were cropped, fallback crops."""
-    first = "confident wrong answers" if answers.whole.kind != "number" else "numbers farthest off"
-    mistakes, doubts, fallbacks = shown.galleries(answers)
+    first = (
+        "confident wrong answers" if predictions.whole.kind != "number" else "numbers farthest off"
+    )
+    mistakes, doubts, fallbacks = shown.galleries(predictions)
     text = f"The {first}. Look here for wrong labels and bad crops."
     found = [
         ("Worst mistakes", text, mistakes),
         ("Least certain", "What the model could not decide on.", doubts),
     ]
-    if answers.fallback is not None:
-        count = int(answers.fallback.sum())
-        thing = answers.subject
-        text = f"On all {len(answers):,} photos a {thing} was found."
+    if predictions.fallback is not None:
+        count = int(predictions.fallback.sum())
+        thing = predictions.subject
+        text = f"On all {len(predictions):,} photos a {thing} was found."
         if count:
-            wrong = f", {answers.whole.wrong[answers.fallback].mean():.0%} of them wrong"
+            wrong = f", {predictions.whole.wrong[predictions.fallback].mean():.0%} of them wrong"
             text = (
-                f"No {thing} was found on {count:,} of {len(answers):,} photos"
-                f"{'' if answers.whole.kind == 'number' else wrong}; there the model saw the whole"
-                " photo."
+                f"No {thing} was found on {count:,} of {len(predictions):,} photos"
+                f"{'' if predictions.whole.kind == 'number' else wrong}; there the model saw"
+                " the whole photo."
             )
         found.append(("Fallback crops", text, fallbacks))
     return [
-        {"title": title, "text": text, "photos": [_photo(answers, int(row)) for row in rows]}
+        {"title": title, "text": text, "photos": [_photo(predictions, int(row)) for row in rows]}
         for title, text, rows in found
     ]
 
 
-def _photo(answers: Answers, row: int) -> dict[str, Any]:
+def _photo(predictions: TaskPredictions, row: int) -> dict[str, Any]:
     """A photo's thumbnail and its two labels, word for word marked as right or wrong."""
-    whole = answers.whole
+    whole = predictions.whole
     said, true = (text.split(", ") for text in (whole.said(row), whole.true(row)))
     differs = [a != b for a, b in zip(said, true, strict=True)] if len(said) == len(true) else None
     if whole.kind == "number" or not whole.known[row]:
         right, differs = None, [False] * max(len(said), len(true))
     else:
         right = not whole.wrong[row]
-    kept = answers.thumbnails.get(row)
-    values = {q.number: float(q.values[row]) for q in answers.questions if q.values is not None}
-    off = f"off by {whole.errors[row]:.3g}" if isinstance(whole, NumberQuestion) else ""
+    kept = predictions.thumbnails.get(row)
+    values = {q.number: float(q.values[row]) for q in predictions.heads if q.values is not None}
+    off = f"off by {whole.errors[row]:.3g}" if isinstance(whole, NumberPredictions) else ""
     return {
         "picture": data_uri(kept) if kept else None,
-        "file": answers.files[row],
+        "file": predictions.files[row],
         "confidence": None if off else float(whole.confidence[row]),
         "right": right,
         "off": off,

@@ -9,8 +9,8 @@ from typing import Any
 from base.task_settings import plural_of
 from logger.logger import read_metrics
 from logger.predictions import SavedPredictions, joined, read_predictions
-from logger.report.answers import Answers
-from logger.report.questions import answers_of_run
+from logger.report.per_head import predictions_of_run
+from logger.report.predictions import TaskPredictions
 from utils.errors import DataError, UserError
 from utils.run_folder import (
     CONFIG,
@@ -34,7 +34,7 @@ class Run:
         log_dir, save_dir: ``saved/log/<name>/<run_id>`` and ``saved/models/<name>/<run_id>``.
         history: the log of every epoch, scalars by name.
         timings: ``time/…`` scalars by epoch.
-        answers: of the best epoch, on the validation photos; those of a test, on its photos.
+        predictions: of the best epoch, on the validation photos; those of a test, on its photos.
         config, environment: as stored at the start.
         finished: whether the training came to its end.
         tested: what was predicted, in words, where this is a test and not a training.
@@ -48,7 +48,7 @@ class Run:
     save_dir: Path | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     timings: list[dict[str, float]] = field(default_factory=list)
-    answers: Answers | None = None
+    predictions: TaskPredictions | None = None
     config: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     finished: bool = False
@@ -59,13 +59,18 @@ class Run:
 
     @property
     def best(self) -> dict[str, float]:
-        """The log of the best epoch, or of the last where none was judged."""
+        """The log of the best epoch, or of the last where none was validated."""
         found = [log for log in self.history if log["epoch"] == self.best_epoch]
         return (found or self.history[-1:] or [{}])[0]
 
     @property
+    def scored(self) -> TaskPredictions | None:
+        """Its predictions, if the truth of any photo is known."""
+        return self.predictions if self.predictions and self.predictions.has_truth else None
+
+    @property
     def trained_on(self) -> str | None:
-        """What of the judged photos the training had seen: ``"nobody"`` on them, others of their
+        """What of the photos predicted the training had seen: ``"nobody"`` on them, others of their
         ``"group"``, the ``"photos"`` themselves; ``None`` for a test, or where no config tells."""
         split = _section(self.config, "validation").get("type")
         if self.tested or split is None:
@@ -80,8 +85,8 @@ class Run:
     @property
     def plural(self) -> str:
         """What to call several of those that a split keeps apart, such as ``"people"``."""
-        if self.answers is not None:
-            return self.answers.plural
+        if self.predictions is not None:
+            return self.predictions.plural
         data = _section(_section(self.config, "task"), "data")
         group = data.get("group") if data else "person"  # a config from before tasks is of faces
         return plural_of(group or "photo")
@@ -114,7 +119,7 @@ def read_run(path: Path) -> Run:
 
     Args:
         path: its folder under saved/log or saved/models, or a file in one of them; also that of a
-            training of folds, whose answers are then joined.
+            training of folds, whose predictions are then joined.
 
     Raises:
         UserError: there is no such run.
@@ -122,14 +127,16 @@ def read_run(path: Path) -> Run:
     folder = find_run(path)
     of_folds = _read_json(folder.folds).get("folds")
     if isinstance(of_folds, int):
-        return _with_folds(_without_answers(folder), folder, of_folds)
+        return _with_folds(_without_predictions(folder), folder, of_folds)
     saved = _saved(folder)
-    return replace(_without_answers(folder), answers=answers_of_run(saved) if saved else None)
+    return replace(
+        _without_predictions(folder), predictions=predictions_of_run(saved) if saved else None
+    )
 
 
 def _with_folds(run: Run, folder: RunFolder, of_folds: int) -> Run:
-    """A training of folds: the out-of-fold answers of those that are trained."""
-    found = {fold: _without_answers(folder.fold(fold)) for fold in range(of_folds)}
+    """A training of folds: the out-of-fold predictions of those that are trained."""
+    found = {fold: _without_predictions(folder.fold(fold)) for fold in range(of_folds)}
     trained = {fold: each for fold, each in found.items() if each.finished}
     saved = {fold: each for fold in trained if (each := _saved(folder.fold(fold))) is not None}
     seconds = [row for fold in trained.values() for row in fold.timings]
@@ -137,13 +144,13 @@ def _with_folds(run: Run, folder: RunFolder, of_folds: int) -> Run:
         run,
         folds=tuple(trained.values()),
         of_folds=of_folds,
-        answers=answers_of_run(joined(saved)) if saved else None,
+        predictions=predictions_of_run(joined(saved)) if saved else None,
         timings=[row | {"epoch": epoch} for epoch, row in enumerate(seconds, 1)],
         finished=len(trained) == of_folds,
     )
 
 
-def _without_answers(folder: RunFolder) -> Run:
+def _without_predictions(folder: RunFolder) -> Run:
     history = read_metrics(folder.log / METRICS)
     config = _read_json(folder.config)
     finished = _read_json(folder.log / FINISHED)
@@ -162,7 +169,7 @@ def _without_answers(folder: RunFolder) -> Run:
 
 
 def _saved(folder: RunFolder) -> SavedPredictions | None:
-    """The answers of a run; ``None`` with a warning where they are damaged."""
+    """The predictions of a run; ``None`` with a warning where they are damaged."""
     path = answers_in(folder.log)
     try:
         return read_predictions(path) if path else None
@@ -193,8 +200,8 @@ def _best_epoch(
         return int(best["epoch"])
     rule = str(_section(config, "trainer").get("monitor", "max val/f1"))
     mode, _, name = rule.partition(" ")
-    judged = [log for log in history if name in log]
-    if not judged:
+    validated = [log for log in history if name in log]
+    if not validated:
         return None
     sign = -1 if mode == "max" else 1
-    return int(min(judged, key=lambda log: (sign * log[name], log["epoch"]))["epoch"])
+    return int(min(validated, key=lambda log: (sign * log[name], log["epoch"]))["epoch"])

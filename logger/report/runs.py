@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from urllib.parse import quote
 
-from logger.report.answers import NumberQuestion
 from logger.report.compare import config_differences, gain_of, main_score_of
 from logger.report.page import duration, epochs_of, render
+from logger.report.predictions import NumberPredictions
 from logger.report.run import Run, read_run
 from logger.report.scores import intervals
 from utils.errors import UserError
@@ -31,7 +31,7 @@ class Row:
     """A run in the table.
 
     Attributes:
-        run: with its answers.
+        run: with its predictions.
         state: ``running``, ``stopped``, ``failed`` or ``finished``.
         score: the main one, of the best epoch; ``None`` before there is one.
         interval: 95 % of it, over other groups of the kind of those validated.
@@ -175,21 +175,17 @@ def _state(run: Run) -> str:
 
 
 def _interval(run: Run) -> tuple[float, float] | None:
-    if run.answers is None or not run.answers.judged:
+    if run.scored is None:
         return None
-    found = intervals(run.answers.whole, run.answers.groups)
+    found = intervals(run.scored.whole, run.scored.groups)
     return found.score if found else None
-
-
-def _judged(run: Run) -> bool:
-    return run.answers is not None and run.answers.judged
 
 
 def _kind(run: Run) -> tuple[str, tuple[str, ...], str] | None:
     """What only runs have in common whose scores say something of each other."""
-    if run.answers is None or not run.answers.judged or FOLD_RUN.search(run.run_id):
-        return None  # members of folds are judged by other photos each
-    whole = run.answers.whole
+    if run.scored is None or FOLD_RUN.search(run.run_id):
+        return None  # each fold is validated on other photos
+    whole = run.scored.whole
     return (run.name, tuple(whole.names), whole.measure)
 
 
@@ -197,16 +193,16 @@ def _best(runs: Sequence[Run], run: Run) -> Run | None:
     """The best of the runs that ``run`` can be compared with."""
     kind = _kind(run)
     rivals = [each for each in runs if kind is not None and _kind(each) == kind]
-    sign = -1 if kind is not None and kind[2] == NumberQuestion.measure else 1
+    sign = -1 if kind is not None and kind[2] == NumberPredictions.measure else 1
     return max(rivals, key=lambda each: sign * (main_score_of(each) or 0.0), default=None)
 
 
 def _against(best: Run | None, run: Run) -> str:
-    if best is None or not _judged(run):
+    if best is None or run.scored is None:
         return ""
     if run is best:
         return "best"
-    gain = gain_of(best.answers, run.answers)
+    gain = gain_of(best.predictions, run.predictions)
     if gain is None or gain.interval is None:
         return ""
     # On the photos that both judged the order may be another than on all that each did.

@@ -9,7 +9,13 @@ from scipy.sparse import csr_array, hstack
 from scipy.stats import norm, t
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from logger.report.answers import Answers, NumberQuestion, Question, TagsQuestion, Together
+from logger.report.predictions import (
+    HeadPredictions,
+    JointPredictions,
+    NumberPredictions,
+    TagPredictions,
+    TaskPredictions,
+)
 from model.answers import mean_f1
 
 CALIBRATION_BINS = 10
@@ -34,15 +40,15 @@ class ClassScore:
     f1: float | None
 
 
-def class_scores(question: Question) -> list[ClassScore]:
+def class_scores(head: HeadPredictions) -> list[ClassScore]:
     """Precision, recall and F1 of every class or tag, in order; ``None`` where there is nothing to
     divide by."""
-    codes = range(len(question.names))
-    truth, predicted = _judged(question)
+    codes = range(len(head.names))
+    truth, predicted = _with_truth(head)
     precision, recall, f1, support = precision_recall_fscore_support(
         truth, predicted, labels=codes, zero_division=np.nan
     )
-    tags = question.kind == "tags"
+    tags = head.kind == "tags"
     said = predicted.sum(axis=0) if tags else np.bincount(predicted, minlength=len(codes))
     return [
         ClassScore(
@@ -53,32 +59,32 @@ def class_scores(question: Question) -> list[ClassScore]:
             float(recall[code]) if support[code] else None,
             float(np.nan_to_num(f1[code])) if said[code] or support[code] else None,
         )
-        for code, name in enumerate(question.names)
+        for code, name in enumerate(head.names)
     ]
 
 
-def accuracy(question: Question) -> float:
+def accuracy(head: HeadPredictions) -> float:
     """Share of right answers among those whose truth is known."""
-    return float(1 - question.wrong[question.known].mean()) if question.known.any() else math.nan
+    return float(1 - head.wrong[head.known].mean()) if head.known.any() else math.nan
 
 
-def main_score(question: Question) -> float:
-    """What a question is scored by: the mean F1 of the classes or tags that occur or are
-    predicted, of several questions the mean of theirs; of a number the mean error."""
-    sums = _counts(question).sum(axis=0)[None]
-    return float(_score_of(question, sums)[0])
+def main_score(head: HeadPredictions) -> float:
+    """What a head is scored by: the mean F1 of the classes or tags that occur or are
+    predicted, of several heads the mean of theirs; of a number the mean error."""
+    sums = _counts(head).sum(axis=0)[None]
+    return float(_score_of(head, sums)[0])
 
 
-def confusion(question: Question) -> np.ndarray:
+def confusion(head: HeadPredictions) -> np.ndarray:
     """(C, C) counts, true by predicted class."""
-    codes = range(len(question.names))
-    truth, predicted = _judged(question)
+    codes = range(len(head.names))
+    truth, predicted = _with_truth(head)
     return confusion_matrix(truth, predicted, labels=codes)
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """95 % intervals of the scores of a question, over other groups, such as people, like these.
+    """95 % intervals of the scores of a head, over other groups, such as people, like these.
 
     Attributes:
         score: of the main score.
@@ -92,31 +98,31 @@ class Intervals:
     f1: list[tuple[float, float]]
 
 
-def intervals(question: Question, groups: np.ndarray | None) -> Intervals | None:
+def intervals(head: HeadPredictions, groups: np.ndarray | None) -> Intervals | None:
     """``None`` where it is not known which group, (N,), a photo is of, or with fewer than
     ``FEWEST_GROUPS`` of them."""
-    right = np.stack([question.known & ~question.wrong, question.known], axis=1) * 1.0
-    counts = csr_array(hstack([_counts(question), csr_array(right)]))
+    right = np.stack([head.known & ~head.wrong, head.known], axis=1) * 1.0
+    counts = csr_array(hstack([_counts(head), csr_array(right)]))
     drawn = None if groups is None else _drawn(groups, counts)
     if drawn is None:
         return None
     sums, wide, concerned = drawn
     counted, (hits, known) = sums[:, :-2], sums[:, -2:].T
-    highest = math.inf if question.kind == "number" else 1.0
-    low, high = _between(_score_of(question, counted), wide)
+    highest = math.inf if head.kind == "number" else 1.0
+    low, high = _between(_score_of(head, counted), wide)
     f1 = []
-    if not isinstance(question, NumberQuestion | Together):
+    if not isinstance(head, NumberPredictions | JointPredictions):
         twice_right, met = np.split(counted, 2, axis=1)
         none = np.full(met.shape, np.nan)
         of_classes = np.divide(twice_right, met, out=none, where=met > 0)
-        of_classes[:, concerned[len(question.names) : -2] < FEWEST_GROUPS] = np.nan
+        of_classes[:, concerned[len(head.names) : -2] < FEWEST_GROUPS] = np.nan
         f1 = [tuple(np.clip(_between(values, wide), 0, 1).tolist()) for values in of_classes.T]
     accuracy = np.clip(_between(hits / np.maximum(known, 1), wide), 0, 1)
     return Intervals((max(low, 0.0), min(high, highest)), tuple(accuracy.tolist()), f1)
 
 
 def main_score_gain(
-    before: Question, after: Question, groups: np.ndarray
+    before: HeadPredictions, after: HeadPredictions, groups: np.ndarray
 ) -> tuple[float, float] | None:
     """The 95 % interval of the main score of ``after`` less that of ``before`` on the same N
     photos, over other groups like these; ``None`` with fewer than ``FEWEST_GROUPS``.
@@ -151,39 +157,39 @@ class Guessing:
     blind: float
 
 
-def guessing(question: Question) -> Guessing:
+def guessing(head: HeadPredictions) -> Guessing:
     """What guessing would score on these very photos."""
-    if isinstance(question, Together):
-        parts = [guessing(part) for part in question.parts]
+    if isinstance(head, JointPredictions):
+        parts = [guessing(part) for part in head.parts]
         return Guessing(
             commonest=", ".join(part.commonest for part in parts),
-            accuracy=float(_guessed_right(question)[question.known].mean()),
+            accuracy=float(_guessed_right(head)[head.known].mean()),
             score=float(np.mean([part.score for part in parts])),
             blind=math.prod(part.blind for part in parts),
         )
-    truth = question.truth[question.known]
-    if isinstance(question, NumberQuestion):
+    truth = head.truth[head.known]
+    if isinstance(head, NumberPredictions):
         middle = float(np.median(truth))
         error = float(np.abs(truth - middle).mean())
         return Guessing(f"{middle:.3g}", math.nan, error, math.nan)
-    if question.kind == "tags":
+    if head.kind == "tags":
         share = truth.mean(axis=0)
         often = share > 0.5
-        names = [question.names[tag] for tag in np.flatnonzero(often)]
+        names = [head.names[tag] for tag in np.flatnonzero(often)]
         f1 = (2 * share / (1 + share))[often].sum() / max((share > 0).sum(), 1)
-        right = float(_guessed_right(question)[question.known].mean())
+        right = float(_guessed_right(head)[head.known].mean())
         return Guessing(", ".join(names) or "none", right, float(f1), 0.5 ** len(often))
-    counts = np.bincount(truth, minlength=len(question.names))
+    counts = np.bincount(truth, minlength=len(head.names))
     share = counts.max() / counts.sum()
     return Guessing(
-        commonest=question.names[int(counts.argmax())],
+        commonest=head.names[int(counts.argmax())],
         accuracy=float(share),
         score=float(2 * share / (1 + share) / np.count_nonzero(counts)),
-        blind=1 / len(question.names),
+        blind=1 / len(head.names),
     )
 
 
-def better_than_guessing(answers: Answers) -> bool | None:
+def better_than_guessing(predictions: TaskPredictions) -> bool | None:
     """Whether the answers are right more often than the commonest one, or numbers nearer than the
     median, whatever other groups had been on the photos: the whole 95 % interval of the difference
     is above 0.
@@ -191,30 +197,30 @@ def better_than_guessing(answers: Answers) -> bool | None:
     Where only one class occurs, guessing can't be beaten, and being right on most is enough. Where
     groups are not known, photos are drawn. ``None`` with fewer than ``FEWEST_GROUPS``.
     """
-    question = answers.whole
-    if isinstance(question, NumberQuestion):
-        middle = np.median(question.truth[question.known])
-        gain = np.nan_to_num(np.abs(question.truth - middle)) - question.errors
-    elif guessing(question).accuracy == 1:
-        return accuracy(question) > 0.5
+    head = predictions.whole
+    if isinstance(head, NumberPredictions):
+        middle = np.median(head.truth[head.known])
+        gain = np.nan_to_num(np.abs(head.truth - middle)) - head.errors
+    elif guessing(head).accuracy == 1:
+        return accuracy(head) > 0.5
     else:
-        gain = (~question.wrong).astype(float) - _guessed_right(question)
-    gain = gain * question.known
-    groups = np.arange(len(answers)) if answers.groups is None else answers.groups
-    counts = csr_array(np.stack([gain, question.known.astype(float)], axis=1))
+        gain = (~head.wrong).astype(float) - _guessed_right(head)
+    gain = gain * head.known
+    groups = np.arange(len(predictions)) if predictions.groups is None else predictions.groups
+    counts = csr_array(np.stack([gain, head.known.astype(float)], axis=1))
     found = _interval(groups, counts, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1))
     return found and found[0] > 0
 
 
-def _guessed_right(question: Question) -> np.ndarray:
+def _guessed_right(head: HeadPredictions) -> np.ndarray:
     """(N,) bool, where the commonest answer is right."""
-    if isinstance(question, Together):
-        right = [_guessed_right(part) | ~part.known for part in question.parts]
+    if isinstance(head, JointPredictions):
+        right = [_guessed_right(part) | ~part.known for part in head.parts]
         return np.all(right, axis=0)
-    truth = question.truth[question.known]
-    if question.kind == "tags":
-        return ((question.truth > 0.5) == (truth.mean(axis=0) > 0.5)).all(axis=1)
-    return question.truth == np.bincount(truth).argmax()
+    truth = head.truth[head.known]
+    if head.kind == "tags":
+        return ((head.truth > 0.5) == (truth.mean(axis=0) > 0.5)).all(axis=1)
+    return head.truth == np.bincount(truth).argmax()
 
 
 @dataclass(frozen=True)
@@ -235,12 +241,12 @@ class Calibration:
     overconfidence: float
 
 
-def calibration(question: Question) -> Calibration:
+def calibration(head: HeadPredictions) -> Calibration:
     """Calibration of the likeliest class over ``CALIBRATION_BINS`` bins."""
-    truth, predicted = _judged(question)
-    sure, right = question.confidence[question.known].astype(np.float64), truth == predicted
-    if isinstance(question, TagsQuestion):  # each tag is an answer
-        sure, right = question.sure[question.known].astype(np.float64).ravel(), right.ravel()
+    truth, predicted = _with_truth(head)
+    sure, right = head.confidence[head.known].astype(np.float64), truth == predicted
+    if isinstance(head, TagPredictions):  # each tag is an answer
+        sure, right = head.sure[head.known].astype(np.float64).ravel(), right.ravel()
     place = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     members = [place == number for number in range(CALIBRATION_BINS)]
     bins = [
@@ -268,7 +274,7 @@ class Border:
 
     Attributes:
         edge: the number.
-        below, above: (photos, taken for a class across the edge) within ``Question.near``.
+        below, above: (photos, taken for a class across the edge) within ``HeadPredictions.near``.
     """
 
     edge: float
@@ -276,60 +282,60 @@ class Border:
     above: tuple[int, int]
 
 
-def errors_by_number(question: Question) -> list[NumberRow]:
+def errors_by_number(head: HeadPredictions) -> list[NumberRow]:
     """A row for each true number that occurs, ascending; of very many for each of equal steps."""
-    values = question.values
-    if len(np.unique(values[question.known])) > MOST_ROWS:
-        low, high = values[question.known].min(), values[question.known].max()
+    values = head.values
+    if len(np.unique(values[head.known])) > MOST_ROWS:
+        low, high = values[head.known].min(), values[head.known].max()
         step = (high - low) / MOST_ROWS * (1 + 1e-9)
         values = low + np.floor((values - low) / step) * step
     return [
-        NumberRow(float(value), int(here.sum()), int(question.wrong[here].sum()))
-        for value in np.unique(values[question.known])
+        NumberRow(float(value), int(here.sum()), int(head.wrong[here].sum()))
+        for value in np.unique(values[head.known])
         for here in [values == value]
     ]
 
 
-def borders(question: Question) -> list[Border]:
-    """One for each edge of a question on bins of a number."""
-    found, values = [], question.values
-    for upper, edge in enumerate(question.edges, start=1):
-        below = (values >= edge - question.near) & (values < edge)
-        above = (values >= edge) & (values < edge + question.near)
-        crossed_up = below & (question.predicted >= upper)
-        crossed_down = above & (question.predicted < upper)
+def borders(head: HeadPredictions) -> list[Border]:
+    """One for each edge of a head on bins of a number."""
+    found, values = [], head.values
+    for upper, edge in enumerate(head.edges, start=1):
+        below = (values >= edge - head.near) & (values < edge)
+        above = (values >= edge) & (values < edge + head.near)
+        crossed_up = below & (head.predicted >= upper)
+        crossed_down = above & (head.predicted < upper)
         pairs = ((below, crossed_up), (above, crossed_down))
         found.append(Border(edge, *((int(all_.sum()), int(bad.sum())) for all_, bad in pairs)))
     return found
 
 
-def near_a_border(question: Question) -> np.ndarray:
-    """(N,) bool: the true number is within ``Question.near`` of an edge."""
-    distance = question.values[:, None] - np.asarray(question.edges)[None, :]
-    return ((distance >= -question.near) & (distance < question.near)).any(axis=1)
+def near_a_border(head: HeadPredictions) -> np.ndarray:
+    """(N,) bool: the true number is within ``HeadPredictions.near`` of an edge."""
+    distance = head.values[:, None] - np.asarray(head.edges)[None, :]
+    return ((distance >= -head.near) & (distance < head.near)).any(axis=1)
 
 
-def _judged(question: Question) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and answers of the photos whose truth is known; tags as (K, C) bool."""
-    truth, predicted = question.truth[question.known], question.predicted[question.known]
-    return (truth > 0.5 if question.kind == "tags" else truth), predicted
+def _with_truth(head: HeadPredictions) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and predictions of the photos whose truth is known; tags as (K, C) bool."""
+    truth, predicted = head.truth[head.known], head.predicted[head.known]
+    return (truth > 0.5 if head.kind == "tags" else truth), predicted
 
 
-def _counts(question: Question) -> csr_array:
+def _counts(head: HeadPredictions) -> csr_array:
     """(N, K): what of each photo, summed up, the main score is made of; nothing of a photo whose
     truth is not known.
 
     For each class or tag twice the true positives, then true plus predicted ones. Sparse, so that
     neither 20,000 photos nor 1,000 classes make it large.
     """
-    if isinstance(question, Together):
-        return csr_array(hstack([_counts(part) for part in question.parts]))
-    if isinstance(question, NumberQuestion):
-        return csr_array(np.stack([question.errors, question.known.astype(float)], axis=1))
-    truth, predicted = _judged(question)
-    photos, classes = len(question.truth), len(question.names)
-    rows = np.flatnonzero(question.known)
-    if question.kind == "tags":
+    if isinstance(head, JointPredictions):
+        return csr_array(hstack([_counts(part) for part in head.parts]))
+    if isinstance(head, NumberPredictions):
+        return csr_array(np.stack([head.errors, head.known.astype(float)], axis=1))
+    truth, predicted = _with_truth(head)
+    photos, classes = len(head.truth), len(head.names)
+    rows = np.flatnonzero(head.known)
+    if head.kind == "tags":
         known = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), (photos, len(rows)))
         both = np.hstack([2.0 * (truth & predicted), truth * 1.0 + predicted])
         return csr_array(known @ csr_array(both))
@@ -341,13 +347,13 @@ def _counts(question: Question) -> csr_array:
     return csr_array((values, places), shape=(photos, 2 * classes))
 
 
-def _score_of(question: Question, sums: np.ndarray) -> np.ndarray:
+def _score_of(head: HeadPredictions, sums: np.ndarray) -> np.ndarray:
     """(D, K) sums of ``_counts`` → (D,) main scores."""
-    if isinstance(question, Together):
-        ends = np.cumsum([2 * len(part.names) for part in question.parts])[:-1]
-        parts = zip(question.parts, np.split(sums, ends, axis=1), strict=True)
+    if isinstance(head, JointPredictions):
+        ends = np.cumsum([2 * len(part.names) for part in head.parts])[:-1]
+        parts = zip(head.parts, np.split(sums, ends, axis=1), strict=True)
         return np.mean([_score_of(part, own) for part, own in parts], axis=0)
-    if isinstance(question, NumberQuestion):
+    if isinstance(head, NumberPredictions):
         return sums[:, 0] / np.maximum(sums[:, 1], 1)
     twice_right, met = np.split(sums, 2, axis=1)
     return np.nan_to_num([mean_f1(*each) for each in zip(twice_right, met, strict=True)])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from logger.report.answers import Answers, NumberQuestion, Question
+from logger.report.predictions import HeadPredictions, NumberPredictions, TaskPredictions
 from logger.report.run import Run
 from logger.report.scores import (
     accuracy,
@@ -48,17 +48,16 @@ class Verdict:
 
 
 def verdict(run: Run) -> Verdict:
-    """Judge a run by its answers, or say why that can't be done."""
-    if run.answers is None or not run.answers.judged:
-        return _without_answers(run)
-    answers = run.answers
-    score, headline, detail = _outcome(run, answers)
-    grade, tone = _grade(run, score, better_than_guessing(answers))
-    if len(answers) < FEW:
-        detail += f" These are {_count(len(answers), 'photo')} only: take no number as settled."
+    """Judge a run by its predictions, or say why that can't be done."""
+    if (predictions := run.scored) is None:
+        return _without_predictions(run)
+    score, headline, detail = _outcome(run, predictions)
+    grade, tone = _grade(run, score, better_than_guessing(predictions))
+    if len(predictions) < FEW:
+        detail += f" These are {_count(len(predictions), 'photo')} only: take no number as settled."
     if run.of_folds:
         detail += (
-            f" Each photo is answered by the fold that set its {answers.noun} aside;"
+            f" Each photo is answered by the fold that set its {predictions.noun} aside;"
             f" {len(run.folds)} of"
             f" {run.of_folds} folds are trained."
         )
@@ -69,14 +68,14 @@ def verdict(run: Run) -> Verdict:
         tone=tone,
         headline=headline,
         detail=detail,
-        where=_where(answers),
-        why=_why(run, answers),
+        where=_where(predictions),
+        why=_why(run, predictions),
     )
 
 
-def _outcome(run: Run, answers: Answers) -> tuple[float, str, str]:
+def _outcome(run: Run, predictions: TaskPredictions) -> tuple[float, str, str]:
     """The score that the grade follows, the headline, and what guessing would give."""
-    whole, guess = answers.whole, guessing(answers.whole)
+    whole, guess = predictions.whole, guessing(predictions.whole)
     score = main_score(whole)
     if whole.kind == "number":
         return (
@@ -84,8 +83,8 @@ def _outcome(run: Run, answers: Answers) -> tuple[float, str, str]:
             f"Off by {score:.3g} on average on {_subjects(run)}.".replace(" on photos.", "."),
             f"Always guessing {guess.commonest} would be off by {guess.score:.3g}.",
         )
-    parts = _listed([q.title for q in answers.details if q.kind != "number"])
-    detail = f"A photo counts as right if {parts} all are. " if len(answers.details) > 1 else ""
+    parts = _listed([q.title for q in predictions.details if q.kind != "number"])
+    detail = f"A photo counts as right if {parts} all are. " if len(predictions.details) > 1 else ""
     detail += (
         f"Always guessing “{guess.commonest}” would be right on {_of_100(guess.accuracy)} of 100,"
         f" a blind guess on {_of_100(guess.blind)}."
@@ -94,7 +93,7 @@ def _outcome(run: Run, answers: Answers) -> tuple[float, str, str]:
 
 
 def _subjects(run: Run) -> str:
-    """What to call the judged photos."""
+    """What to call the photos predicted."""
     of = f" of {run.plural}" if run.plural != "photos" else ""
     return {
         "nobody": f"photos{of} it never saw",
@@ -104,11 +103,11 @@ def _subjects(run: Run) -> str:
     }[run.trained_on]
 
 
-def _without_answers(run: Run) -> Verdict:
+def _without_predictions(run: Run) -> Verdict:
     if run.folds:
         return Verdict(
             "Unknown", "unknown", f"{len(run.folds)} of {run.of_folds} folds are trained.",
-            "The answers of none of them were kept; folds.md in the log folder has their scores.",
+            "The predictions of none were kept; folds.md in the log folder has their scores.",
         )  # fmt: skip
     if run.of_folds:
         return Verdict(
@@ -132,7 +131,7 @@ def _without_answers(run: Run) -> Verdict:
     grade, tone = _grade(run, score, better=True)
     return Verdict(
         grade, tone, f"Macro-F1 {score:.3f} on {_subjects(run)}.",
-        "The answers themselves were not kept with this run, so this page can't say where it is"
+        "The predictions themselves were not kept with this run, so this page can't say where it is"
         " wrong.",
     )  # fmt: skip
 
@@ -150,74 +149,74 @@ def _grade(run: Run, score: float, better: bool | None) -> tuple[str, str]:
     return next((grade[1:] for grade in GRADES if score >= grade[0]), ("Weak", "bad"))
 
 
-def _where(answers: Answers) -> list[str]:
-    whole = answers.whole
+def _where(predictions: TaskPredictions) -> list[str]:
+    whole = predictions.whole
     wrong = int(whole.wrong.sum())
-    asked = answers.details or (whole,)
-    off = [_off(question) for question in asked if isinstance(question, NumberQuestion)]
+    asked = predictions.details or (whole,)
+    off = [_off(head) for head in asked if isinstance(head, NumberPredictions)]
     if not wrong:
         return off or ["Nowhere: every photo is right."]
     said = []
-    shares = [(int(q.wrong.sum()), q) for q in answers.details if q.kind != "number"]
+    shares = [(int(q.wrong.sum()), q) for q in predictions.details if q.kind != "number"]
     if any(count for count, _ in shares):
-        most, question = max(shares, key=lambda pair: pair[0])
-        others = [f"{q.title} in {count}" for count, q in shares if q is not question]
+        most, head = max(shares, key=lambda pair: pair[0])
+        others = [f"{q.title} in {count}" for count, q in shares if q is not head]
         said.append(
-            f"Of {_count(wrong, 'wrong photo')}, the {question.title} is wrong in {most}"
+            f"Of {_count(wrong, 'wrong photo')}, the {head.title} is wrong in {most}"
             + (f" ({', '.join(others)})." if others else ".")
         )
-    classes = [question for question in asked if question.kind == "classes"]
-    if any(question.wrong.any() for question in classes):
+    classes = [head for head in asked if head.kind == "classes"]
+    if any(head.wrong.any() for head in classes):
         said.append(_commonest_mix_up(classes))
     of = [whole] if whole.kind != "together" else list(whole.parts)
-    return [*said, *(line for question in of for line in _weakest(question)), *off]
+    return [*said, *(line for head in of for line in _weakest(head)), *off]
 
 
-def _off(question: NumberQuestion) -> str:
-    errors = question.errors[question.known]
-    worst = int(question.mistakes[0])
+def _off(head: NumberPredictions) -> str:
+    errors = head.errors[head.known]
+    worst = int(head.mistakes[0])
     return (
-        f"{question.title} is off by {errors.mean():.3g} on average, in one photo of ten by"
-        f" {np.quantile(errors, 0.9):.3g} or more; at worst {question.said(worst)} was said of"
-        f" {question.true(worst)}."
+        f"{head.title} is off by {errors.mean():.3g} on average, in one photo of ten by"
+        f" {np.quantile(errors, 0.9):.3g} or more; at worst {head.said(worst)} was said of"
+        f" {head.true(worst)}."
     )
 
 
-def _weakest(question: Question) -> list[str]:
-    scored = [score for score in class_scores(question) if score.support]
+def _weakest(head: HeadPredictions) -> list[str]:
+    scored = [score for score in class_scores(head) if score.support]
     if not scored:
         return []
-    what, several = ("tag", "tags") if question.kind == "tags" else ("class", "classes")
+    what, several = ("tag", "tags") if head.kind == "tags" else ("class", "classes")
     weakest = min(scored, key=lambda score: (score.f1 or 0, -score.support))
     said = [
         f"The weakest {what}: “{weakest.name}”, F1 {weakest.f1 or 0:.2f} on"
         f" {_count(weakest.support, 'photo')}."
     ]
-    if missing := len(question.names) - len(scored):
-        names = len(question.names)
+    if missing := len(head.names) - len(scored):
+        names = len(head.names)
         said.append(f"{missing} of {names} {several} never occur here: nothing is known.")
     return said
 
 
-def _commonest_mix_up(questions: list[Question]) -> str:
-    tables = [confusion(question) for question in questions]
+def _commonest_mix_up(heads: list[HeadPredictions]) -> str:
+    tables = [confusion(head) for head in heads]
     for table in tables:
         np.fill_diagonal(table, 0)
     most = max(range(len(tables)), key=lambda number: tables[number].max())
     true, predicted = np.unravel_index(tables[most].argmax(), tables[most].shape)
-    names = questions[most].names
+    names = heads[most].names
     return (
         f"The commonest mix-up: “{names[true]}” taken for “{names[predicted]}”,"
         f" {_times(int(tables[most].max()))}."
     )
 
 
-def _why(run: Run, answers: Answers) -> list[str]:
+def _why(run: Run, predictions: TaskPredictions) -> list[str]:
     """The reasons that the numbers speak for, the strongest first; at most four."""
     if run.trained_on == "photos":
-        return [_by_heart(_outcome(run, answers)[0])]
-    reasons = [*_flattery(run), *_learning(run), *_borders(answers), *_imbalance(answers)]
-    reasons += [*_fallbacks(answers), *_confidence(answers)]
+        return [_by_heart(_outcome(run, predictions)[0])]
+    reasons = [*_flattery(run), *_learning(run), *_borders(predictions), *_imbalance(predictions)]
+    reasons += [*_fallbacks(predictions), *_confidence(predictions)]
     return reasons[:4] or ["Nothing stands out: look at the mistakes themselves, below."]
 
 
@@ -271,26 +270,26 @@ def _still_rises(run: Run) -> bool:
     return earlier is not None and run.best["val/f1"] - earlier >= 0.01
 
 
-def _borders(answers: Answers) -> list[str]:
-    for question in answers.details or (answers.whole,):
-        if not question.edges or question.values is None or question.wrong.sum() < 5:
+def _borders(predictions: TaskPredictions) -> list[str]:
+    for head in predictions.details or (predictions.whole,):
+        if not head.edges or head.values is None or head.wrong.sum() < 5:
             continue
-        near = near_a_border(question)
-        share, usual = near[question.wrong].mean(), near.mean()
+        near = near_a_border(head)
+        share, usual = near[head.wrong].mean(), near.mean()
         if share > 1.3 * usual:
-            edges = _listed([f"{edge:g}" for edge in question.edges])
+            edges = _listed([f"{edge:g}" for edge in head.edges])
             return [
-                f"{share:.0%} of the {question.title} mistakes are within {question.near:g} of the"
-                f" {question.number} {edges}, as are {usual:.0%} of the photos: close calls, which"
+                f"{share:.0%} of the {head.title} mistakes are within {head.near:g} of the"
+                f" {head.number} {edges}, as are {usual:.0%} of the photos: close calls, which"
                 " even people get wrong."
             ]
     return []
 
 
-def _imbalance(answers: Answers) -> list[str]:
-    if answers.whole.kind not in ("classes", "tags"):
+def _imbalance(predictions: TaskPredictions) -> list[str]:
+    if predictions.whole.kind not in ("classes", "tags"):
         return []
-    scored = [score for score in class_scores(answers.whole) if score.support]
+    scored = [score for score in class_scores(predictions.whole) if score.support]
     if len(scored) < 6:
         return []
     by_size = sorted(scored, key=lambda score: score.support)
@@ -301,38 +300,37 @@ def _imbalance(answers: Answers) -> list[str]:
         return []
     return [
         f"Rare classes suffer: of the rarest third {rare:.0%} are found, of the commonest"
-        f" {common:.0%}. Class weights, or more {answers.plural} of the rare kinds."
+        f" {common:.0%}. Class weights, or more {predictions.plural} of the rare kinds."
     ]
 
 
-def _fallbacks(answers: Answers) -> list[str]:
-    if answers.fallback is None or not answers.fallback.any() or answers.fallback.all():
+def _fallbacks(predictions: TaskPredictions) -> list[str]:
+    if predictions.fallback is None or not predictions.fallback.any() or predictions.fallback.all():
         return []
-    wrong = answers.whole.wrong  # of numbers none, so that nothing is said
-    whole, cropped = wrong[answers.fallback].mean(), wrong[~answers.fallback].mean()
+    wrong = predictions.whole.wrong  # of numbers none, so that nothing is said
+    whole, cropped = wrong[predictions.fallback].mean(), wrong[~predictions.fallback].mean()
     if whole < cropped + 0.1:
         return []
     return [
-        f"In {_count(int(answers.fallback.sum()), 'photo')} no {answers.subject} was found;"
+        f"In {_count(int(predictions.fallback.sum()), 'photo')} no {predictions.subject} was found;"
         f" {whole:.0%} of"
         f" these are wrong against {cropped:.0%} of the others: look at them below."
     ]
 
 
-def _confidence(answers: Answers) -> list[str]:
-    if answers.whole.kind not in ("classes", "tags"):
+def _confidence(predictions: TaskPredictions) -> list[str]:
+    if predictions.whole.kind not in ("classes", "tags"):
         return []
-    found = calibration(answers.whole)
+    found = calibration(predictions.whole)
     if found.error < 0.08:
         return []
     mean, right = found.confidence, found.confidence - found.overconfidence
-    word = "too sure of itself" if found.overconfidence > 0 else "surer than it says"
     if found.overconfidence > 0:
         return [
-            f"It is {word}: on average {mean:.0%} sure and {right:.0%} right. Label smoothing, or"
-            " scale its probabilities before you rely on them."
+            f"It is overconfident: on average {mean:.0%} sure and {right:.0%} right. Label"
+            " smoothing, or scale its probabilities before you rely on them."
         ]
-    return [f"It is better than it says: on average {mean:.0%} sure and {right:.0%} right."]
+    return [f"It is underconfident: on average {mean:.0%} sure and {right:.0%} right."]
 
 
 def _of_100(share: float) -> str:

@@ -6,7 +6,7 @@ import pytest
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from logger.predictions import SavedPredictions, joined, read_predictions, write_predictions
-from logger.report.questions import answers_of_run
+from logger.report.per_head import predictions_of_run
 from utils.errors import DataError
 
 FACES = load_task("faces")
@@ -44,9 +44,9 @@ def test_answers_of_every_kind_come_back_from_disk_as_they_were(everything, tmp_
     write_predictions(tmp_path / "p.npz", everything)
     again = read_predictions(tmp_path / "p.npz")
     assert again.thumbnails == {1: b"jpeg"} and again.fallback.tolist() == [True, False]
-    before, after = answers_of_run(everything), answers_of_run(again)
+    before, after = predictions_of_run(everything), predictions_of_run(again)
     assert before.files == after.files and before.groups.tolist() == after.groups.tolist()
-    for one, other in zip(before.questions, after.questions, strict=True):
+    for one, other in zip(before.heads, after.heads, strict=True):
         assert type(one) is type(other) and one.names == other.names and one.edges == other.edges
         for name, values in one.arrays().items():
             assert np.allclose(values, other.arrays()[name], atol=1e-3, equal_nan=True), name

@@ -6,7 +6,7 @@ import numpy as np
 
 from base.task import load_task
 from logger.predictions import read_predictions
-from logger.report.answers import Question
+from logger.report.predictions import HeadPredictions
 from trainer.explanations import rows_to_explain
 from utils.images import read_image
 
@@ -51,10 +51,14 @@ def test_the_most_confident_mistakes_come_first_then_right_answers_of_different_
     said = np.array([0, 0, 5, 5, 2, 3])
     probabilities = np.zeros((6, 18))
     probabilities[np.arange(6), said] = confidence
-    question = Question.of("class", "class", tuple("abcdefghijklmnopqr"), probabilities, answers)
+    question = HeadPredictions.of(
+        "class", "class", tuple("abcdefghijklmnopqr"), probabilities, answers
+    )
     assert rows_to_explain(question, 4).tolist() == [3, 2, 0, 4]
 
 
 def test_fewer_photos_than_wanted_are_all_that_is_explained():
-    question = Question.of("class", "class", ("a", "b", "c"), np.eye(3)[:2], np.array([0, 1]))
+    question = HeadPredictions.of(
+        "class", "class", ("a", "b", "c"), np.eye(3)[:2], np.array([0, 1])
+    )
     assert rows_to_explain(question, 6).tolist() == [0, 1]

@@ -6,8 +6,8 @@ from sklearn.metrics import accuracy_score, f1_score
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from logger.predictions import SavedPredictions, write_predictions
-from logger.report.answers import Question
-from logger.report.questions import answers_of
+from logger.report.per_head import predictions_of
+from logger.report.predictions import HeadPredictions
 from model.answers import with_marginals
 from trainer.results import (
     mistakes_sheet,
@@ -66,7 +66,7 @@ def test_pictures_of_a_prediction_lie_beside_the_submission(tmp_path, photos, an
     rows = np.arange(5, 45)
     probabilities, classes = answered
     said = {"class": probabilities, **FACES.marginals(probabilities)}
-    answers = answers_of(FACES, said, {"class": classes, **FACES.decode(classes)})
+    answers = predictions_of(FACES, said, {"class": classes, **FACES.decode(classes)})
     files = prediction_pictures(tmp_path / "team_v1.5", photos, rows, answers)
     assert {file.name for file in files} >= {"team_v1.5.confusion.png", "team_v1.5.mistakes.png"}
     assert all(cv2.imread(str(file)) is not None for file in files)
@@ -95,7 +95,9 @@ def test_every_kind_of_task_has_its_pictures(tmp_path, photos, kind, drawn):
     for name, head in task.heads.items():
         said[name] = rng.dirichlet(np.ones(len(head.answers)), 9)
         truth[name] = head.predict(rng.dirichlet(np.ones(len(head.answers)), 9))
-    files = prediction_pictures(tmp_path / "v", photos, np.arange(9), answers_of(task, said, truth))
+    files = prediction_pictures(
+        tmp_path / "v", photos, np.arange(9), predictions_of(task, said, truth)
+    )
     parts = drawn | {"mistakes", "examples"}
     assert {file.name for file in files} == {f"v.{part}.png" for part in parts}
     assert all(cv2.imread(str(file)) is not None for file in files)
@@ -105,14 +107,14 @@ def test_the_most_confident_mistakes_come_first(photos):
     answers = np.array([0, 0, 0])
     probabilities = np.full((3, 18), 0.01)
     probabilities[[0, 1, 2], [0, 5, 6]] = 0.4, 0.5, 0.7
-    question = Question.of("class", "class", NAMES, probabilities, answers)
+    question = HeadPredictions.of("class", "class", NAMES, probabilities, answers)
     sheet = mistakes_sheet(photos, np.array([10, 20, 30]), question)
     worst_first = cv2.resize(photos[30], (160, 160), interpolation=cv2.INTER_CUBIC)
     assert (sheet[8:168, 10:170] == worst_first).all()
 
 
 def test_a_few_photos_make_a_sheet_as_well(photos):
-    question = Question.of("class", "class", NAMES, np.eye(18)[[4]], np.array([4]))
+    question = HeadPredictions.of("class", "class", NAMES, np.eye(18)[[4]], np.array([4]))
     sheet = mistakes_sheet(photos, np.array([3]), question)
     assert sheet.dtype == np.uint8 and sheet.shape[2] == 3
 

@@ -7,7 +7,7 @@ from base.task import Task
 from base.task_settings import TaskSettings
 from logger.logger import write_metrics
 from logger.predictions import SavedPredictions, write_predictions
-from logger.report.answers import Answers, Question, thumbnails
+from logger.report.predictions import HeadPredictions, TaskPredictions, thumbnails
 
 SHAPES = ("round", "square", "long")
 SIZES = ("small", "large")
@@ -15,8 +15,8 @@ NAMES = tuple(f"{shape}, {size}" for shape in SHAPES for size in SIZES)
 EDGES = (30,)
 
 
-def answers_of(truth, said, confidence=0.8, ages=None, people=None, fallback=None):
-    """Answers to a question of six classes and its two parts, not those of this project's labels;
+def predictions_of(truth, said, confidence=0.8, ages=None, people=None, fallback=None):
+    """For six classes and their two parts, not those of this project's labels;
     ``confidence`` is the probability of what is said."""
     truth, said = np.asarray(truth), np.asarray(said)
     probabilities = np.zeros((len(truth), 6), np.float32)
@@ -24,22 +24,22 @@ def answers_of(truth, said, confidence=0.8, ages=None, people=None, fallback=Non
     probabilities[:] = ((1 - sure) / 5)[:, None]
     probabilities[np.arange(len(truth)), said] = sure
     joint = probabilities.reshape(-1, 3, 2)
-    questions = (
-        Question.of("class", "6 classes", NAMES, probabilities, truth),
-        Question.of("shape", "shape", SHAPES, joint.sum(2), truth // 2),
-        Question.of("size", "size", SIZES, joint.sum(1), truth % 2,
+    heads = (
+        HeadPredictions.of("class", "6 classes", NAMES, probabilities, truth),
+        HeadPredictions.of("shape", "shape", SHAPES, joint.sum(2), truth // 2),
+        HeadPredictions.of("size", "size", SIZES, joint.sum(1), truth % 2,
                     edges=EDGES, values=ages, number="age"),
     )  # fmt: skip
     files = tuple(f"thing-{number}.jpg" for number in range(len(truth)))
-    answers = Answers(questions, 2, files, people, fallback, noun="person", plural="people")
+    predictions = TaskPredictions(heads, 2, files, people, fallback, noun="person", plural="people")
     crops = np.full((len(truth), 20, 20, 3), 200, np.uint8)
-    answers.thumbnails.update(thumbnails(answers, crops, np.arange(len(truth))))
-    return answers
+    predictions.thumbnails.update(thumbnails(predictions, crops, np.arange(len(truth))))
+    return predictions
 
 
-def saved_of(answers):
+def saved_of(predictions):
     """The same answers as a run keeps them: the questions are the heads of a task."""
-    parts = answers.questions[1:] if answers.joint and answers.parts else answers.questions
+    parts = predictions.heads[1:] if predictions.joint and predictions.parts else predictions.heads
     heads = {}
     for part in parts:
         heads[part.key] = {"classes": part.names}
@@ -49,32 +49,32 @@ def saved_of(answers):
             heads[part.key] = {"type": "multilabel", "classes": part.names}
         if part.kind == "number":
             heads[part.key] = {"type": "number", "bins": f"0:{len(part.names)}:1"}
-    settings = {"heads": heads, "data": {"train": TABLE, "group": answers.noun}}
-    if len(parts) < len(answers.questions):
+    settings = {"heads": heads, "data": {"train": TABLE, "group": predictions.noun}}
+    if len(parts) < len(predictions.heads):
         settings["answer"] = {"product": list(heads)}
     task = Task(TaskSettings.model_validate(settings))
-    photos = {"photo": np.array(answers.files)}
-    if answers.groups is not None:
-        photos["group"] = answers.groups
+    photos = {"photo": np.array(predictions.files)}
+    if predictions.groups is not None:
+        photos["group"] = predictions.groups
     return SavedPredictions(
         task,
-        {question.key: probabilities_of(question) for question in answers.questions},
+        {head.key: probabilities_of(head) for head in predictions.heads},
         {part.key: part.truth if part.values is None else part.values for part in parts},
         photos,
-        fallback=answers.fallback,
-        thumbnails=answers.thumbnails,
+        fallback=predictions.fallback,
+        thumbnails=predictions.thumbnails,
     )
 
 
 TABLE = {"reader": "csv", "table": "train.csv", "path": "path"}
 
 
-def probabilities_of(question):
-    if question.kind == "tags":
-        return np.where(question.predicted, question.sure, 1 - question.sure)
-    number = len(question.names)
-    codes = question.predicted.astype(int)  # of numbers: the bins begin at 0, and are 1 wide
-    sure = np.ones(len(codes)) if question.kind == "number" else question.confidence
+def probabilities_of(head):
+    if head.kind == "tags":
+        return np.where(head.predicted, head.sure, 1 - head.sure)
+    number = len(head.names)
+    codes = head.predicted.astype(int)  # of numbers: the bins begin at 0, and are 1 wide
+    sure = np.ones(len(codes)) if head.kind == "number" else head.confidence
     found = np.repeat(((1 - sure) / max(number - 1, 1))[:, None], number, axis=1)
     found[np.arange(len(codes)), codes] = sure
     return found
@@ -83,7 +83,7 @@ def probabilities_of(question):
 @pytest.fixture(scope="session")
 def make_answers():
     """``make_answers(truth, said, …)``; see ``answers_of``."""
-    return answers_of
+    return predictions_of
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +97,7 @@ def mixed_answers():
     said = truth.copy()
     said[near[:60]] = truth[near[:60]] ^ 1
     fallback = np.arange(300) % 50 == 0
-    return answers_of(truth, said, rng.uniform(0.5, 0.99, 300), ages, people, fallback)
+    return predictions_of(truth, said, rng.uniform(0.5, 0.99, 300), ages, people, fallback)
 
 
 @pytest.fixture
@@ -106,7 +106,14 @@ def make_run(tmp_path):
     leaves them; returns the log folder."""
 
     def make(
-        run_id="first", *, epochs=3, answers=None, validated=True, finished=True, lr=0.1, **config
+        run_id="first",
+        *,
+        epochs=3,
+        predictions=None,
+        validated=True,
+        finished=True,
+        lr=0.1,
+        **config,
     ):
         log = tmp_path / "saved" / "log" / "things" / run_id
         models = tmp_path / "saved" / "models" / "things" / run_id
@@ -117,8 +124,8 @@ def make_run(tmp_path):
             write_metrics(log / "metrics.csv", history)
             timings = [{"epoch": h["epoch"], **_times()} for h in history]
             write_metrics(log / "timings.csv", timings)
-        if answers is not None:
-            write_predictions(log / "predictions.npz", saved_of(answers))
+        if predictions is not None:
+            write_predictions(log / "predictions.npz", saved_of(predictions))
         trainer = {"epochs": epochs, "save_dir": "saved/", "monitor": "max val/f1"}
         config = {
             "name": "things",

@@ -15,7 +15,12 @@ import numpy as np
 import pytest
 
 from logger.logger import attempt
-from logger.report.answers import Answers, NumberQuestion, Question, TagsQuestion
+from logger.report.predictions import (
+    HeadPredictions,
+    NumberPredictions,
+    TagPredictions,
+    TaskPredictions,
+)
 from logger.report.run import Run
 from logger.report.scores import class_scores, intervals
 from logger.report.write import compare_runs, write_page, write_report
@@ -67,7 +72,7 @@ SECTIONS = [
 
 @pytest.fixture
 def report(make_run, mixed_answers):
-    return Page(write_report(make_run(answers=mixed_answers)))
+    return Page(write_report(make_run(predictions=mixed_answers)))
 
 
 def command(*arguments, cwd):
@@ -103,14 +108,14 @@ class TestWhatAReportShows:
         assert "No person was found on 6 of 300 photos" in report.text
 
     def test_a_crop_for_every_photo_is_said_too(self, make_run, make_answers):
-        answers = make_answers([0, 1], [0, 1], fallback=np.zeros(2, bool))
+        predictions = make_answers([0, 1], [0, 1], fallback=np.zeros(2, bool))
         assert (
             "On all 2 photos a person was found."
-            in Page(write_report(make_run(answers=answers))).text
+            in Page(write_report(make_run(predictions=predictions))).text
         )
 
     def test_the_errors_on_both_sides_of_an_age_border_are_counted(self, report, mixed_answers):
-        ages, wrong = mixed_answers.questions[2].values, mixed_answers.whole.wrong
+        ages, wrong = mixed_answers.heads[2].values, mixed_answers.whole.wrong
         below, above = (ages >= 27) & (ages < 30), (ages >= 30) & (ages < 33)
         row = report.text.split("taken for less")[1]
         share = f"{below.sum()} {wrong[below].sum()} ("
@@ -145,16 +150,16 @@ class TestWhatAReportShows:
         assert "optimizer.args.lr 0.1" in report.text and "packages.torch 9.9" in report.text
 
     def test_names_of_photos_are_text_and_not_markup(self, make_run, make_answers):
-        answers = make_answers([0, 1, 2, 3], [1, 1, 2, 3])
-        evil = type(answers)(
-            answers.questions, 2, ("<script>alert(1)</script>/한국어.jpg", *answers.files[1:])
+        predictions = make_answers([0, 1, 2, 3], [1, 1, 2, 3])
+        evil = type(predictions)(
+            predictions.heads, 2, ("<script>alert(1)</script>/한국어.jpg", *predictions.files[1:])
         )
-        page = Page(write_report(make_run(answers=evil)))
+        page = Page(write_report(make_run(predictions=evil)))
         assert "script" not in page.tags
         assert "<script>alert(1)</script>/한국어.jpg" in page.text
 
     def test_heat_maps_beside_the_run_are_shown_by_photo(self, make_run, mixed_answers):
-        folder = make_run(answers=mixed_answers)
+        folder = make_run(predictions=mixed_answers)
         (folder / "gradcam").mkdir()
         cv2.imwrite(str(folder / "gradcam" / "a.png"), np.full((300, 300, 3), 90, np.uint8))
         entry = {"photo": "thing-3.jpg", "file": "a.png", "predicted": "round", "true": "long"}
@@ -169,7 +174,7 @@ class TestWhatAReportShows:
 
 class TestWhomItWasJudgedOn:
     def test_an_image_level_split_is_no_split_by_people(self, make_run, mixed_answers):
-        folder = make_run(answers=mixed_answers, validation={"type": "image_level"})
+        folder = make_run(predictions=mixed_answers, validation={"type": "image_level"})
         page = Page(write_report(folder))
         assert page.headings[0] == (
             "Right on 80 of 100 other photos of the people it was trained on."
@@ -182,14 +187,16 @@ class TestWhomItWasJudgedOn:
         self, make_run, make_answers, learned
     ):
         truth = np.arange(36) % 6
-        answers = make_answers(truth, truth if learned else truth // 2 * 2)
-        page = Page(write_report(make_run(answers=answers, trainer={"overfit_batch": True})))
+        predictions = make_answers(truth, truth if learned else truth // 2 * 2)
+        page = Page(
+            write_report(make_run(predictions=predictions, trainer={"overfit_batch": True}))
+        )
         assert page.headings[0].endswith("of 100 photos it was trained on.")
         assert ("Memorized" if learned else "Not learned") in page.text
         assert "never saw" not in page.text and "more people" not in page.text
 
     def test_without_a_config_nothing_is_claimed(self, make_run, mixed_answers, tmp_path):
-        folder = make_run(answers=mixed_answers)
+        folder = make_run(predictions=mixed_answers)
         shutil.rmtree(tmp_path / "saved" / "models")
         assert Page(write_report(folder)).headings[0] == "Right on 80 of 100 photos."
 
@@ -197,13 +204,13 @@ class TestWhomItWasJudgedOn:
     def test_low_scores_on_mixed_photos_are_no_sign_of_little_learning(
         self, make_run, mixed_answers, mixing
     ):
-        page = Page(write_report(make_run(answers=mixed_answers, epochs=2, mixing=mixing)))
+        page = Page(write_report(make_run(predictions=mixed_answers, epochs=2, mixing=mixing)))
         assert ("has not learned its training photos" in page.text) == (mixing is None)
         assert ("photos are mixed as well" in page.text) == (mixing is not None)
 
 
 def test_the_top_and_the_legends_speak_of_the_same_epoch_and_say_which(make_run, mixed_answers):
-    folder = make_run(answers=mixed_answers, epochs=4, finished=False)
+    folder = make_run(predictions=mixed_answers, epochs=4, finished=False)
     table = (folder / "metrics.csv").read_text()
     (folder / "metrics.csv").write_text(table.replace("0.8,0.25,0.8", "0.8,0.25,0.1"))
     page = Page(write_report(folder))
@@ -214,7 +221,7 @@ def test_the_top_and_the_legends_speak_of_the_same_epoch_and_say_which(make_run,
 
 class TestRunsThatLeftLittle:
     def test_one_epoch(self, make_run, mixed_answers):
-        page = Page(write_report(make_run(epochs=1, answers=mixed_answers)))
+        page = Page(write_report(make_run(epochs=1, predictions=mixed_answers)))
         assert "1 of 1" in page.text and "Learning curves" in page.headings
 
     def test_no_validation(self, make_run):
@@ -230,14 +237,14 @@ class TestRunsThatLeftLittle:
         assert page.headings[0] == "Macro-F1 0.600 on photos of people it never saw."
 
     def test_a_metrics_file_that_a_crash_cut_short(self, make_run, mixed_answers):
-        folder = make_run(answers=mixed_answers, epochs=4, finished=False)
+        folder = make_run(predictions=mixed_answers, epochs=4, finished=False)
         whole = (folder / "metrics.csv").read_text()
         (folder / "metrics.csv").write_text(whole[: len(whole) - 9])
         page = Page(write_report(folder))
         assert "not finished; 4 planned" in page.text and "3 of 3" in page.text
 
     def test_a_damaged_file_of_answers_is_said_and_left_out(self, make_run, mixed_answers, caplog):
-        folder = make_run(answers=mixed_answers)
+        folder = make_run(predictions=mixed_answers)
         data = (folder / "predictions.npz").read_bytes()
         (folder / "predictions.npz").write_bytes(data[: len(data) // 2])
         page = Page(write_report(folder))
@@ -246,18 +253,20 @@ class TestRunsThatLeftLittle:
 
     def test_a_class_that_never_occurs(self, make_run, make_answers):
         page = Page(
-            write_report(make_run(answers=make_answers([0, 1, 2, 3] * 9, [0, 1, 2, 1] * 9)))
+            write_report(make_run(predictions=make_answers([0, 1, 2, 3] * 9, [0, 1, 2, 1] * 9)))
         )
         assert "long, small (never occurs) 0 – – –" in page.text
         assert "2 of 6 classes never occur here" in page.text
 
     def test_config_and_environment_that_are_gone(self, make_run, mixed_answers, tmp_path):
-        folder = make_run(answers=mixed_answers)
+        folder = make_run(predictions=mixed_answers)
         shutil.rmtree(tmp_path / "saved" / "models")
         assert "Neither config nor command" in Page(write_report(folder)).text
 
     def test_a_test_has_neither_curves_nor_ages(self, make_answers, tmp_path):
-        run = Run("things", "first", answers=make_answers([0, 1, 2], [0, 1, 1]), tested="scored")
+        run = Run(
+            "things", "first", predictions=make_answers([0, 1, 2], [0, 1, 1]), tested="scored"
+        )
         page = Page(write_page(run, tmp_path / "test.html"))
         assert page.headings[0] == "Right on 67 of 100 photos."
         assert "Learning curves" not in page.headings and "The borders" not in page.headings
@@ -272,9 +281,9 @@ class TestFolds:
         for fold in range(2):
             people = np.repeat(np.arange(12) + 12 * fold, 5)
             said = np.where(np.arange(60) < 6 * fold, (truth + 1) % 6, truth)
-            answers = make_answers(truth, said, people=people)
-            names = tuple(f"{fold}/{file}" for file in answers.files)
-            make_run(f"cv-fold{fold}", answers=replace(answers, files=names))
+            predictions = make_answers(truth, said, people=people)
+            names = tuple(f"{fold}/{file}" for file in predictions.files)
+            make_run(f"cv-fold{fold}", predictions=replace(predictions, files=names))
         folder = make_run("cv", epochs=0)
         models = tmp_path / "saved" / "models" / "things" / "cv"
         (models / "folds.json").write_text(json.dumps({"folds": 3, "trained": []}))
@@ -355,9 +364,11 @@ def test_a_page_about_a_thousand_classes_stays_small(tmp_path):
     sure = np.zeros((4000, 1000), np.float32)
     sure[np.arange(4000), said] = 1
     names = tuple(f"someone called {number}" for number in range(1000))
-    questions = tuple(Question.of(key, key, names, sure, truth) for key in ("class", "part"))
-    answers = Answers(questions, 1, tuple(map(str, range(4000))), groups=np.arange(4000) // 4)
-    file = write_page(Run("things", "many", answers=answers), tmp_path / "report.html")
+    heads = tuple(HeadPredictions.of(key, key, names, sure, truth) for key in ("class", "part"))
+    predictions = TaskPredictions(
+        heads, 1, tuple(map(str, range(4000))), groups=np.arange(4000) // 4
+    )
+    file = write_page(Run("things", "many", predictions=predictions), tmp_path / "report.html")
     assert file.stat().st_size < 2_000_000
     page = Page(file)
     assert "class: the 40 most confused" in page.text and "class: the 40 weakest" in page.text
@@ -366,53 +377,57 @@ def test_a_page_about_a_thousand_classes_stays_small(tmp_path):
 class TestTasksOfOtherKinds:
     """Boards of shapes; 60 photos of 20 boards."""
 
-    def answers(self, *questions):
+    def predictions(self, *heads):
         files, boards = tuple(map(str, range(60))), np.arange(60) // 3
-        parts = len(questions) if len(questions) > 1 else 0
-        return Answers(questions, parts, files, boards, None, {}, "board", "boards", not parts)
+        parts = len(heads) if len(heads) > 1 else 0
+        return TaskPredictions(heads, parts, files, boards, None, {}, "board", "boards", not parts)
 
     def shape(self, wrong=6):
         truth = np.arange(60) % 2
         said = np.where(np.arange(60) < wrong, 1 - truth, truth)
-        return Question.of("shape", "shape", ("round", "long"), np.eye(2)[said] * 0.8 + 0.1, truth)
+        return HeadPredictions.of(
+            "shape", "shape", ("round", "long"), np.eye(2)[said] * 0.8 + 0.1, truth
+        )
 
     def tags(self):
         truth = (np.arange(120).reshape(60, 2) % 3 == 0).astype(np.float32)
-        return TagsQuestion.of("tags", "tags", ("sky", "sea"), 0.1 + 0.8 * truth, truth)
+        return TagPredictions.of("tags", "tags", ("sky", "sea"), 0.1 + 0.8 * truth, truth)
 
     def years(self, off=0):
         truth, names = np.arange(60) / 6.0, tuple(map(str, range(10)))
         bins = (np.arange(60) // 6 + off).astype(int) % 10
         middles = np.arange(10) + 0.5
-        return NumberQuestion.of("years", "years", names, np.eye(10)[bins], truth, middles=middles)
+        return NumberPredictions.of(
+            "years", "years", names, np.eye(10)[bins], truth, middles=middles
+        )
 
     def test_without_a_product_a_photo_is_right_where_every_head_is(self, make_run):
-        page = Page(write_report(make_run(answers=self.answers(self.shape(), self.tags()))))
+        page = Page(write_report(make_run(predictions=self.predictions(self.shape(), self.tags()))))
         assert page.headings[0] == "Right on 90 of 100 photos of boards it never saw."
         assert "A photo counts as right if shape and tags all are." in page.text
         assert "all right at once" in page.text and "of 20 boards" in page.text
         assert "The weakest tag: “sky”" in page.text and "people" not in page.text
 
     def test_a_single_question_has_a_table_and_no_parts(self, make_run):
-        page = Page(write_report(make_run(answers=self.answers(self.shape(0)))))
+        page = Page(write_report(make_run(predictions=self.predictions(self.shape(0)))))
         assert page.headings[0] == "Right on 100 of 100 photos of boards it never saw."
         assert "counts as right if" not in page.text and "What is taken for what" in page.headings
 
     def test_tags_are_judged_one_by_one(self, make_run):
-        page = Page(write_report(make_run(answers=self.answers(self.tags()))))
+        page = Page(write_report(make_run(predictions=self.predictions(self.tags()))))
         assert "sky 20 1.000 1.000 1.000" in page.text
         assert "What is taken for what" not in page.headings
 
     def test_a_number_is_judged_by_how_far_off_it_is(self, make_run):
-        page = Page(write_report(make_run(answers=self.answers(self.years()))))
+        page = Page(write_report(make_run(predictions=self.predictions(self.years()))))
         assert page.headings[0].startswith("Off by 0.25 on average on photos of boards")
         assert "How far off the numbers are" in page.headings and "of 100" not in page.text
         assert "Every class" not in page.headings and "✗ wrong" not in page.text
 
     def test_of_two_runs_with_a_number_the_nearer_one_wins(self, make_run):
         runs = [
-            make_run("far", answers=self.answers(self.years(3))),
-            make_run("near", answers=self.answers(self.years())),
+            make_run("far", predictions=self.predictions(self.years(3))),
+            make_run("near", predictions=self.predictions(self.years())),
         ]
         page = Page(compare_runs(runs))
         assert page.headings[0].startswith("“near” is much better than “far”: mean error 0.250")
@@ -420,8 +435,8 @@ class TestTasksOfOtherKinds:
 
     def test_runs_without_a_product_are_compared_by_the_mean_of_their_heads(self, make_run):
         runs = [
-            make_run("a", answers=self.answers(self.shape(30), self.tags())),
-            make_run("b", answers=self.answers(self.shape(0), self.tags())),
+            make_run("a", predictions=self.predictions(self.shape(30), self.tags())),
+            make_run("b", predictions=self.predictions(self.shape(0), self.tags())),
         ]
         page = Page(compare_runs(runs))
         assert page.headings[0].startswith("“b” is much better than “a”: macro-F1 1.000")
@@ -433,7 +448,9 @@ class TestComparison:
     def two(self, make_run, make_answers, mixed_answers):
         truth = mixed_answers.whole.truth
         better = make_answers(truth, truth, people=mixed_answers.groups)
-        return make_run("first", answers=mixed_answers), make_run("second", answers=better, lr=0.2)
+        return make_run("first", predictions=mixed_answers), make_run(
+            "second", predictions=better, lr=0.2
+        )
 
     def test_it_says_which_is_better_and_whether_that_may_be_chance(self, two):
         page = Page(compare_runs(two))
@@ -444,8 +461,8 @@ class TestComparison:
     def test_a_difference_that_may_be_chance_makes_no_winner(self, make_run, make_answers):
         truth = [0, 1, 2, 3] * 9
         runs = [
-            make_run("a", answers=make_answers(truth, [1, 1, *truth[2:]])),
-            make_run("b", answers=make_answers(truth, [1, *truth[1:]])),
+            make_run("a", predictions=make_answers(truth, [1, 1, *truth[2:]])),
+            make_run("b", predictions=make_answers(truth, [1, *truth[1:]])),
         ]
         assert Page(compare_runs(runs)).headings[0].startswith("No clear winner: macro-F1")
 
@@ -454,8 +471,8 @@ class TestComparison:
         people = np.arange(140) // 7
         said = np.where(people < 2, (truth + 1) % 6, truth)  # 14 photos, but two people
         runs = [
-            make_run("a", answers=make_answers(truth, said, people=people)),
-            make_run("b", answers=make_answers(truth, truth, people=people)),
+            make_run("a", predictions=make_answers(truth, said, people=people)),
+            make_run("b", predictions=make_answers(truth, truth, people=people)),
         ]
         page = Page(compare_runs(runs))
         assert page.headings[0].startswith("No clear winner")
@@ -470,8 +487,8 @@ class TestComparison:
         common_lost = np.where(np.arange(440) < 150, 1, truth)
         people = np.arange(440)
         runs = [
-            make_run("rare-lost", answers=make_answers(truth, rare_lost, people=people)),
-            make_run("common-lost", answers=make_answers(truth, common_lost, people=people)),
+            make_run("rare-lost", predictions=make_answers(truth, rare_lost, people=people)),
+            make_run("common-lost", predictions=make_answers(truth, common_lost, people=people)),
         ]
         headline = Page(compare_runs(runs)).headings[0]
         assert headline.startswith("“common-lost” is much better than “rare-lost”")
@@ -482,7 +499,9 @@ class TestComparison:
         worse = np.where(np.arange(300) % 2, truth, (truth + 1) % 6)
         more = make_answers(truth, worse, people=people)
         fewer = make_answers(truth[:120], truth[:120], people=people[:120])
-        page = Page(compare_runs([make_run("a", answers=more), make_run("b", answers=fewer)]))
+        page = Page(
+            compare_runs([make_run("a", predictions=more), make_run("b", predictions=fewer)])
+        )
         assert "Of the 120 photos that both judged, 60 are right with “b” only" in page.text
         assert page.headings[0].startswith("“b” is much better than “a”: macro-F1 1.000")
 
@@ -495,16 +514,16 @@ class TestComparison:
     ):
         truth = np.arange(300) % 6
         runs = [
-            make_run("a", answers=make_answers(truth, (truth + 1) % 6, people=people)),
-            make_run("b", answers=make_answers(truth, truth, people=people)),
+            make_run("a", predictions=make_answers(truth, (truth + 1) % 6, people=people)),
+            make_run("b", predictions=make_answers(truth, truth, people=people)),
         ]
         page = Page(compare_runs(runs))
         assert page.headings[0].startswith("No clear winner") and reason in page.text
 
     def test_legends_show_each_run_at_its_own_best_epoch(self, make_run, mixed_answers):
         runs = [
-            make_run("a", answers=mixed_answers),
-            make_run("b", epochs=5, answers=mixed_answers),
+            make_run("a", predictions=mixed_answers),
+            make_run("b", epochs=5, predictions=mixed_answers),
         ]
         assert "a 0.6 in epoch 3 b 1 in epoch 5" in Page(compare_runs(runs)).text
 
@@ -521,8 +540,8 @@ class TestComparison:
 
     def test_runs_judged_on_other_photos_are_pointed_out(self, make_run, make_answers):
         runs = [
-            make_run("a", answers=make_answers([0, 1, 2, 3], [0, 1, 2, 2])),
-            make_run("b", answers=make_answers([1, 0], [1, 0])),
+            make_run("a", predictions=make_answers([0, 1, 2, 3], [0, 1, 2, 2])),
+            make_run("b", predictions=make_answers([1, 0], [1, 0])),
         ]
         page = Page(compare_runs(runs))
         assert page.headings[0].startswith("No clear winner")
@@ -530,8 +549,8 @@ class TestComparison:
 
     def test_three_runs_of_different_length_one_without_answers(self, make_run, mixed_answers):
         runs = [
-            make_run("a", answers=mixed_answers),
-            make_run("b", epochs=1, answers=mixed_answers),
+            make_run("a", predictions=mixed_answers),
+            make_run("b", epochs=1, predictions=mixed_answers),
             make_run("c", epochs=0),
         ]
         page = compare_runs(runs)
@@ -547,7 +566,7 @@ class TestComparison:
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
 def test_in_a_browser_it_fits_a_phone_and_follows_dark_mode(make_run, mixed_answers):
     playwright = pytest.importorskip("playwright.sync_api")
-    page_file = write_report(make_run(answers=mixed_answers))
+    page_file = write_report(make_run(predictions=mixed_answers))
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     paper = {}
     with playwright.sync_playwright() as driver:

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import f1_score
 
-from logger.report.answers import Question, galleries
+from logger.report.predictions import HeadPredictions, galleries
 from logger.report.run import Run
 from logger.report.scores import (
     better_than_guessing,
@@ -53,34 +53,36 @@ def test_the_interval_of_the_macro_f1_holds_it_and_draws_people(mixed_answers, m
 
 
 def test_a_class_that_occurs_nowhere_has_no_interval(make_answers):
-    answers = make_answers([0, 1, 2] * 20, [0, 1, 1] * 20, people=np.arange(60) // 3)
-    f1 = intervals(answers.whole, answers.groups).f1
+    predictions = make_answers([0, 1, 2] * 20, [0, 1, 1] * 20, people=np.arange(60) // 3)
+    f1 = intervals(predictions.whole, predictions.groups).f1
     assert np.isnan(f1[3:]).all() and not np.isnan(f1[:3]).any()
 
 
 def test_a_class_that_few_people_have_has_no_interval_either(make_answers):
     truth = np.array([0] * 60 + [1] * 9 * 3)
-    answers = make_answers(truth, truth, people=np.arange(87) // 3)
-    f1 = intervals(answers.whole, answers.groups).f1
+    predictions = make_answers(truth, truth, people=np.arange(87) // 3)
+    f1 = intervals(predictions.whole, predictions.groups).f1
     assert np.isnan(f1[1]).all() and not np.isnan(f1[0]).any()
 
 
 def question_of(truth, said, classes):
     names = tuple(map(str, range(classes)))
-    return Question.of("class", "classes", names, np.eye(classes, dtype=np.float32)[said], truth)
+    return HeadPredictions.of(
+        "class", "classes", names, np.eye(classes, dtype=np.float32)[said], truth
+    )
 
 
 def answers_of_two_models(rng, people=60, correlation=0.8, right=(0.75, 0.75)):
     """What two models say of seven photos of each of these people, whose mistakes go together."""
     person = np.repeat(np.arange(people), 7)
     truth = np.tile([0, 0, 0, 0, 0, 1, 2], people) + 3 * (person % 2)
-    questions = []
+    heads = []
     for share in right:
         of_person, of_photo = rng.normal(size=people)[person], rng.normal(size=7 * people)
         luck = np.sqrt(correlation) * of_person + np.sqrt(1 - correlation) * of_photo
         said = np.where(luck > norm.ppf(share), (truth + 3) % 6, truth)
-        questions.append(question_of(truth, said, 6))
-    return *questions, person
+        heads.append(question_of(truth, said, 6))
+    return *heads, person
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
@@ -122,11 +124,11 @@ def test_better_than_guessing_draws_people_and_says_where_there_are_too_few(make
 
 
 def test_guessing_the_commonest_class_scores_what_scikit_learn_says(make_answers):
-    answers = make_answers([0, 0, 0, 1, 2] * 4, [0] * 20)
-    guess = guessing(answers.whole)
+    predictions = make_answers([0, 0, 0, 1, 2] * 4, [0] * 20)
+    guess = guessing(predictions.whole)
     assert guess.accuracy == pytest.approx(0.6)
     assert guess.score == pytest.approx(f1_score([0, 0, 0, 1, 2], [0] * 5, average="macro"))
-    assert better_than_guessing(answers) is False
+    assert better_than_guessing(predictions) is False
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_truth(make_answers):
@@ -140,18 +142,18 @@ def test_calibration_error_is_the_gap_between_confidence_and_truth(make_answers)
 
 def test_errors_are_counted_by_age_and_on_each_side_of_a_border(make_answers):
     ages = np.array([26, 27, 29, 30, 32, 33])
-    question = make_answers([0, 0, 0, 1, 1, 1], [0, 1, 1, 0, 1, 0], ages=ages).questions[2]
-    assert [(row.value, row.wrong) for row in errors_by_number(question)] == [
+    head = make_answers([0, 0, 0, 1, 1, 1], [0, 1, 1, 0, 1, 0], ages=ages).heads[2]
+    assert [(row.value, row.wrong) for row in errors_by_number(head)] == [
         (26, 0), (27, 1), (29, 1), (30, 1), (32, 0), (33, 1),
     ]  # fmt: skip
-    (border,) = borders(question)
+    (border,) = borders(head)
     assert (border.edge, border.below, border.above) == (30, (2, 2), (2, 1))
 
 
 def test_galleries_start_with_the_most_confident_mistake_and_the_least_sure_answer(make_answers):
-    answers = make_answers([0, 0, 0, 0], [1, 0, 1, 0], confidence=[0.5, 0.4, 0.9, 0.95])
-    assert [rows.tolist() for rows in galleries(answers)] == [[2, 0], [1, 0, 2, 3], []]
-    assert list(answers.thumbnails) == [0, 1, 2, 3]
+    predictions = make_answers([0, 0, 0, 0], [1, 0, 1, 0], confidence=[0.5, 0.4, 0.9, 0.95])
+    assert [rows.tolist() for rows in galleries(predictions)] == [[2, 0], [1, 0, 2, 3], []]
+    assert list(predictions.thumbnails) == [0, 1, 2, 3]
 
 
 class TestVerdict:
@@ -163,32 +165,32 @@ class TestVerdict:
     def test_the_grade_follows_the_score(self, make_answers, right, grade):
         truth = np.arange(600) % 6
         said = np.where(np.arange(600) // 6 < right * 100, truth, (truth + 1) % 6)
-        assert verdict(Run("r", "1", answers=make_answers(truth, said))).grade == grade
+        assert verdict(Run("r", "1", predictions=make_answers(truth, said))).grade == grade
 
     def test_a_single_mistake_is_not_rounded_away(self, make_answers):
         truth = np.arange(600) % 6
         said = truth.copy()
         said[0] = 1
-        found = verdict(Run("r", "1", answers=make_answers(truth, said)))
+        found = verdict(Run("r", "1", predictions=make_answers(truth, said)))
         assert found.headline.startswith("Right on 99.8 of 100")
 
     def test_close_calls_at_an_age_border_are_named_as_a_reason(self, mixed_answers):
-        said = " ".join(verdict(Run("r", "1", answers=mixed_answers)).why)
+        said = " ".join(verdict(Run("r", "1", predictions=mixed_answers)).why)
         assert "100% of the size mistakes are within 3 of the age 30" in said
 
     def test_learning_by_heart_is_named_as_a_reason(self, mixed_answers):
         history = [{"epoch": 1, "train/f1": 0.99, "val/f1": 0.6}]
-        run = Run("r", "1", answers=mixed_answers, history=history, best_epoch=1)
+        run = Run("r", "1", predictions=mixed_answers, history=history, best_epoch=1)
         assert "knows its training photos better than others" in verdict(run).why[0]
 
     def test_being_too_sure_is_named_as_a_reason(self, make_answers):
         truth = np.arange(60) % 6
         said = np.where(np.arange(60) < 40, truth, (truth + 2) % 6)
-        found = verdict(Run("r", "1", answers=make_answers(truth, said, confidence=0.99)))
-        assert "too sure of itself: on average 99% sure and 67% right" in " ".join(found.why)
+        found = verdict(Run("r", "1", predictions=make_answers(truth, said, confidence=0.99)))
+        assert "overconfident: on average 99% sure and 67% right" in " ".join(found.why)
 
     def test_all_right_leaves_nothing_to_explain(self, make_answers):
         truth = np.arange(60) % 6
-        assert verdict(Run("r", "1", answers=make_answers(truth, truth))).where == [
+        assert verdict(Run("r", "1", predictions=make_answers(truth, truth))).where == [
             "Nowhere: every photo is right."
         ]

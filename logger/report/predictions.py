@@ -1,4 +1,4 @@
-"""What a report knows of a model's answers: questions, what was said, what is true, photos to show.
+"""What a report knows of a model's predictions: head by head, with the truth and photos to show.
 
 The words and class counts come with the data, so that nothing here depends on a task.
 """
@@ -21,8 +21,8 @@ MISSING = -1
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which of several classes each photo shows.
+class HeadPredictions:
+    """One head's predictions for N photos: which of several classes each shows.
 
     Attributes:
         key: such as ``kind``.
@@ -48,8 +48,8 @@ class Question:
     number: str = ""
     near: float = 3
 
-    parts: ClassVar[tuple["Question", ...]] = ()
-    """Of ``Together``, what it puts together."""
+    parts: ClassVar[tuple["HeadPredictions", ...]] = ()
+    """Of ``JointPredictions``, the heads it joins."""
     kind = "classes"
     measure = "macro-F1"
     """What it is scored by."""
@@ -58,7 +58,7 @@ class Question:
     def of(
         cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
         truth: np.ndarray, **others: Any,
-    ) -> "Question":  # fmt: skip
+    ) -> "HeadPredictions":  # fmt: skip
         """From (N, C) probabilities, which are not kept: of many classes they would be large."""
         predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
         return cls(key, title, names, predicted, confidence, truth, **others)
@@ -92,22 +92,22 @@ class Question:
         """The truth in words."""
         return self.names[self.truth[row]] if self.known[row] else "not known"
 
-    def renamed(self, rename: Callable[[Sequence[str]], Sequence[str]]) -> "Question":
+    def renamed(self, rename: Callable[[Sequence[str]], Sequence[str]]) -> "HeadPredictions":
         """The same with other names for its classes."""
         return replace(self, names=tuple(rename(self.names)))
 
-    def at(self, rows: np.ndarray) -> "Question":
-        """The question asked of these photos alone, (K,) positions or (N,) bool."""
+    def at(self, rows: np.ndarray) -> "HeadPredictions":
+        """Those of these photos alone, (K,) positions or (N,) bool."""
         return replace(self, **{name: values[rows] for name, values in self.arrays().items()})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The fields with a row a photo."""
+        """The fields with one row per photo."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: each for name, each in found.items() if isinstance(each, np.ndarray)}
 
 
 @dataclass(frozen=True)
-class TagsQuestion(Question):
+class TagPredictions(HeadPredictions):
     """Which of several tags each photo has.
 
     ``predicted`` is (N, C) bool, ``confidence`` (N,) that of the least sure tag, ``truth`` (N, C) 0
@@ -123,15 +123,15 @@ class TagsQuestion(Question):
     def of(
         cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
         truth: np.ndarray, *, threshold: float = 0.5, **others: Any,
-    ) -> "TagsQuestion":  # fmt: skip
-        """See ``Question.of``; a tag is answered from the probability ``threshold`` on."""
+    ) -> "TagPredictions":  # fmt: skip
+        """See ``HeadPredictions.of``; a tag is answered from the probability ``threshold`` on."""
         sure = np.maximum(probabilities, 1 - probabilities)
         said = probabilities >= threshold
         return cls(key, title, names, said, sure.min(axis=1), truth, sure=sure, **others)
 
     @cached_property
     def known(self) -> np.ndarray:
-        """See ``Question.known``."""
+        """See ``HeadPredictions.known``."""
         return ~np.isnan(self.truth).any(axis=1)
 
     @cached_property
@@ -140,11 +140,11 @@ class TagsQuestion(Question):
         return self.known & (self.predicted != (self.truth > 0)).any(axis=1)
 
     def said(self, row: int) -> str:
-        """See ``Question.said``."""
+        """See ``HeadPredictions.said``."""
         return self._listed(self.predicted[row])
 
     def true(self, row: int) -> str:
-        """See ``Question.true``."""
+        """See ``HeadPredictions.true``."""
         return self._listed(self.truth[row] > 0) if self.known[row] else "not known"
 
     def _listed(self, tags: np.ndarray) -> str:
@@ -152,7 +152,7 @@ class TagsQuestion(Question):
 
 
 @dataclass(frozen=True)
-class NumberQuestion(Question):
+class NumberPredictions(HeadPredictions):
     """Which number each photo shows.
 
     ``predicted`` is (N,) float64, ``confidence`` the smaller, the wider the bins are spread (less
@@ -166,8 +166,8 @@ class NumberQuestion(Question):
     def of(
         cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
         truth: np.ndarray, *, middles: Any = (), **others: Any,
-    ) -> "NumberQuestion":  # fmt: skip
-        """See ``Question.of``: the expectation over bins, each of which stands for its middle."""
+    ) -> "NumberPredictions":  # fmt: skip
+        """See ``HeadPredictions.of``: the expectation over bins, each standing for its middle."""
         bins = np.asarray(middles)
         predicted = probabilities.astype(np.float64) @ bins
         spread = predicted**2 - probabilities @ bins**2
@@ -175,7 +175,7 @@ class NumberQuestion(Question):
 
     @cached_property
     def known(self) -> np.ndarray:
-        """See ``Question.known``."""
+        """See ``HeadPredictions.known``."""
         return ~np.isnan(self.truth)
 
     @cached_property
@@ -194,26 +194,26 @@ class NumberQuestion(Question):
         return np.argsort(-self.errors, kind="stable")[: int(self.known.sum())]
 
     def said(self, row: int) -> str:
-        """See ``Question.said``."""
+        """See ``HeadPredictions.said``."""
         return f"{self.predicted[row]:.3g}"
 
     def true(self, row: int) -> str:
-        """See ``Question.true``."""
+        """See ``HeadPredictions.true``."""
         return f"{self.truth[row]:.3g}" if self.known[row] else "not known"
 
 
-class Together(Question):
-    """Several questions whose answers make no class of the whole: right where each is.
+class JointPredictions(HeadPredictions):
+    """Several heads whose answers make no class of the whole: right where each is.
 
     A photo that lacks the truth of one doesn't count, unless all lack one.
 
     Args:
-        parts: at least two questions; numbers, which are never right or wrong, do not count.
+        parts: at least two heads; numbers, which are never right or wrong, do not count.
     """
 
     kind = "together"
 
-    def __init__(self, parts: Sequence[Question]) -> None:
+    def __init__(self, parts: Sequence[HeadPredictions]) -> None:
         names = tuple(f"{part.title}: {name}" for part in parts for name in part.names)
         truth = np.column_stack([part.truth for part in parts])
         parts = tuple(part for part in parts if part.kind != "number")
@@ -237,30 +237,30 @@ class Together(Question):
         return self.known & np.logical_or.reduce([part.wrong for part in self.parts])
 
     def said(self, row: int) -> str:
-        """See ``Question.said``."""
+        """See ``HeadPredictions.said``."""
         return ", ".join(part.said(row) for part in self.parts)
 
     def true(self, row: int) -> str:
-        """See ``Question.true``."""
+        """See ``HeadPredictions.true``."""
         return ", ".join(part.true(row) for part in self.parts)
 
-    def renamed(self, rename: Callable[[Sequence[str]], Sequence[str]]) -> "Together":
-        """See ``Question.renamed``."""
-        return Together([part.renamed(rename) for part in self.parts])
+    def renamed(self, rename: Callable[[Sequence[str]], Sequence[str]]) -> "JointPredictions":
+        """See ``HeadPredictions.renamed``."""
+        return JointPredictions([part.renamed(rename) for part in self.parts])
 
-    def at(self, rows: np.ndarray) -> "Together":
-        """See ``Question.at``."""
-        return Together([part.at(rows) for part in self.parts])
+    def at(self, rows: np.ndarray) -> "JointPredictions":
+        """See ``HeadPredictions.at``."""
+        return JointPredictions([part.at(rows) for part in self.parts])
 
 
 @dataclass(frozen=True)
-class Answers:
-    """The answers to several questions on N photos.
+class TaskPredictions:
+    """What a model predicts for N photos, head by head.
 
     Attributes:
-        questions: the whole answer, then its parts, or without ``joint`` the parts alone; a later
-            one may look closer at a part.
-        parts: how many make up the whole answer; 0 where that is a single question.
+        heads: the whole answer, then its parts, or without ``joint`` the parts alone; a later one
+            may look closer at a part.
+        parts: how many make up the whole answer; 0 where that is a single head.
         files: N names of photos.
         groups: (N,) int64, which photos are not independent, such as those of a person; ``None``
             where that is not known.
@@ -268,10 +268,10 @@ class Answers:
             nothing was looked for.
         thumbnails: position → the crop as JPEG, for the photos that a report shows.
         noun, plural: what to call a group and several.
-        joint: whether the first question is the whole answer.
+        joint: whether the first of ``heads`` is the whole answer.
     """
 
-    questions: tuple[Question, ...]
+    heads: tuple[HeadPredictions, ...]
     parts: int
     files: tuple[str, ...]
     groups: np.ndarray | None = None
@@ -285,7 +285,7 @@ class Answers:
         return len(self.files)
 
     @property
-    def judged(self) -> bool:
+    def has_truth(self) -> bool:
         """Whether the truth of any photo is known."""
         return len(self) > 0 and bool(self.whole.known.any())
 
@@ -304,41 +304,45 @@ class Answers:
         return "person" if self.noun == "person" else "subject"
 
     @cached_property
-    def whole(self) -> Question:
-        """The question whose answer is right only if every part is."""
-        judged = [question for question in self.details if question.kind != "number"]
-        if self.joint or not judged:  # of numbers alone, the first speaks for all
-            return self.questions[0]
-        return Together(self.details)
+    def whole(self) -> HeadPredictions:
+        """The head, or the heads together, right only if every part is."""
+        scored = [head for head in self.details if head.kind != "number"]
+        if self.joint or not scored:  # of numbers alone, the first speaks for all
+            return self.heads[0]
+        return JointPredictions(self.details)
 
     @property
-    def details(self) -> tuple[Question, ...]:
+    def details(self) -> tuple[HeadPredictions, ...]:
         """The parts of the whole answer, in order."""
         first = 1 if self.joint else 0
-        return self.questions[first : first + self.parts]
+        return self.heads[first : first + self.parts]
 
 
-def fallback_photos(answers: Answers, limit: int = SHOWN) -> np.ndarray:
+def fallback_photos(predictions: TaskPredictions, limit: int = SHOWN) -> np.ndarray:
     """Positions of photos in which nothing to cut out was found, the wrong answers first."""
-    if answers.fallback is None:
+    if predictions.fallback is None:
         return np.zeros(0, np.int64)
-    rows = np.flatnonzero(answers.fallback)
-    return rows[np.argsort(~answers.whole.wrong[rows], kind="stable")][:limit]
+    rows = np.flatnonzero(predictions.fallback)
+    return rows[np.argsort(~predictions.whole.wrong[rows], kind="stable")][:limit]
 
 
-def galleries(answers: Answers) -> list[np.ndarray]:
+def galleries(predictions: TaskPredictions) -> list[np.ndarray]:
     """Positions of the photos that a report shows: the worst mistakes, most confident first, or
     of numbers those farthest off; the least sure answers; and ``fallback_photos``."""
-    return [answers.whole.mistakes[:SHOWN], answers.whole.doubts[:SHOWN], fallback_photos(answers)]
+    return [
+        predictions.whole.mistakes[:SHOWN],
+        predictions.whole.doubts[:SHOWN],
+        fallback_photos(predictions),
+    ]
 
 
-def thumbnails(answers: Answers, crops: Any, rows: np.ndarray) -> dict[int, bytes]:
+def thumbnails(predictions: TaskPredictions, crops: Any, rows: np.ndarray) -> dict[int, bytes]:
     """Position → the crop as JPEG, of all photos that a report shows.
 
     Args:
-        answers: to N photos.
+        predictions: for N photos.
         crops: of all photos.
         rows: (N,) which of them these are.
     """
-    shown = sorted({int(place) for places in galleries(answers) for place in places})
+    shown = sorted({int(place) for places in galleries(predictions) for place in places})
     return {place: jpeg(crops[rows[place]], THUMBNAIL_SIDE) for place in shown}

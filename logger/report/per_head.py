@@ -1,4 +1,4 @@
-"""From the answers to a task to what a report asks of them, in words that need no task."""
+"""From saved predictions to those of a report, head by head, in words that need no task."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,12 @@ import numpy as np
 from base.task import Head, NumberHead, TagHead, Task
 from base.task_settings import plural_of
 from logger.predictions import SavedPredictions
-from logger.report.answers import Answers, NumberQuestion, Question, TagsQuestion
+from logger.report.predictions import (
+    HeadPredictions,
+    NumberPredictions,
+    TagPredictions,
+    TaskPredictions,
+)
 
 CLASS = "class"
 """Key of the classes of the whole, beside the heads'."""
@@ -18,23 +23,23 @@ NEAR = 1 / 40
 """Of the range of a number: how far from a border it still counts as a close call."""
 
 
-def answers_of_run(saved: SavedPredictions) -> Answers:
-    """What was said as the run's decoding answers, with a question of its own for the bins behind
-    groups; a part of the photos at a time, so that many classes take no more memory."""
+def predictions_of_run(saved: SavedPredictions) -> TaskPredictions:
+    """What a run predicts, decoded as it decodes, and once more by the bins behind groups; a part
+    of the photos at a time, so that many classes take no more memory."""
     truth, parts = saved.truth(), []
     for rows in saved.chunks():
         of_rows = {name: each[rows] for name, each in truth.items()}
         values = {name: each[rows] for name, each in saved.values.items()}
-        answers = answers_of(saved.task, saved.adjusted(rows), of_rows, values)
+        predictions = predictions_of(saved.task, saved.adjusted(rows), of_rows, values)
         bins = [
-            _bins_question(head, saved.probabilities[name][rows], values[name])
+            _of_bins(head, saved.probabilities[name][rows], values[name])
             for name, head in saved.task.heads.items()
             if head.settings.groups and name in saved.probabilities
         ]
-        parts.append((*answers.questions, *bins))
+        parts.append((*predictions.heads, *bins))
     return replace(
-        answers,
-        questions=tuple(_joined(alike) for alike in zip(*parts, strict=True)),
+        predictions,
+        heads=tuple(_joined(alike) for alike in zip(*parts, strict=True)),
         files=tuple(saved.photos["photo"].tolist()),
         groups=saved.photos.get("group"),
         fallback=saved.fallback,
@@ -44,13 +49,13 @@ def answers_of_run(saved: SavedPredictions) -> Answers:
     )
 
 
-def answers_of(
+def predictions_of(
     task: Task,
     probabilities: Mapping[str, np.ndarray],
     truth: Mapping[str, np.ndarray],
     values: Mapping[str, np.ndarray] | None = None,
-) -> Answers:
-    """The questions of a task with their answers, the whole answer first.
+) -> TaskPredictions:
+    """The predictions for the heads of a task, the whole answer first.
 
     Args:
         task: that was asked.
@@ -61,7 +66,7 @@ def answers_of(
     order = [*task.product, *(name for name in task.heads if name not in task.product)]
     values = values or {}
     asked = [
-        _question(task.heads[name], probabilities[name], truth[name], values.get(name))
+        _of_head(task.heads[name], probabilities[name], truth[name], values.get(name))
         for name in order
         if name in truth
     ]
@@ -69,29 +74,29 @@ def answers_of(
     if task.product:
         names = _typeset(task.class_name(code) for code in range(task.num_classes))
         title = f"{len(names)} classes"
-        asked.insert(0, Question.of(CLASS, title, names, probabilities[CLASS], truth[CLASS]))
+        asked.insert(0, HeadPredictions.of(CLASS, title, names, probabilities[CLASS], truth[CLASS]))
         parts = len(task.product)
     files = tuple(map(str, range(len(asked[0].truth))))
-    return Answers(tuple(asked), parts, files, joint=bool(task.product) or not parts)
+    return TaskPredictions(tuple(asked), parts, files, joint=bool(task.product) or not parts)
 
 
-def _question(
+def _of_head(
     head: Head, probabilities: np.ndarray, truth: np.ndarray, values: np.ndarray | None
-) -> Question:
+) -> HeadPredictions:
     common = (head.name, _title(head), _typeset(head.answer_names()), probabilities, truth)
     if isinstance(head, NumberHead):
-        return NumberQuestion.of(*common, middles=head.middles)
+        return NumberPredictions.of(*common, middles=head.middles)
     if isinstance(head, TagHead):
-        return TagsQuestion.of(*common, threshold=head.settings.threshold)
+        return TagPredictions.of(*common, threshold=head.settings.threshold)
     if not head.settings.bins:
-        return Question.of(*common)
+        return HeadPredictions.of(*common)
     groups = head.settings.groups
     edges = groups.edges if groups else head.settings.bins
-    return Question.of(*common, **_of_number(head, edges, values))
+    return HeadPredictions.of(*common, **_of_number(head, edges, values))
 
 
-def _bins_question(head: Head, probabilities: np.ndarray, values: np.ndarray) -> Question:
-    return Question.of(
+def _of_bins(head: Head, probabilities: np.ndarray, values: np.ndarray) -> HeadPredictions:
+    return HeadPredictions.of(
         f"{head.name}_bin", f"{_words(head.name)} bin", _typeset(head.class_names()),
         probabilities, head.class_of(values), **_of_number(head, head.settings.bins, values),
     )  # fmt: skip
@@ -103,8 +108,8 @@ def _of_number(head: Head, edges: Any, values: np.ndarray | None) -> dict[str, A
     return {"edges": tuple(edges), "values": values, "number": _words(head.name), "near": near}
 
 
-def _joined(alike: Sequence[Question]) -> Question:
-    """The same question asked of several parts of the photos."""
+def _joined(alike: Sequence[HeadPredictions]) -> HeadPredictions:
+    """One head's predictions for several parts of the photos, as one."""
     columns = {name: [part.arrays()[name] for part in alike] for name in alike[0].arrays()}
     joined: dict[str, Any] = {name: np.concatenate(each) for name, each in columns.items()}
     return replace(alike[0], **joined)

@@ -7,7 +7,7 @@ from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from logger import predictions
 from logger.predictions import SavedPredictions
-from logger.report.questions import answers_of, answers_of_run
+from logger.report.per_head import predictions_of, predictions_of_run
 
 FACES = load_task("faces")
 AGES = np.array([19.0, 29, 30, 59, 60])
@@ -36,14 +36,14 @@ def sure_of(codes, classes, share=0.9):
 
 
 def test_the_parts_of_the_answer_are_mask_gender_and_age_group():
-    answers = answers_of_run(saved())
-    assert answers.whole.title == "18 classes"
-    assert [q.title for q in answers.details] == ["mask", "gender", "age group"]
-    assert not any(q.wrong.any() for q in answers.questions)
-    assert answers.details[2].names == ("<30", "30–59", "≥60")
-    assert answers.details[2].edges == (30, 60) and answers.details[2].near == 3
-    assert answers.fallback.tolist() == [True, False, False, False, False]
-    assert answers.counted_groups == "5 people"
+    predictions = predictions_of_run(saved())
+    assert predictions.whole.title == "18 classes"
+    assert [q.title for q in predictions.details] == ["mask", "gender", "age group"]
+    assert not any(q.wrong.any() for q in predictions.heads)
+    assert predictions.details[2].names == ("<30", "30–59", "≥60")
+    assert predictions.details[2].edges == (30, 60) and predictions.details[2].near == 3
+    assert predictions.fallback.tolist() == [True, False, False, False, False]
+    assert predictions.counted_groups == "5 people"
 
 
 @pytest.mark.parametrize(
@@ -56,20 +56,20 @@ def test_the_parts_of_the_answer_are_mask_gender_and_age_group():
 def test_the_bins_of_the_age_head_are_a_question_of_their_own(edges, names):
     task = FACES.changed("age", bins=edges)
     bins = sure_of(task.heads["age"].class_of(AGES), 6)
-    question = answers_of_run(saved(task, age=bins)).questions[-1]
-    assert question.title == "age bin" and not question.wrong.any()
-    assert question.names == names and question.edges == edges
+    head = predictions_of_run(saved(task, age=bins)).heads[-1]
+    assert head.title == "age bin" and not head.wrong.any()
+    assert head.names == names and head.edges == edges
 
 
 def test_a_model_of_one_head_has_no_bins():
-    assert [q.key for q in answers_of_run(saved()).questions] == ["class", "mask", "gender", "age"]
+    assert [q.key for q in predictions_of_run(saved()).heads] == ["class", "mask", "gender", "age"]
 
 
 def test_many_photos_are_answered_a_part_at_a_time(monkeypatch):
-    whole = answers_of_run(saved())
+    whole = predictions_of_run(saved())
     monkeypatch.setattr(predictions, "AT_ONCE", 18)
     assert len(saved().chunks()) == 5
-    for one, other in zip(whole.questions, answers_of_run(saved()).questions, strict=True):
+    for one, other in zip(whole.heads, predictions_of_run(saved()).heads, strict=True):
         assert all(np.array_equal(values, other.arrays()[k]) for k, values in one.arrays().items())
 
 
@@ -77,26 +77,26 @@ def test_two_heads_without_a_product_are_right_where_both_are():
     task = task_of({"shape": {"classes": ["round", "long"]}, "hue": {"classes": ["a", "b", "c"]}})
     truth = {"shape": np.array([0, 1, 1]), "hue": np.array([0, 1, -1])}
     said = {"shape": sure_of([0, 1, 0], 2), "hue": sure_of([0, 2, 2], 3)}
-    answers = answers_of(task, said, truth)
-    assert [q.key for q in answers.details] == ["shape", "hue"]
-    assert answers.whole.wrong.tolist() == [False, True, False]
-    assert answers.whole.known.tolist() == [True, True, False]
-    assert (answers.whole.said(1), answers.whole.true(2)) == ("long, c", "long, not known")
+    predictions = predictions_of(task, said, truth)
+    assert [q.key for q in predictions.details] == ["shape", "hue"]
+    assert predictions.whole.wrong.tolist() == [False, True, False]
+    assert predictions.whole.known.tolist() == [True, True, False]
+    assert (predictions.whole.said(1), predictions.whole.true(2)) == ("long, c", "long, not known")
 
 
 def test_one_head_of_a_thousand_classes_is_the_whole_answer():
     task = task_of({"kind": {"classes": [f"kind {number}" for number in range(1000)]}})
     truth = np.arange(1000)
-    answers = answers_of(task, {"kind": sure_of(truth, 1000)}, {"kind": truth})
-    assert answers.whole.title == "kind" and not answers.details
-    assert answers.whole.said(999) == "kind 999" and not answers.whole.wrong.any()
+    predictions = predictions_of(task, {"kind": sure_of(truth, 1000)}, {"kind": truth})
+    assert predictions.whole.title == "kind" and not predictions.details
+    assert predictions.whole.said(999) == "kind 999" and not predictions.whole.wrong.any()
 
 
 def test_tags_are_right_where_all_are():
     task = task_of({"tags": {"type": "multilabel", "classes": ["sky", "sea", "sand"]}})
     truth = np.array([[1, 1, 0], [0, 0, 0], [np.nan] * 3], np.float32)
     said = np.array([[0.9, 0.6, 0.2], [0.7, 0.1, 0.1], [0.9, 0.9, 0.9]], np.float32)
-    whole = answers_of(task, {"tags": said}, {"tags": truth}).whole
+    whole = predictions_of(task, {"tags": said}, {"tags": truth}).whole
     assert whole.wrong.tolist() == [False, True, False]
     assert [whole.said(0), whole.true(1), whole.true(2)] == ["sky, sea", "none", "not known"]
 
@@ -104,6 +104,6 @@ def test_tags_are_right_where_all_are():
 def test_a_number_is_only_more_or_less_far_off():
     task = task_of({"years": {"type": "number", "bins": "0:4:1"}})
     said = np.array([[0, 0.5, 0.5, 0], [0, 0, 0, 1]], np.float32)
-    whole = answers_of(task, {"years": said}, {"years": np.array([2.5, 0.5])}).whole
+    whole = predictions_of(task, {"years": said}, {"years": np.array([2.5, 0.5])}).whole
     assert whole.predicted.tolist() == [2.0, 3.5] and whole.errors.tolist() == [0.5, 3.0]
     assert not whole.wrong.any() and whole.mistakes.tolist() == [1, 0]
