@@ -1,5 +1,5 @@
 # docker build -t masktracer .                                            with CUDA; runs without, too
-# docker build -t masktracer --build-arg TORCH_CPU_INDEX=URL .            for CPUs alone, a fifth of the size
+# docker build -t masktracer --build-arg TORCH_CPU_INDEX=URL .            for CPUs alone, a third of the size
 # docker run --rm --gpus all --shm-size 8g -v "$PWD/data:/home/user/app/data" \
 #     -v "$PWD/saved:/home/user/app/saved" masktracer train -c config.json
 FROM python:3.11-slim

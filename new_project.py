@@ -161,7 +161,8 @@ def about_here(page: Path) -> str:
             return link[0]
         return "" if link[1] else link[2]
 
-    text = re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", kept, page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8").replace(f"[한국어](ko/{page.name})\n\n", "")
+    text = re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", kept, text)
     return re.sub(r"configs/\w+\.json", "config.json", text)
 
 
