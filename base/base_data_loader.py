@@ -48,6 +48,7 @@ class BaseDataLoader(DataLoader):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=num_workers,
+            # Only from pinned memory can a copy to the GPU run beside the computation.
             pin_memory=device.type == "cuda",
             persistent_workers=num_workers > 0,
             generator=torch.Generator(),  # else each pass draws from the model's own random numbers

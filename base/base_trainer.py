@@ -1,4 +1,4 @@
-"""The epoch loop: train, validate, judge, save, resume; and the callbacks that go along."""
+"""The epoch loop: train, validate, monitor, save, resume; and the callbacks."""
 
 import logging
 import sys
@@ -25,7 +25,7 @@ class Callback:
     """Something done beside or after the training: tables, curves, pictures, a report, …
 
     The trainer calls these on the first rank, one callback after the other. What a callback raises
-    is said once and the callback left out from there on; ``StopTraining`` ends the training.
+    is logged once and the callback left out from there on; ``StopTraining`` ends the training.
     Checkpoints hold nothing of a callback.
 
     Attributes:
@@ -101,7 +101,7 @@ class BaseTrainer(ABC):
     Args:
         train_step: model, criterion, optimizer, scheduler.
         settings: epochs, saves, verbosity; see there.
-        monitor: judges the epochs and ends the training early.
+        monitor: says which epoch is the best, and ends the training early.
         checkpoints: where ``best_epoch.pth``, ``last_epoch.pth`` and earlier ones are kept.
         metadata: plain JSON values that checkpoints carry (``config``, ``run_id``, …).
         description: what callbacks may record of the run: ``config``, ``environment``, … as plain
@@ -135,7 +135,7 @@ class BaseTrainer(ABC):
         self.history: list[dict[str, float]] = []
         self.timings: dict[str, float] = {}
         self.rates: dict[str, float] = {}
-        self.partial: dict[str, Any] | None = None
+        self.mid_epoch: dict[str, Any] | None = None
         self.predictions: Any = None
         self.preemption = Preemption()
 
@@ -143,7 +143,7 @@ class BaseTrainer(ABC):
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the training photos; returns scalars named ``train/…``.
 
-        Starts from ``self.partial`` where that is not ``None``, and calls ``_after_step``.
+        Starts from ``self.mid_epoch`` where that is not ``None``, and calls ``_after_step``.
         """
 
     @abstractmethod
@@ -155,7 +155,7 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def _mid_epoch_state(self) -> dict[str, Any]:
-        """What ``_train_epoch`` needs to go on within the epoch: tensors and plain values."""
+        """What ``_train_epoch`` needs to resume within the epoch: tensors and plain values."""
 
     def train(self) -> dict[str, float]:
         """Run the epochs that are left.
@@ -173,7 +173,9 @@ class BaseTrainer(ABC):
                 self._run_epochs()
             self._log_outcome()
             self._tell("on_train_end", self.history, self.monitor.best_epoch)
+            # Rank 0 may draw and report for longer than a collective would wait for it.
             distributed.wait_for_main()
+        # Ctrl-C and exits, too: a run that nobody marked as ended would count as running.
         except BaseException as error:
             self._tell("on_exception", error)
             raise
@@ -182,7 +184,7 @@ class BaseTrainer(ABC):
         return self.history[self.monitor.best_epoch - 1] if self.monitor.best_epoch else {}
 
     def resume(self, state: dict[str, Any], path: Path) -> None:
-        """Go on exactly where the run that wrote ``state`` stopped.
+        """Resume exactly where the run that wrote ``state`` stopped.
 
         Raises:
             CheckpointError: the state belongs to another architecture or optimizer.
@@ -190,11 +192,14 @@ class BaseTrainer(ABC):
         self.train_step.restore(state, path)
         self.monitor.load_state_dict(state["monitor"])
         self.history = state["history"]
-        self.partial = state["partial"]
+        self.mid_epoch = state["partial"]
+        # Resumed from an earlier save, the folder may hold the best of epochs that are still to
+        # come.
         self.checkpoints.bring_best(self.monitor.best_epoch, path)
+        # With another number of ranks no saved state is anybody's: all go on as they were seeded.
         if len(state["random"]) == distributed.world_size():
             restore_random_state(state["random"][distributed.rank()])
-        steps = f", step {self.partial['step']}" if self.partial else ""
+        steps = f", step {self.mid_epoch['step']}" if self.mid_epoch else ""
         self.logger.info("resumed %s after epoch %d%s", path, len(self.history), steps)
 
     def _run_epochs(self) -> None:
@@ -207,20 +212,25 @@ class BaseTrainer(ABC):
                 raise Stopped(self.checkpoints.last)
 
     def _run_epoch(self, epoch: int) -> None:
-        # Those the epoch began with, also where it goes on from within.
-        self.rates = (self.partial or {}).get("rates") or self.train_step.learning_rates
+        # Those the epoch began with, also where it is resumed from within.
+        self.rates = (self.mid_epoch or {}).get("rates") or self.train_step.learning_rates
         log = {"epoch": epoch, **self.rates}
         log |= self._train_epoch(epoch)
-        self.partial = None
+        self.mid_epoch = None
         self.train_step.sync_ranks()
         # One log for all ranks: a last bit that differs would let one stop early and others wait.
         log |= distributed.broadcast(self._validate_epoch(epoch))
+        # After the validation, whose score ReduceLROnPlateau goes by.
         self.train_step.end_epoch(epoch, log.get(self.monitor.name))
         improved = self.monitor.update(epoch, log)
         self.history.append(log)
+        # Seconds are for callbacks alone: the history of a resumed run equals that of one in a
+        # piece.
         self._tell("on_epoch_end", epoch, log | self.timings, improved)
         self._save(epoch, improved)
         distributed.wait_for_main()
+        # Only rank 0 has callbacks, and so the exception; what can be sent to the others is its
+        # text.
         if end := distributed.broadcast(self._end and str(self._end)):
             raise self._end or StopTraining(end)
 
@@ -233,8 +243,10 @@ class BaseTrainer(ABC):
         accumulate = self.train_step.settings.accumulate
         stop = self.preemption.should_stop(step // accumulate)
         every = self.settings.save_every_steps
+        # An update takes `accumulate` batches and may pass over a multiple of `every`.
         if stop or (every and step // every > (step - accumulate) // every):
-            self.partial = {"step": step, "rates": self.rates, **self._mid_epoch_state()}
+            self.mid_epoch = {"step": step, "rates": self.rates, **self._mid_epoch_state()}
+            # A checkpoint to resume from must be sound: the next run could only fail again.
             self._refuse_non_finite_parameter(len(self.history) + 1)
             path = self.checkpoints.save(self._state(), len(self.history), step)
             self.checkpoints.make_last(path)
@@ -244,6 +256,7 @@ class BaseTrainer(ABC):
     def _tell(self, event: str, *arguments: Any) -> None:
         """Call the method ``event`` of every callback; see ``Callback``."""
         for callback in self.callbacks:
+            # What has failed is closed all the same: its files and connections are still open.
             if callback in self._dropped and event != "close":
                 continue
             try:
@@ -251,6 +264,7 @@ class BaseTrainer(ABC):
             except StopTraining as end:
                 self._end = end  # of one rank: all of them agree on it at the end of the epoch
             except Exception as error:
+                # In those two the training is over, and a second error would hide why.
                 if callback.essential and event not in ("on_exception", "close"):
                     raise
                 if callback not in self._dropped:
@@ -265,6 +279,7 @@ class BaseTrainer(ABC):
     def _save(self, epoch: int, improved: bool) -> None:
         """``last_epoch.pth`` comes last: whatever a kill leaves undone, a resume does again."""
         self._refuse_non_finite_parameter(epoch)
+        # One file per epoch; the names below are links to it.
         path = self.checkpoints.save(self._state(), epoch)
         if improved:
             self.checkpoints.make_best(path)
@@ -294,7 +309,9 @@ class BaseTrainer(ABC):
             "epoch": len(self.history),
             "monitor": self.monitor.state_dict(),
             "history": self.history,
-            "partial": self.partial,
+            # The names of the keys are stored: checkpoints of older versions have the same.
+            "partial": self.mid_epoch,
+            # Of all ranks, since rank 0 alone writes.
             "random": distributed.gather(random_state()),
         }
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what a run needs to go on, as tensors and plain JSON types, in one file."""
+"""Checkpoints: what a run needs to resume, as tensors and plain JSON types, in one file."""
 
 import contextlib
 import logging
@@ -37,7 +37,7 @@ class CheckpointFolder:
 
     Args:
         folder: of the run.
-        keep_last: newest saves to keep; with 2, a damaged newest one still leaves one to go on.
+        keep_last: newest saves to keep; with 2, a damaged newest one still leaves one to resume.
         keep_best: best epochs to keep; from 2 on also as ``best_<epoch>_<steps>.pth`` each.
 
     Attributes:
@@ -96,12 +96,13 @@ class CheckpointFolder:
             return
         _link(path, self.best)
         _link(path, self.folder / f"best_{path.stem.removeprefix('at_')}.pth")
+        # With a keep_best of 1 no numbered name stays: best_epoch.pth itself is the one.
         kept = sorted(self.folder.glob("best_[0-9]*.pth"), reverse=True)
         for old in kept[self.keep_best if self.keep_best > 1 else 0 :]:
             old.unlink()
 
     def bring_best(self, epoch: int | None, source: Path) -> None:
-        """Let ``best_epoch.pth`` be the save of ``epoch``, the best of the course that goes on.
+        """Let ``best_epoch.pth`` be the save of ``epoch``, the best of the course that is resumed.
 
         Args:
             epoch: by the monitor; ``None`` where there is none yet.
@@ -109,6 +110,7 @@ class CheckpointFolder:
         """
         if epoch is None or not distributed.is_main():
             return
+        # Any file of the resumed run may still hold that epoch; a name alone proves nothing.
         stamp = f"{epoch:04d}_000000.pth"
         names = (BEST, f"best_{stamp}", f"epoch_{epoch}.pth", f"at_{stamp}")
         for path in dict.fromkeys([self.best, source, *map(source.with_name, names)]):
@@ -137,6 +139,8 @@ class CheckpointFolder:
         except CheckpointError as error:
             for earlier in self._numbered() if path.name == LAST else ():
                 with contextlib.suppress(CheckpointError):
+                    # last_epoch.pth is one more link to the newest save, so that one is the damaged
+                    # file itself.
                     if path.exists() and os.path.samefile(earlier, path):
                         continue
                     state = load_checkpoint(earlier)
@@ -156,6 +160,7 @@ def _epoch_of(path: Path) -> int | None:
         state = load_checkpoint(path)
     except CheckpointError:
         return None
+    # The key of a mid-epoch state: its epoch is not done.
     return None if state.get("partial") else state.get("epoch")
 
 
@@ -206,6 +211,7 @@ def read_tensors(path: Path) -> Any:
         _require_sound(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says what is wrong with the file
+            # On the CPU first: the GPU of whoever saved it may not exist here, or be full.
             return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise CheckpointError(
@@ -263,6 +269,7 @@ def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
     Raises:
         CheckpointError: the weights are of another architecture; says which keys differ first.
     """
+    # Compared before torch does it, whose message lists a thousand keys.
     theirs, ours = state["state_dict"], model.state_dict()
     differing = {
         "missing": [key for key in ours if key not in theirs],
@@ -289,6 +296,7 @@ def init_from(model: nn.Module, state: dict[str, Any]) -> str:
     """
     theirs, ours = state["state_dict"], model.state_dict()
     fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
+    # Not strict, which leaves the rest as initialized; shapes that differ would still be an error.
     model.load_state_dict(fitting, strict=False)
     left = {
         "new here, so initialized": [key for key in ours if key not in theirs],
@@ -311,6 +319,8 @@ def _link(source: Path, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.link")
     temporary.unlink(missing_ok=True)
     try:
+        # `os.link` refuses a name that exists, and to remove that first would leave none for a
+        # moment.
         os.link(source, temporary)
         os.replace(temporary, target)
     except OSError:
@@ -325,6 +335,7 @@ def random_state() -> dict[str, Any]:
     algorithm, keys, position, has_gauss, cached = numpy_state
     state = {
         "python": [version, list(internal), gauss],
+        # `weights_only=True` reads no numpy arrays.
         "numpy": [algorithm, keys.tolist(), int(position), int(has_gauss), float(cached)],
         "torch": torch.get_rng_state(),
     }
@@ -345,6 +356,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
         random.setstate((version, tuple(internal), gauss))
         np.random.set_state((algorithm, np.array(keys, np.uint32), position, has_gauss, cached))
         torch.set_rng_state(state["torch"])
+        # On a machine with other GPUs these states belong to none of them.
         if torch.cuda.is_available() and len(state.get("cuda", ())) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["cuda"])
     except (ValueError, TypeError, OverflowError, RuntimeError) as error:

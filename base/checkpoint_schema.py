@@ -1,4 +1,4 @@
-"""What a checkpoint may hold: one table of names and types, by which each is judged on loading.
+"""What a checkpoint may hold: one table of names and types, checked on loading.
 
 A checksum tells of damage; this tells of a file that another program wrote, or somebody changed.
 What is right here may still belong to another model, which is found out where it is used.
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,6 +26,7 @@ def _plain(tensor: Tensor) -> Tensor:
     """An ordinary tensor, whose values are all in the file: no view that repeats a few of them a
     billion times, none without values, none in a layout that models don't have."""
     ordinary = tensor.device.type == "cpu" and tensor.layout == torch.strided
+    # A view of stride 0 claims any number of values; summing it up would run for hours.
     if not ordinary or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
         raise ValueError("must be an ordinary tensor")
     return tensor
@@ -34,33 +36,35 @@ PlainTensor = Annotated[InstanceOf[Tensor], AfterValidator(_plain)]
 Weights = dict[str, PlainTensor]
 Count = Annotated[int, Field(ge=0)]
 Options = dict[str, JsonValue]
+OLDER_METRIC_INDEX = "judged"
+"""What mid-epoch states of older versions call ``metric_index``."""
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
 
 
-class _Arch(_Part):
+class _Arch(_Section):
     type: str = ""
     args: Options | None = None
 
 
-class _Task(_Part):
+class _Task(_Section):
     name: str
     heads: dict[str, Options]
 
 
-class _Loop(_Part):
+class _Loop(_Section):
     epochs: Count = 0
 
 
-class _Schedule(_Part):
+class _Schedule(_Section):
     type: str = ""
     args: Options | None = None
 
 
-class _Config(_Part):
-    """Of the config what is read straight from it; ``Config`` judges the whole."""
+class _Config(_Section):
+    """Of the config what is read straight from it; ``Config`` checks the whole."""
 
     __pydantic_extra__: dict[str, JsonValue]
     arch: _Arch = _Arch()
@@ -70,12 +74,12 @@ class _Config(_Part):
     lr_scheduler: _Schedule | None = None
 
 
-class _Classes(_Part):
+class _Classes(_Section):
     heads: dict[str, list[str]]
     answer: list[str]
 
 
-class _Familiarity(_Part):
+class _Familiarity(_Section):
     model_config = ConfigDict(extra="forbid")
     mean: PlainTensor
     directions: PlainTensor
@@ -84,27 +88,30 @@ class _Familiarity(_Part):
     limit: float
 
 
-class _Optimizer(_Part):
+class _Optimizer(_Section):
     state: dict[int, dict[str, PlainTensor | JsonValue]]
+    # Only the optimizer knows what belongs here; `require_like` compares it with its own.
     param_groups: list[dict[str, Any]]
 
 
-class _Monitor(_Part):
+class _Monitor(_Section):
     best: float | None
     best_epoch: Count | None
     waited: Count
 
 
-class _Step(_Part):
+class _Step(_Section):
     index: PlainTensor
-    judged: PlainTensor
+    metric_index: Annotated[
+        PlainTensor, Field(validation_alias=AliasChoices("metric_index", OLDER_METRIC_INDEX))
+    ]
     answers: Weights
     finite: PlainTensor
     losses: PlainTensor
 
 
-class _Partial(_Part):
-    """Of an epoch that is not done."""
+class _MidEpoch(_Section):
+    """The mid-epoch state: what of an epoch is done."""
 
     step: Count
     rates: dict[str, float]
@@ -113,16 +120,18 @@ class _Partial(_Part):
     loss_names: list[str]
 
 
-class _Random(_Part):
+class _Random(_Section):
     """Of one process."""
 
+    # Saved as lists, since plain JSON values have no tuples; `strict` would not take one for the
+    # other.
     python: Annotated[tuple[int, list[int], float | None], Field(strict=False)]
     numpy: Annotated[tuple[str, list[int], int, int, float], Field(strict=False)]
     torch: PlainTensor
     cuda: list[PlainTensor] = []
 
 
-class _Checkpoint(_Part):
+class _Checkpoint(_Section):
     format: int
     state_dict: Weights
     """Of the model to use."""
@@ -134,9 +143,10 @@ class _Checkpoint(_Part):
     familiarity: _Familiarity | None = None
     soup: list[str] = []
     raw_model: Weights | None = None
-    """Of the model that learns, where ``state_dict`` is an average of it."""
+    """Of the model that is trained, where ``state_dict`` is an average of it."""
     averaged_epochs: int | None = None
     optimizer: _Optimizer | None = None
+    # The classes of optimizer and scheduler. Stored names stay, and so does `partial` below.
     kinds: str = ""
     lr_scheduler: dict[str, Any] | None = None
     scaler: dict[str, float] = {}
@@ -144,14 +154,14 @@ class _Checkpoint(_Part):
     epoch: Count = 0
     monitor: _Monitor | None = None
     history: list[dict[str, float]] = []
-    partial: _Partial | None = None
+    partial: _MidEpoch | None = None
     random: list[_Random] = []
     """Of each process."""
 
 
 NEEDED = ("optimizer", "kinds", "lr_scheduler", "scaler", "updates", "monitor", "history",
           "partial", "random", "raw_model")  # fmt: skip
-"""What a training goes on from; a model alone does without."""
+"""What a training resumes from; a model alone does without."""
 
 
 def require_types(content: Any, path: Any) -> None:
@@ -176,10 +186,10 @@ def first_problem(error: ValidationError) -> str:
 
 
 def require_training(content: dict[str, Any], path: Any) -> None:
-    """Refuse to go on from a checkpoint that holds a model alone.
+    """Refuse to resume from a checkpoint that holds a model alone.
 
     Raises:
-        CheckpointError: as said, or what is said of the training contradicts itself.
+        CheckpointError: it does, or its history contradicts itself.
     """
     if missing := [key for key in NEEDED if key not in content]:
         raise CheckpointError(
@@ -191,6 +201,7 @@ def require_training(content: dict[str, Any], path: Any) -> None:
             f"{path}: was trained by a version before there were tasks, so no training can go on"
             " from it; start from it with --init-from (test.py, app.py and tools.export take it)"
         )
+    # Types alone would let a best epoch pass that never was, at which the history is read later.
     epochs, best = len(content["history"]), (content["monitor"] or {}).get("best_epoch")
     if content["monitor"] is None or (best or 0) > epochs or content.get("epoch", epochs) != epochs:
         raise CheckpointError(f"{path}: its history has {epochs} epochs, but it says otherwise")
@@ -211,11 +222,14 @@ def require_like(saved: Any, ours: Any, where: str) -> None:
         ValueError: a key that ours lacks, or a value of another kind.
     """
     if isinstance(ours, dict) and isinstance(saved, dict):
+        # By number an optimizer keeps what belongs to its weights, which a new one does not have
+        # yet.
         named = all(isinstance(key, str) for key in ours)
         for key in saved if named else ():
             if key not in ours:
                 raise ValueError(f"{where} has no {key!r}")
             require_like(saved[key], ours[key], f"{where}.{key}")
+    # Lengths may differ: a schedule notes the milestones and rates it has passed.
     elif isinstance(ours, list | tuple) and isinstance(saved, list | tuple):
         for number, (one, other) in enumerate(zip(saved, ours, strict=False)):
             require_like(one, other, f"{where}.{number}")
@@ -226,5 +240,6 @@ def require_like(saved: Any, ours: Any, where: str) -> None:
 
 
 def _kind(value: Any) -> type:
+    # A rate of 1 and one of 1.0 are the same rate.
     numbers = (bool, int, float)
     return float if isinstance(value, numbers) else type(value)

@@ -41,6 +41,7 @@ class Monitor:
             ConfigError: the log has no such scalar.
         """
         if self.off:
+            # The newest counts, so that there is a best_epoch.pth to predict with in any case.
             self.best_epoch = epoch
             return True
         self.require(log)
@@ -61,6 +62,7 @@ class Monitor:
             raise ConfigError(f"trainer.monitor: no {self.name!r}{nearest(self.name, names)}")
 
     def _better(self, value: float) -> bool:
+        # NaN compares false with all numbers: as the first value it would remain the best.
         if math.isnan(value):
             return False
         if self.best is None:
@@ -68,11 +70,11 @@ class Monitor:
         return value > self.best if self.mode == "max" else value < self.best
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``load_state_dict`` needs to go on where this one stands."""
+        """What ``load_state_dict`` needs to resume where this one stands."""
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the monitor that gave ``state`` stood."""
+        """Resume where the monitor that gave ``state`` stood."""
         self.best, self.best_epoch, self.waited = (
             state["best"],
             state["best_epoch"],

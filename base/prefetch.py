@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 Batch = dict[str, Tensor]
+# Copied to the GPU and back, it would make each step wait.
 ON_HOST = ("index",)
 """Parts of a batch that are looked up on the host and stay there."""
 
@@ -38,7 +39,10 @@ class Prefetcher:
         while following is not None:
             present = following
             if stream is not None:
+                # The stream waits for the copy, the host does not.
                 torch.cuda.current_stream(self.device).wait_stream(stream)
+                # Made on one stream, used on another: without this the allocator would give the
+                # memory to the next copy while the step still reads it.
                 for name, values in present.items():
                     if name not in ON_HOST:
                         values.record_stream(torch.cuda.current_stream(self.device))

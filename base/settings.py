@@ -69,7 +69,7 @@ photos)."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Keep and validate a moving average of the weights with this decay; `null` for none."""
     freeze: list[str] = []
-    """Parts of the backbone that never learn, nor count statistics for their batch norms, such as \
+    """Submodules of the backbone that are frozen, their batch norms' statistics too, such as \
 `["conv_stem", "bn1", "blocks.0"]`: quicker, and less is memorized."""
     sync_batchnorm: bool = False
     """With several GPUs: batch norm over all of them."""
@@ -94,7 +94,7 @@ class LoopSettings(CheckpointSettings):
     epochs: Positive = 50
     """Training epochs, those before a resume counted in."""
     verbosity: Annotated[int, Field(ge=0, le=2)] = 2
-    """0 quiet, 1 a line an epoch, 2 progress bars too."""
+    """0 quiet, 1 a line per epoch, 2 progress bars too."""
     profile_steps: Natural = 0
     """Profile so many steps of the first epoch: a trace, and where the time goes."""
 

@@ -31,6 +31,7 @@ class Stopwatch:
     def part(self, name: str) -> Iterator[None]:
         """Count the block, and show it under this name in a profile; a part within another is
         counted with that one."""
+        # Counted twice, the parts would add up to more than the step.
         if self._open:
             with record_function(name):
                 yield
@@ -50,6 +51,7 @@ class Stopwatch:
     def read(self) -> dict[str, float]:
         """Part → seconds since the last reading."""
         if self._events:
+            # A stream finishes its events in order, so the last one stands for all.
             self._events[-1][2].synchronize()
         for name, began, ended in self._events:
             self._seconds[name] += began.elapsed_time(ended) / 1000
@@ -61,5 +63,6 @@ class Stopwatch:
     def _now(self) -> Any:
         if not self._on_gpu:
             return time.perf_counter()
+        # Recorded, not waited for: the host runs ahead of the GPU by several steps.
         event = torch.cuda.Event(enable_timing=True)
         return torch.cuda.current_stream(self._device).record_event(event)

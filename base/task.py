@@ -100,6 +100,8 @@ class Head:
         texts = [cell.strip().casefold() for cell in cells]
         values = [MISSING if text in self._no_label else self._code_of.get(text) for text in texts]
         unknown = [place for place, value in enumerate(values) if value is None]
+        # A place in `unknown` tells of it; whoever reads the table refuses the row or leaves it
+        # out.
         codes = [MISSING if value is None else value for value in values]
         return np.array(codes, np.int64), np.array(unknown, np.int64)
 
@@ -134,6 +136,7 @@ class Head:
     def count(self, values: np.ndarray) -> np.ndarray:
         """(N,) values → (n,) int64, how often each class occurs."""
         codes = self.class_of(values)
+        # `bincount` refuses -1.
         return np.bincount(codes[codes != MISSING], minlength=self.num_classes)
 
     def group(self, probabilities: Codes) -> Codes:
@@ -227,6 +230,7 @@ class BinnedHead(Head):
 
     def trained_on(self, values: np.ndarray) -> np.ndarray:
         """See ``Head.trained_on``."""
+        # An interval that holds no number; comparisons with NaN are false, so missing labels stay.
         first, last = self.settings.drop or (math.inf, -math.inf)
         return ~((values >= first) & (values <= last))
 
@@ -242,11 +246,14 @@ class BinnedHead(Head):
             return self.class_of(values)
         middle = 0.5 if self.settings.whole else 0.0
         edges = self._inner_edges
+        # A row for each number that occurs, some 80 ages, and not for each of the photos.
         distinct, places = np.unique(values, return_inverse=True)
         below = [
             [0.0, *(_normal_cdf((edge - value - middle) / sigma) for edge in edges), 1.0]
             for value in distinct
         ]
+        # (K, n + 1) cumulative → (K, n); rows add up to 1, since the first and last edge are 0 and
+        # 1.
         shares = np.diff(np.array(below), axis=1).astype(np.float32)
         shares[np.isnan(distinct)] = 0
         return shares[places]
@@ -280,6 +287,7 @@ class NumberHead(BinnedHead):
     @property
     def middles(self) -> np.ndarray:
         """(n,) float64, the number that each bin stands for."""
+        # (n + 1,) edges → (n,) middles.
         edges = np.array(self._bins)
         return (edges[:-1] + edges[1:]) / 2
 
@@ -289,6 +297,7 @@ class NumberHead(BinnedHead):
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
         """See ``Head.predict``."""
+        # (N, n) @ (n,) → (N,): the expectation.
         return probabilities @ self.middles
 
     def in_words(self, answer: Any, language: str = "en") -> str:
@@ -376,6 +385,7 @@ class Task:
         """Class codes of the whole → head → answer codes."""
         answers = {}
         for name, size in zip(reversed(self.product), reversed(self.sizes), strict=True):
+            # The last head runs fastest, so it is the remainder.
             answers[name], code = code % size, code // size
         return {name: answers[name] for name in self.product}
 
@@ -401,6 +411,7 @@ class Task:
 
     def marginals(self, joint: Codes) -> dict[str, Codes]:
         """(B, ``num_classes``) probabilities → head → (B, its answers), of the same kind."""
+        # A class is a cell of this table, by the mixed radix of the module's first lines.
         table = joint.reshape(-1, *self.sizes)  # (B, C) → (B, answers of the first, …)
         places = range(1, len(self.sizes) + 1)
         return {
@@ -430,6 +441,7 @@ class Task:
         if not self.product:
             return {}
         answers = {name: self.heads[name].answer_of(values[name]) for name in self.product}
+        # One head without a label leaves the class of the whole without one.
         unknown = np.any([each == MISSING for each in answers.values()], axis=0)
         return {"class": np.where(unknown, MISSING, self.encode(answers))}
 
@@ -443,11 +455,13 @@ class Task:
         predicted = {name: head.predict(probabilities[name]) for name, head in self.heads.items()}
         if not self.product:
             return predicted
+        # Not each head's own likeliest answer: the likeliest class may say another, once it is
+        # decoded.
         classes = probabilities["class"].argmax(axis=1)
         return predicted | self.decode(classes) | {"class": classes}
 
     def sentence(self, answers: Mapping[str, Any], language: str = "en") -> str:
-        """Answers to one photo, head → as ``Head.predict`` gives them, as one would say them: by
+        """Answers to one photo, head → as ``Head.predict`` gives them, in a sentence: by
         ``task.answer.sentence``, else each by the name of its head.
         """
         words = {k: head.in_words(answers[k], language) for k, head in self.heads.items()}
@@ -455,6 +469,7 @@ class Task:
         if form is not None:
             own = {k: names[int(answers[k])] for k, names in form.words.items()}
             return form.text.format(**words | own)
+        # Of several heads a bare word would not tell which of them says it.
         if len(words) == 1:
             return next(iter(words.values()))
         return ", ".join(f"{self.heads[k].title(language)}: {word}" for k, word in words.items())
@@ -485,6 +500,7 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which ``TaskSettings`` and this class make the same task again."""
+        # By way of JSON, in which tuples are lists: what is stored then equals what is read again.
         return json.loads(self.settings.model_dump_json())
 
 
@@ -507,6 +523,7 @@ def build(settings: TaskSettings, columns: Mapping[str, Iterable[str]]) -> Task:
     Raises:
         DataError: a column is missing, or holds fewer than two classes.
     """
+    # Through plain values, since settings are frozen and have to be validated as a whole.
     values = settings.model_dump()
     for name, head in settings.heads.items():
         column = head.column or name
@@ -531,6 +548,7 @@ def _found_classes(name: str, head: HeadSettings, cells: Iterable[str]) -> list[
     if head.kind == "multilabel":
         labels = (tag for cell in labels for tag in tags_of(cell, head))
     spelled: dict[str, str] = {}
+    # Sorted first: which spelling is kept must not depend on the order of the rows.
     for label in sorted(set(labels)):
         spelled.setdefault(label.casefold(), label)
     least = 1 if head.kind == "multilabel" else 2
@@ -549,6 +567,7 @@ def number_in(cell: str) -> float:
     """
     text = re.sub(r"^([+-]?\d+),(\d{1,2}|\d{4,})$", r"\1.\2", cell) if "," in cell else cell
     try:
+        # Python reads "nan", "inf" and "1_000", too; the first two are no numbers here.
         number = float(text)
     except ValueError:
         return math.nan
@@ -556,6 +575,7 @@ def number_in(cell: str) -> float:
 
 
 def _edges_passed(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    # "right": a number on an edge belongs to the bin that begins there.
     codes = np.searchsorted(np.asarray(edges, float), values, side="right")
     return np.where(np.isnan(values), MISSING, codes)
 

@@ -58,8 +58,10 @@ def _edges(value: Any) -> Any:
         return value
     first, last, step = map(float, span.groups())
     steps = (last - first) / step if step else -1
+    # Left as it is, so that the error is pydantic's, which says what is allowed.
     if not 0 <= steps <= MOST_BINS:
         return value
+    # Rounded: (1 - 0) / 0.1 may come out as 9.999….
     return tuple(first + place * step for place in range(round(steps) + 1))
 
 
@@ -209,7 +211,7 @@ those of the task's file."""
     threshold: Share = 0.5
     """Probability from which a tag is answered."""
     loss: tuple[Any, Any, NonNegative] | None = None
-    """Loss, class weights and share of the sum, where `loss_name` says nothing."""
+    """Loss, class weights and weight in the sum, where `loss_name` says nothing."""
 
     @property
     def kind(self) -> str:
@@ -221,6 +223,7 @@ those of the task's file."""
         """Cells that hold no label, as they are compared."""
         missing = self.missing if self.missing is not None else [""]
         if self.missing is None and self.kind == "multilabel":
+            # Among tags an empty cell says that there are none, which is a label.
             missing = []
         return frozenset(cell.strip().casefold() for cell in missing)
 
@@ -271,8 +274,9 @@ has a column of its own, in words."""
 
 
 class Sentence(Section):
-    """How an answer is said in a language."""
+    """How an answer is put into words in a language."""
 
+    # Its further keys are names of heads, which no schema can know.
     model_config = {"extra": "allow"}
     text: str
     """With `{head}` where the head's answer belongs."""
@@ -316,8 +320,11 @@ class TaskSettings(Section):
         """
         before = self.heads[head]
         if "bins" in settings and before.bins != tuple(settings["bins"]):
+            # Moved bins would move people between training and validation, and scores could not be
+            # compared.
             split_bins = before.split_bins or before.bins
             settings = {"names": {}, "split_bins": split_bins} | settings
+        # `model_copy` would run no validator, and bins that fall would pass.
         values = self.model_dump()
         values["heads"][head] |= settings
         return TaskSettings.model_validate(values)
@@ -337,6 +344,7 @@ class TaskSettings(Section):
             head = self.heads[name]
             if head.kind not in ("classes", "binned"):
                 raise ValueError(f"answer.product: {name!r} does not answer with one class")
+            # Classes that only the data tell count as one here; the built task is validated again.
             number *= len(head.groups.edges) + 1 if head.groups else head.num_classes or 1
         if number > MOST_CLASSES:
             raise ValueError(f"answer.product has {number} classes; {MOST_CLASSES} at most")
@@ -357,13 +365,15 @@ def plural_of(noun: str) -> str:
 
 
 def default_loss(head: Mapping[str, Any]) -> list[Any]:
-    """Loss, class weights and share of the sum of a head, as plain values."""
+    """Loss, class weights and weight in the sum of a head, as plain values."""
+    # Plain values, since a config is filled in before it is validated.
     tags = head.get("type") == "multilabel"
     return list(head.get("loss") or ("bce" if tags else "ce_loss", None, 1.0))
 
 
 def task_file(name: str) -> Path:
     """The file of a task, by its name in configs/tasks/ or its path."""
+    # A name goes before a path: a folder called faces in the working folder is no task.
     known = TASKS / f"{name}.json"
     return known if known.is_file() else Path(name)
 
@@ -376,6 +386,7 @@ def read_task(path: Path) -> TaskSettings:
     """
     values = read_json5(path)
     try:
+        # As JSON: `strict` then takes a list for a tuple, which it would refuse from Python.
         return TaskSettings.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         problems = explain(error, TaskSettings.model_json_schema(), values)

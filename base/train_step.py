@@ -43,13 +43,13 @@ class TrainStep:
         model: on its device.
         criterion: (logits, targets) → (total, dict head → loss), on the same device.
         optimizer: over the model's parameters.
-        settings: precision, accumulation, average, frozen parts; see there.
+        settings: precision, accumulation, average, frozen submodules; see there.
         scheduler: of the learning rate, from torch or timm; ``None`` keeps it.
         schedule_every: ``"epoch"`` or ``"step"``: when the scheduler moves.
 
     Raises:
-        ConfigError: float16 or synchronized batch norms on the CPU, or a part to freeze that the
-            backbone does not have.
+        ConfigError: float16 or synchronized batch norms on the CPU, or a submodule to freeze that
+            the backbone does not have.
     """
 
     def __init__(
@@ -67,6 +67,8 @@ class TrainStep:
         channels_last = settings.channels_last is not False
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if settings.sync_batchnorm and distributed.world_size() > 1:
+            # Before the average and DDP take hold of modules that this replaces; the parameters
+            # stay the very ones that the optimizer has.
             model = synchronized(model, self.device)
         model.to(memory_format=self.memory_format)
         self.model = model
@@ -75,15 +77,19 @@ class TrainStep:
         self.scheduler = scheduler
         self.schedule_every = schedule_every
         self.amp = amp_dtype(settings.amp, self.device)
+        # bfloat16 has the range of float32, so its gradients need no scaling.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.ema = None
         if settings.ema_decay is not None:
+            # Without warm-up, half of the first weights would still be in it after 700 steps at
+            # 0.999.
             self.ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
         self.updates = 0
         self._restored: Path | None = None  # until the first step shows that its state fits
         self.stopwatch = Stopwatch(self.device)
         self._frozen = backbone_modules(self.model, settings.freeze)
         for module in self._frozen:
+            # The optimizer has them, too, but leaves alone what gets no gradient.
             module.requires_grad_(False)
         self._forward = self._wrapped()
         self._rates = torch.empty(len(optimizer.param_groups), device=self.device)
@@ -97,10 +103,10 @@ class TrainStep:
 
     @property
     def learning_rates(self) -> dict[str, float]:
-        """``lr`` and, where backbone and heads learn at their own rates, ``lr/<part>`` of each."""
+        """``lr`` and, where backbone and heads have their own, ``lr/backbone`` and ``lr/heads``."""
         groups = self.optimizer.param_groups
-        parts = {f"lr/{group['part']}": group["lr"] for group in groups if "part" in group}
-        return {"lr": self.lr} | (parts if len(set(parts.values())) > 1 else {})
+        rates = {f"lr/{group['part']}": group["lr"] for group in groups if "part" in group}
+        return {"lr": self.lr} | (rates if len(set(rates.values())) > 1 else {})
 
     @property
     def best_model(self) -> BaseModel:
@@ -131,12 +137,13 @@ class TrainStep:
         """
         accumulate = self.settings.accumulate
         last = (number + 1) % accumulate == 0 or number + 1 == of
+        # The last sum of an epoch may be one of fewer batches.
         summed = accumulate if number < of - of % accumulate else of % accumulate
         images = images.contiguous(memory_format=self.memory_format)
         with explain_out_of_memory("a training step", images):
             if self._graphed is not None:
                 return self._graphed_step(self._graphed, images, targets)
-            with self._no_sync_before(last):
+            with self._no_sync_unless(last):
                 result = self._gradients(images, targets, summed)
             if last:
                 with self.stopwatch.part("optimizer"):
@@ -146,6 +153,7 @@ class TrainStep:
     def non_finite_parameter(self) -> str | None:
         """The name of the first parameter that holds NaN or Inf; waits for the device."""
         names, weights = zip(*self.model.named_parameters(), strict=True)
+        # One transfer for all weights instead of a wait for each.
         sound = torch.stack([weight.isfinite().all() for weight in weights]).tolist()
         return next((name for name, fine in zip(names, sound, strict=True) if not fine), None)
 
@@ -159,6 +167,7 @@ class TrainStep:
         After the last step of an epoch each has its own, of its own photos, and only the first's
         are saved. Not their mean: a run that resumes within the epoch knows the first's alone.
         """
+        # Buffers alone: the weights of all ranks are equal already, as their gradients are.
         average = self.best_model.state_dict().values() if self.ema is not None else ()
         distributed.broadcast_tensors([*self.model.buffers(), *average])
 
@@ -179,7 +188,7 @@ class TrainStep:
             "state_dict": self.best_model.state_dict(),
             "raw_model": None if self.best_model is self.model else self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "kinds": self._kinds(),
+            "kinds": self._class_names(),
             "lr_scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
             "scaler": self.scaler.state_dict(),
             "updates": self.updates,
@@ -208,13 +217,14 @@ class TrainStep:
         self._restored = path
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the one that gave ``state`` stood; its weights are compared before.
+        """Resume where the one that gave ``state`` stood; its weights are compared before.
 
         Raises:
             ValueError: the optimizer or the scheduler is of another kind.
         """
-        if state["kinds"] != self._kinds():
-            raise ValueError(f"{state['kinds']} saved, {self._kinds()} configured")
+        if state["kinds"] != self._class_names():
+            raise ValueError(f"{state['kinds']} saved, {self._class_names()} configured")
+        # `raw_model` is there where an average was kept beside the weights that are trained.
         if (state["raw_model"] is not None) != (self.ema is not None):
             raise ValueError("trainer.ema_decay is another")
         groups = self.optimizer.state_dict()["param_groups"]
@@ -235,11 +245,13 @@ class TrainStep:
         with self.stopwatch.part("forward"):
             with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
                 logits = self._logits(images)
-            total, parts = self.criterion(*_over_all_ranks(logits, targets))
+            # Outside of autocast: losses compute in float32, whatever the model does.
+            total, losses = self.criterion(*_over_all_ranks(logits, targets))
         with self.stopwatch.part("backward"):
+            # Divided here, gradients of a sum of batches add up to that of their mean.
             self.scaler.scale(total / summed).backward()
         detached = {head: values.detach() for head, values in logits.items()}
-        return detached, total.detach(), {head: part.detach() for head, part in parts.items()}
+        return detached, total.detach(), {head: loss.detach() for head, loss in losses.items()}
 
     def _new_graph(self) -> Any:
         if not self.settings.cuda_graph:
@@ -268,6 +280,8 @@ class TrainStep:
 
     def _logits(self, images: Tensor) -> Logits:
         if self.settings.compile in WITH_GRAPHS:
+            # Else torch takes the outputs of the last step for still in use and copies them, or
+            # fails.
             torch.compiler.cudagraph_mark_step_begin()
         try:
             return self._forward(images)
@@ -292,6 +306,8 @@ class TrainStep:
             # With shapes left open, the padding of TensorFlow's networks took minutes at the
             # second size of a batch, 20 s when compiled anew.
             mode = None if self.settings.compile is True else self.settings.compile
+            # Inside of DDP, as torch recommends: from outside, its hooks would break the compiled
+            # graph.
             forward = torch.compile(self.model, dynamic=False, mode=mode)
         if distributed.world_size() == 1:
             return forward
@@ -301,10 +317,11 @@ class TrainStep:
             gradient_as_bucket_view=True,  # else each gradient is there twice, and copied
         )
 
-    def _kinds(self) -> str:
+    def _class_names(self) -> str:
+        """Of optimizer and scheduler, which a state belongs to; stored under ``kinds``."""
         return f"{type(self.optimizer).__name__} and {type(self.scheduler).__name__}"
 
-    def _no_sync_before(self, last: bool) -> contextlib.AbstractContextManager:
+    def _no_sync_unless(self, last: bool) -> contextlib.AbstractContextManager:
         """Let ranks exchange gradients with the last batch of a sum only."""
         if last or not isinstance(self._forward, DistributedDataParallel):
             return contextlib.nullcontext()
@@ -313,6 +330,7 @@ class TrainStep:
     def _update(self) -> None:
         scale = self.scaler.get_scale()
         self._move_weights()
+        # The scaler tells of an overflow only by lowering its scale.
         if self.scaler.get_scale() < scale:
             return  # float16 overflowed and the weights stayed; this is no update for anything
         if self.ema is not None:
@@ -321,16 +339,19 @@ class TrainStep:
 
     def _move_weights(self) -> None:
         if self.settings.clip_norm is not None:
+            # The norm is meant of the true gradients, not of those scaled for float16.
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         try:
+            # torch compares no shapes when an optimizer's state is loaded: a foreign one fails
+            # here.
             self.scaler.step(self.optimizer)
         except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             if self._restored is None or isinstance(error, torch.OutOfMemoryError):
                 raise
             raise CheckpointError(
                 f"{self._restored}: what it holds of the optimizer does not fit these weights"
-                f" ({reason_of(error)[:200]}); go on from another one"
+                f" ({reason_of(error)[:200]}); resume from another one"
             ) from error
         self._restored = None
         self.scaler.update()
@@ -371,11 +392,13 @@ def move_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
     pairs = zip(average.state_dict().values(), model.state_dict().values(), strict=True)
     floats: list[tuple[Tensor, Tensor]] = []
     for own, new in pairs:
+        # The counters of batch norms are whole numbers, which have no average.
         if own.is_floating_point():
             floats.append((own, new))
         else:
             own.copy_(new)
     averages, values = zip(*floats, strict=True)
+    # Three launches for all weights, where a loop over them would make three for each.
     differences = torch._foreach_sub(values, averages)
     torch._foreach_mul_(differences, weight)
     torch._foreach_add_(averages, differences)
@@ -392,7 +415,7 @@ def backbone_modules(model: BaseModel, names: Iterable[str]) -> list[nn.Module]:
         if name not in modules or not name:
             shallow = [module for module in modules if module and module.count(".") < 2]
             hint = nearest(name, shallow)
-            raise ConfigError(f"trainer.freeze: the backbone has no part {name!r}{hint}")
+            raise ConfigError(f"trainer.freeze: the backbone has no submodule {name!r}{hint}")
     return [modules[name] for name in names]
 
 
@@ -434,6 +457,8 @@ class _AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # A sum over ranks: every rank computed the loss of all rows, so each has a gradient for
+        # them.
         gradient = gradient.contiguous()
         torch.distributed.all_reduce(gradient)
         return gradient.chunk(distributed.world_size())[distributed.rank()]

@@ -13,7 +13,7 @@ Targets = dict[str, Tensor]
 
 
 def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tuple[Tensor, Targets]:
-    """Whose answers the answers to a batch are judged by, and what the loss learns from.
+    """Metric targets and loss targets of a batch.
 
     Args:
         batch: ``image``, ``index``, and targets: (B,) codes or (B, n) shares of the classes; of
@@ -34,13 +34,13 @@ def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tupl
     lam = batch[LAM]
     partner = batch[OTHER + "index"]
     index = batch["index"].to(lam.device, non_blocking=True)
-    judged = torch.where(lam >= 0.5, index, partner)
-    learned = {
+    metric_index = torch.where(lam >= 0.5, index, partner)
+    loss_targets = {
         head: lam[:, None] * _shares(own[head], classes)
         + (1 - lam[:, None]) * _shares(batch[OTHER + head], classes)
         for head, classes in heads.items()
     }
-    return judged, learned
+    return metric_index, loss_targets
 
 
 def _shares(targets: Tensor, classes: int) -> Tensor:

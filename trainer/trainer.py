@@ -1,4 +1,4 @@
-"""One epoch of a multi-head model: training with a loss a head, validation by its answers."""
+"""One epoch of a multi-head model: training with a loss per head, validation by its answers."""
 
 import itertools
 import time
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import BaseTrainer
+from base.checkpoint_schema import OLDER_METRIC_INDEX
 from base.prefetch import Batch, Prefetcher
 from base.settings import LoopSettings
 from base.task import Task
@@ -42,15 +43,15 @@ class Step:
 
     Attributes:
         index: (B,) int64, positions in the data set, on the CPU.
-        judged: (B,) int64, the position whose true answers the scores go by: of mixed photos that
-            of the larger share.
+        metric_index: (B,) int64, the position whose true answers the metrics go by: of mixed photos
+            that of the larger ``lam``.
         answers: what ``model.decode.answers`` gives.
         finite: (B,) bool, whether all logits are.
         losses: (1 + heads,) total and each head's.
     """
 
     index: Tensor
-    judged: Tensor
+    metric_index: Tensor
     answers: dict[str, Tensor]
     finite: Tensor
     losses: Tensor
@@ -58,9 +59,14 @@ class Step:
     def to(self, device: torch.device) -> "Step":
         """The same elsewhere; ``index`` stays on the CPU."""
         answers = {name: values.to(device) for name, values in self.answers.items()}
-        others = (each.to(device) for each in (self.judged, self.finite, self.losses))
-        judged, finite, losses = others
-        return Step(self.index, judged, answers, finite, losses)
+        others = (each.to(device) for each in (self.metric_index, self.finite, self.losses))
+        return Step(self.index, next(others), answers, *others)
+
+
+def _step_of(state: Mapping[str, Any]) -> Step:
+    """A step as a mid-epoch state holds it, also one of an older version."""
+    state = {"metric_index" if k == OLDER_METRIC_INDEX else k: each for k, each in state.items()}
+    return Step(**state)
 
 
 def scalar_names(task: Task, metrics: Iterable[str], heads: Iterable[str]) -> list[str]:
@@ -73,7 +79,7 @@ def scalar_names(task: Task, metrics: Iterable[str], heads: Iterable[str]) -> li
 
 
 class Trainer(BaseTrainer):
-    """Trains on batches of ``image`` (B, 3, S, S) uint8, ``index`` and a target a head.
+    """Trains on batches of ``image`` (B, 3, S, S) uint8, ``index`` and a target per head.
 
     Photos may be mixed and labels soft (see ``trainer.mixing``); the losses take them as they are.
 
@@ -126,7 +132,7 @@ class Trainer(BaseTrainer):
         self._side = 0
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        self._steps, photos_done = self._before_the_stop()
+        self._steps, photos_done = self._resumed_steps()
         self.train_loader.set_epoch(epoch, done=photos_done)
         self.train_step.start_epoch()
         total = len(self._steps) + len(self.train_loader)
@@ -190,13 +196,13 @@ class Trainer(BaseTrainer):
 
     def _step(self, batch: Batch, number: int, of: int) -> Step:
         self._side = batch["image"].shape[-1]
-        judged, learned = split_targets(batch, self.train_step.model.heads)
-        logits, total, parts = self.train_step.step(batch["image"], learned, number, of)
-        self._loss_names = ["loss", *(f"{head}_loss" for head in parts)]
+        metric_index, targets = split_targets(batch, self.train_step.model.heads)
+        logits, total, head_losses = self.train_step.step(batch["image"], targets, number, of)
+        self._loss_names = ["loss", *(f"{head}_loss" for head in head_losses)]
         predicted = answers(self.task, with_marginals(self.task, probabilities(self.task, logits)))
         finite = torch.stack([values.isfinite().all(dim=1) for values in logits.values()])
-        losses = torch.stack([total, *parts.values()])
-        return Step(batch["index"], judged, predicted, finite.all(dim=0), losses)
+        losses = torch.stack([total, *head_losses.values()])
+        return Step(batch["index"], metric_index, predicted, finite.all(dim=0), losses)
 
     def _train_log(self) -> dict[str, float]:
         sizes = torch.tensor([len(step.index) for step in self._steps])
@@ -204,12 +210,12 @@ class Trainer(BaseTrainer):
         means = ((losses * sizes[:, None]).sum(0) / sizes.sum()).tolist()
         log = dict(zip(self._loss_names, means, strict=True))
         seen = [
-            {"index": step.index, "answers": step.answers, "judged": {"place": step.judged}}
+            {"index": step.index, "answers": step.answers, "metric": {"index": step.metric_index}}
             for step in self._steps
         ]
-        _, parts = gather(seen)
-        place = parts["judged"]["place"].numpy()
-        predicted = {name: values.numpy() for name, values in parts["answers"].items()}
+        _, joined = gather(seen)
+        place = joined["metric"]["index"].numpy()
+        predicted = {name: values.numpy() for name, values in joined["answers"].items()}
         truth = {name: values[place] for name, values in self.train_truth.items()}
         log |= evaluate(self.task, self.metrics, predicted, truth)
         return {f"train/{name}": value for name, value in log.items()}
@@ -220,18 +226,18 @@ class Trainer(BaseTrainer):
         steps = [vars(step.to(torch.device("cpu"))) for step in self._steps]
         return {"steps": distributed.gather(steps), "loss_names": self._loss_names}
 
-    def _before_the_stop(self) -> tuple[list[Step], int]:
+    def _resumed_steps(self) -> tuple[list[Step], int]:
         """This rank's steps of the epoch that was stopped, and how many photos all ranks saw."""
-        if self.partial is None:
+        if self.mid_epoch is None:
             return [], 0
-        ranks = self.partial["steps"]
+        ranks = self.mid_epoch["steps"]
         if len(ranks) != distributed.world_size():
             raise CheckpointError(
-                f"the run stopped within an epoch on {len(ranks)} processes; from there it goes on"
-                f" with as many only, not with {distributed.world_size()}"
+                f"the run stopped within an epoch on {len(ranks)} processes; from there it can be"
+                f" resumed with as many only, not with {distributed.world_size()}"
             )
-        self._loss_names = self.partial["loss_names"]
-        own = [Step(**step).to(self.train_step.device) for step in ranks[distributed.rank()]]
+        self._loss_names = self.mid_epoch["loss_names"]
+        own = [_step_of(state).to(self.train_step.device) for state in ranks[distributed.rank()]]
         return own, sum(len(step["index"]) for steps in ranks for step in steps)
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:

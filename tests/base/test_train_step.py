@@ -58,7 +58,7 @@ def test_frozen_parts_and_their_batch_norms_stay_while_the_rest_learns():
 
 
 def test_a_part_to_freeze_that_is_not_there_is_refused_with_the_nearest():
-    words = r"trainer\.freeze: the backbone has no part 'block'; did you mean '0\.blocks'\?"
+    words = r"trainer\.freeze: the backbone has no submodule 'block'; did you mean '0\.blocks'\?"
     with pytest.raises(ConfigError, match=words):
         a_train_step(nn.Sequential(OrderedDict(blocks=nn.Flatten())), freeze=["block"])
 

@@ -27,7 +27,7 @@ def answers(*classes):
     return np.eye(18)[list(classes)]
 
 
-def judged(names, probabilities, classes):
+def evaluated(names, probabilities, classes):
     """The metrics of class probabilities (N, 18) against classes (N,) of the faces."""
     found = with_marginals(FACES, {"class": probabilities})
     classes = np.array(classes)
@@ -35,12 +35,12 @@ def judged(names, probabilities, classes):
 
 
 def measure(name, probabilities, classes):
-    return judged([name], probabilities, classes)[name]
+    return evaluated([name], probabilities, classes)[name]
 
 
 def test_right_answers_score_one_in_every_metric():
     every = np.arange(18)
-    assert set(judged(names_of(FACES), answers(*every), every).values()) == {1.0}
+    assert set(evaluated(names_of(FACES), answers(*every), every).values()) == {1.0}
 
 
 def test_classes_absent_from_truth_and_prediction_are_left_out_of_f1():
@@ -80,7 +80,7 @@ def test_head_metrics_fold_the_eighteen_classes():
     assert measure("age_f1", given, truth) == pytest.approx((2 / 3 + 2 / 3 + 0) / 3)
 
 
-def test_heads_are_judged_by_their_marginal_probabilities():
+def test_heads_are_evaluated_by_their_marginal_probabilities():
     probabilities = np.zeros((1, 18))
     probabilities[0, encode_class(0, 0, 0)] = 0.4
     probabilities[0, [encode_class(1, 0, 0), encode_class(1, 1, 0)]] = 0.3
@@ -105,7 +105,7 @@ def test_an_unknown_metric_names_the_nearest():
 
 def test_no_photos_are_refused():
     with pytest.raises(ValueError, match="at least one photo"):
-        judged(["f1"], np.zeros((0, 18)), np.zeros(0, int))
+        evaluated(["f1"], np.zeros((0, 18)), np.zeros(0, int))
 
 
 @pytest.mark.parametrize("label", [-2, 18])
@@ -117,7 +117,7 @@ def test_a_true_class_that_is_none_is_refused_and_neither_scored_nor_dropped(lab
 
 def test_a_missing_label_is_passed_over_in_every_metric():
     given = answers(0, 5, 17, 3)
-    assert judged(names_of(FACES), given, [0, 5, -1, 3]) == judged(
+    assert evaluated(names_of(FACES), given, [0, 5, -1, 3]) == evaluated(
         names_of(FACES), given[[0, 1, 3]], [0, 5, 3]
     )
 
@@ -163,7 +163,7 @@ def test_without_a_product_accuracy_is_all_heads_right_and_f1_the_mean_of_theirs
     assert found["tags_map"] == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)
 
 
-def test_a_task_of_a_number_alone_is_judged_by_its_error_whatever_is_asked_for():
+def test_a_task_of_a_number_alone_is_evaluated_by_its_error_whatever_is_asked_for():
     years = Task(TaskSettings(heads={"years": {"type": "number", "bins": "0:40:10"}}))
     assert find_metrics(years, ["accuracy", "f1"]) == []
     assert always(years) == ["years_mae"]
@@ -171,7 +171,7 @@ def test_a_task_of_a_number_alone_is_judged_by_its_error_whatever_is_asked_for()
         find_metrics(years, ["years_f1"])
 
 
-def test_a_thousand_classes_are_judged_by_the_answers_that_a_training_keeps():
+def test_a_thousand_classes_are_evaluated_by_the_answers_that_a_training_keeps():
     many = Task(TaskSettings(heads={"kind": {"classes": [f"kind {n}" for n in range(1000)]}}))
     draw = np.random.default_rng(0)
     truth = {"kind": draw.integers(0, 1000, 200)}

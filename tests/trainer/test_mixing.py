@@ -1,4 +1,4 @@
-"""What is judged and what is learned of mixed batches, for all three heads."""
+"""Metric targets and loss targets of mixed batches, for all three heads."""
 
 import pytest
 import torch
@@ -32,40 +32,40 @@ def mixed_batch():
 
 
 def test_unmixed_targets_stay_codes():
-    judged, learned = split_targets(a_batch(), HEADS)
-    assert judged.tolist() == [0, 1]
-    assert set(learned) == {"mask", "gender", "age", "class"}
-    assert learned["age"].tolist() == [5, 2]
+    metric_index, targets = split_targets(a_batch(), HEADS)
+    assert metric_index.tolist() == [0, 1]
+    assert set(targets) == {"mask", "gender", "age", "class"}
+    assert targets["age"].tolist() == [5, 2]
 
 
 def test_every_head_learns_both_photos_by_their_shares():
-    _, learned = split_targets(mixed_batch(), HEADS)
-    assert learned["mask"].tolist() == [[0.75, 0, 0.25], [0, 1, 0]]
-    assert learned["gender"].tolist() == [[0.25, 0.75], [0, 1]]
-    assert learned["age"].tolist() == [[0, 0, 0, 0, 0.25, 0.75], [0.75, 0, 0.25, 0, 0, 0]]
-    assert set(learned) == set(HEADS)
+    _, targets = split_targets(mixed_batch(), HEADS)
+    assert targets["mask"].tolist() == [[0.75, 0, 0.25], [0, 1, 0]]
+    assert targets["gender"].tolist() == [[0.25, 0.75], [0, 1]]
+    assert targets["age"].tolist() == [[0, 0, 0, 0, 0.25, 0.75], [0.75, 0, 0.25, 0, 0, 0]]
+    assert set(targets) == set(HEADS)
 
 
 def test_scores_go_by_the_photo_with_the_larger_share():
-    judged, learned = split_targets(mixed_batch(), HEADS)
-    assert judged.tolist() == [0, 8]
-    assert "lam" not in learned
+    metric_index, targets = split_targets(mixed_batch(), HEADS)
+    assert metric_index.tolist() == [0, 8]
+    assert "lam" not in targets
 
 
 def test_a_missing_label_counts_for_nothing_in_a_mixture():
     batch = mixed_batch() | {"gender": torch.tensor([-1, 1])}
-    _, learned = split_targets(batch, HEADS)
-    assert learned["gender"].tolist() == [[0.25, 0], [0, 1]]
+    _, targets = split_targets(batch, HEADS)
+    assert targets["gender"].tolist() == [[0.25, 0], [0, 1]]
 
 
 def test_soft_ages_are_mixed_like_sharp_ones():
     soft = torch.tensor([[0, 0, 0, 0, 0.4, 0.6], [0, 1.0, 0, 0, 0, 0]])
     batch = mixed_batch() | {"age": soft, "other_age": soft.flip(0)}
-    _, learned = split_targets(batch, HEADS)
-    assert learned["age"][0].tolist() == pytest.approx([0, 0.25, 0, 0, 0.3, 0.45])
+    _, targets = split_targets(batch, HEADS)
+    assert targets["age"][0].tolist() == pytest.approx([0, 0.25, 0, 0, 0.3, 0.45])
 
 
 def test_a_single_head_learns_the_18_classes():
-    _, learned = split_targets(mixed_batch(), {"class": 18})
-    assert learned["class"].shape == (2, 18)
-    assert learned["class"][0, 5] == 0.75 and learned["class"][0, 13] == 0.25
+    _, targets = split_targets(mixed_batch(), {"class": 18})
+    assert targets["class"].shape == (2, 18)
+    assert targets["class"][0, 5] == 0.75 and targets["class"][0, 13] == 0.25

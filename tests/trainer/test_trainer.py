@@ -8,7 +8,7 @@ from torch import nn
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import Callback, StopTraining
-from base.checkpoint import CheckpointFolder, load_checkpoint
+from base.checkpoint import CheckpointFolder, load_checkpoint, save_checkpoint
 from base.monitor import Monitor
 from base.preemption import Stopped
 from base.sampler import EpochSampler
@@ -258,8 +258,16 @@ def test_a_stop_within_an_epoch_of_mixed_and_weighted_photos_changes_no_bit(tmp_
     with pytest.raises(Stopped):
         stopped.train()
     last = tmp_path / "parts" / "models" / "last_epoch.pth"
+    as_an_older_version_saved_it(last)
     resumed(trainer(tmp_path / "parts"), last).train()
     same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+def as_an_older_version_saved_it(checkpoint):
+    state = load_checkpoint(checkpoint)
+    for step in state["partial"]["steps"][0]:
+        step["judged"] = step.pop("metric_index")
+    save_checkpoint(checkpoint, state)
 
 
 def test_mixed_photos_still_teach_what_they_show(tmp_path):
@@ -365,7 +373,7 @@ def a_trainer_of_shapes(folder, task, mixing=None, **options):
     return a_trainer(folder, **parts | options)
 
 
-def test_heads_without_a_product_tags_and_numbers_are_trained_and_judged(tmp_path):
+def test_heads_without_a_product_tags_and_numbers_are_trained_and_evaluated(tmp_path):
     task = shapes_task()
     monitor = Monitor("min val/size_mae")
     best = a_trainer_of_shapes(tmp_path, task, epochs=6, monitor=monitor).train()
