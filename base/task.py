@@ -27,6 +27,8 @@ Codes = Any
 """An int, a numpy array or a torch tensor of class or answer codes."""
 MISSING = -1
 """The code of a photo without a label; losses, counts and metrics pass it over."""
+WEIGHT = "photo-weight"
+"""Beside the targets of photos, what each counts in the loss; no head can have this name."""
 
 
 class Head:
@@ -149,6 +151,15 @@ class Head:
         for code, answer in enumerate(self.group_of):
             grouped[:, answer] += probabilities[:, code]
         return grouped
+
+    def spread(self, probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """(N, answers) probabilities → (N, classes), the other way round than ``group``: an answer
+        is shared out among its classes by their ``counts`` (classes,)."""
+        if not self.settings.groups:
+            return probabilities
+        counts = np.maximum(counts, 1e-9)  # of a group that never occurs, evenly
+        groups = np.bincount(self.group_of, counts)
+        return probabilities[:, self.group_of] * (counts / groups[list(self.group_of)])
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
         """(N, answers) probabilities → the answers, as ``answer_of`` has the true ones."""
@@ -459,6 +470,20 @@ class Task:
         # decoded.
         classes = probabilities["class"].argmax(axis=1)
         return predicted | self.decode(classes) | {"class": classes}
+
+    def confidence(self, probabilities: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The probability that the answers are all right, (N,); of tags that of the least sure
+        one; ``None`` for numbers alone. Arguments as for ``predict``."""
+        if self.product:
+            return probabilities["class"].max(axis=1)
+        shares = []
+        for name, head in self.heads.items():
+            values = probabilities[name]
+            if isinstance(head, TagHead):
+                shares.append(np.maximum(values, 1 - values).min(axis=1))
+            elif not isinstance(head, NumberHead):
+                shares.append(values.max(axis=1))
+        return np.prod(np.array(shares, float), axis=0) if shares else None
 
     def sentence(self, answers: Mapping[str, Any], language: str = "en") -> str:
         """Answers to one photo, head → as ``Head.predict`` gives them, in a sentence: by

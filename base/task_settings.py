@@ -90,6 +90,8 @@ class Source(Section):
     """Folder below `data_dir`; of the test photos, what the key `info_dir` replaces."""
     root: PathText = "."
     """Folder of the photos, below `dir`."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """How much each of its photos counts in the loss of a training."""
 
 
 class PatternSource(Source):
@@ -126,6 +128,29 @@ class FoldersSource(Source):
 AnySource = Annotated[PatternSource | CsvSource | FoldersSource, Field(discriminator="reader")]
 
 
+class ProbabilitiesSource(Source):
+    """Photos that a model has answered, which are soft labels of a training."""
+
+    reader: Literal["probabilities"]
+    """A table of test.py, as one of the further tables."""
+    table: PathText
+    """`submit/….probabilities.csv`, from the working directory."""
+    above: Share = 0.0
+    """Take the photos whose answers have this probability at least; 0 takes all."""
+
+
+FurtherSource = Annotated[AnySource | ProbabilitiesSource, Field(discriminator="reader")]
+
+
+class SoftLabels(Section):
+    """``soft_labels`` of the data."""
+
+    answers: PathText
+    """Log folder, or `predictions.npz`, of a training of folds, from the working directory."""
+    share: Share = 0.5
+    """Of its answers in what is learned; the rest is the label."""
+
+
 class Data(Section):
     """``task.data``."""
 
@@ -137,7 +162,14 @@ class Data(Section):
             "an object with the key reader: 'pattern', 'csv' or 'folders', or several in a list"
         ),
     ]
-    """Photos to train and validate on, from one source or several."""
+    """Photos to train and validate on, from one source or several. Columns `<head>:<class>` hold \
+soft labels."""
+    further: list[FurtherSource] = []
+    """Further tables: their photos are trained on, stand in no fold and are never validated on. \
+The reader `probabilities` takes what a model said as soft labels."""
+    soft_labels: SoftLabels | None = None
+    """What models of folds said of the photos that they were not trained on, as soft labels of \
+these photos (distillation)."""
     test: AnySource | None = None
     """Photos to predict."""
     group: str | None = None
@@ -146,6 +178,12 @@ class Data(Section):
     """Heads that a split keeps alike on both sides, the most important first."""
     corrections: dict[str, PathText] = {}
     """Name → table of known label errors."""
+
+    @model_validator(mode="after")
+    def _tests_weigh_nothing(self) -> "Data":
+        if self.test and self.test.weight != 1:
+            raise ValueError("data.test: weight is for photos to train on; leave it out")
+        return self
 
 
 class Groups(Section):

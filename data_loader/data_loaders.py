@@ -12,13 +12,15 @@ import torch
 from base.base_data_loader import BaseDataLoader
 from base.sampler import EpochSampler
 from base.settings import LimitSettings
-from base.task import Head
+from base.task import WEIGHT, Head
 from base.task_settings import TaskSettings
 from data_loader.corrections import NOTHING_TO_SAY, apply_corrections
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import PhotoIndex, class_counts, read_index
 from data_loader.mixing import Mixer
+from data_loader.photo_digests import photo_digests
+from data_loader.readers import raise_if_any
 from data_loader.sampling import sampling_weights
 from data_loader.settings import (
     Augmentation,
@@ -117,6 +119,7 @@ def setup(
         raise ConfigError(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
+    _refuse_known_photos(index, cache_dir, progress)
     # Split before cropping: what is wrong with the split shows in a second, cropping may take
     # hours.
     train_rows, val_rows = _both_sides(index, validation, seed, limits, batch_size)
@@ -130,7 +133,7 @@ def setup(
     photos_in_batches = batch_size + batch_of_predictions(batch_size, device)
     workers = fit_workers(num_workers, device, photos_in_batches * 3 * input_size**2)
     set_threads(workers, device)
-    weights = sampling_weights(index.targets(train_rows), sampling) if sampling else None
+    weights = sampling_weights(index.plain_targets(train_rows), sampling) if sampling else None
     transform = _transform_of_training(augmentation, input_size)
     train = BaseDataLoader(
         _training_set(index, crops, train_rows, transform, mixing, seed),
@@ -145,6 +148,18 @@ def setup(
     counts = class_counts(index, train_rows)
     truths = (index.truth(rows) for rows in (train_rows, val_rows))
     return TrainingData(train, val, index, crops, train_rows, val_rows, counts, *truths)
+
+
+def _refuse_known_photos(index: PhotoIndex, cache_dir: Path, progress: bool) -> None:
+    """Refuse photos of further tables that are, byte for byte, among those that validate."""
+    if index.further is None:
+        return
+    digests = photo_digests(index.paths(), cache_dir, progress).tolist()
+    own = {digest: row for row, digest in enumerate(digests) if not index.further[row]}
+    rows = [row for row in np.flatnonzero(index.further).tolist() if digests[row] in own]
+    names = [f"{index.files[row]} (as {index.files[own[digests[row]]]})" for row in rows]
+    what = "in a table of task.data.further, but also among the photos that validate"
+    raise_if_any(names, f"{index.root}: {what}", "leave them out of the further table")
 
 
 def _both_sides(
@@ -175,11 +190,11 @@ def _training_set(
     mixing: Mixing | None,
     seed: int,
 ) -> CropDataset:
-    targets = index.targets(rows)
-    # Who may be mixed with whom goes by the plain labels, not by those made soft below.
-    mixer = Mixer(mixing, targets) if mixing else None
-    for name, head in index.task.heads.items():
-        targets[name] = head.training_targets(index.values[name][rows])
+    # Who may be mixed with whom goes by the plain labels, not by soft ones.
+    mixer = Mixer(mixing, index.plain_targets(rows)) if mixing else None
+    targets = index.learned(rows)
+    if index.weight is not None:
+        targets[WEIGHT] = index.weight[rows]
     return CropDataset(crops, rows, targets, transform, seed, mixer)
 
 

@@ -4,7 +4,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unicodedata import normalize
 
@@ -21,6 +21,7 @@ from data_loader.readers import (
     read_table,
     require_columns,
 )
+from data_loader.soft_labels import read_further, shares_of, soft_labels
 from utils.errors import DataError
 from utils.images import describe_others, find_images
 
@@ -66,6 +67,10 @@ class PhotoIndex(Photos):
         values: head → what its cells say, see ``Head.encode``; corrections change these.
         group: (N,) int32, the row of ``groups`` that the photo belongs to.
         groups: (G,) str, such as the ids of people, who are never on both sides of a split.
+        further: (N,) bool, of tables that are trained on alone; these rows are the last ones.
+            ``None`` where there are no such tables.
+        weight: (N,) float32, what each photo counts in the loss; ``None`` where all count 1.
+        soft: head, or ``"class"`` → (N, n) float32 soft labels; a row of NaN has none.
     """
 
     task: Task
@@ -73,6 +78,9 @@ class PhotoIndex(Photos):
     values: Mapping[str, np.ndarray]
     group: np.ndarray
     groups: np.ndarray
+    further: np.ndarray | None = None
+    weight: np.ndarray | None = None
+    soft: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def stratify(self) -> list[str]:
@@ -102,6 +110,28 @@ class PhotoIndex(Photos):
     def targets(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """What a model should answer for these rows, see ``Task.targets``."""
         return self.task.targets({name: values[rows] for name, values in self.values.items()})
+
+    def plain_targets(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """``targets``, and of photos that have soft labels alone the likeliest class of these."""
+        targets = self.targets(rows)
+        for name, soft in self.soft.items():
+            if targets[name].ndim == 1:
+                alone = (targets[name] == MISSING) & ~np.isnan(soft[rows]).any(axis=1)
+                targets[name] = np.where(alone, soft[rows].argmax(axis=1), targets[name])
+        return targets
+
+    def learned(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """What a training learns of these rows: ``targets``, of a head with soft labels
+        (len(rows), n) float32 shares of its classes."""
+        targets = self.targets(rows)
+        for name, head in self.task.heads.items():
+            targets[name] = head.training_targets(self.values[name][rows])
+        for name, soft in self.soft.items():
+            hard = np.isnan(soft[rows]).any(axis=1)
+            if not hard.all():
+                others = shares_of(targets[name], soft.shape[1])
+                targets[name] = np.where(hard[:, None], others, soft[rows])
+        return targets
 
     def truth(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The true answers of these rows, see ``Task.truth``."""
@@ -138,7 +168,18 @@ class PhotoIndex(Photos):
             columns={name: cells[rows] for name, cells in self.columns.items()},
             values={name: values[rows] for name, values in self.values.items()},
             group=self.group[rows],
+            further=None if self.further is None else self.further[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            soft={name: labels[rows] for name, labels in self.soft.items()},
         )
+
+    def without_further(self) -> "PhotoIndex":
+        """The photos that a split divides, as if there were no others."""
+        if self.further is None:
+            return self
+        own = self.subset(np.flatnonzero(~self.further))
+        new = np.setdiff1d(self.group[self.further], own.group)  # their numbers are the last ones
+        return replace(own, groups=self.groups[: new.min(initial=len(self.groups))], further=None)
 
     def conflicting_groups(self) -> list[str]:
         """Groups of which the heads that are counted once each say several things, such as
@@ -146,6 +187,8 @@ class PhotoIndex(Photos):
 
         The competition has one: counts go by folder, and splits by person.
         """
+        if self.further is not None:
+            return self.without_further().conflicting_groups()
         heads = [head for head in self.task.heads.values() if head.settings.per]
         # A dict as an ordered set: the order of the rows is that of the warning.
         said: dict[str, dict[str, None]] = defaultdict(dict)
@@ -156,10 +199,10 @@ class PhotoIndex(Photos):
 
     def incomplete(self) -> dict[str, list[str]]:
         """Column → its values with fewer photos than the task expects of each."""
-        lacking = {}
+        lacking, columns = {}, self.without_further().columns
         for source in self.task.settings.data.train if self.task.settings.data else ():
             for column, expected in getattr(source, "expect", {}).items():
-                names, counts = np.unique(self.columns[column], return_counts=True)
+                names, counts = np.unique(columns[column], return_counts=True)
                 lacking[column] = names[counts < expected].tolist()
         return {column: names for column, names in lacking.items() if names}
 
@@ -173,14 +216,34 @@ def read_index(data_dir: str | Path, settings: TaskSettings) -> PhotoIndex:
     if settings.data is None:
         raise DataError(f"task {settings.name}: says nothing of data; give it task.data.train")
     do = "set data_dir to the folder that holds it, or run `make demo`"
-    tables = [read_source(Path(data_dir), source, do) for source in settings.data.train]
+    sources = [*settings.data.train, *settings.data.further]
+    tables = [read_source(Path(data_dir), each, do) for each in settings.data.train]
     table = tables[0] if len(tables) == 1 else _joined(Path(data_dir), tables)
-    # Only now are all classes known: `{}` takes those found in the training table.
-    task = build(settings, table.columns)
-    values = {name: _encoded(head, table) for name, head in task.heads.items()}
-    group, groups = _groups(table, settings.data.group)
+    # Only now are all classes known: `{}` takes those found in the training table, and no
+    # further one: a class that is never validated on would have no score.
+    task, labeled = build(settings, table.columns), len(table.columns["path"])
+    further = settings.data.further
+    tables += [read_further(Path(data_dir), each, task, do) for each in further]
+    if further:
+        table = _joined(table.root, [table, *tables[-len(further) :]])
+    sizes = [len(each.columns["path"]) for each in tables]
+    own, values = len(settings.data.train), {}
+    for name, head in task.heads.items():
+        says = [n < own or head.column in each.columns for n, each in enumerate(tables)]
+        values[name] = _encoded(head, table, np.repeat(says, sizes))
+    counts = {name: head.count(values[name][:labeled]) for name, head in task.heads.items()}
+    weights = np.repeat(np.array([each.weight for each in sources], np.float32), sizes)
     return PhotoIndex(
-        table.root, table.columns["path"], table.on_disk, task, table.columns, values, group, groups
+        table.root,
+        table.columns["path"],
+        table.on_disk,
+        task,
+        table.columns,
+        values,
+        *_groups(table, settings.data.group, labeled),
+        further=np.arange(len(weights)) >= labeled if further else None,
+        weight=None if (weights == 1).all() else weights,
+        soft=soft_labels(task, list(zip(sources, tables, strict=True)), counts),
     )
 
 
@@ -334,27 +397,32 @@ def _joined(data_dir: Path, tables: list[Table]) -> Table:
     for table in tables:
         # Paths start from `data_dir` then, as two tables may have photos of one name each.
         below = Path(os.path.relpath(table.root, data_dir)).as_posix()
-        files = [f"{below}/{file}" for file in table.columns["path"]]
-        on_disk |= {f"{below}/{name}": f"{below}/{file}" for name, file in table.on_disk.items()}
+        before = "" if below == "." else f"{below}/"
+        files = [f"{before}{file}" for file in table.columns["path"]]
+        on_disk |= {f"{before}{name}": f"{before}{file}" for name, file in table.on_disk.items()}
         for name in names:
             cells = table.columns.get(name, [""] * len(files))
             columns[name] += files if name == "path" else list(cells)
     return Table(data_dir, {name: np.array(cells) for name, cells in columns.items()}, on_disk)
 
 
-def _encoded(head: Head, table: Table) -> np.ndarray:
+def _encoded(head: Head, table: Table, says: np.ndarray) -> np.ndarray:
+    """The labels of the photos whose table ``says`` (N,) them; of the others they are missing."""
     cells = table.columns[head.column]
     values, unknown = head.encode(cells.tolist())
-    files = [f"{table.columns['path'][row]} ({str(cells[row])!r})" for row in unknown]
+    values[~says] = np.nan if values.dtype.kind == "f" else MISSING
+    files = [f"{table.columns['path'][row]} ({str(cells[row])!r})" for row in unknown if says[row]]
     raise_if_any(files, f"{table.root}: unknown {head.name}", f"use {head.expected}")
     return values
 
 
-def _groups(table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Which group each photo is of, and their names; without a column each is its own."""
+def _groups(table: Table, column: str | None, labeled: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which group each photo is of, and their names; without a column each is its own. Those of
+    the first ``labeled`` photos come first, so that further tables change no split."""
+    files = table.columns["path"]
     if column is None:
         # int32: half the memory of numpy's default for millions of photos.
-        return np.arange(len(table.columns["path"]), dtype=np.int32), table.columns["path"]
+        return np.arange(len(files), dtype=np.int32), files
     if column not in table.columns:
         raise DataError(
             f"task.data.group: the training data have no column {column!r}; they have"
@@ -362,5 +430,10 @@ def _groups(table: Table, column: str | None) -> tuple[np.ndarray, np.ndarray]:
         )
     # A name in two Unicode forms is one person, who must not be on both sides of a split.
     names = [normalize("NFC", name) for name in table.columns[column].tolist()]
-    groups, group = np.unique(names, return_inverse=True)
-    return group.astype(np.int32), groups
+    groups, group = np.unique(names[:labeled], return_inverse=True)
+    if labeled == len(names):
+        return group.astype(np.int32), groups
+    others = [name or str(file) for name, file in zip(names, files, strict=True)][labeled:]
+    code_of = {name: code for code, name in enumerate(groups.tolist())}
+    further = [code_of.setdefault(name, len(code_of)) for name in others]
+    return np.array([*group, *further], np.int32), np.array(list(code_of))

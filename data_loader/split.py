@@ -27,6 +27,8 @@ logger = logging.getLogger("split")
 def split(index: PhotoIndex, validation: Validation, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Divide an index as the config section ``validation`` says.
 
+    Photos of further tables are all trained on, but for those of people who validate.
+
     Returns:
         Rows of the training photos and rows of the validation photos, both ascending.
 
@@ -34,6 +36,15 @@ def split(index: PhotoIndex, validation: Validation, seed: int) -> tuple[np.ndar
         ConfigError: a fold that does not exist.
         DataError: there are too few people.
     """
+    if index.further is not None:
+        train, val = split(index.without_further(), validation, seed)
+        further = np.flatnonzero(index.further)
+        kept = further[~np.isin(index.group[further], index.group[val])]
+        logger.info(
+            "further tables: trained on %d photos, validated on none; %d left out, whose %s"
+            " validate", len(kept), len(further) - len(kept), index.plural,
+        )  # fmt: skip
+        return np.concatenate([train, kept]), val
     if validation.type == FOLDS:
         parts = stratified_group_kfold(index, validation.folds, validation.fold, seed)
     elif validation.type == "image_level":

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from base.task import MISSING
 from utils.class_codes import require_codes
 
+Weights = Tensor | None
+"""(B,) float, what each photo counts; ``None`` where all count the same."""
+
 
 class CrossEntropy(nn.Module):
     """Cross entropy or focal loss against labels that may be softened, mixed and weighted.
@@ -66,7 +69,7 @@ class CrossEntropy(nn.Module):
         """Whether a batch's loss is the plain mean of its photos'."""
         return bool((self.class_weights == self.class_weights[0]).all())
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, photo_weights: Weights = None) -> Tensor:
         """(B, n) logits and (B,) labels or (B, n) label shares → scalar."""
         logits = logits.float() if self.log_prior is None else logits.float() + self.log_prior
         log_p = F.log_softmax(logits, dim=1)
@@ -76,9 +79,9 @@ class CrossEntropy(nn.Module):
             values = (-torch.expm1(log_p)).clamp_min(1e-12) ** self.gamma * values
         if targets.ndim == 1:
             targets, known = known_labels(targets, logits.shape[1])
-            weights = self.class_weights[targets] * known
+            weights = by_photo(self.class_weights[targets] * known, photo_weights)
             return weighted_mean((self.labels[targets] * values).sum(dim=1), weights)
-        weights = targets * self.class_weights
+        weights = by_photo(targets * self.class_weights, photo_weights)
         return weighted_mean(self._values_of_labels(values), weights)
 
     def _values_of_labels(self, values: Tensor) -> Tensor:
@@ -124,15 +127,15 @@ class SoftF1(nn.Module):
         super().__init__()
         self.register_buffer("class_weights", ones_unless(class_weights, num_classes))
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, photo_weights: Weights = None) -> Tensor:
         """(B, n) logits and (B,) labels or (B, n) label shares → scalar in [0, 1]."""
         probabilities = logits.float().softmax(dim=1)
         truth, known = targets, targets.sum(dim=-1) > 0
         if targets.ndim == 1:
             targets, known = known_labels(targets, probabilities.shape[1])
             truth = F.one_hot(targets, probabilities.shape[1]).to(probabilities) * known[:, None]
-        probabilities = probabilities * known[:, None]
-        support = truth.sum(dim=0)
+        probabilities = by_photo(probabilities * known[:, None], photo_weights)
+        support = by_photo(truth, photo_weights).sum(dim=0)
         f1 = 2 * (probabilities * truth).sum(dim=0) / (probabilities.sum(dim=0) + support + 1e-7)
         return weighted_mean(1 - f1, self.class_weights * (support > 0))
 
@@ -152,13 +155,13 @@ class BinaryCrossEntropy(nn.Module):
         super().__init__()
         self.register_buffer("class_weights", ones_unless(class_weights, num_classes))
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, photo_weights: Weights = None) -> Tensor:
         """(B, n) logits and (B, n) of 0, 1 or, of mixed photos, between → scalar; NaN where it is
         not known."""
         known = ~targets.isnan()
         there = targets.nan_to_num()
         values = F.binary_cross_entropy_with_logits(logits.float(), there, reduction="none")
-        return weighted_mean(values, self.class_weights * known)
+        return weighted_mean(values, by_photo(self.class_weights * known, photo_weights))
 
 
 class WithCrossEntropy(nn.Module):
@@ -177,6 +180,13 @@ class WithCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, n) logits and (B,) labels or (B, n) label shares → scalar."""
         return self.other(logits, targets) + self.cross_entropy(logits, targets)
+
+
+def by_photo(weights: Tensor, photo_weights: Weights) -> Tensor:
+    """Weights (B,) or (B, n) times those of the photos, where these have any."""
+    if photo_weights is None:
+        return weights
+    return weights * (photo_weights if weights.ndim == 1 else photo_weights[:, None])
 
 
 def known_labels(targets: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import module_name
-from base.task import TagHead, Task
+from base.task import WEIGHT, TagHead, Task
 from base.task_settings import default_loss
 from model.class_weights import count_weights, log_weights, weights_tensor
 from model.head_losses import (
@@ -74,16 +74,25 @@ def build_criterion(
     return all_loss(task, resolve_class_weights(task, loss_name, counts, heads), heads, counts)
 
 
-def check_losses(task: Task, loss: str, loss_name: Given, heads: Mapping[str, int]) -> None:
-    """Raise what ``build_criterion`` would, before there are counts."""
+def check_losses(
+    task: Task, loss: str, loss_name: Given, heads: Mapping[str, int], soft: bool = False
+) -> None:
+    """Raise what ``build_criterion`` would, before there are counts; and for photos with weights
+    or ``soft`` labels of their own, where a loss takes neither."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)  # what there is to log is logged with the true counts
     ones = {head: np.ones(n) for head, n in heads.items()}
     try:
         with torch.random.fork_rng(devices=()):
-            build_criterion(task, loss, loss_name, heads, ones)
+            criterion = build_criterion(task, loss, loss_name, heads, ones)
     finally:
         logging.disable(before)
+    for head, of_head in zip(heads, criterion.losses.values(), strict=True):
+        if soft and not isinstance(of_head, CrossEntropy | SoftF1 | BinaryCrossEntropy):
+            raise ConfigError(
+                f"task.data: the loss of {head} compares photos with each other and takes"
+                " neither soft labels nor a weight; give the head another loss, such as 'ce_loss'"
+            )
 
 
 def all_loss(
@@ -137,12 +146,14 @@ class AllLoss(nn.Module):
         Args:
             logits: head → (B, number of its classes).
             targets: head → (B,) int64 class labels, (B, n) shares of them, or (B, n) tags; heads
-                without a loss are passed over.
+                without a loss are passed over. Under ``WEIGHT``, where it is there, (B,) what each
+                photo counts.
         """
         device = next(iter(logits.values())).device.type
         with torch.autocast(device, enabled=False):
             losses = zip(self.head_weights, self.losses.values(), strict=True)
-            parts = {head: loss(logits[head], targets[head]) for head, loss in losses}
+            weights = [targets[WEIGHT]] if WEIGHT in targets else []
+            parts = {head: loss(logits[head], targets[head], *weights) for head, loss in losses}
             total = sum(self.head_weights[head] * part for head, part in parts.items())
         return total, parts
 

@@ -41,7 +41,7 @@ def find(config: ConfigParser, rates: Sequence[float]) -> None:
     device = session.prepare(config)
     monitor = session.check_names(config)
     index = session.read_photos(config, monitor, None)
-    model = session.build_model(config, index.task, monitor, None, device)
+    model = session.build_model(config, index, monitor, None, device)
     optimizer = session.build_optimizer(config, model)
     data = session.build_data(config, index, device)
     step = session.build_step(config, model, data, optimizer, None, device)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from base.task import MISSING
+from base.task import MISSING, WEIGHT
 from data_loader.crop_dataset import LAM, OTHER
 
 Targets = dict[str, Tensor]
@@ -22,7 +22,8 @@ def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tupl
 
     Returns:
         (B,) int64 positions in the data set, of whichever photo has the larger part; and name →
-        the targets of unmixed batches, else head → (B, n) float32: both photos' by their shares.
+        the targets of unmixed batches, else head → (B, n) float32: both photos' by their shares;
+        and ``WEIGHT`` → (B,), where photos have weights.
     """
     own = {
         name: values
@@ -35,12 +36,17 @@ def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tupl
     partner = batch[OTHER + "index"]
     index = batch["index"].to(lam.device, non_blocking=True)
     metric_index = torch.where(lam >= 0.5, index, partner)
+    weight = {}
+    if WEIGHT in batch:  # each of the two photos counts by its share and its own weight
+        own_weight = lam * batch[WEIGHT]
+        weight[WEIGHT] = own_weight + (1 - lam) * batch[OTHER + WEIGHT]
+        lam = own_weight / weight[WEIGHT]
     loss_targets = {
         head: lam[:, None] * _shares(own[head], classes)
         + (1 - lam[:, None]) * _shares(batch[OTHER + head], classes)
         for head, classes in heads.items()
     }
-    return metric_index, loss_targets
+    return metric_index, loss_targets | weight
 
 
 def _shares(targets: Tensor, classes: int) -> Tensor:

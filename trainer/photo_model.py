@@ -1,6 +1,5 @@
 """One photo in, one answer out, by the very functions that training and test.py use."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -148,16 +147,8 @@ class PhotoAnswer:
     def confidence(self) -> float | None:
         """The probability that the answers are all right; of tags that of the least sure one;
         ``None`` for numbers alone."""
-        if self.task.product:
-            return float(self.probabilities["class"].max())
-        shares = []
-        for name, head in self.task.heads.items():
-            values = self.probabilities[name]
-            if head.settings.kind == "multilabel":
-                shares.append(float(np.maximum(values, 1 - values).min()))
-            elif head.settings.kind != "number":
-                shares.append(float(values.max()))
-        return math.prod(shares) if shares else None
+        found = self.task.confidence({k: p[None] for k, p in self.probabilities.items()})
+        return None if found is None else float(found[0])
 
 
 def require_one_task(members: Sequence[PhotoModel]) -> None:

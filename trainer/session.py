@@ -19,7 +19,6 @@ from base.checkpoint_schema import require_training
 from base.monitor import Monitor
 from base.preemption import Stopped
 from base.schedulers import filled_in, make_schedule, refuse_longer, refuse_more_moves
-from base.task import Task
 from base.task_settings import plural_of
 from base.train_step import TrainStep, backbone_modules
 from data_loader.crops import extractor_from
@@ -39,6 +38,7 @@ from model.metric import find_metrics
 from parse_config import ConfigParser
 from TRACER.weights import DRAWN as MARKER
 from trainer.callbacks import BestAnswers, GradCamPictures, KnownPhotos, Pictures, SharedPictures
+from trainer.distillation import with_soft_labels
 from trainer.folds import train_folds
 from trainer.inference import DRAWN
 from trainer.plausibility import note_familiarity
@@ -96,7 +96,7 @@ def train(
     monitor = check_names(config)
     saved = checkpoint_to_resume(config)
     index = read_photos(config, monitor, saved)
-    model = build_model(config, index.task, monitor, saved, device)
+    model = build_model(config, index, monitor, saved, device)
     optimizer = build_optimizer(config, model)
     by_step = config.options("lr_scheduler").get("every") == "step"
     scheduler = None if by_step else build_scheduler(config, optimizer, monitor, saved)
@@ -182,6 +182,7 @@ def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> 
     index = labeled_photos(
         Path(config["data_dir"]), config.settings.task, config.settings.label_corrections
     )
+    index = with_soft_labels(index)
     task = index.task
     find_metrics(task, config["metrics"])
     monitor.require(scalar_names(task, config["metrics"], [*task.heads, SINGLE_HEAD]))
@@ -196,17 +197,22 @@ def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> 
 
 
 def build_model(
-    config: ConfigParser, task: Task, monitor: Monitor, saved: Saved | None, device: torch.device
+    config: ConfigParser,
+    index: PhotoIndex,
+    monitor: Monitor,
+    saved: Saved | None,
+    device: torch.device,
 ) -> BaseModel:
     """The model as the training begins, and a look whether losses and monitor fit its heads.
 
     Raises:
         ConfigError: a loss, a monitored score or a part to freeze that it does not have.
     """
+    task, soft = index.task, bool(index.soft) or index.weight is not None
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
     model = model_to_train(config, task, saved is not None, origin).to(device)
     monitor.require(scalar_names(task, config["metrics"], model.heads))
-    check_losses(task, config["loss"], config["loss_name"], model.heads)
+    check_losses(task, config["loss"], config["loss_name"], model.heads, soft)
     backbone_modules(model, config.settings.trainer.freeze)
     if origin:
         logger.info(init_from(model, origin))
@@ -281,7 +287,8 @@ def build_step(
     criterion = build_criterion(
         data.index.task, config["loss"], config["loss_name"], model.heads, data.class_counts
     ).to(device)
-    if settings.accumulate > 1 and (heads := criterion.heads_beyond_means()):
+    heads = criterion.heads_beyond_means() if data.index.weight is None else list(model.heads)
+    if settings.accumulate > 1 and heads:
         logger.warning(
             "warning: trainer.accumulate: the loss of %s weighs photos by their whole batch, so %d"
             " batches are not one large one; data_loader.args.batch_size, where it fits, is",

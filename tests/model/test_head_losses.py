@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.head_losses import CrossEntropy, SoftF1, soft_labels
+from model.head_losses import BinaryCrossEntropy, CrossEntropy, SoftF1, soft_labels
 from model.loss import LOSSES, single_loss
 
 # One photo at p = 0.7, 0.2, 0.1.
@@ -68,3 +68,26 @@ def test_whole_shares_are_the_same_as_labels(name):
     labels = torch.arange(12) % 6
     loss = single_loss(name, 6, torch.arange(1.0, 7.0))
     assert torch.allclose(loss(logits, labels), loss(logits, F.one_hot(labels, 6).float()))
+
+
+LOSSES_BY_PHOTO = [
+    CrossEntropy(3, torch.tensor([1.0, 5.0, 2.0]), gamma=2.0),
+    SoftF1(3),
+    BinaryCrossEntropy(3),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES_BY_PHOTO)
+def test_a_photo_of_weight_2_counts_as_two_and_one_of_weight_0_as_none(loss):
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 3, generator=draw)
+    targets = torch.rand(4, 3, generator=draw).softmax(dim=1)
+    weighted = loss(logits, targets, torch.tensor([1.0, 2.0, 0.0, 1.0]))
+    twice = [0, 1, 1, 3]
+    assert weighted == pytest.approx(loss(logits[twice], targets[twice]))
+
+
+def test_weights_of_1_change_no_bit():
+    logits, targets = torch.randn(5, 3), torch.tensor([0, 2, -1, 1, 0])
+    loss = CrossEntropy(3, gamma=2.0)
+    assert torch.equal(loss(logits, targets, torch.ones(5)), loss(logits, targets))

@@ -427,3 +427,11 @@ def test_a_thousand_classes_have_class_weights_of_which_the_log_shows_a_few(capl
         criterion = build_criterion(many, "all_loss", triples, {"kind": 1000}, counts)
     assert criterion.losses["kind"].class_weights.shape == (1000,)
     assert "kind 29" in caplog.text and "kind 30" not in caplog.text
+
+
+def test_a_loss_that_compares_photos_takes_no_soft_labels():
+    metric_learning = {"age": ["ArcFaceLoss", None, 1.0]}
+    check_losses(FACES, "all_loss", metric_learning, HEADS)
+    with pytest.raises(ConfigError, match=r"the loss of age compares photos .* takes neither"):
+        check_losses(FACES, "all_loss", metric_learning, HEADS, soft=True)
+    check_losses(FACES, "all_loss", None, HEADS, soft=True)

@@ -69,3 +69,17 @@ def test_a_single_head_learns_the_18_classes():
     _, targets = split_targets(mixed_batch(), {"class": 18})
     assert targets["class"].shape == (2, 18)
     assert targets["class"][0, 5] == 0.75 and targets["class"][0, 13] == 0.25
+
+
+def test_of_two_mixed_photos_each_counts_by_its_share_and_its_weight():
+    weights = {"photo-weight": torch.tensor([1.0, 0.5]), "other_photo-weight": torch.ones(2)}
+    _, targets = split_targets(mixed_batch() | weights, HEADS)
+    assert targets["photo-weight"].tolist() == [1.0, 0.875]
+    assert targets["gender"][0].tolist() == [0.25, 0.75]
+    ages = targets["age"][1] * targets["photo-weight"][1]
+    assert ages.tolist() == pytest.approx([0.75, 0, 0.125, 0, 0, 0])
+
+
+def test_weights_of_unmixed_photos_go_along():
+    _, targets = split_targets(a_batch(**{"photo-weight": torch.tensor([1.0, 0.5])}), HEADS)
+    assert targets["photo-weight"].tolist() == [1.0, 0.5]

@@ -1,0 +1,46 @@
+"""Pseudo-labels and distillation as a user goes about them: train, answer, train again."""
+
+import csv
+import re
+
+import pytest
+
+
+@pytest.mark.slow
+def test_answers_of_a_model_are_data_of_the_next(trained, run, tmp_path):
+    answers = tmp_path / "first.csv"
+    tested = run("test.py", "--resume", trained.best, "--out", answers, cwd=trained.home)
+    assert tested.returncode == 0, tested
+    table = str(answers.with_suffix(".probabilities.csv"))
+    further = (
+        f'task.data.further=[{{"reader": "probabilities", "table": "{table}", "dir": "eval",'
+        ' "root": "images", "above": 0.01, "weight": 0.5}]'
+    )
+    second = run(
+        "train.py", "-c", trained.config, "--run-id", "second", "--set", further,
+        "validation.seed=42", cwd=tmp_path,
+    )  # fmt: skip
+    assert second.returncode == 0, second
+    assert "further tables: trained on 56 photos, validated on none" in second.stdout
+    split = [run_.joinpath("split.csv").read_text() for run_ in (
+        trained.models, tmp_path / "saved/models/tiny/second")]  # fmt: skip
+    validated = [
+        sorted(line for line in text.splitlines() if line.endswith(",val")) for text in split
+    ]
+    assert validated[0] == validated[1] != []
+
+
+@pytest.mark.slow
+def test_an_ensemble_of_folds_teaches_one_model(tiny_config, run, tmp_path):
+    folds = run(
+        "train.py", "-c", tiny_config, "--folds", "all", "--run-id", "folds", "--set",
+        "validation.folds=2", "trainer.epochs=1", "trainer.report=false", cwd=tmp_path,
+    )  # fmt: skip
+    assert folds.returncode == 0, folds
+    soft = 'task.data.soft_labels={"answers": "saved/log/tiny/folds"}'
+    student = run("train.py", "-c", tiny_config, "--run-id", "one", "--set", soft, cwd=tmp_path)
+    assert student.returncode == 0, student
+    assert re.search("soft labels: 112 of 112 photos", student.stdout)
+    assert "validation scores flatter" in student.stdout
+    with open(tmp_path / "saved/log/tiny/one/metrics.csv") as file:
+        assert float(list(csv.DictReader(file))[-1]["train/loss"]) > 0
