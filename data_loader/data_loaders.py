@@ -119,7 +119,7 @@ def setup(
         raise ConfigError(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
-    _refuse_known_photos(index, cache_dir, progress)
+    _require_new_photos(index, cache_dir, progress)
     # Split before cropping: what is wrong with the split shows in a second, cropping may take
     # hours.
     train_rows, val_rows = _both_sides(index, validation, seed, limits, batch_size)
@@ -150,8 +150,8 @@ def setup(
     return TrainingData(train, val, index, crops, train_rows, val_rows, counts, *truths)
 
 
-def _refuse_known_photos(index: PhotoIndex, cache_dir: Path, progress: bool) -> None:
-    """Refuse photos of further tables that are, byte for byte, among those that validate."""
+def _require_new_photos(index: PhotoIndex, cache_dir: Path, progress: bool) -> None:
+    """Raise for photos of further tables that are, byte for byte, among those that validate."""
     if index.further is None:
         return
     digests = photo_digests(index.paths(), cache_dir, progress).tolist()
