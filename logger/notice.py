@@ -32,6 +32,8 @@ class Notice(Callback):
         self._way = way
         self._run = run
         self._monitored = monitored
+        # When it is built and not when it is due: a missing address would show after hours of
+        # training.
         self._url = require_address(way)
 
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
@@ -46,10 +48,12 @@ class Notice(Callback):
 
     def _tell(self, text: str) -> None:
         if self._way == "bell":
+            # stderr, since stdout may be piped into a file, where no bell rings.
             print(f"\a{text}", file=sys.stderr)
             return
         request = urllib.request.Request(
             self._url,
+            # Each service reads its own key and passes over the other.
             data=json.dumps({"text": text, "content": text}).encode(),
             headers={"Content-Type": "application/json"},
         )

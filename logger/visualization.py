@@ -17,12 +17,14 @@ def open_writers(config: dict[str, Any], log_dir: Path, run_id: str) -> list[Wri
         log_dir: of the run.
         run_id: of the run.
     """
+    # Several ranks would write the same event files, and open a wandb run each.
     if not distributed.is_main():
         return []
     writers: list[Writer] = []
     if config["trainer"]["tensorboard"]:
         writers.append(TensorboardWriter(log_dir))
     if config["wandb"]:
+        # `"wandb": true`, as the original writes it, takes all defaults.
         chosen = config["wandb"] if isinstance(config["wandb"], dict) else {}
         options = {k: v for k, v in chosen.items() if v is not None}
         writers.append(WandbWriter(log_dir, run_id, config["name"], **options))

@@ -53,6 +53,7 @@ class WandbWriter(Writer):
         self._log_dir = Path(log_dir)
         self._run_id = legal_for_wandb(run_id)
         self._artifact = legal_for_wandb(f"{name}-{run_id}", r"[^\w.-]") if artifact else None
+        # So that a cluster's or a test's environment can silence any config.
         self._mode = os.environ.get("WANDB_MODE") or mode
         self._options = {"project": legal_for_wandb(name), "name": run_id, **options}
         self._run: Any = None
@@ -60,12 +61,14 @@ class WandbWriter(Writer):
     def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
         """Start the run, or go on with it if wandb knows its id; asks nobody anything."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
+        # resume="allow": a stopped run goes on under its id. 30 s, where wandb's own wait is 90.
         init = partial(
             self._wandb.init, dir=str(self._log_dir.absolute()), id=self._run_id, resume="allow",
             settings=self._wandb.Settings(silent=True, console="off", init_timeout=30),
             **self._options,
         )  # fmt: skip
         mode: Any = self._mode
+        # Asked first: `init` itself would wait for an answer at a prompt, or for the network.
         obstacle = _why_offline(self._wandb) if mode == "online" else None
         if obstacle is None:
             try:
@@ -81,12 +84,14 @@ class WandbWriter(Writer):
             self._run = init(mode=mode)
         if mode == "offline":
             logger.info("wandb: send it later with: wandb sync %s", self._run.settings.sync_dir)
+        # With axes of our own, points that are logged again replace those before.
         for names, axis in AXES.items():
             self._run.define_metric(names, step_metric=axis)
 
     def describe(self, name: str, value: Any) -> None:
         """Show plain JSON values beside the curves; those of ``config`` without a name before."""
         values = value if name == "config" else {name: value}
+        # A resumed run may change keys, such as trainer.epochs; wandb takes that for a mistake.
         self._run.config.update(values, allow_val_change=True)
 
     def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -134,13 +139,16 @@ def legal_for_wandb(name: str, refused: str = r"[:;,#?/'\\%]|^\s|\s$") -> str:
         name: of a run, project or artifact.
         refused: pattern of a character.
     """
+    # ASCII: \w would else let Korean letters pass, which the name of an artifact may not have.
     legal = re.sub(refused, "-", name, flags=re.ASCII)
     if legal == name and len(name) <= 128:
         return name
+    # 120 + "-" + 6 of the digest: below wandb's 128.
     return f"{legal[:120]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:6]}"
 
 
 def _why_offline(wandb: Any) -> str | None:
+    # verify=False: asking the server is done below, with a timeout of our own.
     if not wandb.login(prompt=False, verify=False):
         return "no login (WANDB_API_KEY or `wandb login`)"
     address = wandb.setup().settings.base_url

@@ -53,6 +53,7 @@ class Guarded(Writer):
     """A writer whose failures are said once and then stay out of the training's way."""
 
     def __init__(self, writer: Writer) -> None:
+        # None once it failed; it is not tried again, as a log with holes misleads.
         self._writer: Writer | None = writer
 
     def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
@@ -84,6 +85,7 @@ class Guarded(Writer):
         if self._writer is None:
             return
         try:
+            # By name, so that what failed is one place and not eight.
             getattr(self._writer, method)(*args)
         except Exception as error:  # whatever a logging service does, training goes on
             name = type(self._writer).__name__

@@ -100,6 +100,7 @@ def line_chart(
     points = [point for values in series.values() for point in values]
     if not points:
         return None
+    # Of one epoch the axis would have no width.
     first, last = (pick(x for x, _ in points) for pick in (min, max))
     left, right = (first - 0.5, last + 0.5) if first == last else (first, last)
     y_values = _ticks([y for _, y in points])
@@ -116,11 +117,13 @@ def line_chart(
         if not values:
             continue
         placed = [place(*point) for point in values]
+        # Dots would touch; the line alone reads better, and the page stays small.
         crowded = len(values) > 40
         dots = [
             Dot(*at, 6, f"{label}, epoch {x:g}: {text(y)}")
             for at, (x, y) in zip(placed, values, strict=True)
         ]
+        # SVG: move to the first point, a line to each other one.
         path = "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in placed)
         epoch = (at or {}).get(label, mark and mark[0])
         x, y = next((point for point in values if point[0] == epoch), values[-1])
@@ -129,6 +132,7 @@ def line_chart(
     epochs = {first, last}
     if last - first > 3:
         epochs |= {x for x in MaxNLocator(4, integer=True).tick_values(first, last)}
+    # First and last epoch are always labeled, so that their neighbors must keep away.
     gap = (last - first) / 8
     epochs = {
         x for x in epochs if x in (first, last) or first + gap < x < last - gap
@@ -153,6 +157,7 @@ def reliability_chart(title: str, found: Calibration) -> Chart:
         Dot(
             100 * said,
             100 - 100 * was,
+            # The root: the eye compares areas. 5 px at least, to be seen.
             5 + 14 * (count / photos) ** 0.5,
             f"{said:.0%} sure, {was:.0%} right, {count:,} photos",
         )
@@ -180,9 +185,11 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
         what: to call the number.
     """
     values = [row.value for row in rows]
+    # Bars as wide as the smallest step of the data, so that none covers its neighbor.
     step = min([after - before for before, after in pairwise(values)] or [1])
     first, last = values[0], values[-1] + step
     scale = 100 / (last - first)
+    # 0.05 at least: a model with hardly any mistakes shall not look as bad as another.
     highest = max([row.wrong / row.photos for row in rows] + [0.05])
     ticks = _ticks([0, min(1.0, highest)])
     most = max(row.photos for row in rows)
@@ -191,6 +198,7 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
             scale * (row.value - first),
             scale * step,
             100 * row.wrong / row.photos / ticks[-1],
+            # Full color from half of the commonest number's photos on.
             0.25 + 0.75 * min(1.0, 2 * row.photos / most),
             f"{what} {row.value:g}: {row.wrong:,} of {row.photos:,} wrong",
         )
@@ -237,6 +245,7 @@ def scatter_chart(title: str, head: NumberPredictions) -> Chart:
 def _labels(values: Sequence[float], percent: bool = False) -> list[str]:
     """Tick labels as short as can be, none like its neighbor."""
     if percent:
+        # The fewest digits that change no label: 2.5 % beside 5 % needs one.
         exact = (d for d in range(9) if all(abs(round(v, d + 2) - v) < 1e-9 for v in values))
         digits = next(exact, 9)
         return [f"{value:.{digits}%}" for value in values]
@@ -252,7 +261,9 @@ def _labels(values: Sequence[float], percent: bool = False) -> list[str]:
 def _ticks(values: Sequence[float]) -> list[float]:
     """Three to six round numbers that span ``values``."""
     low, high = min(values), max(values)
+    # A flat curve still needs an axis with two ends.
     if high - low < 1e-9:
         low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
     found = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    # 0.30000000000000004 → 0.3
     return [float(f"{value:.6g}") for value in found]

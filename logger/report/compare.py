@@ -64,7 +64,9 @@ class Gain:
     def sign(self) -> int:
         """1 where the later run is better by more than chance would make it, -1 worse, else 0."""
         low, high = self.interval or (0.0, 0.0)
+        # Only an interval that leaves 0 out decides.
         sign = int(low > 0) - int(high < 0)
+        # Of errors less is better.
         return -sign if self.measure == NumberPredictions.measure else sign
 
 
@@ -87,6 +89,7 @@ def comparison_html(runs: Sequence[Run]) -> str:
 def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[str | None]]]:
     """The config keys that are not the same in all runs; ``None`` where a run has no such key."""
     configs = [flat(run.config) for run in runs]
+    # Keys of all runs, since older runs lack some.
     keys = list(dict.fromkeys(key for config in configs for key in config))
     rows = [(key, [config.get(key) for config in configs]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
@@ -105,6 +108,7 @@ def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
     measure = _measure(runs)
     found = enumerate(map(main_score_of, runs))
     scores = {number: score for number, score in found if score is not None}
+    # One run alone has no rival.
     if len(scores) < 2:
         return "There is too little validation to say which run is better."
     of_number = measure == NumberPredictions.measure
@@ -118,6 +122,7 @@ def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
         )
     gap = gain.after - gain.before
     if of_number:
+        # Relative, as a number's error has a unit, and macro-F1 is always out of 1.
         gap = -gap / max(gain.before, 1e-9)
     against = f"{measure} {gain.after:.3f} against {gain.before:.3f}."
     if len(runs) > 2:
@@ -172,13 +177,16 @@ def gain_of(before: TaskPredictions | None, after: TaskPredictions | None) -> Ga
     same classes and labels."""
     if before is None or after is None or before.whole.names != after.whole.names:
         return None
+    # By file name: runs with other splits have only some photos in common.
     _, *rows = np.intersect1d(before.files, after.files, return_indices=True)
     first, other = before.whole.at(rows[0]), after.whole.at(rows[1])
+    # A label may have been corrected between the runs; such a photo proves nothing.
     same = _same_truth(first, other)
     if not same.any():
         return None
     rows, first, other = [each[same] for each in rows], first.at(same), other.at(same)
     groups = None if before.groups is None else before.groups[rows[0]]
+    # (N,) how wrong each is; of classes 0 or 1.
     off = [q.errors if isinstance(q, NumberPredictions) else q.wrong * 1 for q in (first, other)]
     return Gain(
         photos=len(rows[0]),
@@ -221,6 +229,7 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     spans = [
         intervals_of(run.predictions) if run.predictions and _whole(run) else {} for run in runs
     ]
+    # JointPredictions are made anew at each asking, so that intervals are found by key.
     of_wholes = [
         span.get(q.key) if q else None for span, q in zip(spans, map(_whole, runs), strict=True)
     ]
@@ -262,6 +271,7 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     seconds = [sum(t.get("time/train_seconds", 0) for t in run.timings) or None for run in runs]
     rows.append(_row("training time", seconds, style="time", better=None))
     speeds = [[s for _, s in epochs_of(run.timings, "time/images_per_second")] for run in runs]
+    # The median: the first epoch pays for compiling, and for filling caches.
     medians = [float(np.median(speed)) if speed else None for speed in speeds]
     rows.append(_row("images a second", medians, style="count", better=None))
     return [row for row in rows if any(value is not None for value in row["values"])]
@@ -280,6 +290,7 @@ def _row(
 ) -> dict[str, Any]:
     known = [value for value in values if value is not None]
     best = None
+    # Of equals none is marked as the best.
     if better and len(set(known)) > 1:
         best = max(known) if better == "high" else min(known)
     signed, first = {"number": "{:+.3f}", "percent": "{:+.1%}"}.get(style), values[0]
@@ -335,6 +346,7 @@ def _classes(runs: Sequence[Run]) -> list[dict[str, Any]]:
         ]
         title = head.title
         if len(rows) > SHOWN_CLASSES:
+            # None: a class that one of them never saw or said has no F1.
             rows = sorted(rows, key=lambda row: -max(abs(change or 0) for change in row["changes"]))
             rows, title = rows[:SHOWN_CLASSES], f"{title}: the {SHOWN_CLASSES} that changed most"
         tables.append({"title": title, "rows": rows})

@@ -57,6 +57,7 @@ CURVES_OF_HEADS = (
 
 def render(template: str, **content: Any) -> str:
     """Fill a template of ``logger/templates``; everything put in is escaped."""
+    # StrictUndefined: a misspelled name in a template is an error, and not an empty place.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -101,6 +102,7 @@ def report_html(run: Run) -> str:
 
 def flat(values: Any, path: str = "") -> dict[str, str]:
     """Nested JSON values as dotted path → text."""
+    # An empty object below a key is a value, {}; only the whole may be nothing.
     if isinstance(values, dict) and (values or not path):
         found: dict[str, str] = {}
         for key, value in values.items():
@@ -141,6 +143,7 @@ def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str
     if run.history:
         planned = (run.config.get("trainer") or {}).get("epochs")
         epoch = run.best_epoch or run.history[-1]["epoch"]
+        # Early stop, or a run that was killed; the first is a result, the second isn't.
         short = planned and len(run.history) < planned
         ended = "stopped early" if run.finished else "not finished"
         remark = f"{ended}; {planned} planned" if short else ""
@@ -176,6 +179,7 @@ def span_text(span: tuple[float, float], style: str = ".2f") -> str:
 def _scores(predictions: TaskPredictions, spans: Mapping[str, Intervals]) -> list[dict[str, Any]]:
     """The whole answer and its parts against always guessing the commonest."""
     whole, asked = predictions.whole, list(predictions.details)
+    # With one head alone the whole is that head, and would be shown twice.
     if not any(head is whole for head in asked):
         asked.append(whole)
     tiles = []
@@ -192,6 +196,8 @@ def _scores(predictions: TaskPredictions, spans: Mapping[str, Intervals]) -> lis
             "remark": f"guessing: {guess.accuracy:.0%} · {f1}",
         }
         if head.kind == "number":
+            # The tile's bar is a share of right answers; for a number it is the error saved over
+            # guessing.
             gained = max(0.0, 1 - score / guess.score) if guess.score else 0.0
             remark = f"mean error; always {guess.commonest}: ±{guess.score:.3g}"
             tile |= {"value": f"±{score:.3g}", "share": gained, "guess": 0.0, "remark": remark}
@@ -205,6 +211,7 @@ def _right_of_100(predictions: TaskPredictions) -> int | None:
     number."""
     if predictions.whole.kind == "number":
         return None
+    # 99.7 must not look like all, nor 0.2 like none.
     share = accuracy(predictions.whole)
     return min(max(round(100 * share), int(share > 0)), 99 if share < 1 else 100)
 
@@ -235,6 +242,7 @@ def _learning_curves(run: Run) -> list[Chart]:
             name.removeprefix("val/").removesuffix(ending): epochs_of(run.history, name)
             for name in heads
         }
+        # Of a single head these are the curves above once more.
         if len(series) > 1 or (series and ending in ("_map", "_mae")):
             charts.append(line_chart(f"{title} of each head, validation", series, mark, percent))
     charts.append(line_chart("Learning rate", {"": epochs_of(run.history, "lr")}, mark))
@@ -254,6 +262,7 @@ def _curves_of_folds(run: Run) -> list[Chart]:
 def _matrix(head: HeadPredictions) -> dict[str, Any]:
     """Of more than ``SHOWN_CLASSES`` classes the most confused ones: a page grows with C²."""
     table = confusion(head)
+    # (C, C), each row sums to 1; rows of classes that never occur stay 0.
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     codes = most_confused(table)
     cut = f": the {len(codes)} most confused" if len(codes) < len(table) else ""
@@ -272,6 +281,7 @@ def _classes(head: HeadPredictions) -> tuple[str, list[ClassScore]]:
     if len(scores) <= SHOWN_CLASSES:
         return head.title, scores
     scored = [score for score in scores if score.f1 is not None]
+    # Of equally weak ones the commonest first: more photos say more.
     weakest = sorted(scored, key=lambda score: (score.f1, -score.support))[:SHOWN_CLASSES]
     return f"{head.title}: the {len(weakest)} weakest", weakest
 
@@ -279,6 +289,7 @@ def _classes(head: HeadPredictions) -> tuple[str, list[ClassScore]]:
 def _f1_spans(head: HeadPredictions, spans: Mapping[str, Intervals]) -> dict[int, str]:
     """Class → the interval of its F1, of those that have one."""
     f1 = spans[head.key].f1 if head.key in spans else []
+    # NaN differs from itself: (NaN, NaN) is a class without an interval.
     return {code: span_text(span) for code, span in enumerate(f1) if span[0] == span[0]}
 
 
@@ -322,6 +333,7 @@ def _time(timings: Sequence[dict[str, float]]) -> dict[str, Any] | None:
     # A GPU computes on while the host waits: only the wait that the GPU does not fill costs time.
     spent["data wait"] = max(0.0, min(spent["data wait"], training - computed))
     parts = [(PARTS_OF_TIME[part], seconds) for part, seconds in spent.items() if seconds]
+    # Callbacks, checkpoints, the first batch: what no clock of the loop covers.
     parts.append(("other", max(0.0, training - sum(spent.values()))))
     validation = sum(row.get("time/validation_seconds", 0) for row in timings)
     parts.append(("validation", validation))
@@ -352,8 +364,11 @@ def _commands(run: Run) -> list[str]:
         return []
     root = str((run.config.get("trainer") or {}).get("save_dir", "saved/"))
     config = Path(root) / "models" / run.name / run.run_id / "config.json"
+    # The stored config and not the typed command, whose file may have changed since.
     command = ["python", "train.py", "--config", config.as_posix()]
+    # The list times False is empty.
     command += ["--folds", "all"] * bool(run.of_folds)
+    # Weights to start from stand in no config.
     words = shlex.split(typed) if _quoted_whole(typed) else []
     if "--init-from" in words[:-1]:
         command += ["--init-from", words[words.index("--init-from") + 1]]

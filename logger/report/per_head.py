@@ -26,6 +26,8 @@ NEAR = 1 / 40
 def predictions_of_run(saved: SavedPredictions) -> TaskPredictions:
     """What a run predicts, decoded as it decodes, and once more by the bins behind groups; a part
     of the photos at a time, so that many classes take no more memory."""
+    # Only answers and confidences, (N,), are kept of each part; its (n, C) probabilities are let
+    # go.
     truth, parts = saved.truth(), []
     for rows in saved.chunks():
         of_rows = {name: each[rows] for name, each in truth.items()}
@@ -63,6 +65,7 @@ def predictions_of(
         truth: head → (N,) true answers, and with a product ``"class"``, see ``Task.truth``.
         values: head of numbers → (N,) the true numbers, where they are known.
     """
+    # The product's heads first: `parts` below counts them from the front.
     order = [*task.product, *(name for name in task.heads if name not in task.product)]
     values = values or {}
     asked = [
@@ -74,6 +77,7 @@ def predictions_of(
     if task.product:
         names = _typeset(task.class_name(code) for code in range(task.num_classes))
         title = f"{len(names)} classes"
+        # The whole comes first, as `TaskPredictions.heads` has it.
         asked.insert(0, HeadPredictions.of(CLASS, title, names, probabilities[CLASS], truth[CLASS]))
         parts = len(task.product)
     files = tuple(map(str, range(len(asked[0].truth))))
@@ -104,6 +108,7 @@ def _of_bins(head: Head, probabilities: np.ndarray, values: np.ndarray) -> HeadP
 
 def _of_number(head: Head, edges: Any, values: np.ndarray | None) -> dict[str, Any]:
     low, high = head.settings.range or (edges[0], edges[-1])
+    # Two digits, since it stands in sentences: of 0 to 120 years it is 3.
     near = float(f"{(high - low) * NEAR or 1:.2g}")
     return {"edges": tuple(edges), "values": values, "number": _words(head.name), "near": near}
 
@@ -124,4 +129,5 @@ def _words(name: str) -> str:
 
 
 def _typeset(names: Any) -> tuple[str, ...]:
+    # Configs are typed with "30-59" and ">=60"; a page has – and ≥.
     return tuple(re.sub(r"(\d)-(\d)", r"\1–\2", name.replace(">=", "≥")) for name in names)

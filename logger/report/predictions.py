@@ -60,6 +60,7 @@ class HeadPredictions:
         truth: np.ndarray, **others: Any,
     ) -> "HeadPredictions":  # fmt: skip
         """From (N, C) probabilities, which are not kept: of many classes they would be large."""
+        # (N, C) → (N,), (N,)
         predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
         return cls(key, title, names, predicted, confidence, truth, **others)
 
@@ -76,6 +77,7 @@ class HeadPredictions:
     @property
     def mistakes(self) -> np.ndarray:
         """(K,) positions of the mistakes, the most confident first."""
+        # Confident and wrong comes first: mostly wrong labels, or crops of somebody else.
         wrong = np.flatnonzero(self.wrong)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
 
@@ -98,6 +100,7 @@ class HeadPredictions:
 
     def at(self, rows: np.ndarray) -> "HeadPredictions":
         """Those of these photos alone, (K,) positions or (N,) bool."""
+        # Every array has N rows, those of subclasses, too; the rest holds for all photos.
         return replace(self, **{name: values[rows] for name, values in self.arrays().items()})
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -125,6 +128,7 @@ class TagPredictions(HeadPredictions):
         truth: np.ndarray, *, threshold: float = 0.5, **others: Any,
     ) -> "TagPredictions":  # fmt: skip
         """See ``HeadPredictions.of``; a tag is answered from the probability ``threshold`` on."""
+        # (N, C): of a tag at 0.1 the answer "no" is 0.9 sure.
         sure = np.maximum(probabilities, 1 - probabilities)
         said = probabilities >= threshold
         return cls(key, title, names, said, sure.min(axis=1), truth, sure=sure, **others)
@@ -169,7 +173,9 @@ class NumberPredictions(HeadPredictions):
     ) -> "NumberPredictions":  # fmt: skip
         """See ``HeadPredictions.of``: the expectation over bins, each standing for its middle."""
         bins = np.asarray(middles)
+        # float64, as the difference below cancels: E[x]² - E[x²] of two large, near numbers.
         predicted = probabilities.astype(np.float64) @ bins
+        # Minus the variance, so that for numbers, too, more is surer.
         spread = predicted**2 - probabilities @ bins**2
         return cls(key, title, names, predicted, spread, truth, **others)
 
@@ -181,6 +187,7 @@ class NumberPredictions(HeadPredictions):
     @cached_property
     def wrong(self) -> np.ndarray:
         """(N,) bool: none, a number is only more or less far off."""
+        # So that code which counts mistakes finds none, and need not ask for the kind.
         return np.zeros(len(self.truth), bool)
 
     @cached_property
@@ -191,6 +198,7 @@ class NumberPredictions(HeadPredictions):
     @property
     def mistakes(self) -> np.ndarray:
         """(K,) positions of all known photos, the farthest off first."""
+        # Unknown ones have an error of 0, and so stand last.
         return np.argsort(-self.errors, kind="stable")[: int(self.known.sum())]
 
     def said(self, row: int) -> str:
@@ -215,6 +223,7 @@ class JointPredictions(HeadPredictions):
 
     def __init__(self, parts: Sequence[HeadPredictions]) -> None:
         names = tuple(f"{part.title}: {name}" for part in parts for name in part.names)
+        # (N,) and (N, tags) → (N, all of them)
         truth = np.column_stack([part.truth for part in parts])
         parts = tuple(part for part in parts if part.kind != "number")
         # The probability that all are right, if they are independent.
@@ -222,12 +231,14 @@ class JointPredictions(HeadPredictions):
         super().__init__(
             "class", "all right at once", names, np.zeros((len(truth), 0)), sure, truth
         )
+        # The dataclass is frozen.
         object.__setattr__(self, "parts", parts)
 
     @cached_property
     def known(self) -> np.ndarray:
         """(N,) bool, whether the truth of every part is; of any, where no photo has all."""
         known = [part.known for part in self.parts]
+        # Tables with a column per head may leave cells empty; one head's truth is better than none.
         of_all = np.logical_and.reduce(known)
         return of_all if of_all.any() else np.logical_or.reduce(known)
 
@@ -322,6 +333,7 @@ def fallback_photos(predictions: TaskPredictions, limit: int = SHOWN) -> np.ndar
     """Positions of photos in which nothing to cut out was found, the wrong answers first."""
     if predictions.fallback is None:
         return np.zeros(0, np.int64)
+    # ~wrong: False sorts before True.
     rows = np.flatnonzero(predictions.fallback)
     return rows[np.argsort(~predictions.whole.wrong[rows], kind="stable")][:limit]
 
@@ -344,5 +356,6 @@ def thumbnails(predictions: TaskPredictions, crops: Any, rows: np.ndarray) -> di
         crops: of all photos.
         rows: (N,) which of them these are.
     """
+    # A photo may be in several galleries, and is stored once.
     shown = sorted({int(place) for places in galleries(predictions) for place in places})
     return {place: jpeg(crops[rows[place]], THUMBNAIL_SIDE) for place in shown}

@@ -125,6 +125,7 @@ def read_run(path: Path) -> Run:
         UserError: there is no such run.
     """
     folder = find_run(path)
+    # A training of folds has a folder of its own, with nothing but the list of its folds.
     of_folds = _read_json(folder.folds).get("folds")
     if isinstance(of_folds, int):
         return _with_folds(_without_predictions(folder), folder, of_folds)
@@ -137,6 +138,7 @@ def read_run(path: Path) -> Run:
 def _with_folds(run: Run, folder: RunFolder, of_folds: int) -> Run:
     """A training of folds: the out-of-fold predictions of those that are trained."""
     found = {fold: _without_predictions(folder.fold(fold)) for fold in range(of_folds)}
+    # Of a fold that still trains the answers are of whatever epoch was best so far.
     trained = {fold: each for fold, each in found.items() if each.finished}
     saved = {fold: each for fold in trained if (each := _saved(folder.fold(fold))) is not None}
     seconds = [row for fold in trained.values() for row in fold.timings]
@@ -145,6 +147,7 @@ def _with_folds(run: Run, folder: RunFolder, of_folds: int) -> Run:
         folds=tuple(trained.values()),
         of_folds=of_folds,
         predictions=predictions_of_run(joined(saved)) if saved else None,
+        # One line through all folds: their epochs, one after the other.
         timings=[row | {"epoch": epoch} for epoch, row in enumerate(seconds, 1)],
         finished=len(trained) == of_folds,
     )
@@ -181,6 +184,7 @@ def _saved(folder: RunFolder) -> SavedPredictions | None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+    # Missing or damaged is the same to a report: it shows what is left.
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -198,10 +202,12 @@ def _best_epoch(
     best = finished.get("best")
     if isinstance(best, dict) and "epoch" in best:
         return int(best["epoch"])
+    # A run that was killed wrote no finished.json.
     rule = str(_section(config, "trainer").get("monitor", "max val/f1"))
     mode, _, name = rule.partition(" ")
     validated = [log for log in history if name in log]
     if not validated:
         return None
+    # Of equal epochs the earlier, as the trainer itself keeps it.
     sign = -1 if mode == "max" else 1
     return int(min(validated, key=lambda log: (sign * log[name], log["epoch"]))["epoch"])

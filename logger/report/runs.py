@@ -149,8 +149,10 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
     if not folders:
         raise UserError(f"{root}: holds no runs{f' of {name}' if name else ''}; train one first")
     runs = [read_run(path) for path in folders]
+    # ISO dates sort as text; a run without one comes first.
     runs.sort(key=lambda run: str(run.environment.get("started", "")))
     told = config_differences(runs)
+    # All seeds of a group differ in `seed`; that column would say nothing.
     differences = {key: values for key, values in told if not IDLE.fullmatch(key)}
     groups: dict[str, Group] = {}
     for place, run in enumerate(runs):
@@ -163,6 +165,7 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
             against_best=_against(_best(runs, run), run),
             differs=tuple(f"{key}={value}" for key, value in own if value is not None),
         )
+        # Groups stand where their first run does.
         groups.setdefault(row.group, Group(row.group)).rows.append(row)
     for group in groups.values():
         group.rows.sort(key=lambda row: row.label != group.label)  # the whole comes first
@@ -183,6 +186,7 @@ def _interval(run: Run) -> tuple[float, float] | None:
 
 def _kind(run: Run) -> tuple[str, tuple[str, ...], str] | None:
     """What only runs have in common whose scores say something of each other."""
+    # Their scores differ by who was set aside, and not by how good they are.
     if run.scored is None or FOLD_RUN.search(run.run_id):
         return None  # each fold is validated on other photos
     whole = run.scored.whole

@@ -43,6 +43,7 @@ class ClassScore:
 def class_scores(head: HeadPredictions) -> list[ClassScore]:
     """Precision, recall and F1 of every class or tag, in order; ``None`` where there is nothing to
     divide by."""
+    # All classes, also those that don't occur: scikit-learn would leave them out, and rows shift.
     codes = range(len(head.names))
     truth, predicted = _with_truth(head)
     precision, recall, f1, support = precision_recall_fscore_support(
@@ -101,20 +102,24 @@ class Intervals:
 def intervals(head: HeadPredictions, groups: np.ndarray | None) -> Intervals | None:
     """``None`` where it is not known which group, (N,), a photo is of, or with fewer than
     ``FEWEST_GROUPS`` of them."""
+    # Two more columns: their sums are the hits and the photos of the accuracy.
     right = np.stack([head.known & ~head.wrong, head.known], axis=1) * 1.0
     counts = csr_array(hstack([_counts(head), csr_array(right)]))
     drawn = None if groups is None else _drawn(groups, counts)
     if drawn is None:
         return None
     sums, wide, concerned = drawn
+    # (1 + DRAWS, K): first the photos themselves, then the draws.
     counted, (hits, known) = sums[:, :-2], sums[:, -2:].T
     highest = math.inf if head.kind == "number" else 1.0
     low, high = _between(_score_of(head, counted), wide)
     f1 = []
     if not isinstance(head, NumberPredictions | JointPredictions):
+        # F1 = 2·TP / (true + predicted); see `_counts`.
         twice_right, met = np.split(counted, 2, axis=1)
         none = np.full(met.shape, np.nan)
         of_classes = np.divide(twice_right, met, out=none, where=met > 0)
+        # Of a class that five people show, each draw is nearly the same five.
         of_classes[:, concerned[len(head.names) : -2] < FEWEST_GROUPS] = np.nan
         f1 = [tuple(np.clip(_between(values, wide), 0, 1).tolist()) for values in of_classes.T]
     accuracy = np.clip(_between(hits / np.maximum(known, 1), wide), 0, 1)
@@ -131,6 +136,7 @@ def main_score_gain(
         before, after: what two models say of the photos.
         groups: (N,) such as who is on them.
     """
+    # Side by side, so that both models are scored on the same draw: paired, chance weighs less.
     first, second = _counts(before), _counts(after)
     columns = first.shape[1]
     return _interval(
@@ -169,13 +175,16 @@ def guessing(head: HeadPredictions) -> Guessing:
         )
     truth = head.truth[head.known]
     if isinstance(head, NumberPredictions):
+        # The median is the constant with the smallest mean absolute error.
         middle = float(np.median(truth))
         error = float(np.abs(truth - middle).mean())
         return Guessing(f"{middle:.3g}", math.nan, error, math.nan)
     if head.kind == "tags":
         share = truth.mean(axis=0)
+        # Always saying a tag pays where more than half have it.
         often = share > 0.5
         names = [head.names[tag] for tag in np.flatnonzero(often)]
+        # Precision = share, recall = 1: F1 = 2·share / (1 + share).
         f1 = (2 * share / (1 + share))[often].sum() / max((share > 0).sum(), 1)
         right = float(_guessed_right(head)[head.known].mean())
         return Guessing(", ".join(names) or "none", right, float(f1), 0.5 ** len(often))
@@ -200,12 +209,14 @@ def better_than_guessing(predictions: TaskPredictions) -> bool | None:
     head = predictions.whole
     if isinstance(head, NumberPredictions):
         middle = np.median(head.truth[head.known])
+        # NaN is a missing truth; `known` takes it out of the sum below.
         gain = np.nan_to_num(np.abs(head.truth - middle)) - head.errors
     elif guessing(head).accuracy == 1:
         return accuracy(head) > 0.5
     else:
         gain = (~head.wrong).astype(float) - _guessed_right(head)
     gain = gain * head.known
+    # Photos as their own groups: better than no answer, though the interval is then too narrow.
     groups = np.arange(len(predictions)) if predictions.groups is None else predictions.groups
     counts = csr_array(np.stack([gain, head.known.astype(float)], axis=1))
     found = _interval(groups, counts, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1))
@@ -247,6 +258,7 @@ def calibration(head: HeadPredictions) -> Calibration:
     sure, right = head.confidence[head.known].astype(np.float64), truth == predicted
     if isinstance(head, TagPredictions):  # each tag is an answer
         sure, right = head.sure[head.known].astype(np.float64).ravel(), right.ravel()
+    # A probability of exactly 1 belongs to the last bin.
     place = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     members = [place == number for number in range(CALIBRATION_BINS)]
     bins = [
@@ -287,6 +299,7 @@ def errors_by_number(head: HeadPredictions) -> list[NumberRow]:
     values = head.values
     if len(np.unique(values[head.known])) > MOST_ROWS:
         low, high = values[head.known].min(), values[head.known].max()
+        # A little wider, or the highest value would make a row of its own.
         step = (high - low) / MOST_ROWS * (1 + 1e-9)
         values = low + np.floor((values - low) / step) * step
     return [
@@ -300,8 +313,10 @@ def borders(head: HeadPredictions) -> list[Border]:
     """One for each edge of a head on bins of a number."""
     found, values = [], head.values
     for upper, edge in enumerate(head.edges, start=1):
+        # NaN compares as False: a missing number is on neither side.
         below = (values >= edge - head.near) & (values < edge)
         above = (values >= edge) & (values < edge + head.near)
+        # Class `upper` begins at this edge; any class from it on is across.
         crossed_up = below & (head.predicted >= upper)
         crossed_down = above & (head.predicted < upper)
         pairs = ((below, crossed_up), (above, crossed_down))
@@ -311,6 +326,7 @@ def borders(head: HeadPredictions) -> list[Border]:
 
 def near_a_border(head: HeadPredictions) -> np.ndarray:
     """(N,) bool: the true number is within ``HeadPredictions.near`` of an edge."""
+    # (N, 1) - (1, E) → (N, E)
     distance = head.values[:, None] - np.asarray(head.edges)[None, :]
     return ((distance >= -head.near) & (distance < head.near)).any(axis=1)
 
@@ -336,9 +352,11 @@ def _counts(head: HeadPredictions) -> csr_array:
     photos, classes = len(head.truth), len(head.names)
     rows = np.flatnonzero(head.known)
     if head.kind == "tags":
+        # (N, K) selection: puts the rows of known photos to their places among all.
         known = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), (photos, len(rows)))
         both = np.hstack([2.0 * (truth & predicted), truth * 1.0 + predicted])
         return csr_array(known @ csr_array(both))
+    # (photo, column) of each entry: twice the true positive, the true class, the predicted one.
     places = (
         np.concatenate([rows, rows, rows]),
         np.concatenate([truth, classes + truth, classes + predicted]),
@@ -350,6 +368,7 @@ def _counts(head: HeadPredictions) -> csr_array:
 def _score_of(head: HeadPredictions, sums: np.ndarray) -> np.ndarray:
     """(D, K) sums of ``_counts`` → (D,) main scores."""
     if isinstance(head, JointPredictions):
+        # Each part has two columns per class, in the order of `_counts`.
         ends = np.cumsum([2 * len(part.names) for part in head.parts])[:-1]
         parts = zip(head.parts, np.split(sums, ends, axis=1), strict=True)
         return np.mean([_score_of(part, own) for part, own in parts], axis=0)
@@ -383,18 +402,22 @@ def _drawn(groups: np.ndarray, counts: csr_array) -> tuple[np.ndarray, float, np
     percentile interval is too narrow (14 % false alarms with ten); it is widened as Student's
     interval is (Hesterberg 2015, doi:10.1080/00031305.2015.1089789). ``None`` with too few groups.
     """
+    # owner: (N,), the number of each photo's group
     _, owner = np.unique(groups, return_inverse=True)
     number = int(owner.max(initial=-1)) + 1
     if number < FEWEST_GROUPS:
         return None
+    # (groups, N) @ (N, K) → (groups, K): from here on a draw costs groups and not photos.
     ones = np.ones(len(owner))
     of_groups = csr_array((ones, (owner, np.arange(len(owner)))), (number, len(owner))) @ counts
     draw, found, at_once = np.random.default_rng(0), [counts.sum(axis=0)[None]], 50
     for _ in range(DRAWS // at_once):  # all at once would take 160 MB
         chosen = draw.integers(number, size=(at_once, number))
+        # Each draw counts in a stretch of its own, so that one bincount does for all.
         chosen += number * np.arange(at_once)[:, None]
         times = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
         found.append((of_groups.T @ times.T).T)
+    # 1.0 for many groups; 1.22 for ten.
     wide = np.sqrt(number / (number - 1)) * t.ppf(0.975, number - 1) / norm.ppf(0.975)
     return np.concatenate(found), float(wide), np.asarray((of_groups != 0).sum(axis=0)).ravel()
 
@@ -404,5 +427,6 @@ def _between(values: np.ndarray, wide: float) -> tuple[float, float]:
     drawn = values[1:][~np.isnan(values[1:])]
     if np.isnan(values[0]) or not len(drawn):
         return math.nan, math.nan
+    # Widened about the score that was found.
     low, high = values[0] + wide * (np.percentile(drawn, (2.5, 97.5)) - values[0])
     return float(low), float(high)

@@ -54,6 +54,7 @@ def verdict(run: Run) -> Verdict:
     score, headline, detail = _outcome(run, predictions)
     grade, tone = _grade(run, score, better_than_guessing(predictions))
     if len(predictions) < FEW:
+        # An interval would say it better, and stands below; this is for who reads one line only.
         detail += f" These are {_count(len(predictions), 'photo')} only: take no number as settled."
     if run.of_folds:
         detail += (
@@ -79,6 +80,7 @@ def _outcome(run: Run, predictions: TaskPredictions) -> tuple[float, str, str]:
     score = main_score(whole)
     if whole.kind == "number":
         return (
+            # The part of guessing's error that is saved, so that GRADES hold for numbers, too.
             1 - score / guess.score if guess.score else float(score == 0),
             f"Off by {score:.3g} on average on {_subjects(run)}.".replace(" on photos.", "."),
             f"Always guessing {guess.commonest} would be off by {guess.score:.3g}.",
@@ -138,8 +140,10 @@ def _without_predictions(run: Run) -> Verdict:
 
 def _grade(run: Run, score: float, better: bool | None) -> tuple[str, str]:
     """Grade and tone of a macro-F1; ``better``: than guessing, if that can be said."""
+    # overfit_batch asks whether the model can learn at all; a grade would mislead.
     if run.trained_on == "photos":
         return ("Memorized", "good") if score > LEARNED else ("Not learned", "bad")
+    # Known faces: no score on them tells how good it is on others.
     if run.trained_on == "group":
         return "Flattered", "unknown"
     if better is None:
@@ -157,6 +161,7 @@ def _where(predictions: TaskPredictions) -> list[str]:
     if not wrong:
         return off or ["Nowhere: every photo is right."]
     said = []
+    # Several heads may be wrong on one photo, so that these add up to more than the photos.
     shares = [(int(q.wrong.sum()), q) for q in predictions.details if q.kind != "number"]
     if any(count for count, _ in shares):
         most, head = max(shares, key=lambda pair: pair[0])
@@ -168,6 +173,7 @@ def _where(predictions: TaskPredictions) -> list[str]:
     classes = [head for head in asked if head.kind == "classes"]
     if any(head.wrong.any() for head in classes):
         said.append(_commonest_mix_up(classes))
+    # Without a class of the whole the weakest class is sought in each head.
     of = [whole] if whole.kind != "together" else list(whole.parts)
     return [*said, *(line for head in of for line in _weakest(head)), *off]
 
@@ -201,6 +207,7 @@ def _weakest(head: HeadPredictions) -> list[str]:
 def _commonest_mix_up(heads: list[HeadPredictions]) -> str:
     tables = [confusion(head) for head in heads]
     for table in tables:
+        # Right answers are no mix-up.
         np.fill_diagonal(table, 0)
     most = max(range(len(tables)), key=lambda number: tables[number].max())
     true, predicted = np.unravel_index(tables[most].argmax(), tables[most].shape)
@@ -215,6 +222,7 @@ def _why(run: Run, predictions: TaskPredictions) -> list[str]:
     """The reasons that the numbers speak for, the strongest first; at most four."""
     if run.trained_on == "photos":
         return [_by_heart(_outcome(run, predictions)[0])]
+    # Most certain first; of more than four the reader takes none to heart.
     reasons = [*_flattery(run), *_learning(run), *_borders(predictions), *_imbalance(predictions)]
     reasons += [*_fallbacks(predictions), *_confidence(predictions)]
     return reasons[:4] or ["Nothing stands out: look at the mistakes themselves, below."]
@@ -252,6 +260,7 @@ def _learning(run: Run) -> list[str]:
             f"It knows its training photos better than others (macro-F1 {trained:.2f} against"
             f" {held_out:.2f}): more {run.plural}, stronger augmentation or a smaller backbone."
         )
+    # Mixed photos lower the training's score by design.
     elif trained < 0.6 and held_out < 0.7 and not run.mixed:
         said.append(
             f"It has not learned its training photos either (macro-F1 {trained:.2f}): train longer,"
@@ -264,6 +273,7 @@ def _learning(run: Run) -> list[str]:
 
 def _still_rises(run: Run) -> bool:
     """Whether the last quarter of the epochs brought a macro-F1 that is 0.01 better or more."""
+    # Fewer epochs are nearly always still rising.
     if len(run.history) < 4 or run.best_epoch != run.history[-1]["epoch"]:
         return False
     earlier = run.history[-1 - len(run.history) // 4].get("val/f1")
@@ -272,10 +282,12 @@ def _still_rises(run: Run) -> bool:
 
 def _borders(predictions: TaskPredictions) -> list[str]:
     for head in predictions.details or (predictions.whole,):
+        # With four mistakes any share of them is chance.
         if not head.edges or head.values is None or head.wrong.sum() < 5:
             continue
         near = near_a_border(head)
         share, usual = near[head.wrong].mean(), near.mean()
+        # A third more than chance: below that close calls explain nothing.
         if share > 1.3 * usual:
             edges = _listed([f"{edge:g}" for edge in head.edges])
             return [
@@ -290,6 +302,7 @@ def _imbalance(predictions: TaskPredictions) -> list[str]:
     if predictions.whole.kind not in ("classes", "tags"):
         return []
     scored = [score for score in class_scores(predictions.whole) if score.support]
+    # A third of fewer classes is one class, whose luck would pass for a rule.
     if len(scored) < 6:
         return []
     by_size = sorted(scored, key=lambda score: score.support)
@@ -309,6 +322,7 @@ def _fallbacks(predictions: TaskPredictions) -> list[str]:
         return []
     wrong = predictions.whole.wrong  # of numbers none, so that nothing is said
     whole, cropped = wrong[predictions.fallback].mean(), wrong[~predictions.fallback].mean()
+    # Ten points: less may be the harder photos themselves.
     if whole < cropped + 0.1:
         return []
     return [
@@ -322,6 +336,7 @@ def _confidence(predictions: TaskPredictions) -> list[str]:
     if predictions.whole.kind not in ("classes", "tags"):
         return []
     found = calibration(predictions.whole)
+    # Nearly every trained network has an ECE of some percent (Guo et al. 2017, arXiv:1706.04599).
     if found.error < 0.08:
         return []
     mean, right = found.confidence, found.confidence - found.overconfidence
