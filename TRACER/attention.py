@@ -34,11 +34,15 @@ class ChannelAttention(nn.Module):
         among the confidences that are ranked later.
         """
         with torch.autocast(x.device.type, enabled=False):
+            # (B, C, H, W) → (B, C, 1, 1)
             pooled = x.float().mean(dim=(2, 3), keepdim=True)
             pooled = self.dropout(self.norm(pooled))
+            # (B, C, 1, 1) → (B, C, 1) each: a channel is a token of one number.
             query, key, value = (f(pooled).flatten(2) for f in (self.query, self.key, self.value))
             weights = torch.softmax(query @ key.transpose(-2, -1), dim=-1)  # (B, C, C)
             attended = weights @ value  # (B, C, 1)
+            # Without the division by the root of the width that transformers have: as the authors
+            # trained.
             return torch.sigmoid(self.project(attended.unsqueeze(-1)))
 
 
@@ -56,10 +60,13 @@ class UnionAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, H, W) -> (B, 1, H, W) float32 logit."""
         confidence = self.channels(x)
+        # + 1: a residual, so that no channel vanishes here.
         x = self.norm(x * (confidence + 1).to(x.dtype))
         x = x * keep_confident(confidence).to(x.dtype)
+        # (B, C, H, W) → (B, 1, H, W) each: rows are the tokens, columns their features.
         query, key, value = (f(x).float() for f in (self.query, self.key, self.value))
         with torch.autocast(x.device.type, enabled=False):
+            # (B, 1, H, H) @ (B, 1, H, W) → (B, 1, H, W)
             return torch.softmax(query @ key.transpose(-2, -1), dim=-1) @ value + value
 
 
@@ -69,9 +76,11 @@ def keep_confident(confidence: Tensor) -> Tensor:
     Args:
         confidence: (B, C, 1, 1) float32.
     """
+    # (B, C, 1, 1); the quantile lies between two ranks.
     ranked, place = confidence.sort(dim=1).values, CONFIDENCE_RATIO * (confidence.shape[1] - 1)
     below = int(place)  # torch.quantile does the same, but has no counterpart in ONNX
     threshold = torch.lerp(ranked[:, below, None], ranked[:, below + 1, None], place - below)
+    # By value and not by rank, so that of equal confidences all go or all stay.
     return torch.where(confidence > threshold, confidence, 0.0)
 
 
@@ -101,6 +110,7 @@ class EdgeModule(nn.Module):
             The sum, (B, C, H, H), and the edge logit, (B, 1, H, H) float32, whose ReLU was added.
         """
         high = self.high_pass(x)
+        # In float32, as the magnitudes come.
         high = high * (self.channels(high) + 1)
         logit = self.logit(self.dilated(high.to(x.dtype)))
         return x + functional.relu(logit).to(x.dtype), logit
@@ -113,9 +123,13 @@ class EdgeModule(nn.Module):
         """
         radius, side = FREQUENCY_RADIUS, x.shape[-1]
         with torch.autocast(x.device.type, enabled=False):
+            # (B, C, H, H) → (B, C, H, H/2 + 1) complex: of real input the other half is its mirror
+            # image.
             spectrum = torch.fft.rfft2(x.float())
             spectrum[..., :radius, :radius] *= self.keep[:radius]
+            # Negative vertical frequencies stand at the end, as fftfreq has them.
             spectrum[..., 1 - radius :, :radius] *= self.keep[1 - radius :]
+            # `s`, since half a spectrum does not tell whether H is even.
             return torch.fft.irfft2(spectrum, s=(side, side)).abs()
 
 
@@ -126,6 +140,7 @@ def keep_beyond(radius: int) -> Tensor:
         (2 * radius - 1, radius) float32, 0 or 1: vertical frequencies 0 ... radius - 1, then
         1 - radius ... -1, by horizontal ones 0 ... radius - 1.
     """
+    # 0 … radius - 1, 1 - radius … -1, in the order that the spectrum's rows have.
     rows = torch.fft.fftfreq(2 * radius - 1, d=1 / (2 * radius - 1))
     columns = torch.arange(radius)
     return (rows[:, None].round() ** 2 + columns[None, :] ** 2 >= radius**2).float()
@@ -155,7 +170,9 @@ class ObjectAttention(nn.Module):
             features: (B, C, H, W).
         """
         foreground = torch.sigmoid(logit)
+        # Object features s·f and, where it counts, background (1 - s)·f: together f, else s·f.
         weight = torch.where(1 - foreground > DENOISING_RATIO, foreground, 1.0)
+        # Each refinement only adds: what the coarse map found can't be lost again.
         return logit + functional.relu(
             self.logit(self.dilated(features * weight.to(features.dtype)))
         )

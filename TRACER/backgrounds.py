@@ -69,6 +69,7 @@ def texture(rng: Rng, side: int) -> np.ndarray:
 def random_color(rng: Rng) -> tuple[float, float, float]:
     """An RGB color, 0 ... 255: gray, muted or vivid about equally often."""
     gray = rng.uniform(0, 255)
+    # The distance of the channels from a common gray: gray, muted, vivid.
     spread = rng.choice((6, 40, 255))
     red, green, blue = np.clip(gray + rng.uniform(-spread, spread, 3), 0, 255).tolist()
     return red, green, blue
@@ -79,8 +80,10 @@ def _uniform(rng: Rng, side: int) -> np.ndarray:
 
 
 def _gradient(rng: Rng, side: int) -> np.ndarray:
+    # (2, 2, 3), stretched to (S, S, 3): bilinear interpolation is the gradient.
     corners = np.array([[random_color(rng) for _ in range(2)] for _ in range(2)], np.uint8)
     if chance(rng, 0.5):
+        # Half of them vertical only, like a sky or a wall lit from above.
         corners[:, 1] = corners[:, 0]
     return cv2.resize(corners, (side, side), interpolation=cv2.INTER_LINEAR)
 
@@ -93,6 +96,8 @@ def _noise(rng: Rng, side: int) -> np.ndarray:
     while cells < side:
         grid = rng.random((cells, cells), np.float32) - 0.5
         field += strength * cv2.resize(grid, (side, side), interpolation=cv2.INTER_CUBIC)
+        # Each octave three times as fine and weaker: clouds, for little decay something like
+        # gravel.
         cells, strength = cells * 3, strength * decay
     return _between(rng, np.clip(field * rng.uniform(0.5, 2) + 0.5, 0, 1))
 
@@ -101,7 +106,9 @@ def _stripes(rng: Rng, side: int) -> np.ndarray:
     rows, columns = _grid(side)
     angle, width = rng.uniform(0, np.pi), rng.uniform(0.02, 0.25) * side
     if chance(rng, 0.5):
+        # Blinds, planks and tiles are upright or level.
         angle = np.pi / 2 * rng.integers(2)
+    # (S, 1) + (1, S) → (S, S)
     phase = (rows * np.sin(angle) + columns * np.cos(angle)) / width
     return _between(rng, (phase % 1 < rng.uniform(0.2, 0.8)).astype(np.float32))
 
@@ -129,6 +136,7 @@ def _lights(rng: Rng, side: int) -> np.ndarray:
         center = tuple(int(v) for v in rng.integers(0, side, size=2))
         radius = max(1, int(side * rng.uniform(0.02, 0.12)))
         cv2.circle(glow, center, radius, random_color(rng), -1, cv2.LINE_AA)
+        # Light adds up, and saturates in uint8 as on a sensor.
         picture = cv2.addWeighted(picture, 1, glow, rng.uniform(0.1, 0.6), 0)
     return cv2.GaussianBlur(picture, (0, 0), side * 0.01)
 
@@ -153,18 +161,22 @@ def _draw_row(rng: Rng, picture: np.ndarray, palette: list, top: float, height: 
     while left < side:
         right = left + max(2.0, width * rng.uniform(0.6, 1.4))
         color = palette[rng.integers(len(palette))]
+        # Books of several heights on one board.
         raised = top + height * rng.uniform(0, 0.2)
         cv2.rectangle(picture, (int(left), int(raised)), (int(right), int(top + height)), color, -1)
         left = right + gap
 
 
+# `_noise` twice: it varies most.
 PAINTERS = (_uniform, _gradient, _noise, _noise, _stripes, _checks, _dots, _lights, _shelves)
 
 
 def _draw_object(rng: Rng, picture: np.ndarray, side: int) -> None:
     color = random_color(rng)
+    # Also half outside, as things in photos are cut off by the border.
     center = rng.uniform(-0.1, 1.1, size=2) * side
     size = side * rng.uniform(0.02, 0.3, size=2)
+    # -1 fills.
     thickness = -1 if chance(rng, 0.7) else int(rng.integers(1, max(2, side // 30)))
     kind = rng.integers(4)
     if kind == 0:

@@ -34,6 +34,7 @@ def extract_crop(
     height, width = photo.shape[:2]
     whole = (0, 0, width, height)
     if saliency is None:
+        # No network was asked, so that this is no fallback.
         return Extraction(resize(photo, settings.size, settings.size), whole, False, None)
     region = largest_region(saliency, settings)
     if region is None:
@@ -46,6 +47,7 @@ def extract_crop(
     pixels = photo[y0:y1, x0:x1]
     if settings.background == "black":
         soft = resize_map(region.saliency, (height, width), box)
+        # copyTo with a mask: black where it is 0.
         pixels = cv2.copyTo(pixels, _above(soft, settings))
     return Extraction(resize(pixels, settings.size, settings.size), box, False, saliency)
 
@@ -81,6 +83,7 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
         areas = np.bincount(labels.ravel())
         areas[0] = 0  # what is outside of all parts
         largest, area = int(areas.argmax()), areas.max()
+        # Their pixels are black in the crop: a second person behind would be taken for this one.
         others = (labels != 0) & (labels != largest)
         box = cv2.boundingRect((labels == largest).view(np.uint8))
         saliency = saliency.copy()
@@ -93,6 +96,7 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
 
 def _above(saliency: np.ndarray, settings: CropSettings) -> np.ndarray:
     """(h, w) uint8: 1 where the saliency is at or above the threshold, else 0."""
+    # cv2.threshold takes what is above, hence - 1.
     lowest = np.ceil(settings.threshold * 255)  # of the 256 levels
     return cv2.threshold(saliency, lowest - 1, 1, cv2.THRESH_BINARY)[1]
 
@@ -106,8 +110,10 @@ def box_in_photo(box: Box, side: int, shape: tuple[int, int], margin: float) -> 
         margin: as in ``CropSettings``.
     """
     height, width = shape
+    # The map is a square that the photo was squeezed into: each axis has its own scale.
     x0, x1 = box[0] * width / side, box[2] * width / side
     y0, y1 = box[1] * height / side, box[3] * height / side
+    # By the longer side: a narrow box would get hardly any room.
     wider = margin * max(x1 - x0, y1 - y0)
     return (
         max(0, int(np.floor(x0 - wider))),
@@ -140,12 +146,15 @@ def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> 
     x0, y0, x1, y1 = region.box
     row_px, column_px = height / region.saliency.shape[0], width / region.saliency.shape[1]
     inside = _above(region.saliency[y0:y1, x0:x1], settings)
+    # Widths in px of the photo, as rows and columns of the map are differently large there.
     depth = _head_rows(_sums(inside, of="rows") * column_px, row_px)
     share, center = (FACE_SIDE, FACE_MIDDLE) if settings.region == "face" else (1.0, 0.5)
     side = min(depth * row_px * share * (1 + 2 * settings.margin), height, width)
     columns = _sums(inside[:depth], of="columns")
+    # The center of mass of the head's rows alone: the body may stand aside.
     mean = columns @ np.arange(len(columns)) / columns.sum()
     middle = (x0 + mean + 0.5) * column_px
+    # Moved into the photo and not cut off, so that the crop stays square.
     left = np.clip(middle - side / 2, 0, width - side)
     top = np.clip((y0 + depth * center) * row_px - side / 2, 0, height - side)
     return (
@@ -196,6 +205,7 @@ def resize_map(saliency: np.ndarray, shape: tuple[int, int], box: Box | None = N
     """
     height, width = shape
     x0, y0, x1, y1 = box or (0, 0, width, height)
+    # Pixel centers: px x of the photo is (x + 0.5)·step - 0.5 in the map.
     step_x, step_y = saliency.shape[1] / width, saliency.shape[0] / height
     to_map = np.array(
         [[step_x, 0, (x0 + 0.5) * step_x - 0.5], [0, step_y, (y0 + 0.5) * step_y - 0.5]]
@@ -224,6 +234,7 @@ def cut_out(photo: np.ndarray, saliency: np.ndarray) -> np.ndarray:
 
 def resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize without aliasing: an axis that shrinks is averaged, one that grows is interpolated."""
+    # INTER_AREA averages only where it shrinks; enlarging, it would repeat pixels.
     smaller = (min(width, pixels.shape[1]), min(height, pixels.shape[0]))
     pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)

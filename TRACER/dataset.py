@@ -76,6 +76,7 @@ def hold_out(pairs: list[Pair], share: float, seed: int) -> tuple[list[Pair], li
     groups = [pair.group for pair in pairs]
     if len(set(groups)) < 2:
         raise DataError("training needs photos of at least two groups, to hold one out")
+    # By group: the same person on both sides would flatter the validation.
     splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
     chosen = next(splitter.split(pairs, groups=groups))
     train, validation = ([pairs[i] for i in indices] for indices in chosen)
@@ -103,6 +104,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     """
     try:
         with open_image(read_file(path), str(path)) as image:
+            # JPEG masks are not quite black and white.
             return (np.asarray(image.convert("L")) > 128).astype(np.uint8)
     except Exception as error:  # decoders raise what they like
         raise DataError(f"{path}: not a mask that can be read; replace or remove it") from error
@@ -150,6 +152,7 @@ class SaliencyDataset(Dataset):
             The photo, (S, S, 3) uint8 RGB, and the mask, (S, S) uint8, 0 or 1.
         """
         epoch, index, _ = key if isinstance(key, tuple) else (0, key, 0)
+        # One generator for all choices of an item, `draw_other` included: workers change nothing.
         rng = np.random.default_rng((self.seed, epoch, index))
 
         def draw_other() -> Sample:
@@ -175,6 +178,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in found:
         name = path.relative_to(folder).with_suffix("").as_posix()
+        # a.jpg and a.png: which of them the mask belongs to can't be told.
         if named.setdefault(name, path) != path:
             raise DataError(f"{path}: {named[name].name} beside it has the same name; remove one")
     return named

@@ -17,6 +17,8 @@ class ReceptiveFieldBlock(nn.Module):
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList([ConvSelu(in_channels, width)])
+        # (1, k) then (k, 1): the field of k x k for 2k weights; dilated by k, that of about 3k x
+        # 3k.
         for kernel in (3, 5, 7):
             self.branches.append(
                 nn.Sequential(
@@ -31,6 +33,7 @@ class ReceptiveFieldBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H, W), >= 0."""
+        # 4 · (B, width, H, W) → (B, 4 · width, H, W) → (B, width, H, W)
         joined = self.join(torch.cat([branch(x) for branch in self.branches], dim=1))
         return functional.relu(joined + self.shortcut(x))
 
@@ -59,16 +62,20 @@ class Aggregation(nn.Module):
         Returns:
             (B, 1, H, W) float32 logit.
         """
+        # Coarse scales know what the object is, fine ones where it ends: the coarse gate the fine.
         coarse2 = double(coarse)
         gated_middle = self.coarse_gates_middle(coarse2) * middle
         gated_fine = (
             self.coarse_gates_fine(double(coarse2)) * self.middle_gates_fine(double(middle)) * fine
         )
+        # (B, 64 + 128, H/2, W/2)
         joined = self.join_middle(torch.cat([gated_middle, self.lift_coarse(coarse2)], dim=1))
+        # (B, 32 + 64 + 128, H, W)
         joined = torch.cat([gated_fine, self.lift_middle(double(joined))], dim=1)
         return self.attention(self.join_fine(joined))
 
 
 def double(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, 2H, 2W), bilinear, the corner pixels staying in the corners."""
+    # align_corners here and not in `upsample`: as each is in the released weights' training.
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)

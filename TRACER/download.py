@@ -34,6 +34,7 @@ def download(url: str, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
+        # Asked under the lock: the process that held it has fetched the file.
         if path.exists():
             return
         part = path.with_name(path.name + ".part")
@@ -43,10 +44,12 @@ def download(url: str, path: Path) -> None:
                 _fetch_rest(url, part, deadline)
                 break
             except urllib.error.HTTPError as error:
+                # A 404 does not change by asking again, a lost connection may.
                 raise DownloadError(f"the server answered {error.code} {error.reason}") from error
             except (OSError, http.client.HTTPException) as error:
                 if attempt == ATTEMPTS:
                     raise DownloadError(_reason(error)) from error
+        # Only now is there a file of that name: it is whole, or there is none.
         os.replace(part, path)
 
 
@@ -61,11 +64,13 @@ def _fetch_rest(url: str, part: Path, deadline: float) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
+        # 416: what lies here is as long as the file or longer, that is, of another version.
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         part.unlink()
         return _fetch_rest(url, part, deadline)
     with response:
+        # A server that knows no ranges answers 200, with the file from its beginning.
         continued = response.status == http.HTTPStatus.PARTIAL_CONTENT
         done = done if continued else 0
         total = done + response.length if response.length is not None else None
@@ -75,11 +80,14 @@ def _fetch_rest(url: str, part: Path, deadline: float) -> None:
                 total=total, initial=done, unit="B", unit_scale=True, desc=url.split("/")[-1]
             ) as bar,
         ):
+            # read1 returns what is there; read would wait for all of a chunk, and so defeat the
+            # timeout.
             while chunk := response.read1(CHUNK):
                 if time.monotonic() > deadline:
                     raise DownloadError(f"it took more than {LIMIT_SECONDS // 60} minutes")
                 file.write(chunk)
                 bar.update(len(chunk))
+    # http.client ends quietly where a connection breaks off.
     if total is not None and part.stat().st_size != total:
         raise ConnectionError(f"broke off at {part.stat().st_size:,} of {total:,} bytes")
 

@@ -38,9 +38,11 @@ class Encoder(nn.Module):
             f"tf_efficientnet_b{scale}",
             features_only=True,
             out_indices=(1, 2, 3, 4),
+            # TensorFlow's 0.99, said as torch counts it.
             bn_momentum=0.01,
             drop_path_rate=drop_path_rate,
         )
+        # Taken out of timm's wrapper, so that the edge module can come in between.
         self.conv_stem, self.bn1 = backbone.conv_stem, backbone.bn1
         self.blocks: nn.Sequential = backbone.blocks
         self.widths: list[int] = backbone.feature_info.channels()
@@ -50,9 +52,11 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Features:
         """images: (B, 3, S, S), normalized."""
+        # S → S/2
         stage1 = self.blocks[0](self.bn1(self.conv_stem(images)))
         stage2, edge_logit = self.edge(self.blocks[1](stage1))
         stage3 = self.blocks[2](stage2)
+        # Stages 4 and 6 have stride 2, stages 5 and 7 none.
         stage5 = self.blocks[4](self.blocks[3](stage3))
         stage7 = self.blocks[6](self.blocks[5](stage5))
         return Features(stage2, stage3, stage5, stage7, edge_logit)
@@ -65,6 +69,7 @@ def pad_by_design_side(stages: Any, design_side: int) -> None:
     are odd depends on the side; timm decides at each forward, and since TRACER's own sides only
     make even maps, the convolutions that were odd by design are the ones to change.
     """
+    # The stem has halved it.
     side = math.ceil(design_side / 2)
     for stage in stages:
         convolution = stage[0].conv_dw
@@ -85,5 +90,6 @@ def _padded_evenly(convolution: Any) -> nn.Conv2d:
         groups=convolution.groups,
         bias=False,
     )
+    # The same parameter, not a copy: weights are loaded afterwards.
     even.weight = convolution.weight
     return even

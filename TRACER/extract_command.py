@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
     if rank == 0:
         warn_of_sample_weights(extractor.digest, photos)
     folder = OutputFolder(Path(options.images), out, kinds, extractor.key)
+    # In turns, as neighbors in a folder are often equally large.
     todo = [photo for photo in photos[rank::world_size] if not folder.has(photo)]
     with tqdm(total=len(todo), desc="extract", unit="photo", disable=rank > 0) as bar:
         unreadable = extract_files(extractor, todo, folder, bar, options.skip_unreadable)
@@ -71,6 +72,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"skipped {error}")
     if rank == 0:
         print(f"{len(photos)} photos, {len(todo)} of them now by this process; results in {out}")
+    # Every process tries; only the last one finds all entries.
     folder.merge(photos)
 
 
@@ -94,6 +96,7 @@ class OutputFolder:
     def has(self, photo: Path) -> bool:
         """Is the photo done, and still the same?"""
         entry = self._entry(photo)
+        # Unreadable photos have no box, and are tried again at each call.
         return entry is not None and "box" in entry and entry["key"] == self._photo_key(photo)
 
     def add(self, photo: Path, pictures: dict[str, bytes], extraction: Extraction) -> None:
@@ -101,6 +104,7 @@ class OutputFolder:
         for kind, data in pictures.items():
             with write_atomically(self._path(photo, kind, ".png"), "wb") as file:
                 file.write(data)
+        # After the pictures: an entry is the promise that they are there.
         self._write_entry(photo, {"box": extraction.box, "fallback": extraction.fallback})
 
     def add_unreadable(self, photo: Path) -> None:
@@ -114,6 +118,7 @@ class OutputFolder:
         """
         found = [self._entry(photo) for photo in photos]
         entries = [entry for entry in found if entry is not None]
+        # Whatever their key: who is still renewing some merges again afterwards.
         if len(entries) < len(photos):
             return
         rows = [
@@ -182,6 +187,7 @@ def extract_files(
 
     def note(photo: Any, error: DataError) -> None:
         if not skip_unreadable:
+            # With the option that would help, which the library does not know.
             raise PhotoError(f"{error}, or leave out what is broken with --skip-unreadable")
         errors.append(error)
         folder.add_unreadable(photo)
@@ -206,6 +212,7 @@ def encode_pictures(
     """
     makers = {
         "mask": lambda: resize_map(extraction.saliency, photo.shape[:2]),
+        # OpenCV writes BGR.
         "cutout": lambda: cv2.cvtColor(cut_out(photo, extraction.saliency), cv2.COLOR_RGBA2BGRA),
         "crop": lambda: cv2.cvtColor(extraction.crop, cv2.COLOR_RGB2BGR),
     }
@@ -224,6 +231,7 @@ def _refuse_own_results(images: Path, out: Path) -> None:
     """Results among the photos would be photos to the next call, or to another process now."""
     photos = images.resolve()
     for results in ((out / kind).resolve() for kind in (*KINDS, "boxes")):
+        # Both ways: photos inside of the results' folder would be overwritten.
         if results.is_relative_to(photos) or photos.is_relative_to(results):
             raise ConfigError(
                 f"--out {out}: results would go to {results}, among the photos of --images"
@@ -237,8 +245,10 @@ def _build_extractor(options: argparse.Namespace) -> Extractor:
     local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     device = resolve_device(options.device)
     if device.type == "cuda" and device.index is None and local_processes > 1:
+        # "cuda" without a number would be the first GPU for all of them.
         device = resolve_device(f"cuda:{local_rank}")
     use_device(device)
+    # Each process would otherwise take all cores.
     workers = options.num_workers or max(1, available_cores() // local_processes)
     values = {name: getattr(options, name) for name in CropSettings.model_fields}
     try:

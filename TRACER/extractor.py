@@ -83,6 +83,7 @@ class Extractor:
         self.batch_size = self.settings.batch_size or default_batch_size(device, None)
         self._network = network
         self._predict: Predictor | OnnxPredictor | None = None
+        # See WAITING_FOR_GPU: a thread that waits for the GPU lends its core to another.
         self._core = threading.Semaphore(self.num_workers)
         self._running = (device, precision, compile)
         self.digest = digest
@@ -107,10 +108,13 @@ class Extractor:
             "version": ALGORITHM_VERSION,
             "settings": describe(self.settings),
             "weights": self.digest,
+            # Half precision moves some pixels of a map across the threshold.
             "precision": str(choose_dtype(device, precision)) if crops else None,
             "device": device.type if crops else None,
+            # Fused kernels round differently.
             "compile": compile and crops,
         }
+        # Only where it is not torch: caches from before there was a second engine stay good.
         if crops and (engine := choose_engine(device, precision, compile)) != "torch":
             description["engine"] = engine
         if type(self).cut is not Extractor.cut:
@@ -150,6 +154,7 @@ class Extractor:
             photos, on_error: as in ``__call__``, and so are order and exceptions.
         """
         photos = iter(photos)
+        # Without photos no network is loaded, nor downloaded.
         if first := list(itertools.islice(photos, 1)):
             self.load()
         batches = _batches(itertools.chain(first, photos), self.batch_size)
@@ -160,6 +165,7 @@ class Extractor:
             for batch in itertools.islice(batches, threads + 1):
                 waiting.append(pool.submit(self._run, function, batch))
             while waiting:
+                # In the order they were handed in, whichever ends first.
                 results = waiting.popleft().result()
                 for batch in itertools.islice(batches, 1):
                     waiting.append(pool.submit(self._run, function, batch))
@@ -181,12 +187,14 @@ class Extractor:
         read_ahead: dict[int, np.ndarray | DataError] = {}
         maps = None
         if self._predict is not None:
+            # Held while computing only, never across the wait for the GPU below.
             with self._core:
                 read_ahead, inputs = self._read(batch, self._predict.side)
             maps = self._predict(inputs)
         results: list[tuple[Photo, Result | DataError]] = []
         with self._core:
             for index, photo in enumerate(batch):
+                # Popped, so that a photo's memory is free as soon as it is cut.
                 pixels = read_ahead.pop(index, photo)
                 try:
                     pixels = read(pixels)
@@ -208,13 +216,16 @@ class Extractor:
         """
         read_ahead: dict[int, np.ndarray | DataError] = {}
         inputs = np.empty((len(batch), side, side, 3), np.uint8)
+        # Each thread its part: 4 photos of 50 megapixels are 600 MB.
         free = PHOTO_MEMORY_BYTES // self._threads()
         for index, photo in enumerate(batch):
             try:
                 pixels = read(photo)
             except DataError as error:
+                # Black in the batch, so that the others keep their places.
                 read_ahead[index], inputs[index] = error, 0
                 continue
+            # Into the batch itself; linear as in the authors' inference.
             cv2.resize(pixels, (side, side), inputs[index], interpolation=cv2.INTER_LINEAR)
             if pixels.nbytes <= free:
                 read_ahead[index] = pixels
@@ -235,6 +246,7 @@ def default_batch_size(device: torch.device, network: Tracer | None) -> int:
     """Photos a worker takes at a time; on a GPU, fewer for a network with a larger input."""
     if device.type == "cpu" or network is None:
         return 4
+    # As many pixels at each scale as 64 photos of TE0 have.
     return max(1, 64 * 320**2 // network.input_size**2)
 
 
@@ -269,10 +281,12 @@ def one_thread_per_worker(num_workers: int) -> Iterator[ThreadPoolExecutor]:
     """A pool whose threads compute on one core each; the libraries' own threads come back after."""
     torch_threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
     cv2.setNumThreads(1)
+    # torch counts threads for each calling thread, OpenCV for the whole process.
     pool = ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield pool
     finally:
+        # Who stops asking, by break or an error, must not wait for photos that nobody wants.
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(torch_threads)
         cv2.setNumThreads(opencv_threads)

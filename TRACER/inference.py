@@ -81,6 +81,8 @@ class Predictor:
         self.dtype = choose_dtype(device, precision)
         on_cpu = device.type == "cpu"
         self.batch_size = cpu_batch_size(self.side) if on_cpu else batch_size
+        # channels_last: tensor cores and oneDNN compute in NHWC, and would else convert at each
+        # layer.
         self._network = fold_norms(network).to(device).to(memory_format=torch.channels_last)
         cast_convolutions(self._network, self.dtype)
         if on_cpu and self.batch_size > 1:
@@ -88,8 +90,10 @@ class Predictor:
         self._saliency = self._network.predict_saliency
         if compile:
             self._saliency = torch.compile(self._saliency, dynamic=False)
+        # · 255, so that bytes need not be divided first.
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
+        # One thread for the GPU; see the class.
         self._owner = ThreadPoolExecutor(1, "tracer-gpu")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -101,12 +105,14 @@ class Predictor:
         """
         if self.device.type != "cpu":
             return np.concatenate(
+                # Waiting is done here, in the worker's thread, where no core is needed for it.
                 [wait() for wait in self._owner.submit(self._launch, images).result()]
             )
         starts = range(0, len(images), self.batch_size)
         return np.concatenate([self._on_cpu(images[i : i + self.batch_size]) for i in starts])
 
     def _on_cpu(self, images: np.ndarray) -> np.ndarray:
+        # Filled up with black to the one shape that all forwards have.
         batch = torch.zeros((self.batch_size, self.side, self.side, 3), dtype=torch.uint8)
         batch[: len(images)] = torch.from_numpy(images)
         return self._maps(batch)[: len(images)].numpy()
@@ -146,6 +152,7 @@ class Predictor:
         # A thread starts on the first GPU, where pinned memory and events would be made.
         with torch.cuda.device(self.device):
             shape = (self.batch_size, self.side, self.side)
+            # Pinned, or non_blocking copies would block after all.
             batch = torch.zeros((*shape, 3), dtype=torch.uint8, pin_memory=True)
             batch[: len(images)] = torch.from_numpy(images)
             result = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
@@ -164,6 +171,7 @@ class Predictor:
         normalized = (images.permute(0, 3, 1, 2) - self._mean) / self._std  # stays channels-last
         low = self.dtype != torch.float32
         with torch.autocast(self.device.type, self.dtype if low else None, enabled=low):
+            # (B, 1, S, S) float32
             saliency = self._saliency(normalized)
         return (saliency[:, 0] * 255).round().to(torch.uint8)
 
@@ -188,6 +196,7 @@ def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
         return known[precision]
     if precision != "auto":
         raise ConfigError(f"precision {precision!r}: use 'auto', {', '.join(map(repr, known))}")
+    # bfloat16 or float16, whichever its tensor cores know.
     if device.type == "cuda":
         return half_dtype(device)
     return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
@@ -211,6 +220,7 @@ def cast_convolutions(network: Tracer, dtype: torch.dtype) -> None:
     }
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and layer not in spared:
+            # Convolutions alone: autocast keeps norms and softmax in float32 by itself.
             layer.to(dtype)
 
 
@@ -228,6 +238,7 @@ class ImageByImage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, ...)."""
+        # (B, …) → B · (1, …) → (B, …)
         return torch.cat([self.module(image) for image in x.split(1)])
 
 
@@ -236,6 +247,9 @@ def separate_small_vectors(network: Tracer) -> None:
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, ChannelAttention):
+                # The whole module: it is made of pooled vectors throughout.
                 setattr(parent, name, ImageByImage(child))
             elif isinstance(child, SqueezeExcite):
+                # Activations only: the convolutions of a pooled vector are matrix products, the
+                # same anywhere.
                 child.act1, child.gate = ImageByImage(child.act1), ImageByImage(child.gate)

@@ -30,6 +30,7 @@ def tracer_loss(output: TracerOutput, mask: Tensor, edge_weight: float = 1.0) ->
     """
     weights = pixel_weights(mask)
     maps = (output.saliency_logits, *output.ds_logits)
+    # Deep supervision: the mean map and the three it is the mean of.
     saliency = sum(api_loss(logits, mask, weights) for logits in maps)
     return saliency + edge_weight * api_loss(output.edge_logits, edges(mask))
 
@@ -48,20 +49,24 @@ def api_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> T
     Returns:
         Scalar, the mean over the batch.
     """
+    # Sums over 640² pixels overflow float16, which ends at 65,504.
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     target = target.to(logits.dtype)
     weights = pixel_weights(target) if weights is None else weights
     probability = logits.sigmoid()
 
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    # + 0.5 as in the authors' code, for the weights' sum.
     cross_entropy = _per_image(weights * entropy) / _per_image(weights + 0.5)
 
     common = _per_image(weights * probability * target)
     union = _per_image(weights * (probability + target)) - common
+    # + 1 pixel, so that an empty mask with an empty map is right and not 0/0.
     iou = 1 - (common + 1) / (union + 1)
 
     error = _per_image(weights * (probability - target).abs())
     extra = _per_image(weights - 1)
+    # `where` twice: the gradient of a division by zero is NaN also where it is not chosen.
     absolute = torch.where(extra > 0, error / torch.where(extra > 0, extra, 1), 0)
     return (API_WEIGHT * (cross_entropy + iou + absolute)).mean()
 
@@ -77,6 +82,7 @@ def pixel_weights(target: Tensor) -> Tensor:
     Returns:
         (B, 1, H, W) in [1, 2.5].
     """
+    # average - y| is large where the neighborhood differs from the pixel: near a border.
     contrast = sum((_box_average(target, size) - target).abs() for size in KERNELS)
     return 1 + 0.5 * contrast * target
 
@@ -93,6 +99,7 @@ def edges(mask: Tensor) -> Tensor:
     Returns:
         (B, 1, H, W), 0 or 1.
     """
+    # F.pad counts from the last axis: columns first, then rows.
     rows = functional.pad(mask, (0, 0, 1, 1), mode="replicate")
     columns = functional.pad(mask, (1, 1, 0, 0), mode="replicate")
     vertical = rows[..., 2:, :] != rows[..., :-2, :]

@@ -39,6 +39,7 @@ def score_image(prediction: np.ndarray, mask: np.ndarray) -> ImageScores:
     if prediction.shape != mask.shape:
         raise ValueError(f"a map of {prediction.shape} cannot be compared with {mask.shape}")
     prediction = prediction.astype(np.float64)
+    # One histogram for all 255 thresholds, in place of 255 comparisons of the map.
     hits, false_alarms = _counts(prediction, mask)
     return ImageScores(
         mae=float(np.abs(prediction - mask).mean()),
@@ -61,7 +62,9 @@ def mean_scores(images: Iterable[ImageScores]) -> dict[str, float]:
     e_curves = np.stack([image.e_curve for image in images])
     return {
         "mae": float(np.mean([image.mae for image in images])),
+        # (N, 255) → (N,) → 1
         "max_f": float(f_curves.max(axis=1).mean()),
+        # (N, 255) → (255,) → 1
         "dataset_max_f": float(f_curves.mean(axis=0).max()),
         "mean_f": float(f_curves.mean()),
         "s_measure": float(np.mean([image.s_measure for image in images])),
@@ -81,6 +84,7 @@ def s_measure(prediction: np.ndarray, mask: np.ndarray, first_pixel: int = 1) ->
             published; TRACER's authors count from 0, so their regions meet one pixel earlier.
     """
     covered = mask.mean()
+    # Without an object, or without background, regions and their means are not defined.
     if covered == 0:
         return float(1 - prediction.mean())
     if covered == 1:
@@ -95,6 +99,7 @@ def s_measure(prediction: np.ndarray, mask: np.ndarray, first_pixel: int = 1) ->
 def _object_score(values: np.ndarray) -> float:
     """How high and even the values are that should all be 1."""
     mean = values.mean()
+    # ddof=1 as MATLAB's std has it, in which the measure was published.
     spread = values.std(ddof=1) if values.size > 1 else 0.0
     return 2 * mean / (mean**2 + 1 + spread)
 
@@ -114,12 +119,14 @@ def _region_score(prediction: np.ndarray, mask: np.ndarray, first_pixel: int) ->
 
 
 def _similarity(x: np.ndarray, y: np.ndarray) -> float:
+    # n - 1 as in MATLAB's variance; a block of one pixel would divide by 0.
     freedom = max(x.size - 1, 1)
     mean_x, mean_y = x.mean(), y.mean()
     spread = ((x - mean_x) ** 2).sum() / freedom + ((y - mean_y) ** 2).sum() / freedom
     common = ((x - mean_x) * (y - mean_y)).sum() / freedom
     numerator = 4 * mean_x * mean_y * common
     denominator = (mean_x**2 + mean_y**2) * spread
+    # As published: two constant blocks are alike, one constant one is not.
     if numerator == 0:
         return 1.0 if denominator == 0 else 0.0
     return numerator / denominator
@@ -131,6 +138,7 @@ def _counts(prediction: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nd
     bins = len(THRESHOLDS) + 1
     inside = np.bincount(passed[mask.ravel()], minlength=bins)
     outside = np.bincount(passed, minlength=bins) - inside
+    # From the highest threshold down; bin 0 passes none.
     hits, false_alarms = (np.cumsum(counts[::-1])[::-1][1:] for counts in (inside, outside))
     return hits, false_alarms
 
@@ -138,6 +146,7 @@ def _counts(prediction: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nd
 def _f_curve(hits: np.ndarray, false_alarms: np.ndarray, positives: int) -> np.ndarray:
     precision = hits / (hits + false_alarms + TINY)
     recall = hits / (positives + TINY)
+    # β² = 0.3 weighs precision over recall, as the field does since Achanta et al. 2009.
     below = BETA_SQUARED * precision + recall
     f = (1 + BETA_SQUARED) * precision * recall / np.where(below > 0, below, 1)
     return np.where(below > 0, f, 0.0)
@@ -149,6 +158,7 @@ def _e_curve(hits: np.ndarray, false_alarms: np.ndarray, positives: int, pixels:
     Both maps being binary, a pixel is one of four kinds, and counting them is enough.
     """
     shown = (hits + false_alarms) / pixels
+    # Of a map of one value the mean can't be taken out.
     if positives in (0, pixels):
         return shown if positives else 1 - shown
     covered = positives / pixels
@@ -160,6 +170,7 @@ def _e_curve(hits: np.ndarray, false_alarms: np.ndarray, positives: int, pixels:
     )
     total = np.zeros(len(THRESHOLDS))
     for count, predicted, true in kinds:
+        # Both less their means; 1 where they agree, -1 where they are opposite.
         alignment = 2 * predicted * true / (predicted**2 + true**2)
         total += count * (alignment + 1) ** 2 / 4
     return total / pixels

@@ -69,6 +69,7 @@ class Tracer(nn.Module):
             raise ConfigError(f"TRACER scale {scale!r}: there are 0 ... {len(INPUT_SIDES) - 1}")
         self.scale = scale
         self.static_padding = static_padding
+        # An attribute and no argument of forward: it travels with the weights.
         self.input_size = input_size or INPUT_SIDES[scale]
         if self.input_size % STRIDE or self.input_size < MIN_SIDE:
             raise ConfigError(
@@ -97,10 +98,12 @@ class Tracer(nn.Module):
         """
         *coarse_logits, edge_logit = self.logits(images)
         side = images.shape[-1]
+        # (B, 1, S/8, S/8) twice and (B, 1, S/4, S/4) → (B, 1, S, S)
         first, second, third = (upsample(logit, side) for logit in coarse_logits)
         logits = (first + second + third) / 3
         return TracerOutput(
             torch.sigmoid(logits),
+            # The ReLU is the paper's; for the loss see `edge_logits`.
             torch.sigmoid(upsample(functional.relu(edge_logit), side)),
             torch.sigmoid(first),
             torch.sigmoid(second),
@@ -143,7 +146,9 @@ class Tracer(nn.Module):
             )
         stage2, stage3, stage5, stage7, edge_logit = self.encoder(images)
         logit0 = self.aggregation(self.fine(stage3), self.middle(stage5), self.coarse(stage7))
+        # S/8
         logit1 = self.object2(logit0, stage3)
+        # S/8 → S/4
         logit2 = self.object1(upsample(logit1, side // 4), stage2)
         return logit0, logit1, logit2, edge_logit
 

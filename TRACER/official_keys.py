@@ -45,6 +45,7 @@ _RENAMES = tuple(
     for pattern, replacement in (
         (r"^model\._conv_stem\.", "encoder.conv_stem."),
         (r"^model\._bn0\.", "encoder.bn1."),
+        # In order: later patterns see what earlier ones have renamed.
         (r"^model\.Frequency_Edge_Module1\.UAM\.", "encoder.edge.channels."),
         (r"^model\.Frequency_Edge_Module1\.", "encoder.edge."),
         (r"^rfb2\.", "fine."),
@@ -98,6 +99,7 @@ def translate(key: str, scale: int) -> str:
 
 def _block_name(index: int, layer: str, rest: str, scale: int) -> str:
     stage = 0
+    # The running number of a block → its stage and its place in there.
     while stage < 6 and index >= BLOCK_COUNTS[scale][stage]:
         index -= BLOCK_COUNTS[scale][stage]
         stage += 1

@@ -48,13 +48,16 @@ class OnnxPredictor:
         """(n, S, S, 3) uint8, RGB -> (n, S, S) uint8 saliency, rounded; 255 is 1.0."""
         session = self._session()
         name = session.get_inputs()[0].name
+        # One photo per forward, so that no result depends on its neighbors.
         return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
 
     def _session(self) -> "InferenceSession":
+        # One builds, the others wait: each build takes two seconds and a copy of the network.
         with _building:
             if self._digest not in _sessions:
                 _sessions[self._digest] = start(to_onnx(self._network))
                 if len(_sessions) > MOST_SESSIONS:
+                    # The oldest: dicts keep the order in which they were filled.
                     del _sessions[next(iter(_sessions))]
             return _sessions[self._digest]
 
@@ -64,6 +67,7 @@ def start(model: bytes) -> "InferenceSession":
     import onnxruntime  # takes a while to load, and only CPUs need it
 
     options = onnxruntime.SessionOptions()
+    # Photos are spread over the cores already; threads of its own would compete for them.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
@@ -71,6 +75,7 @@ def start(model: bytes) -> "InferenceSession":
 def to_onnx(network: Tracer) -> bytes:
     """The network as ONNX: (1, S, S, 3) uint8 -> (1, S, S) uint8, S its input side."""
     folded: Any = fold_norms(network).cpu()
+    # Replaced on the copy; the network itself keeps its FFT.
     folded.encoder.edge.high_pass = high_pass_by_products(network.input_size // 4)
     side = network.input_size
     buffer = io.BytesIO()
@@ -120,18 +125,23 @@ def high_pass_by_products(side: int) -> Callable[[Tensor], Tensor]:
     angle = 2 * math.pi / side * torch.outer(frequency, torch.arange(side, dtype=torch.float64))
     cosine, sine = angle.cos().float(), angle.sin().float()  # (31, side)
     low = frequency[:, None] ** 2 + frequency**2 < FREQUENCY_RADIUS**2
+    # 1/side², the inverse transform's factor, for both directions at once.
     remove = low.float() / side**2
 
     back_cosine, back_sine = cosine.T.contiguous(), sine.T.contiguous()
 
     def high_pass(x: Tensor) -> Tensor:
+        # Columns: (B, C, S, S) → (B, C, S, 31)
         real, imaginary = x @ back_cosine, -(x @ back_sine)
+        # Rows: (B, C, S, 31) → (B, C, 31, 31)
         real, imaginary = cosine @ real + sine @ imaginary, cosine @ imaginary - sine @ real
         real, imaginary = real * remove, imaginary * remove
+        # And back: (B, C, 31, 31) → (B, C, S, 31) → (B, C, S, S)
         real, imaginary = (
             back_cosine @ real - back_sine @ imaginary,
             back_cosine @ imaginary + back_sine @ real,
         )
+        # The real part alone: that of a real picture's low frequencies is real.
         return (x - (real @ cosine - imaginary @ sine)).abs()
 
     return high_pass

@@ -67,8 +67,10 @@ def run(options: argparse.Namespace) -> None:
     workers = DEFAULT_WORKERS if options.num_workers is None else options.num_workers
     workers = fit_workers(workers, device)
     set_threads(workers, device)
+    # Before the network, whose decoder starts from random numbers.
     seed_everything(options.seed)
     train, validation = _find_photos(options)
+    # Reads all, since a broken mask would end the training hours later.
     empty = count_empty_masks(train + validation)
     if empty:
         print(f"{empty} of {len(train) + len(validation)} masks are all black; they are used too")
@@ -93,6 +95,7 @@ def _find_photos(options: argparse.Namespace) -> tuple[list[Pair], list[Pair]]:
     pairs: list[Pair] = []
     for folder in options.data:
         pairs += (
+            # Two folders may have people of one number.
             pair._replace(group=f"{folder}/{pair.group}")
             for pair in find_pairs(folder, TRAINING_LAYOUTS)
         )
@@ -106,6 +109,7 @@ def _initial_network(options: argparse.Namespace) -> Tracer:
         if options.weights == "imagenet":
             load_imagenet_encoder(network)
         return network
+    # A released name says its scale itself.
     scale = options.scale if options.weights not in OFFICIAL_NAMES else None
     return load_tracer(options.weights, scale=scale)
 
@@ -115,6 +119,7 @@ def _settings(options: argparse.Namespace, network: Tracer, num_workers: int) ->
     if side % STRIDE or side < MIN_SIDE:
         raise ConfigError(f"--size {side}: must be a multiple of {STRIDE} from {MIN_SIDE} up")
     values = {name: getattr(options, name) for name in DEFAULTS if hasattr(options, name)}
+    # Kept in the checkpoint: crops are to be made at the side that was trained for.
     network.input_size = side
     return TrainingSettings(**{**values, "side": side, "num_workers": num_workers})
 
@@ -122,6 +127,7 @@ def _settings(options: argparse.Namespace, network: Tracer, num_workers: int) ->
 def _checkpoint_to_resume(resume: str | None, out: Path) -> Path | None:
     last = out / LAST
     if resume == "auto":
+        # "auto" is for a job that is started again and again: the first time there is nothing yet.
         return last if last.exists() else None
     if resume is None and last.exists():
         raise ConfigError(f"{last} exists; go on with --resume auto, or choose another --out")

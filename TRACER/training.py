@@ -84,17 +84,22 @@ class Training:
                 f"{len(train)} training photos are fewer than one batch; lower --batch-size"
                 f" {settings.batch_size}"
             )
+        # Full batches only: batch norms of a rest of one photo would upset the running means.
         self.steps = min(full, settings.limit_steps or full)
         augmentation = AUGMENTATIONS[settings.augment](settings.side)
         self.loader = _loader(train, augmentation, settings, device, self.steps)
         self.validation_loader = _loader(validation, PlainResize(settings.side), settings, device)
         network.to(device).to(memory_format=torch.channels_last)
         self.network = network
+        # As in the paper, one group: `base.optimizers` spares norms and biases the decay, which
+        # would move every published figure.
         self.optimizer = OPTIMIZERS[settings.optimizer](
             self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
         )
         self.scheduler = _scheduler(self.optimizer, settings, self.steps)
         self.ema = (
+            # use_warmup: the average follows quickly at first, or it would hold the start's weights
+            # long.
             ModelEmaV3(self.network, decay=settings.ema_decay, use_warmup=True)
             if settings.ema_decay
             else None
@@ -141,6 +146,7 @@ class Training:
                 f"{checkpoint}: was trained with another {', '.join(changed)}; resume with the"
                 " options of the first run, or start a new one from it with --weights"
             )
+        # The checkpoint's "model" is the averaged one, for use; the trained one stands in `state`.
         if self.ema:
             self.ema.module.load_state_dict(model)
         self.network.load_state_dict(state["network"] if self.ema else model)
@@ -156,6 +162,7 @@ class Training:
     def _train_epoch(self) -> float:
         self.network.train()
         sampler: Any = self.loader.sampler
+        # The order depends on the epoch, so that a resumed run goes on with the same one.
         sampler.epoch = self.epoch
         total = torch.zeros((), device=self.device)
         bar = tqdm(
@@ -167,8 +174,10 @@ class Training:
         for step, (images, masks) in bar:
             loss = self._train_step(*_to_device(images, masks, self.device))
             total += loss
+            # `item` waits for the GPU; every step it would take the lead away that the host has.
             if step % 10 == 9:
                 bar.set_postfix(loss=f"{total.item() / (step + 1):.3f}")
+        # Before the checkpoint of this epoch is written over the last good one.
         if not math.isfinite(total.item()):
             raise ConfigError(
                 f"the loss of epoch {self.epoch + 1} is {total.item()}; lower --lr"
@@ -179,6 +188,7 @@ class Training:
     def _train_step(self, images: Tensor, masks: Tensor) -> Tensor:
         with _autocast(self.device, self.settings.amp):
             output = self.network(images)
+        # Outside of autocast: the loss is computed in float32.
         loss = tracer_loss(output, masks, self.settings.edge_weight)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -193,6 +203,7 @@ class Training:
 
     @torch.inference_mode()
     def _validate(self) -> dict[str, float]:
+        # What is validated is what is saved as the best.
         network = (self.ema.module if self.ema else self.network).eval()
         losses, scores = [], []
         bar = tqdm(self.validation_loader, desc="validation", leave=False)
@@ -200,6 +211,7 @@ class Training:
             images, masks = _to_device(images, masks, self.device)
             with _autocast(self.device, self.settings.amp):
                 output = network(images)
+            # · photos, since the last batch may be smaller.
             losses.append(tracer_loss(output, masks, self.settings.edge_weight) * len(masks))
             pairs = zip(output.saliency[:, 0].float().cpu(), masks[:, 0].cpu(), strict=True)
             scores += [score_image(map_.numpy(), mask.numpy() > 0) for map_, mask in pairs]
@@ -233,6 +245,7 @@ class Training:
             **{name: getattr(self, name) for name in COUNTERS},
         }
         usable = self.ema.module if self.ema else self.network
+        # Best before last: killed in between, a resumed run writes both again.
         if is_best:
             save_checkpoint(self.out / BEST, usable, None)
         save_checkpoint(self.out / LAST, usable, state)
@@ -241,6 +254,8 @@ class Training:
         """What a resumed run must have in common with the first: all that changes the result."""
         free = ["epochs", "patience", "num_workers"]
         if self.settings.schedule == "cosine":
+            # The others may change at a resume: they decide how long it trains, not what is
+            # learned.
             free.remove("epochs")  # its curve ends with the last one
         values = {k: v for k, v in asdict(self.settings).items() if k not in free}
         pairs: Any = self.loader.dataset
@@ -256,6 +271,7 @@ def load_imagenet_encoder(network: Tracer) -> None:
     name = f"tf_efficientnet_b{network.scale}.ap_in1k"
     way_out = f"use --weights none, te{network.scale}, sample or a file"
     published = timm.get_pretrained_cfg(name)
+    # Asked first: without a network timm would go on trying.
     if not (published and published.hf_hub_id and hub_weights_at_hand(published.hf_hub_id)):
         raise CheckpointError(
             f"{name}: not in the cache, and its server can't be reached; {way_out}"
@@ -269,6 +285,7 @@ def load_imagenet_encoder(network: Tracer) -> None:
             f"{name}: cannot be downloaded ({type(error).__name__}); {way_out}"
         ) from error
     loaded = network.encoder.load_state_dict(source.state_dict(), strict=False)
+    # ImageNet has no edge module.
     foreign = [key for key in loaded.missing_keys if not key.startswith("edge.")]
     if foreign or loaded.unexpected_keys:
         raise CheckpointError(f"{name}: does not fit the encoder ({(foreign or loaded)!r})")
@@ -306,6 +323,7 @@ def _scheduler(
         if step < rising:
             return (step + 1) / rising
         share = (step - rising) / max(1, total - rising)
+        # Falls to 1 %, not 0: the last epochs still learn.
         return 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
 
     return LambdaLR(optimizer, factor)

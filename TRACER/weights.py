@@ -67,10 +67,12 @@ def load_tracer(
             f"{path}: its SHA-256 is {digest}, but {sha256.lower()} was asked for; delete the file"
             " to download it again, or correct the SHA-256"
         )
+    # "te1" that holds TE0's weights would load, and crop otherwise than the name promises.
     if scale is None and str(weights) in OFFICIAL_NAMES:
         scale = OFFICIAL_NAMES.index(str(weights))
     state, settings = read_checkpoint(path)
     network = _build(state, settings, scale, path)
+    # The sample file is older than the digest in files; its own is known.
     written = settings.get("digest", SAMPLE_DIGEST if path == SAMPLE else None)
     if written not in (None, weights_digest(network)):
         raise CheckpointError(f"{path}: damaged (its values have changed); get it again")
@@ -114,6 +116,7 @@ def _download(name: str, path: Path, base_url: str) -> Path:
             f" by hand to {path} or give its path instead of {name!r}; or use the weights 'sample'"
             " that ship with the project; or set the weights to null and do without TRACER"
         ) from error
+    # Printed, so that it can be pasted into tracer.sha256.
     print(f"TRACER weights {name}: saved to {path}, SHA-256 {file_digest(path)}")
     return path
 
@@ -128,6 +131,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is damaged, holds code, or no state dict.
     """
+    # Before anything is parsed: an HTML page of an error saved as .pth is common.
     refuse_other_content(path)
     if path.suffix == ".safetensors":
         state, settings = _read_safetensors(path)
@@ -145,6 +149,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not values.isfinite().all():
             raise CheckpointError(f"{path}: damaged, {name} holds NaN or Inf; use another file")
     settings = {key: settings[key] for key in _File.model_fields if key in settings}
+    # Prefixes of DataParallel and torch.compile.
     return {re.sub(r"^(module\.|_orig_mod\.)+", "", k): v for k, v in file.model.items()}, settings
 
 
@@ -173,9 +178,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _read_pickle(path: Path) -> Any:
     """The content of a file of ``torch.save``; those of before 2020 are no zip files."""
+    # `read_tensors` checks the sizes in the archive's directory before it unpacks anything.
     if zipfile.is_zipfile(path):
         return read_tensors(path)
     try:
+        # weights_only: the pickle of a stranger must not run code.
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "nsupported" in str(error):
@@ -221,6 +228,7 @@ def detect_scale(state: dict[str, Tensor]) -> int | None:
         0 ... 7, or None for a state dict that is none of these.
     """
     block = re.compile(r"(?:model\._blocks\.(\d+)|encoder\.blocks\.(\d+\.\d+))\.")
+    # B1 and B2 have equally many blocks; the width of stage 3 tells them apart.
     blocks = len({match[0] for key in state if (match := block.match(key))})
     width = state.get("rfb2.conv_res.conv.weight", state.get("fine.shortcut.conv.weight"))
     if width is None or width.ndim != 4:
@@ -257,6 +265,7 @@ def warn_of_sample_weights(digest: str | None, photos: Iterable[Path]) -> None:
     """
     if digest != SAMPLE_DIGEST:
         return
+    # A few folders and not 20,000 photos are looked at.
     for folder in dict.fromkeys(photo.absolute().parent for photo in photos):
         if not any((above / DRAWN).exists() for above in (folder, *folder.parents[:3])):
             log.warning(
@@ -274,6 +283,7 @@ def weights_digest(network: Tracer) -> str:
 
 def _digest(state: dict[str, Tensor], settings: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(settings).encode())
+    # Sorted: two versions of torch may list them in another order.
     for name, value in sorted(state.items()):
         value = value.detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -298,10 +308,12 @@ def save_float16(network: Tracer, path: str | Path, made_by: str = "") -> None:
     state = {}
     for name, value in network.state_dict().items():
         kept = value.detach().cpu().contiguous()
+        # Norms and biases have one axis.
         state[name] = kept.half() if value.ndim > 1 else kept
         if not torch.isfinite(state[name]).all():
             raise CheckpointError(f"{name}: its values do not fit float16; {path} is not written")
     settings = network_settings(network)
+    # The digest is of what a reader gets: the float16 values, as float32.
     loaded = {name: value.float() if value.ndim > 1 else value for name, value in state.items()}
     described = json.dumps(settings | {"digest": _digest(loaded, settings)})
     metadata = {"tracer": described, "made_by": made_by}
