@@ -428,7 +428,8 @@ def _read_task(values: dict[str, Any]) -> None:
         if isinstance(head, dict) and "bins" in head:  # a later --set may move them
             head.setdefault("split_bins", head["bins"])
     arch = values.get("arch")
-    if values.get("loss_name") is None and not (arch and arch.get("type") == "TimmModel"):
+    single = isinstance(arch, dict) and arch.get("type") == "TimmModel"
+    if values.get("loss_name") is None and not single:
         # Written out, so that --set loss_name.2.0=… finds its place.
         values["loss_name"] = [default_loss(h) for h in heads if isinstance(h, dict)] or None
 

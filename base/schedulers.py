@@ -250,14 +250,22 @@ def refuse_more_moves(saved: dict[str, Any], scheduler: LRScheduler | TimmSchedu
     states = (saved["lr_scheduler"] or {}, scheduler.state_dict())
     args = (saved["config"].get("lr_scheduler") or {}).get("args") or {}
     for key in [key for key, value in args.items() if value == ALL]:
-        # A warm-up in front of it makes the schedule the second of two.
-        before, now = ((each.get("_schedulers") or [each])[-1].get(key) for each in states)
+        before, now = (_moves(each, key) for each in states)
         if before is not None and now is not None and now > before:
             raise ConfigError(
                 f"lr_scheduler.args.{key}: the run's schedule was made for {before} moves, the"
                 f" training has {now} now (batch_size, accumulate, processes or photos are others);"
                 f" resume it as it was, or {AFRESH}"
             )
+
+
+def _moves(state: dict[str, Any], key: str) -> float | None:
+    """For how many moves a schedule was made; ``None`` where it knows none, or where its state is
+    not one that a schedule writes, which is said when it is restored."""
+    schedules = state.get("_schedulers")  # a warm-up in front makes it the second of two
+    own = schedules[-1] if isinstance(schedules, list) and schedules else state
+    moves = own.get(key) if isinstance(own, dict) else None
+    return moves if isinstance(moves, int | float) else None
 
 
 def _class_of(settings: SchedulerSettings) -> Any:

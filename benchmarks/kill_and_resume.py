@@ -59,12 +59,14 @@ class Subject:
         made: patterns of the files that are compared.
         before: commands that are not killed; what they leave is where each killed one begins.
         is_right: what else to ask of a folder in which the command came to its end.
+        writing: pattern of a file; a kill waits, after its random time, until there is one.
     """
 
     command: Sequence[str]
     made: Sequence[str]
     before: Sequence[Sequence[str]] = ()
     is_right: Callable[[Path], bool] = lambda _: True
+    writing: str = ""
 
 
 def subjects(data: Path) -> dict[str, Subject]:
@@ -85,6 +87,9 @@ def subjects(data: Path) -> dict[str, Subject]:
     answers = ["--answers", str(data.absolute() / "eval/answers.csv"), "--out", "out.csv"]
     return {
         "training": Subject(train(), [*checkpoints, *logs]),
+        "checkpoints": Subject(
+            train(), [*checkpoints, *logs], writing="saved/models/killed/r/.*.pth.*"
+        ),
         "extraction": Subject(train(extra=cropping), ["saved/crops/*/*/images.npy", *checkpoints]),
         "folds": Subject(
             train("--folds", "all", extra=(*SHORT, "validation.folds=2")),
@@ -156,7 +161,7 @@ def kill_and_compare(
             shutil.copytree(begin, killed)
         # Of a run that is never let to its end nothing can be compared.
         alive = draw.uniform(0, seconds) if kills < times and draw.random() < 0.8 else None
-        code = run(subject.command, killed, alive)
+        code = run(subject.command, killed, alive, subject.writing)
         require_whole(killed)
         if code is None:
             kills += 1
@@ -169,7 +174,9 @@ def kill_and_compare(
     return kills, ends
 
 
-def run(command: Sequence[str], folder: Path, kill_after: float | None = None) -> int | None:
+def run(
+    command: Sequence[str], folder: Path, kill_after: float | None = None, writing: str = ""
+) -> int | None:
     """Run a script of ours in a child; its exit code, or ``None`` when it was killed."""
     # Not forked from here: a child of a process that has computed in threads may wait forever.
     children = multiprocessing.get_context("forkserver")
@@ -177,6 +184,8 @@ def run(command: Sequence[str], folder: Path, kill_after: float | None = None) -
     child = children.Process(target=_become, args=(command, folder))
     child.start()
     child.join(kill_after)
+    while writing and child.exitcode is None and not any(folder.glob(writing)):
+        time.sleep(0.001)
     if child.exitcode is None:
         child.kill()
         child.join()

@@ -8,6 +8,7 @@ another cache of the same settings holds are copied, not cropped again.
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import logging
 import os
@@ -36,7 +37,7 @@ from data_loader.crop_files import (
     load_arrays,
     missing_rows,
 )
-from data_loader.photo_digests import photo_digests
+from data_loader.photo_digests import MOST_DIGESTS, photo_digests
 from data_loader.settings import Tracer
 from TRACER.extractor import Extractor, describe
 from TRACER.network import Tracer as Network
@@ -48,7 +49,7 @@ from TRACER.weights import (
 )
 from utils import distributed
 from utils.errors import CheckpointError, DataError, PhotoError, UserError
-from utils.files import write_atomically, write_json
+from utils.files import read_regular, write_atomically, write_json
 from utils.images import read_image
 
 KNOWN_WEIGHTS = "weights.json"
@@ -396,7 +397,7 @@ def _copy_known(folder: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]
 def _copy_from(sibling: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
     other = load_arrays(sibling, "r")
     # (M,) of 16 bytes each
-    theirs = np.load(sibling / "digests.npy")
+    theirs = np.load(io.BytesIO(read_regular(sibling / "digests.npy", MOST_DIGESTS)))
     # A folder is named by these digests, so that a damaged file of them shows here.
     if _name(theirs) != sibling.name:
         return

@@ -341,7 +341,9 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
     identity = task.settings.id_column
     truth = getattr(task.settings.data and task.settings.data.test, "truth", None)
     rows = read_table(path, (identity,))
-    found = rows[0][1] if rows else {}
+    if not rows:
+        raise DataError(f"{path}: no rows; list one photo a row, with its answer")
+    found = rows[0][1]
     if task.product:
         column_of = {"class": truth or "class"}
     else:  # as the training's table calls it, or as test.py writes it

@@ -165,7 +165,7 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, dict[str, str]]] = []
     try:
-        names = [name.strip() for name in next(lines, [])]
+        names = [plain_cell(name).strip() for name in next(lines, [])]
         _check_heading(path, names, columns)
         for cells in filter(None, lines):
             if any(cells[len(names) :]):

@@ -193,6 +193,8 @@ def single_loss(
         ConfigError: an unknown name or argument.
     """
     name, args = (loss, {}) if isinstance(loss, str) else (loss["type"], loss.get("args") or {})
+    if name == "ce_loss" and "gamma" in args:  # would be another loss than the one that is named
+        raise ConfigError(f"{where}: ce_loss takes no gamma; focal does")
     if "logit_adjustment" in args:
         args = {**args, "log_prior": _log_prior(args["logit_adjustment"], counts, where)}
         del args["logit_adjustment"]

@@ -37,6 +37,13 @@ def test_comments_and_trailing_commas_are_read():
     assert parse()["trainer"]["epochs"] == 3
 
 
+@pytest.mark.parametrize("nothing", ["[,]", "[1,,]", "{,}", "[ , // none\n]"])
+def test_a_comma_after_nothing_is_an_error(nothing):
+    write("config.json", f'{{"name": "a", "metrics": {nothing}}}')
+    with pytest.raises(ConfigError, match="unexpected"):
+        parse()
+
+
 def test_a_file_overrides_its_base_key_by_key():
     write("base.json", {"name": "base", "seed": 7, "trainer": {"epochs": 9, "verbosity": 0}})
     file = write("sub/own.json", {"_base_": "../base.json", "trainer": {"epochs": 2}})

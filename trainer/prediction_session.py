@@ -69,13 +69,17 @@ def predict(config: ConfigParser) -> None:
     require_one_scheme({path: member.settings.task for path, member in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logger.info(describe(views, len(photos)))
-    # Each is read once, and what one can't answer is said before photos are cropped.
-    predictors = {path: restore_predictor(member, path, device) for path, member in members.items()}
+    # What one can't answer is said before photos are cropped. One is there at a time, so that an
+    # ensemble takes no more memory than a model; to be read again they wait in the system's cache.
+    for checkpoint, member in members.items():
+        predictor = None
+        predictor = restore_predictor(member, checkpoint, device)
     answers_of_members = {}
     for checkpoint, member in members.items():
-        crops, predictions = predict_photos(
-            member, predictors[checkpoint], photos.paths(), args.skip_unreadable
-        )
+        if len(members) > 1:
+            predictor = None
+            predictor = restore_predictor(member, checkpoint, device)
+        crops, predictions = predict_photos(member, predictor, photos.paths(), args.skip_unreadable)
         answers_of_members[checkpoint] = predictions.probabilities
     if not distributed.is_main():
         return

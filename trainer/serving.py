@@ -97,9 +97,13 @@ def make_app(members: Sequence[PhotoModel], language: str = "en") -> Starlette:
         assert isinstance(error, HTTPException)
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
+    async def fail(request: Request, error: Exception) -> JSONResponse:
+        # Its words may name places of this machine; the log of the server has them.
+        return JSONResponse({"error": "the photo could not be answered"}, 500)
+
     return Starlette(
         routes=[Route("/answer", answer, methods=["POST"]), Route("/health", health)],
-        exception_handlers={HTTPException: refuse},
+        exception_handlers={HTTPException: refuse, Exception: fail},
     )
 
 

@@ -221,7 +221,8 @@ def _bases(named: Any, path: Path) -> list[Path]:
 _COMMENT_OR_TEXT = re.compile(
     r"""//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL
 )
-_TEXT_OR_COMMA = re.compile(r"""("(?:\\.|[^"\\])*")|,(\s*[}\]])""", re.DOTALL)
+_TEXT_OR_COMMA = re.compile(r"""("(?:\\.|[^"\\])*"|[\[{,]\s*,)|,(\s*[}\]])""", re.DOTALL)
+"""Group 1 stays; the comma before group 2 goes, unless it ends nothing, as in ``[,]``."""
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 
 

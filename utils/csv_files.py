@@ -32,8 +32,8 @@ def write_rows(path: str | Path, rows: Iterable[Iterable[Any]]) -> None:
 
 def safe_cell(cell: Any) -> Any:
     """A quote before a text that a spreadsheet would run, such as a photo's name that somebody else
-    chose; numbers stay as they are."""
-    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+    chose, and before one that has such quotes already; numbers stay as they are."""
+    if not isinstance(cell, str) or not cell.lstrip("'").startswith(FORMULA):
         return cell
     try:
         float(cell)
@@ -44,4 +44,4 @@ def safe_cell(cell: Any) -> Any:
 
 def plain_cell(cell: str) -> str:
     """What ``safe_cell`` was given."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+    return cell[1:] if cell[:1] == "'" and cell.lstrip("'").startswith(FORMULA) else cell

@@ -283,6 +283,15 @@ def test_more_steps_in_the_same_epochs_than_a_schedule_was_made_for_are_refused(
     refuse_more_moves(saved[1], made[0])  # it only ends early
 
 
+@pytest.mark.parametrize("odd", [torch.zeros(3, 4), "many", None, [1]])
+def test_moves_of_a_state_that_no_schedule_wrote_are_left_to_its_restoring(odd):
+    settings = chosen("CosineAnnealingLR", "step", 1, **MOVING["CosineAnnealingLR"])
+    schedule = make_schedule(settings, two_groups(), epochs=3, steps_an_epoch=10)
+    config = {"lr_scheduler": {"type": "CosineAnnealingLR", "args": MOVING["CosineAnnealingLR"]}}
+    for state in ({"T_max": odd}, {"_schedulers": odd}, {"_schedulers": [odd]}):
+        refuse_more_moves({"config": config, "lr_scheduler": state}, schedule)
+
+
 def test_a_cycle_of_so_many_steps_names_the_way_out_when_it_is_resumed_for_more():
     args = {"max_lr": 1.0, "total_steps": 3}
     with pytest.raises(ConfigError, match=r"does not go on after epoch 4: .*; --init-from"):

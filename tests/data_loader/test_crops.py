@@ -134,6 +134,19 @@ class TestBuilding:
         _, extractor = build(photos, tmp_path)
         assert extractor.asked == photos[8:]
 
+    def test_only_a_cache_that_has_something_to_give_is_read(self, photos, tmp_path, monkeypatch):
+        other, _ = build(photos[:6], tmp_path)
+        read, really = [], crops_module.damaged_rows
+        monkeypatch.setattr(
+            crops_module,
+            "damaged_rows",
+            lambda arrays: (read.append(Path(arrays["images"].filename).parent), really(arrays))[1],
+        )
+        build(photos[6:], tmp_path)
+        assert read and other.folder not in read
+        build(photos, tmp_path)
+        assert other.folder in read
+
     @pytest.mark.parametrize("settings", [{"size": 20}, {"margin": 0.2}])
     def test_another_setting_is_another_cache(self, photos, tmp_path, settings):
         first, _ = build(photos, tmp_path)
@@ -218,6 +231,24 @@ class TestInterruptions:
 
         crops, _ = build(photos, tmp_path, counting(size=200))
         assert (crops.states == CROPPED).all()
+
+    def test_a_disk_that_takes_but_a_part_of_the_last_crop_is_full(self, photos, tmp_path):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+        class Filling(Counting):
+            """Its crops come when there is room for all but the half of one."""
+
+            def __call__(self, photos, on_error=None):
+                room = 128 + 16 * 16 * 3 * 11 + 400
+                resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+                return super().__call__(photos, on_error)
+
+        extractor = Filling(None, CropSettings(crop_size=16, num_workers=1))
+        try:
+            with pytest.raises(UserError, match=r"cache: the crop cache cannot be written.*space"):
+                build(photos, tmp_path, extractor)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     def test_a_cache_that_cannot_be_made_is_one_clear_line(self, photos, tmp_path):
         (tmp_path / "cache").write_text("in the way")
@@ -375,6 +406,15 @@ class TestDamagedSideFiles:
         assert (crops.states == CROPPED).all()
         for row, photo in enumerate(photos):
             assert (crops[row] == next(counting()([photo])).crop).all()
+
+
+@pytest.mark.parametrize("name", ["digests", "images", "boxes", "states"])
+def test_a_pipe_in_another_cache_is_not_waited_for(photos, tmp_path, name):
+    other, _ = build(photos[:8], tmp_path)
+    (other.folder / f"{name}.npy").unlink()
+    os.mkfifo(other.folder / f"{name}.npy")
+    _, extractor = build(photos, tmp_path)
+    assert extractor.asked == photos
 
 
 class TestDamagedPixels:

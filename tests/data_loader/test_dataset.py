@@ -396,6 +396,7 @@ class TestAnswers:
             ("ImageID,ans\na.jpg,0\nb.jpg,18\n", "line 3: ans '18' .*0 to 17"),
             ("ImageID,ans\na.jpg,0\nb.jpg,\n", "line 3: ans ''"),
             ("ImageID\na.jpg\nb.jpg\n", "no column 'ans'"),
+            ("ImageID,ans\n", "no rows; list one photo a row"),
         ],
     )
     def test_wrong_answers_are_refused(self, tmp_path, table, message):

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import weakref
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from base.checkpoint import save_checkpoint
 from base.task import load_task
 from TRACER.network import Tracer
 from TRACER.weights import save_float16
+from trainer import prediction_session
 
 FACES = load_task("faces")
 
@@ -369,6 +371,22 @@ def test_scores_of_an_earlier_prediction_do_not_stay_beside_a_new_one(predict, p
 def test_an_option_without_effect_is_said(predict):
     said = predict("--set", "tracer.margin=0.2").stdout
     assert "warning: tracer.margin: no effect, since tracer.weights is null" in said
+
+
+def test_an_ensemble_holds_one_model_at_a_time(call, trained, monkeypatch):
+    models, really = [], prediction_session.restore_predictor
+
+    def restore(*args):
+        assert not any(model() for model in models), "the one before is still in memory"
+        predictor = really(*args)
+        models.append(weakref.ref(predictor.model))
+        return predictor
+
+    monkeypatch.setattr(prediction_session, "restore_predictor", restore)
+    both = [trained.best, trained.models / "last_epoch.pth"]
+    done = call("test.py", "-r", *both, "--out", "both.csv")
+    assert done.returncode == 0, done.stderr
+    assert len(models) == 4
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["in its run", "alone"])

@@ -97,3 +97,17 @@ def test_a_test_with_answers_writes_the_same_page_beside_its_outputs(
 def test_the_log_of_a_run_begins_with_whom_it_is_trained_on(trained):
     lines = (trained.log / "run.log").read_text(encoding="utf-8").splitlines()
     assert "training on 98 photos of 14 people" in "\n".join(lines[:5])
+
+
+def test_photos_that_can_not_be_made_small_end_no_training(
+    call, shapes_config, tmp_path, monkeypatch
+):
+    def fail(*_):
+        raise OSError("no codec")
+
+    monkeypatch.setattr("logger.report.answers.jpeg", fail)
+    done = call("train.py", "-c", shapes_config, "--run-id", "r")
+    assert done.returncode == 0, done.stderr
+    assert "photos of a report: not written: OSError: no codec" in done.stdout + done.stderr
+    saved = read_predictions(tmp_path / "saved/log/shapes/r/predictions.npz")
+    assert len(saved.photos["photo"]) and not saved.thumbnails

@@ -17,6 +17,8 @@ import time
 from datetime import date
 from pathlib import Path
 
+from tqdm import tqdm
+
 from tests.fuzz.frame import Counts, subjects, work
 
 HEADER = ("subject", "tried", "right", "one line", "tracebacks", "hangs", "peak MiB", "seconds")
@@ -43,7 +45,8 @@ def main() -> None:
         print(" ".join(rows[-1]), flush=True)
         faults += [f"{name}, case {number}:\n{told}" for number, told in distinct(counts).items()]
         if code:
-            faults.append(f"{name}: the process ended with {code} after case {counts.tried - 1}")
+            died = numbers.start + counts.tried
+            faults.append(f"{name}: the process ended with {code} in case {died} (--only {died})")
     print("\n\n".join(["", *faults]))
     print(table(rows))
     sys.exit(bool(faults))
@@ -57,11 +60,14 @@ def in_process(name: str, numbers: range, seed: int) -> tuple[Counts, int]:
     process.start()
     sender.close()
     counts = Counts()
-    while True:
-        try:
-            counts = receiver.recv()
-        except EOFError:
-            break
+    with tqdm(desc=name, total=len(numbers), mininterval=5) as bar:
+        while True:
+            try:
+                counts = receiver.recv()
+            except EOFError:
+                break
+            bar.set_postfix(faults=list(counts.faults), refresh=False)
+            bar.update()
     process.join()
     return counts, process.exitcode or 0
 

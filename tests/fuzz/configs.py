@@ -25,7 +25,7 @@ def prepare(folder: Path) -> Callable[[random.Random], None]:
     """The recipes, and configs that say everything."""
     import numpy as np
 
-    from base.task import Task
+    from base import task as tasks
     from base.train_step import backbone_modules
     from model.decoding import resolve_decoding
     from model.loss import check_losses
@@ -37,7 +37,9 @@ def prepare(folder: Path) -> Callable[[random.Random], None]:
 
     def build(config: ConfigParser) -> None:
         monitor = session.check_names(config)
-        task = Task(config.settings.task)
+        settings = config.settings.task
+        columns = {head.column or name: "abc" for name, head in settings.heads.items()}
+        task = tasks.build(settings, columns)
         find_metrics(task, config["metrics"])
         if any(head.num_classes > 100 for head in task.heads.values()):
             return

@@ -26,7 +26,7 @@ from TRACER.settings import CropSettings
 from TRACER.weights import load_tracer
 from trainer.inference import Predictor
 from trainer.photo_model import PhotoModel
-from utils.csv_files import safe_cell
+from utils.csv_files import plain_cell, safe_cell
 from utils.errors import PhotoError
 from utils.images import FORMATS
 
@@ -70,7 +70,7 @@ def prepare(folder: Path) -> Callable[[random.Random], None]:
             harmless(photo_card(name, shown, language))
             table = answers_table([(name, shown.answer)], language)
             rows = list(csv.reader(io.StringIO(csv_bytes(table, language).decode("utf-8-sig"))))
-            assert len(rows) == 2 and rows[1][0] == safe_cell(rows[1][0])
+            assert len(rows) == 2 and rows[1][0] == safe_cell(plain_cell(rows[1][0]))
 
     return attempt
 

@@ -235,6 +235,7 @@ def test_all_loss_takes_balanced_weights_from_the_counts_of_a_single_head():
         ([("ArcFace", None, 1.0)] * 3, "did you mean 'ArcFaceLoss'"),
         ([({"type": "focal", "args": {"gama": 2}}, None, 1.0)] * 3, "gama"),
         ([({"type": "focal", "args": {"gamma": -1}}, None, 1.0)] * 3, "gamma -1"),
+        ([({"type": "ce_loss", "args": {"gamma": 2}}, None, 1.0)] * 3, "no gamma; focal does"),
         ([({"type": "label_smoothing", "args": {"smoothing": 1}}, None, 1.0)] * 3, "below 1"),
         ([("VICRegLoss", None, 1.0)] * 3, "cannot be trained from the labels"),
     ],

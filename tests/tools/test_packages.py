@@ -3,7 +3,8 @@
 import shutil
 import subprocess
 import sys
-from importlib.metadata import distribution
+import tomllib
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,36 @@ def test_an_audit_finds_another_version_an_unknown_package_and_a_changed_file(
     monkeypatch.setattr(packages, "_changed", lambda file: file.name == "__init__.py")
     found = list(problems())
     assert "0.1 pinned" in found[0] and "1 files are not those it brought" in found[-1]
+
+
+@pytest.fixture
+def installed(monkeypatch, tmp_path):
+    """``installed(name, "Requires-Dist: …")``: what an installer writes of a package."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(name, *lines):
+        folder = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
+        folder.mkdir()
+        header = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        (folder / "METADATA").write_text(header + "".join(f"{line}\n" for line in lines))
+        return Distribution.at(folder)
+
+    return install
+
+
+def test_packages_that_need_extras_of_each_other_come_to_an_end(installed, monkeypatch):
+    for name, other in (("loop-a", "loop-b"), ("loop-b", "loop-a")):
+        installed(name, "Provides-Extra: x", f"Requires-Dist: {other}[x]",
+                  f'Requires-Dist: {other}[x]; extra == "x"')  # fmt: skip
+    monkeypatch.setattr(packages, "pinned", lambda: {"loop-a": "1.0"})
+    assert list(brought()) == ["loop-a", "loop-b"]
+
+
+def test_the_project_itself_is_no_stranger_in_its_environment(one_package, installed, monkeypatch):
+    project = tomllib.loads((packages.ROOT / "pyproject.toml").read_text())["project"]
+    own = installed(project["name"])
+    monkeypatch.setattr(packages, "distributions", lambda: [one_package, own])
+    assert list(problems()) == []
 
 
 def test_a_file_is_compared_with_its_digest(one_package):

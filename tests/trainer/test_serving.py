@@ -79,6 +79,15 @@ def test_what_is_no_photo_is_refused_in_a_line_and_the_next_one_is_answered(
     assert client.post("/answer", content=photo).status_code == 200
 
 
+def test_an_error_of_the_program_is_json_too_and_names_no_place_of_the_server(photo):
+    broken = TestClient(make_app([None]), raise_server_exceptions=False)
+    failed = broken.post("/answer", content=photo)
+    assert (failed.status_code, failed.json()) == (
+        500,
+        {"error": "the photo could not be answered"},
+    )
+
+
 def test_health_names_the_task(client):
     assert client.get("/health").json() == {"task": "faces", "models": 1}
     assert client.get("/elsewhere").json() == {"error": "Not Found"}

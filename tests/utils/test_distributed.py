@@ -35,6 +35,45 @@ print("met")
 """
 
 
+# Without a launcher rank 0 keeps the store. Rank 1 asks it so seldom that it is the last to learn
+# that rank 0 is done.
+WITHOUT_LAUNCHER = """
+import os, socket, time
+from utils import distributed
+
+with socket.socket() as free:
+    free.bind(("localhost", 0))
+    port = str(free.getsockname()[1])
+os.environ |= {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+
+def work(rank):
+    os.environ["RANK"] = str(rank)
+    sleep = time.sleep
+    with distributed.process_group(n_gpu=0):
+        if rank:
+            time.sleep = lambda seconds: sleep(1)
+        else:
+            sleep(0.5)
+
+children = []
+for rank in range(2):
+    child = os.fork()
+    if not child:
+        work(rank)
+        os._exit(0)
+    children.append(child)
+print([os.waitpid(child, 0)[1] for child in children])
+"""
+
+
+def test_the_rank_that_keeps_the_store_leaves_last():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LAUNCHER],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "[0, 0]\n", done.stderr[-2000:]
+
+
 def test_workers_of_a_restart_meet_each_other_and_not_the_dead():
     done = subprocess.run(
         [sys.executable, "-c", GENERATIONS],

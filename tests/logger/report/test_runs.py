@@ -11,7 +11,10 @@ import pytest
 
 from base.base_trainer import StopTraining
 from base.preemption import Stopped
+from base.task import Task
+from base.task_settings import TaskSettings
 from logger.callbacks import MetricsTables
+from logger.predictions import SavedPredictions, write_predictions
 from logger.report.runs import all_runs, runs_html, text_table
 from tools.runs import main
 from utils.errors import UserError
@@ -152,6 +155,25 @@ def test_two_configs_are_told_apart(make_run, capsys):
         "optimizer.args.lr: 0.1 → 0.2",
         "optimizer.args.momentum: not set → 0.9",
     ]
+
+
+def test_only_runs_that_answer_the_same_question_are_compared(make_run):
+    truth = np.arange(40) % 2
+    wrong = np.where(np.arange(40) < 20, 1 - truth, truth)
+    two, three = {"classes": ["a", "b"]}, {"classes": ["a", "b", "c"]}
+    years = {"type": "number", "bins": "0:3:1"}
+    runs = {"two-right": (two, truth), "two-wrong": (two, wrong), "three": (three, wrong),
+            "near": (years, truth), "far": (years, wrong)}  # fmt: skip
+    for run_id, (head, said) in runs.items():
+        task = Task(TaskSettings.model_validate({"name": "task", "heads": {"kind": head}}))
+        number = task.heads["kind"].num_classes
+        probabilities = np.eye(number, dtype=np.float32)[said]
+        photos = {"photo": np.array([f"{place}.jpg" for place in range(40)])}
+        saved = SavedPredictions(task, {"kind": probabilities}, {"kind": truth}, photos)
+        write_predictions(make_run(run_id)[0].log / "predictions.npz", saved)
+    told = {row.run.run_id: row.against_best for row in rows_of(make_run.root)}
+    best = [run_id for run_id, words in told.items() if words == "best"]
+    assert best == ["two-right", "three", "near"]
 
 
 def test_no_runs_is_one_line(tmp_path):
