@@ -52,6 +52,7 @@ class Config(Section):
     """Folder that the places of `task.data` start from; of the faces with train/images and \
 eval/images."""
     task: TaskSettings = Field(
+        # Read when it is needed and not on import: a scaffolded project may have no such file.
         default_factory=lambda: read_task(TASKS / "faces.json"),
         json_schema_extra={"default": "faces"},
     )
@@ -67,7 +68,7 @@ path of one, or the object itself."""
     sampling: Sampling | None = None
     """Show rare classes more often; `null` shows every photo once an epoch."""
     mixing: Mixing | None = None
-    """Training photos made of two, their targets by share; `null` mixes nothing."""
+    """Training photos made of two, their targets by `lam`; `null` mixes nothing."""
     augmentation: Augmentation | None = Augmentation()
     """What is done to training photos at random; `null` does nothing."""
     tta: Tta | None = None
@@ -86,14 +87,16 @@ unweighted."""
     ] = None
     """For each head in the order of the task, or by its name: the loss (a name, or an object with \
 type and args), its class weights (`balanced` and `effective` count them in the training data), \
-and the head's share of the sum. `null`, and heads that an object leaves out, take \
+and the head's weight in the sum. `null`, and heads that an object leaves out, take \
 `task.heads.<head>.loss`. `TimmModel` has one head, so one entry."""
+    # A discriminator, here as above: a plain union would report the errors of all alternatives.
     decoding: Annotated[
         Annotated[str | None, Tag("file")] | Annotated[Decoding, Tag("values")],
         Discriminator(lambda value: "values" if isinstance(value, dict | Decoding) else "file"),
     ] = None
     """How probabilities become answers in validation and test: `null` takes the likeliest class; \
-an object favors rare ones; a file of `python -m tools.tune_decoding` does what it found best."""
+an object answers rare ones more often; a file of `python -m tools.tune_decoding` does what it \
+found best."""
     metrics: list[str] = Field(default=["accuracy", "f1"])
     """Functions in model/metric.py that an epoch is evaluated by."""
     trainer: TrainerSettings = TrainerSettings()
@@ -122,14 +125,17 @@ def without_aliases(config: Config) -> Config:
     """
     args = config.arch.args.model_dump()
     if layer := args.pop("age_head", None):
+        # What `heads` itself says goes first.
         args["heads"] = {AGE: layer} | args.get("heads", {})
     arch = config.arch.model_copy(update={"args": ArchArguments(**args)})
+    # Written out, so that the run's config tells by what its best epoch was chosen.
     monitor = config.trainer.monitor or default_monitor(config.task)
     trainer = config.trainer.model_copy(update={"monitor": monitor})
     config = config.model_copy(update={"arch": arch, "trainer": trainer})
     if config.labels is None:
         return config
     fields = {"age_edges": "bins", "drop_ages": "drop", "age_spread": "sigma"}
+    # Left at null, an alias says nothing, and the task's own setting holds.
     changes = {fields[key]: value for key, value in config.labels if value is not None}
     task = config.task
     if changes and (AGE not in task.heads or task.heads[AGE].bins is None):
@@ -177,6 +183,7 @@ def migrate(values: dict[str, Any]) -> list[str]:
         section, key = path.split(".")
         if not isinstance(values.get(section), dict) or key not in values[section]:
             continue
+        # At its default a removed option did nothing, so nobody has to hear of it.
         if (value := values[section].pop(key)) != default:
             lines.append(
                 f"{path}={json.dumps(value)}: dropped, since it was removed; use {instead}"
@@ -222,6 +229,7 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
     return idle
 
 
+# Generated and committed: editors fetch it from the working tree, tests compare it.
 EDITOR_SCHEMA = Path(__file__).parent / "configs/schema.json"
 
 
@@ -230,6 +238,8 @@ def editor_schema() -> str:
     schema = _with_shorthands(Config.model_json_schema())
     properties = schema["properties"]
     task = properties["task"]
+    # The parser puts the task in the place of its name before it validates; an editor sees the
+    # name.
     properties["task"] = task | {"anyOf": [{"type": "string"}, {"$ref": task["$ref"]}]}
     del properties["task"]["$ref"]
     text = {"type": "string"}
@@ -237,6 +247,7 @@ def editor_schema() -> str:
     bases["description"] = "Config files, beside this one, that it changes."
     schema["properties"] = {"$schema": text, BASE_KEY: bases} | properties
     del schema["required"]  # by one file: another that it is based on may say it
+    # Aliases, too, are taken out before the schema comes to see them.
     schema["$defs"]["Mixing"]["properties"]["same_mask"] = {"type": "boolean"}
     biases = schema["$defs"]["Decoding"]["properties"]
     schema["$defs"]["Decoding"]["properties"] = biases | dict.fromkeys(

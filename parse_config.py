@@ -39,7 +39,7 @@ LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
 
 OPTIONS = (
     Option(("--lr", "--learning_rate"), "optimizer.args.lr", "learning rate"),
-    Option(("--bs", "--batch_size"), "data_loader.args.batch_size", "photos a step"),
+    Option(("--bs", "--batch_size"), "data_loader.args.batch_size", "photos per step"),
     Option(("--arch",), "arch.args.model_name", "backbone"),
     Option(("--model",), "arch.type", "class in model/model.py"),
 )
@@ -51,7 +51,7 @@ class ConfigParser:
     Args:
         config: values as in config.json (what is left out takes its default), or a ``Draft`` of
             several sources.
-        resume: the checkpoint to go on from, or several to predict with.
+        resume: the checkpoint to resume, or several to predict with.
         run_id: names the run's folders; left out, it is that of the checkpoint, else the time.
         modification: dotted path → value, over ``config``.
 
@@ -127,10 +127,13 @@ class ConfigParser:
         named = [path for each in given for path in checkpoints_at(each, several)]
         file = args.config or (None if named else DEFAULT_CONFIG)
         layers = read_layers(file) if file else []
+        # A run's own config may be of an older version; in one that the user writes that is an
+        # error.
         if file and is_run(Path(file).parent):
             layers = [up_to_date(layer) for layer in layers]
         own = Draft(layers, assignments(args, options))
         run_id = args.run_id or (given[0].name if len(given) == 1 and given[0].is_dir() else None)
+        # Without a checkpoint first: only the finished config tells the folder to look for one in.
         config = cls._over_checkpoints(own, named, run_id)
         # Of several runs each looks for its own checkpoint.
         alone = not (getattr(args, "folds", None) or getattr(args, "seeds", None))
@@ -215,6 +218,8 @@ class ConfigParser:
         Raises:
             ConfigError: no such name in the module, or arguments it does not take.
         """
+        # Names and number of arguments are checked here; their values only the class itself can
+        # check.
         build = self._callable(name, module, args, kwargs, complete=True)
         try:
             return build(**(instead or {}))
@@ -240,12 +245,13 @@ class ConfigParser:
         # without effect for once is no mistake.
         told = {path for _, path, _ in self._own.assignments}
         folds, whole = getattr(self.args, "folds", None), "tracer.weights" in told
+        # Whole sections, since a recipe fills them in for the other way of running it.
         spared = (*["validation."] * bool(folds), *["tracer."] * whole)
         written = {path for path in written if path in told or not path.startswith(spared)}
         idle = [(sorted(keys & written), reason) for keys, reason in idle_options(self.settings)]
         notes = [(layer.source, note) for layer in self._draft.layers for note in layer.notes]
         return [
-            # What is said of a checkpoint's value matters to nobody who gives another.
+            # A note on a checkpoint's value matters to nobody who gives another.
             *(f"{of}: {note}" for of, note in notes if note.partition("=")[0] not in told),
             *(f"{', '.join(keys)}: no effect, since {reason}" for keys, reason in idle if keys),
         ]
@@ -271,7 +277,7 @@ class ConfigParser:
         Raises:
             ConfigError: the run id is taken, or a file is where a folder should be.
         """
-        if self._chosen_run_id and not self._goes_on and any(self.save_dir.glob("*.pth")):
+        if self._chosen_run_id and not self._resumes_here and any(self.save_dir.glob("*.pth")):
             raise ConfigError(
                 f"--run-id {self.run_id}: {self.save_dir} holds a run already; choose another id,"
                 " or go on with that run by --resume"
@@ -289,6 +295,7 @@ class ConfigParser:
             ConfigError: another process trains there.
             UserError: the folder cannot be written.
         """
+        # Closing any handle of a locked file lets go of the lock, so it is opened but once.
         if not self.save_dir.is_dir() or (self._lock and self._lock.name == str(self._lock_file)):
             return
         self._lock = exclusive(self._lock_file)
@@ -319,14 +326,15 @@ class ConfigParser:
 
         self.require_free_folders()
         stamp, number = self.run_id, 1
-        while not (_made(self.save_dir) or self._goes_on or self._chosen_run_id):
+        # Two runs may be started within one second; making the folder decides which of them has it.
+        while not (_made(self.save_dir) or self._resumes_here or self._chosen_run_id):
             number += 1
             self.run_id = f"{stamp}-{number}"
         self.claim()
         _made(self.log_dir)
         write_json(self.save_dir / CONFIG, self.config)
         now = describe_environment(device)
-        if self._goes_on and (self.save_dir / ENVIRONMENT).is_file():
+        if self._resumes_here and (self.save_dir / ENVIRONMENT).is_file():
             begun = read_json5(self.save_dir / ENVIRONMENT)  # what gives the same run again
             first = {key: begun[key] for key in ("started", "command") if key in begun}
             now = now | first | {"resumed": {key: now[key] for key in first}}
@@ -361,7 +369,7 @@ class ConfigParser:
         return config
 
     @property
-    def _goes_on(self) -> bool:
+    def _resumes_here(self) -> bool:
         """Whether the run is resumed in its own folders."""
         return self.resume is not None and self.save_dir.resolve() == self.resume.resolve().parent
 
@@ -373,6 +381,7 @@ class ConfigParser:
     def _newest_checkpoint(self) -> Path | None:
         if self._chosen_run_id:
             return self.folder.last
+        # A fold is resumed as one of all folds, never as the newest run of the name.
         runs = [run for run in self.save_dir.parent.glob("*") if not FOLD_RUN.search(run.name)]
         folders = (RunFolder(self.folder.root, self.folder.name, run.name) for run in runs)
         found = [folder.last for folder in folders if folder.last]
@@ -399,6 +408,7 @@ def _validate(draft: Draft) -> Config:
     values = draft.merged(prepare=_read_task)
     values.pop("$schema", None)  # is for editors
     try:
+        # As JSON: there `strict` refuses "5" for 5, and still takes a list for a tuple.
         config = Config.model_validate_json(json.dumps(values, default=str), strict=True)
         return without_aliases(config)
     except ValidationError as error:
@@ -435,6 +445,7 @@ def _read_task(values: dict[str, Any]) -> None:
 
 
 def _defaults() -> dict[str, Any]:
+    # The task is put in by `_read_task`, which may find it in a file of its own.
     return Config(name="unnamed").model_dump(mode="json", exclude={"name", "task"})
 
 

@@ -1,1 +1,1 @@
-"""What is trained and how it is judged: networks, their decoding, losses and metrics."""
+"""What is trained and how it is evaluated: networks, their decoding, losses and metrics."""

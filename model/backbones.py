@@ -36,6 +36,8 @@ def timm_backbone(
 ) -> Backbone:
     """A timm network without its classifier; for arguments and errors see `TimmModelMulti`."""
     _require_timm_name(model_name)
+    # Networks without stochastic depth take no such argument, not even a 0; timm drops what is
+    # None.
     options = {"num_classes": 0, "img_size": img_size, "drop_path_rate": drop_path or None}
     if checkpoint_path:
         network = _timm_with_file(model_name, checkpoint_path, options)
@@ -45,6 +47,7 @@ def timm_backbone(
         network = _create_timm(model_name, options)
     config = network.pretrained_cfg
     fixed = config["input_size"][-1] if config.get("fixed_input_size") else None
+    # MobileNetV3 and others have one more layer behind the pooling, whose width this is.
     width = getattr(network, "head_hidden_size", None) or network.num_features
     return Backbone(network, width, config["mean"], config["std"], img_size or fixed)
 
@@ -59,6 +62,7 @@ def torchvision_backbone(
         raise ConfigError(f"arch.args.model_name: torchvision has no network {model_name!r}{hint}")
     weights = torchvision.models.get_model_weights(model_name).DEFAULT
     download = pretrained and not checkpoint_path
+    # Asked for first: without network the download would hang for minutes.
     if download and not url_weights_at_hand(weights.url):
         raise _no_weights(model_name)
     try:
@@ -74,8 +78,10 @@ def torchvision_backbone(
             network.load_state_dict(state)
         except RuntimeError as error:
             raise _other_network(checkpoint_path, model_name, network, state) from error
+    # Last, since weights files hold those heads, too, and every key has to find its place.
     _drop_auxiliary_heads(network)
     scale = weights.transforms()
+    # Only transformers have it: their position embeddings are made for one size.
     size = getattr(network, "image_size", None)
     return Backbone(network, width, tuple(scale.mean), tuple(scale.std), size)
 
@@ -111,9 +117,12 @@ def _timm_with_file(model_name: str, checkpoint_path: str, options: Mapping) -> 
     overlay = {"state_dict": state, "num_classes": 0, "label_offset": 0}
     try:
         network = _create_timm(model_name, options, pretrained=True, pretrained_cfg_overlay=overlay)
+    # A file of another network fails anywhere in timm's conversion of older key names.
     except (RuntimeError, LookupError, ValueError, AttributeError) as error:
+        # Built once more, so that the message can tell which keys differ.
         network = _create_timm(model_name, options)
         raise _other_network(checkpoint_path, model_name, network, state) from error
+    # Kept there, the weights would stay in memory twice.
     network.pretrained_cfg.pop("state_dict", None)
     return network
 
@@ -189,12 +198,13 @@ def _no_weights(model_name: str) -> ConfigError:
 
 
 def _last_linear(network: nn.Module, model_name: str) -> str:
-    names = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
+    names = [name for name, each in network.named_modules() if isinstance(each, nn.Linear)]
     if not names:
         raise ConfigError(
             f"arch.args.model_name: torchvision's {model_name!r} ends in no linear layer that our"
             " heads could replace; choose another, such as resnet18 or efficientnet_b0"
         )
+    # Modules come in the order of their making, and the classifier is made last.
     return names[-1]
 
 

@@ -12,7 +12,7 @@ from utils.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 SHOWN = 30
-"""Classes of a head whose weights are said."""
+"""Classes of a head whose weights are logged."""
 
 
 def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -43,8 +43,11 @@ def effective_weights(counts: Sequence[int] | np.ndarray, beta: float = 0.999) -
         (n,) float64, on average 1 over the classes that occur; 0 for one that does not.
     """
     counts = np.asarray(counts, dtype=float)
+    # 1 - beta^n without the digits that a beta next to 1 would lose; the 1 - beta cancels out
+    # below.
     effective = -np.expm1(counts * np.log(beta)) if beta else np.minimum(counts, 1)
     weights = np.divide(1, effective, out=np.zeros_like(counts), where=counts > 0)
+    # For people who read the log: losses divide by the sum of the weights anyhow.
     return weights * (counts > 0).sum() / max(weights.sum(), 1e-12)
 
 
@@ -62,6 +65,7 @@ def count_weights(rule: str, counts: Sequence[int] | np.ndarray, head: str) -> n
     name, _, beta = rule.partition(":")
     if rule == "balanced":
         return balanced_weights(counts)
+    # A beta that is no number ends in the error below, which says what is allowed.
     with contextlib.suppress(ValueError):
         if name == "effective" and 0 <= float(beta or "0.999") < 1:
             return effective_weights(counts, float(beta or "0.999"))
@@ -74,7 +78,7 @@ def count_weights(rule: str, counts: Sequence[int] | np.ndarray, head: str) -> n
 def log_weights(
     head: str, weights: np.ndarray, rule: str = "balanced", names: Sequence[str] | None = None
 ) -> None:
-    """Say the weights (n,) of a head, by the ``names`` of its classes or else their codes; and
+    """Log the weights (n,) of a head, by the ``names`` of its classes or else their codes; and
     which classes training does not have."""
     pairs = list(zip(names or range(len(weights)), weights, strict=True))
     shown = ", ".join(f"{name} {weight:.4g}" for name, weight in pairs[:SHOWN])
@@ -113,6 +117,7 @@ def weights_tensor(
             f"{where}: class weights {weights} of head {head!r} must be a list of {num_classes}"
             ' numbers, one for each of its classes, or "balanced", or null'
         )
+    # All 0 would make every loss 0, and a training that learns nothing.
     values = torch.tensor(weights, dtype=torch.float32)
     if not values.isfinite().all() or (values < 0).any() or values.sum() == 0:
         raise ConfigError(

@@ -56,7 +56,7 @@ def head_probabilities(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Te
 
 
 def probabilities(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a model says, in the answers that people get.
+    """What a model predicts, in the answers that people get.
 
     The heads of a product answer independently, so a class of the whole has the product of their
     probabilities, and the likeliest class is the likeliest answer of each.
@@ -75,8 +75,10 @@ def probabilities(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]
         for name, head in task.heads.items()
         if name not in task.product
     }
+    # Heads in the product are left out above: they follow from the classes of the whole.
     if not task.product:
         return found
+    # A model with a single head answers the whole at once, the others head by head.
     joint = of_heads[SINGLE_HEAD] if SINGLE_HEAD in of_heads else task.joint(of_heads)
     return found | {SINGLE_HEAD: joint}
 
@@ -92,9 +94,9 @@ def answers(task: Task, found: Mapping[str, Tensor], k: int = 3) -> dict[str, Te
     for name, values in found.items():
         head = task.heads.get(name)
         if isinstance(head, NumberHead):
-            predicted[name] = (
-                values * torch.tensor(head.middles).to(values, non_blocking=True)
-            ).sum(dim=1)
+            # Not waited for: this is asked after every training step.
+            middles = torch.tensor(head.middles).to(values, non_blocking=True)
+            predicted[name] = (values * middles).sum(dim=1)
         elif isinstance(head, TagHead):
             predicted[name] = values >= head.settings.threshold
         else:
@@ -117,6 +119,7 @@ def head_logits(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
         Head → (B, its answers) float32.
     """
     if SINGLE_HEAD in logits:
+        # (B, C) → (B, answers of the first head, …)
         table = logits[SINGLE_HEAD].float().unflatten(1, task.sizes)
         places = range(1, table.ndim)
         return {
@@ -136,6 +139,7 @@ def _likeliest(values: Tensor, k: int) -> Tensor:
     left, found = values.clone(), []
     for _ in range(min(k, values.shape[1])):
         found.append(left.argmax(dim=1))
+        # Probabilities are never below 0, so it can't be found again.
         left.scatter_(1, found[-1][:, None], -1.0)
     return torch.stack(found, dim=1)
 
@@ -145,5 +149,5 @@ def _grouped(head: Head, logits: Tensor) -> Tensor:
     if not head.settings.groups:
         return logits
     groups = torch.tensor(head.group_of)
-    parts = [logits[:, groups == answer] for answer in range(len(head.answers))]
-    return torch.stack([part.logsumexp(dim=1) for part in parts], dim=1)
+    members = [logits[:, groups == answer] for answer in range(len(head.answers))]
+    return torch.stack([each.logsumexp(dim=1) for each in members], dim=1)

@@ -2,10 +2,10 @@
 
 The likeliest class makes the fewest mistakes. Macro-F1 counts a rare class as much as a frequent
 one, so it is served better by answering rare classes somewhat before they are the likeliest. A
-decoding is one factor for each class of the whole, or of each head outside a product, put together
-from few numbers, so that few photos suffice to choose them: the strength of the class prior, and a
-bias for each answer of each head. Of the faces that of the age group >=60 is the threshold of the
-border between 59 and 60.
+decoding multiplies probabilities by a class prior, for the classes of the whole and for each head
+outside a product. It is put together from few numbers, so that few photos suffice to choose them:
+how strongly the frequencies in training are divided out, and a bias for each answer of each head.
+Of the faces that of the age group >=60 is the threshold of the border between 59 and 60.
 """
 
 import json
@@ -34,10 +34,10 @@ ROUNDS = 3
 def class_prior(
     decoding: Decoding, task: Task, counts: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-    """The factor of each answer.
+    """What the probability of each answer is multiplied by.
 
     Args:
-        decoding: how strongly answers are favored.
+        decoding: strength of the prior, biases.
         task: whose answers.
         counts: head → (its classes,), and ``"class"`` → (C,), how often each occurs in training;
             needed with a ``prior_strength``. A class that never occurs is taken to occur once.
@@ -60,8 +60,11 @@ def class_prior(
         if decoding.prior_strength and counts is not None:
             of_name = np.asarray(counts[name])
             if name != SINGLE_HEAD:
+                # (classes,) → (answers,): counts add up over the bins of a group, as probabilities
+                # do.
                 of_name = task.heads[name].group(of_name[None])[0]
             logs = logs - decoding.prior_strength * np.log(np.maximum(of_name, 1))
+        # Only their ratios count; around 1 they are readable, and far from overflowing.
         found[name] = np.exp(logs - logs.mean())
     return found
 
@@ -101,6 +104,7 @@ def tune(
     best = Decoding()
     for _ in range(ROUNDS):
         before = best
+        # `best` stands first: of equals `max` keeps it, so nothing moves without a gain.
         stronger = (best.model_copy(update={"prior_strength": float(s)}) for s in STRENGTHS)
         best = max([best, *stronger], key=gain)
         for head, answer in _biased(task, truth):
@@ -142,13 +146,15 @@ def cross_validated(
     division = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # the command says so itself
-        parts = list(division.split(groups, truth[names[0]], groups))
-    for others, own in parts:
+        # Its first argument is only counted.
+        splits = list(division.split(groups, truth[names[0]], groups))
+    for others, own in splits:
         rest = {name: truth[name][others] for name in names}
         tuned = tune(task, {name: probabilities[name][others] for name in names}, rest)
         found = class_prior(tuned, task, counts_of(task, rest))
         for name in names:
             decoded[name][own] = decode(probabilities[name][own], found, name)
+    # They are decoded already: scored by the prior that changes nothing.
     return objective(decoded, truth, class_prior(Decoding(), task))
 
 
@@ -166,6 +172,7 @@ def to_json(
     found = class_prior(decoding, task, counts)
     counted = {name: values.tolist() for name, values in counts.items()}
     return {
+        # The keys stay as they are: files that older versions wrote are still read.
         "weights": {name: values.tolist() for name, values in found.items()},
         "made_of": decoding.model_dump(mode="json") | {"counts": counted},
         "measured": dict(measured),
@@ -180,6 +187,7 @@ def read_class_prior(path: Path, task: Task) -> dict[str, np.ndarray]:
     """
     try:
         weights = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        # Before there were tasks, a file held the classes of the whole alone.
         weights = weights if isinstance(weights, dict) else {SINGLE_HEAD: weights}
         found = {name: np.array(values, dtype=float) for name, values in weights.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -251,8 +259,10 @@ def _biased(task: Task, truth: Mapping[str, np.ndarray]) -> Iterator[tuple[str, 
     codes = task.decode(truth[SINGLE_HEAD]) if task.product else truth
     for head in task.product or _sizes(task):
         number = len(task.heads[head].answers)
+        # A bias for each of many answers would fit the noise of the few photos that each has.
         if number <= MOST_BIASED:
             known = codes[head][codes[head] != MISSING]
+            # Biases act relative to one another, so one of them is left at 0.
             most = np.bincount(known, minlength=number).argmax()
             yield from ((head, answer) for answer in range(number) if answer != most)
 

@@ -69,7 +69,10 @@ class HeadCam:
             handle.remove()
         heat = {}
         for head, codes in answers.items():
+            # In evaluation mode photos do not touch one another: the gradient of a sum is that of
+            # each.
             explained = logits[head][torch.arange(len(codes)), torch.as_tensor(codes)].sum()
+            # One forward pass serves all heads, so its graph is kept.
             (gradient,) = torch.autograd.grad(explained, kept[0], retain_graph=True)
             side = images.shape[-1]
             heat[head] = _heat(as_map(kept[0].detach()), as_map(gradient), side).cpu().numpy()
@@ -80,9 +83,8 @@ def _heat(maps: Tensor, gradients: Tensor, side: int) -> Tensor:
     """(B, C, h, w) each → (B, side, side) in [0, 1]: the maps, each by its mean gradient, summed
     up; what speaks against the answer is left out."""
     weights = gradients.mean(dim=(2, 3), keepdim=True)
-    total = _stretched(
-        (weights * maps).sum(dim=1, keepdim=True).relu()
-    )  # (B, C, h, w) → (B, 1, h, w)
+    # (B, C, h, w) → (B, 1, h, w)
+    total = _stretched((weights * maps).sum(dim=1, keepdim=True).relu())
     return _stretched(F.interpolate(total, size=(side, side), mode="bilinear")).squeeze(1)
 
 
@@ -93,8 +95,8 @@ def _stretched(heat: Tensor) -> Tensor:
 
 
 def codes_to_explain(task: Task, probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Head → (N,) which of its answers is the one to explain: what is said of a class, of tags the
-    likeliest, of a number the likeliest bin.
+    """Head → (N,) which of its answers is the one to explain: what is predicted of a class, of tags
+    the likeliest, of a number the likeliest bin.
 
     Args:
         task: that was asked.
@@ -107,7 +109,7 @@ def codes_to_explain(task: Task, probabilities: Mapping[str, np.ndarray]) -> dic
 
 
 def target_layer(model: BaseModel, input_size: int) -> nn.Module:
-    """The part of the backbone whose output Grad-CAM looks at.
+    """The module of the backbone whose output Grad-CAM looks at.
 
     In a convolutional network it is the deepest stage or block whose map has ``MIN_CELLS`` cells a
     side. In a transformer it is the last block but one: behind the last, a network that reads its
@@ -118,15 +120,16 @@ def target_layer(model: BaseModel, input_size: int) -> nn.Module:
         input_size: side of the photos, px.
 
     Raises:
-        ConfigError: no part gives a feature map.
+        ConfigError: no module gives a feature map.
     """
     outputs = _outputs(model, input_size)
-    parts = [part for part in outputs if part in set(_stages(model.backbone))]
-    parts = [part for part in parts if _cells(outputs[part]) > 1]
-    if parts and outputs[parts[-1]].ndim == 3:
+    modules = [module for module in outputs if module in set(_stages(model.backbone))]
+    # One cell, as behind the pooling, cannot say where.
+    modules = [module for module in modules if _cells(outputs[module]) > 1]
+    if modules and outputs[modules[-1]].ndim == 3:
         return _last_block_but_one(model.backbone, outputs)
-    maps = [part for part in parts if outputs[part].ndim == 4]
-    fine = [part for part in maps if _cells(outputs[part]) >= MIN_CELLS]
+    maps = [module for module in modules if outputs[module].ndim == 4]
+    fine = [module for module in maps if _cells(outputs[module]) >= MIN_CELLS]
     if not maps:
         raise ConfigError("Grad-CAM: this backbone has no feature map to look at; choose another")
     return (fine or maps)[-1]
@@ -134,14 +137,14 @@ def target_layer(model: BaseModel, input_size: int) -> nn.Module:
 
 @torch.no_grad()
 def _outputs(model: BaseModel, input_size: int) -> dict[nn.Module, Tensor]:
-    """What each part of the backbone gives for a black photo, in the order they finish."""
+    """What each module of the backbone gives for a black photo, in the order they finish."""
     outputs: dict[nn.Module, Tensor] = {}
 
-    def note(part: nn.Module, _, output) -> None:
+    def note(module: nn.Module, _, output) -> None:
         if isinstance(output, Tensor) and output.ndim in (3, 4):
-            outputs[part] = output
+            outputs[module] = output
 
-    handles = [part.register_forward_hook(note) for part in model.backbone.modules()]
+    handles = [module.register_forward_hook(note) for module in model.backbone.modules()]
     try:
         device = next(model.parameters()).device
         model(torch.zeros(1, 3, input_size, input_size, device=device))
@@ -152,7 +155,7 @@ def _outputs(model: BaseModel, input_size: int) -> dict[nn.Module, Tensor]:
 
 
 def _stages(module: nn.Module) -> Iterator[nn.Module]:
-    """The parts in a row that a network is made of, but not what is inside a block."""
+    """The submodules in a row that a network is made of, but not what is inside a block."""
     for child in module.children():
         yield child
         if isinstance(child, nn.Sequential | nn.ModuleList):
@@ -160,8 +163,11 @@ def _stages(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _last_block_but_one(backbone: nn.Module, outputs: Mapping[nn.Module, Tensor]) -> nn.Module:
-    rows = [part for part in backbone.modules() if isinstance(part, nn.Sequential | nn.ModuleList)]
+    rows = [
+        module for module in backbone.modules() if isinstance(module, nn.Sequential | nn.ModuleList)
+    ]
     blocks = [[block for block in row if block in outputs] for row in rows]
+    # The blocks are the longest row: stems, patches and heads are short ones.
     longest = max(blocks, key=len, default=[])
     if len(longest) < 2:
         raise ConfigError("Grad-CAM: this backbone has no row of blocks; choose another")
@@ -174,14 +180,16 @@ def _cells(output: Tensor) -> int:
 
 
 def as_map(output: Tensor) -> Tensor:
-    """Bring what a part of a backbone gives for square photos to (B, C, H, W).
+    """Bring what a module of a backbone gives for square photos to (B, C, H, W).
 
     Args:
         output: that already, or (B, H, W, C), or (B, tokens, C) whose last tokens are the cells.
     """
     if output.ndim == 3:
         side = math.isqrt(output.shape[1])
+        # Class and register tokens stand in front of the cells. (B, tokens, C) → (B, side, side, C)
         output = output[:, -side * side :].unflatten(1, (side, side))
+    # Of square photos H and W are equal, and C is seldom: Swin gives (B, H, W, C).
     elif output.shape[2] == output.shape[3]:
         return output
     return output.permute(0, 3, 1, 2)

@@ -72,6 +72,7 @@ class CrossEntropy(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor, photo_weights: Weights = None) -> Tensor:
         """(B, n) logits and (B,) labels or (B, n) label shares → scalar."""
         logits = logits.float() if self.log_prior is None else logits.float() + self.log_prior
+        # Not log(softmax): where p rounds to 0 its logarithm would be -Inf.
         log_p = F.log_softmax(logits, dim=1)
         values = -log_p
         if self.gamma:
@@ -79,6 +80,8 @@ class CrossEntropy(nn.Module):
             values = (-torch.expm1(log_p)).clamp_min(1e-12) ** self.gamma * values
         if targets.ndim == 1:
             targets, known = known_labels(targets, logits.shape[1])
+            # A missing label has the weight 0, so it adds to neither the sum nor what that is
+            # divided by.
             weights = by_photo(self.class_weights[targets] * known, photo_weights)
             return weighted_mean((self.labels[targets] * values).sum(dim=1), weights)
         weights = by_photo(targets * self.class_weights, photo_weights)
@@ -130,6 +133,7 @@ class SoftF1(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor, photo_weights: Weights = None) -> Tensor:
         """(B, n) logits and (B,) labels or (B, n) label shares → scalar in [0, 1]."""
         probabilities = logits.float().softmax(dim=1)
+        # Label shares of 0 in all classes are how a missing label is mixed.
         truth, known = targets, targets.sum(dim=-1) > 0
         if targets.ndim == 1:
             targets, known = known_labels(targets, probabilities.shape[1])
@@ -159,6 +163,7 @@ class BinaryCrossEntropy(nn.Module):
         """(B, n) logits and (B, n) of 0, 1 or, of mixed photos, between → scalar; NaN where it is
         not known."""
         known = ~targets.isnan()
+        # NaN times a weight of 0 would still be NaN, in the loss as in the gradient.
         there = targets.nan_to_num()
         values = F.binary_cross_entropy_with_logits(logits.float(), there, reduction="none")
         return weighted_mean(values, by_photo(self.class_weights * known, photo_weights))

@@ -41,7 +41,7 @@ class HeadLoss(NamedTuple):
     class_weights: Sequence[float] | str | None
     """One weight a class, the name of a rule of ``count_weights``, or ``None`` for equal ones."""
     head_weight: float
-    """Share of this head in the sum."""
+    """Weight of this head in the sum."""
 
 
 Given = Sequence[Sequence] | Mapping[str, Sequence] | None
@@ -83,6 +83,7 @@ def check_losses(
     logging.disable(logging.CRITICAL)  # what there is to log is logged with the true counts
     ones = {head: np.ones(n) for head, n in heads.items()}
     try:
+        # Some losses draw prototypes; the training has to draw the same with this look and without.
         with torch.random.fork_rng(devices=()):
             criterion = build_criterion(task, loss, loss_name, heads, ones)
     finally:
@@ -124,11 +125,12 @@ class AllLoss(nn.Module):
 
     Args:
         losses: head → module taking (logits, targets).
-        head_weights: head → factor in the sum.
+        head_weights: head → its weight in the sum.
     """
 
     def __init__(self, losses: Mapping[str, nn.Module], head_weights: Mapping[str, float]) -> None:
         super().__init__()
+        # By place and not by key below: a ModuleDict cannot store every name a head may have.
         self.losses = nn.ModuleDict({module_name(head): loss for head, loss in losses.items()})
         self.head_weights = dict(head_weights)
 
@@ -150,12 +152,13 @@ class AllLoss(nn.Module):
                 photo counts.
         """
         device = next(iter(logits.values())).device.type
+        # Exponentials and their sums need float32, also where the caller is under autocast.
         with torch.autocast(device, enabled=False):
             losses = zip(self.head_weights, self.losses.values(), strict=True)
             weights = [targets[WEIGHT]] if WEIGHT in targets else []
-            parts = {head: loss(logits[head], targets[head], *weights) for head, loss in losses}
-            total = sum(self.head_weights[head] * part for head, part in parts.items())
-        return total, parts
+            of_heads = {head: loss(logits[head], targets[head], *weights) for head, loss in losses}
+            total = sum(self.head_weights[head] * loss for head, loss in of_heads.items())
+        return total, of_heads
 
 
 LOSSES: dict[str, Callable[..., nn.Module]] = {
@@ -196,6 +199,7 @@ def single_loss(
     if name == "ce_loss" and "gamma" in args:  # would be another loss than the one that is named
         raise ConfigError(f"{where}: ce_loss takes no gamma; focal does")
     if "logit_adjustment" in args:
+        # Of the losses nobody knows the counts, so what they take is the finished prior.
         args = {**args, "log_prior": _log_prior(args["logit_adjustment"], counts, where)}
         del args["logit_adjustment"]
     try:
@@ -225,8 +229,10 @@ def resolve_class_weights(
             if head not in counts:
                 raise ConfigError(f"loss_name: no class counts for {rule!r} of head {head!r}")
             weights = count_weights(rule, counts[head], head)
+            # The head of TimmModel, `class`, is none of the task's.
             known = task.heads.get(head)
             log_weights(head, weights, rule, known.class_names() if known else None)
+            # As numbers from here on, so that neither checks nor losses know of rules.
             entry = entry._replace(class_weights=weights.tolist())
         resolved.append(entry)
     by_name = not isinstance(loss_name, Sequence)
@@ -281,7 +287,7 @@ def _entries_of_heads(
     for head, entry in zip(heads, entries, strict=True):
         if len(entry) != 3:
             raise ConfigError(
-                f"{places[head]} has {len(entry)} parts; write [loss, class weights or null,"
+                f"{places[head]} has {len(entry)} items; write [loss, class weights or null,"
                 ' head weight], such as ["focal", "balanced", 1.0]'
             )
     return {

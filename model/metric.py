@@ -33,6 +33,7 @@ MAP = "_map"
 
 def metrics_of(task: Task) -> dict[str, Metric]:
     """Name → metric, for all that the key ``metrics`` may hold but the ``<head>_map`` of tags."""
+    # The error of a number is in its own unit, and has no F1.
     f1 = {
         name: partial(_tag_f1 if isinstance(head, TagHead) else _class_f1, name)
         for name, head in task.heads.items()
@@ -60,7 +61,7 @@ def names_of(task: Task) -> list[str]:
 
 
 def always(task: Task) -> list[str]:
-    """What every epoch and every test is judged by, whatever the config asks for."""
+    """What every epoch and every test is evaluated by, whatever the config asks for."""
     return [name for name in names_of(task) if name != "top_k_acc"]
 
 
@@ -96,6 +97,7 @@ def compute_metrics(
     values = {name: np.asarray(each) for name, each in probabilities.items()}
     for name, each in values.items():
         _check(task, name, each, truth[name])
+    # By the very function that training steps use, so that ties and thresholds fall alike.
     predicted = answers(task, {name: torch.from_numpy(each) for name, each in values.items()})
     found = evaluate(task, names, {name: each.numpy() for name, each in predicted.items()}, truth)
     for name in (name for name in names if name.endswith(MAP) and name not in found):
@@ -122,6 +124,7 @@ def _accuracy(
 ) -> float:
     """Share of photos right in all of these at once; those that lack a label don't count."""
     right, known = zip(*(_right(task, name, predicted, truth, k) for name in names), strict=True)
+    # (heads, N) → (N,): right in all, where all are known.
     counted = np.all(right, axis=0)[np.all(known, axis=0)]
     return float(counted.mean()) if len(counted) else math.nan
 
@@ -133,11 +136,13 @@ def _right(
     given, true = predicted[name], truth[name]
     if isinstance(task.heads.get(name), TagHead):
         return np.all(given == (true > 0), axis=1), ~np.any(np.isnan(true), axis=1)
+    # (N, k) against (N, 1) → (N,)
     return np.any(given[:, :k] == np.asarray(true)[:, None], axis=1), true != MISSING
 
 
 def _class_f1(name: str, predicted: Arrays, truth: Arrays) -> float:
     known = truth[name] != MISSING
+    # The answers come likeliest first.
     return macro_f1(truth[name][known], predicted[name][known, 0])
 
 
@@ -157,6 +162,7 @@ def _mean_average_precision(probabilities: np.ndarray, truth: np.ndarray) -> flo
     """Mean over the tags that occur."""
     known = ~np.isnan(truth).any(axis=1)
     true, given = truth[known] > 0, probabilities[known]
+    # Of a tag that no photo has, sklearn calls the average precision 0.
     tags = np.flatnonzero(true.any(axis=0))
     scores = [average_precision_score(true[:, tag], given[:, tag]) for tag in tags]
     return float(np.mean(scores)) if scores else math.nan

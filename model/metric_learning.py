@@ -59,7 +59,7 @@ class MetricLearningLoss(nn.Module):
         """Whether the loss itself ties each class to its logit."""
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """(B, n) logits and (B,) labels → scalar; more than `MOST_PHOTOS` go in several parts.
+        """(B, n) logits and (B,) labels → scalar; more than `MOST_PHOTOS` go in several chunks.
 
         Photos with (B, n) label shares count as the label with the largest one, those without a
         label not at all.
@@ -70,8 +70,9 @@ class MetricLearningLoss(nn.Module):
         if not len(targets):
             return logits.sum()  # 0, and has a gradient
         require_codes(targets, range(logits.shape[1]), "targets of a loss")
-        parts = zip(logits.float().split(MOST_PHOTOS), targets.split(MOST_PHOTOS), strict=True)
-        return sum(self.loss(x, y) * (len(y) / len(targets)) for x, y in parts)
+        chunks = zip(logits.float().split(MOST_PHOTOS), targets.split(MOST_PHOTOS), strict=True)
+        # By size: the last chunk may be small, and its photos count no more than others.
+        return sum(self.loss(x, y) * (len(y) / len(targets)) for x, y in chunks)
 
 
 def _library():
@@ -88,8 +89,10 @@ def _parameters(loss_class: type) -> set[str]:
 
 
 def _check_on_labels(loss: nn.Module, num_classes: int) -> None:
-    """Some losses need pairs, views or equal class counts; better said now than in an epoch."""
+    """Some losses need pairs, views or equal class counts; better reported now than in an epoch."""
+    # Each class several times, and not all equally often, as in any batch.
     targets = torch.arange(4 * num_classes + 1) % num_classes
+    # Numbers that differ; random ones would move the generator that the training draws from.
     steps = torch.arange(float(targets.numel() * num_classes))
     logits = steps.sin().view(-1, num_classes).requires_grad_()
     try:
@@ -107,8 +110,10 @@ def _prototypes_on_axes(loss: nn.Module, num_classes: int) -> bool:
     """Put one prototype (or several, alike) per class on its axis; False where there are none."""
     found = False
     for parameter in loss.parameters():
+        # Trained, they would turn away from the axes, and the largest logit would mean nothing.
         parameter.requires_grad_(False)
         if parameter.ndim == 2 and parameter.shape[0] == num_classes:
+            # SoftTriple keeps several per class, side by side: (n, n · k).
             per_class = parameter.shape[1] // num_classes
             parameter.copy_(torch.eye(num_classes).repeat_interleave(per_class, dim=1))
             found = True

@@ -50,6 +50,7 @@ class TimmModelMulti(BaseModel):
     ) -> None:
         backbone = timm_backbone(model_name, pretrained, checkpoint_path, drop_path, img_size)
         layers = _layers(task, heads or {})
+        # The fields of a Backbone are arguments of BaseModel, by name.
         super().__init__(
             **backbone._asdict(), heads=heads_of(task), dropout=dropout, head_layers=layers
         )

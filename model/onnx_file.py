@@ -24,7 +24,9 @@ TOLERANCES = {"float32": 1e-4, "float16": 2e-2}
 CROPS, PROBABILITIES = "crops", "probabilities"
 """What the input is called, and the output for the classes of a product; the probabilities of
 another head are called ``<head>_probabilities``, and logits like their head."""
+# The first with LayerNormalization, which transformers would otherwise be written out for.
 OPSET = 17
+# Neither is the size that is traced, 2: one that got written down as a constant would show.
 CHECKED_BATCHES = (1, 5)
 
 
@@ -56,8 +58,10 @@ def to_onnx(
     names = [*network.heads, *outputs_of(task).values()]
     copied = copy.deepcopy(network)
     if precision == "float16":
+        # The heads stay in float32, as in training: half precision makes equals of near answers.
         copied.half().classifiers.float()
     wrapped = _WithAnswers(copied, task, views, decoding).eval()
+    # Two, since tracing may take an axis of length 1 for one to broadcast.
     crops = torch.zeros(2, 3, side, side, dtype=torch.uint8)
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
@@ -116,6 +120,8 @@ class _WithAnswers(nn.Module):
             head = self.task.heads.get(name)
             width = len(head.answers) if head else self.task.num_classes
             answers.append(decode(self._mean(found[name], width), self.decoding, name))
+        # The mean of logits, for those who look at them; probabilities are averaged by themselves
+        # above.
         logits = [self._mean(seen[head], n) for head, n in self.network.heads.items()]
         return (*logits, *answers)
 
@@ -206,6 +212,7 @@ def largest_difference(
         The largest difference of a probability; NaN where one side gives NaN.
     """
     options = onnxruntime.SessionOptions()
+    # Errors alone: it warns of every initializer that it removes.
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
     draw, differences, outputs = np.random.default_rng(0), [], outputs_of(task)

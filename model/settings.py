@@ -72,9 +72,9 @@ class Decoding(Section):
     """Divide the probability of each class by its frequency in training to this power: 1 answers \
 as if all classes were equally frequent, 0.5 goes half the way."""
     bias: dict[str, tuple[Bias, ...]] = {}
-    """Head → the logarithm of the factor on each of its answers; of the faces' age on <30, 30-59 \
-and >=60: raise the last to answer >=60 more often. Those of the faces may stand in `decoding` \
-itself, as `decoding.age`."""
+    """Head → what is added to the logarithm of each answer's probability; of the faces' age <30, \
+30-59 and >=60: raise the last to answer >=60 more often. Those of the faces may stand in \
+`decoding` itself, as `decoding.age`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -83,6 +83,7 @@ itself, as `decoding.age`."""
             return values
         others = {key: value for key, value in values.items() if key not in BIASED}
         named = {key: values[key] for key in BIASED if key in values}
+        # Whatever else is wrong in it is left to pydantic, whose errors name the place.
         bias = others.get("bias") or {}
         if not isinstance(bias, dict):
             return values

@@ -34,6 +34,7 @@ class BestAnswers(Callback):
         decoding: class prior that multiplies the probabilities; ``None`` for none.
     """
 
+    # Without these answers a finished run has no report, and folds cannot be joined.
     essential = True
 
     def __init__(
@@ -42,6 +43,7 @@ class BestAnswers(Callback):
         self._file = log_dir / PREDICTIONS
         self._data = data
         self._cropped = cropped
+        # (n,) → (1, n): a row for each model, of which folds have several.
         self._prior = {name: values[None] for name, values in (decoding or {}).items()}
 
     def on_best(self, epoch: int, checkpoint: Path, predictions: Predictions) -> None:
@@ -51,7 +53,9 @@ class BestAnswers(Callback):
             UserError: the answers cannot be written.
         """
         index, crops = self._data.index, self._data.crops
+        # From the place in the validation set to the row in the table of photos.
         rows = self._data.val_rows[predictions.index]
+        # Of a product the classes alone: the answers of its heads are their marginals.
         whole = {k: v for k, v in predictions.probabilities.items() if k == SINGLE_HEAD}
         saved = SavedPredictions(
             task=index.task,
@@ -140,8 +144,10 @@ class GradCamPictures(Callback):
 
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
         """Draw them, where the best epoch's checkpoint is here."""
+        # A run that was resumed in another folder may have had its best epoch before.
         if not self._best.exists():
             return
+        # From the file: the model in memory has been trained on since its best epoch.
         of, data = self._pictures, self._pictures.data
         files = explanation_pictures(
             of.log_dir, self._restore(self._best), self._input_size,

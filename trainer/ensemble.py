@@ -31,6 +31,7 @@ def combine(
     Raises:
         CheckpointError: a model's probabilities have values that are NaN or Inf.
     """
+    # What is in a product follows from `class`, at the end.
     own = [name for name in next(iter(answers.values())) if name not in task.product]
     combined = {}
     for name in own:
@@ -38,12 +39,14 @@ def combine(
         combined[name] = stacked.mean(axis=0)
         if how == "vote" and not isinstance(task.heads.get(name), NumberHead | TagHead):
             kind = combined[name].dtype
+            # (models, N, n) → (models, N) likeliest → (N, n) votes
             votes = np.eye(stacked.shape[2], dtype=kind)[stacked.argmax(axis=2)].sum(axis=0)
             combined[name] = (votes + combined[name]) / (len(stacked) + 1)
     return with_marginals(task, combined)
 
 
 def _sound(model: str, probabilities: np.ndarray) -> np.ndarray:
+    # One NaN would spoil the mean of all models, and the likeliest of NaN is class 0.
     broken = ~np.isfinite(probabilities).all(axis=1)
     if broken.any():
         raise CheckpointError(

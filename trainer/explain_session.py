@@ -13,7 +13,7 @@ from utils.devices import prepare_device
 from utils.images import read_image
 
 SIDE = 320
-"""Of each part of the picture, px."""
+"""Of each panel of the picture, px."""
 
 
 def explain(config: ConfigParser) -> None:
@@ -27,6 +27,7 @@ def explain(config: ConfigParser) -> None:
     words = answer.in_words("en")
     for name, head in answer.task.heads.items():
         sure = ""
+        # Numbers and tags have no single likeliest answer whose probability says how sure it is.
         if head.settings.kind in ("classes", "binned"):
             sure = f"{answer.probabilities[name][answer.predicted[name]]:.1%}"
         print(f"{name:7} {words[name]:20} {sure}".rstrip())
@@ -36,8 +37,8 @@ def explain(config: ConfigParser) -> None:
     if answer.extraction.fallback:
         print(f"TRACER found no {thing}, so the whole photo was used")
     crop = crop_to_show(model, photo, answer.extraction, SIDE)
-    parts = [crop, *(heat_picture(crop, heat[head], SIDE) for head in words)]
+    panels = [crop, *(heat_picture(crop, heat[head], SIDE) for head in words)]
     name = f"{config.args.image.stem}.gradcam.png"
     out = config.args.out or Path(config["submit_dir"]) / name
-    save_picture(out, np.hstack(parts))
+    save_picture(out, np.hstack(panels))
     print(f"picture: {out}")

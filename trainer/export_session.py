@@ -14,6 +14,7 @@ def export(config: ConfigParser) -> None:
     """Rebuild the model, export it, compare, write."""
     args = config.args
     check_writable(args.out)
+    # On the CPU, where tracing costs nothing and onnxruntime compares.
     predictor = restore_predictor(config, config.resumes[0], torch.device("cpu"))
     predictor.amp = None  # what float16 costs is measured against float32
     network, decoding = predictor.model, predictor.decoding

@@ -69,6 +69,7 @@ class Predictor:
     def probabilities(self, images: Tensor) -> dict[str, np.ndarray]:
         """(B, 3, S, S) RGB in 0..255 on the model's device → head → (B, answers) float32, and with
         a product ``"class"``; adjusted."""
+        # `predict` sorts by position; counted up, the answers stay in the order of the photos.
         batch = {"image": images, "index": torch.arange(len(images))}
         return self.predict([batch]).probabilities
 
@@ -82,6 +83,7 @@ class Predictor:
         from before this was kept, or of a training that was stopped, finds nothing strange."""
         if self._familiarity is None:
             return np.zeros(len(images), bool)
+        # On the CPU, where a checkpoint's tensors are.
         return self._familiarity.strange(self.features(images).cpu()).numpy()
 
     @cached_property

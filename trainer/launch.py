@@ -44,6 +44,7 @@ class Job:
         from submitit.helpers import DelayedSubmission
 
         if self._process is not None:
+            # SIGTERM, upon which a training saves and leaves.
             self._process.terminate()
             self._process.wait()
         return DelayedSubmission(Job(self.command))
@@ -80,6 +81,7 @@ def submit(
     try:
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         executor.update_parameters(**named)
+        # One array of jobs, which schedulers with a limit on jobs count as one.
         with executor.batch():
             submitted = [executor.submit(Job(command)) for _ in range(jobs)]
     except Exception as error:  # of submitit, of sbatch, of the file system

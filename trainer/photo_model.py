@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,14 +17,12 @@ from data_loader.crop_dataset import CropDataset
 from data_loader.crops import extractor_from
 from data_loader.transform import eval_transform
 from model.gradcam import HeadCam, codes_to_explain
+from parse_config import ConfigParser
 from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
 from trainer.inference import DRAWN, Predictor
 from trainer.restore import restore_predictor
 from utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    from parse_config import ConfigParser
 
 
 class PhotoModel:
@@ -46,9 +44,7 @@ class PhotoModel:
         self._cam: HeadCam | None = None
 
     @classmethod
-    def restore(
-        cls, config: "ConfigParser", checkpoint: Path, device: torch.device
-    ) -> "PhotoModel":
+    def restore(cls, config: ConfigParser, checkpoint: Path, device: torch.device) -> "PhotoModel":
         """The model of a checkpoint.
 
         Args:
@@ -67,6 +63,7 @@ class PhotoModel:
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""
+        # The very data set of the training: a second way to make a batch could come to differ.
         dataset = CropDataset(crops, np.arange(len(crops)), None, eval_transform(self.input_size))
         samples = default_collate([dataset[place] for place in range(len(dataset))])
         return samples["image"].to(self.predictor.device)
@@ -96,8 +93,10 @@ class PhotoModel:
         Returns:
             head → (``input_size``, ``input_size``) float32 in [0, 1].
         """
+        # Made when first asked for: it runs the model once, to look for a layer.
         if self._cam is None:
             self._cam = HeadCam(self.model, self.task, self.input_size)
+        # (n,) → (1, n), a batch of one.
         codes = codes_to_explain(self.task, {k: p[None] for k, p in probabilities.items()})
         return {head: heat[0] for head, heat in self._cam(self.batch([crop]), codes).items()}
 
@@ -109,7 +108,7 @@ class PhotoModel:
 
 @dataclass(frozen=True)
 class PhotoAnswer:
-    """What one or several models say of a photo.
+    """What one or several models predict for a photo.
 
     Attributes:
         task: that they were asked.
@@ -176,6 +175,7 @@ def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswe
     for member in members:
         key = member.extractor.key
         if key not in cut:
+            # TRACER costs more than the classification, so nothing is cropped twice.
             cut[key] = next(iter(member.extractor([photo])))
         answers.append(member.probabilities([cut[key].crop]))
         strange.append(member.strange([cut[key].crop])[0])

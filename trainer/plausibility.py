@@ -1,7 +1,6 @@
 """What a finished training leaves in its best checkpoint to know strange photos by."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,19 +9,17 @@ from data_loader.crop_dataset import CropDataset
 from data_loader.data_loaders import TrainingData
 from data_loader.transform import eval_transform
 from model.familiarity import Familiarity
+from parse_config import ConfigParser
 from trainer.inference import FAMILIARITY, Predictor
 from trainer.restore import restore_predictor
 from utils.spread import spread
-
-if TYPE_CHECKING:
-    from parse_config import ConfigParser
 
 PHOTOS, BATCH = 512, 64
 """Of each half that are looked at: seconds, beside a training."""
 
 
 def note_familiarity(
-    config: "ConfigParser", checkpoint: Path, data: TrainingData, device: torch.device
+    config: ConfigParser, checkpoint: Path, data: TrainingData, device: torch.device
 ) -> None:
     """Look at some photos of the training and of the validation without augmentation, and keep in
     ``checkpoint`` where their features lie.
@@ -36,6 +33,7 @@ def note_familiarity(
     predictor = restore_predictor(config, checkpoint, device)
     transform = eval_transform(config["data_loader"]["args"]["input_size"])
     trained, unseen = (
+        # Evenly from all rows: they come person by person, and the first 512 would be few people.
         _features(predictor, CropDataset(data.crops, spread(rows, PHOTOS), None, transform))
         for rows in (data.train_rows, data.val_rows)
     )

@@ -1,4 +1,4 @@
-"""A model over a loader, once: what it says of every photo, in the order of the photos."""
+"""A model over a loader, once: its predictions for every photo, in the order of the photos."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ Step = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of N photos.
+    """What a model predicts for N photos.
 
     Attributes:
         task: that it was taught.
@@ -73,16 +73,17 @@ def predict(
                 "probabilities": _mean([probabilities(task, each) for each in logits]),
             }
         )
-    index, parts = gather(seen)
-    found = {name: values.numpy() for name, values in parts["probabilities"].items()}
-    return Predictions(task, index, parts["logits"], parts["targets"], with_marginals(task, found))
+    index, joined = gather(seen)
+    found = {name: values.numpy() for name, values in joined["probabilities"].items()}
+    marginals = with_marginals(task, found)
+    return Predictions(task, index, joined["logits"], joined["targets"], marginals)
 
 
 def joint_logits(
     views: Sequence[dict[str, Tensor]], tags: Collection[str] = ()
 ) -> dict[str, Tensor]:
     """Logits whose softmax, or of ``tags`` whose sigmoid, is the mean of the views' probabilities,
-    so that a loss of them judges the very answers that scores judge; one view's are its own.
+    so that loss and scores are of the very same answers; one view's are its own.
 
     Args:
         views: of the same photos, head → (B, n).
@@ -94,10 +95,13 @@ def joint_logits(
     for head in views[0]:
         logits = torch.stack([view[head].float() for view in views])  # (views, B, n)
         if head in tags:
+            # log(mean p) - log(mean (1 - p)), the logit of the mean; the number of views cancels
+            # out.
             joint[head] = F.logsigmoid(logits).logsumexp(0) - F.logsigmoid(-logits).logsumexp(0)
             continue
         # A softmax takes no notice of their size; losses that read them as an embedding do.
         size = logits.logsumexp(dim=2, keepdim=True).mean(dim=0)
+        # (views, B, n) → (B, n): log of the mean probability, moved to the size of before.
         joint[head] = logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(views)) + size
     return joint
 
@@ -120,16 +124,17 @@ def gather(seen: Iterable[Step]) -> tuple[np.ndarray, dict[str, dict[str, Tensor
     seen = list(seen)
     own: dict[str, Any] = {}  # fewer photos than ranks leave some with none
     if seen:
-        parts = [part for part in seen[0] if part != "index"]
-        own = {part: _joined([step[part] for step in seen]) for part in parts}
+        fields = [name for name in seen[0] if name != "index"]
+        own = {name: _joined([step[name] for step in seen]) for name in fields}
         own["index"] = torch.cat([step["index"] for step in seen])
     ranks = [each for each in distributed.gather(own) if each]
     index = torch.cat([each.pop("index") for each in ranks])
+    # Rank by rank the positions come interleaved.
     order = torch.argsort(index)
-    joined = {part: _joined([each[part] for each in ranks]) for part in ranks[0]}
+    joined = {name: _joined([each[name] for each in ranks]) for name in ranks[0]}
     return index[order].numpy(), {
-        part: {name: values[order] for name, values in group.items()}
-        for part, group in joined.items()
+        field: {name: values[order] for name, values in group.items()}
+        for field, group in joined.items()
     }
 
 
@@ -139,9 +144,10 @@ def _mean(answers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {head: torch.stack([each[head] for each in answers]).mean(dim=0) for head in answers[0]}
 
 
-def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+def _joined(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Float32 or integer tensors on the CPU, joined head by head."""
-    joined = {head: torch.cat([part[head] for part in parts]).cpu() for head in parts[0]}
+    # Joined first, so that there is one copy off the device per head and not one per batch.
+    joined = {head: torch.cat([batch[head] for batch in batches]).cpu() for head in batches[0]}
     return {
         head: values.float() if values.is_floating_point() else values
         for head, values in joined.items()

@@ -1,4 +1,4 @@
-"""A prediction on one page: every checkpoint answers, their mean is written and scored."""
+"""A prediction on one page: every checkpoint predicts, their mean is written and scored."""
 
 import logging
 import sys
@@ -53,7 +53,7 @@ def run(config: ConfigParser) -> None:
 def predict(config: ConfigParser) -> None:
     """Predict with every checkpoint, average, write and score.
 
-    What can't be done is said before photos are cropped.
+    What can't be done is refused before photos are cropped.
     """
     args = config.args
     setup_logging(verbosity=config["trainer"]["verbosity"] if distributed.is_main() else 0)
@@ -65,11 +65,12 @@ def predict(config: ConfigParser) -> None:
     photos = photos_of(config)
     truth = read_answers(args.answers, photos.files, task) if args.answers else None
     device = prepare_device(config["n_gpu"], config.device)
+    # Each by its own config, since models of one ensemble may crop and decode differently.
     members = {path: config.for_checkpoint(path) for path in config.resumes}
     require_one_scheme({path: member.settings.task for path, member in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logger.info(describe(views, len(photos)))
-    # What one can't answer is said before photos are cropped. One is there at a time, so that an
+    # What one can't answer is refused before photos are cropped. One is there at a time, so that an
     # ensemble takes no more memory than a model; to be read again they wait in the system's cache.
     for checkpoint, member in members.items():
         predictor = None
@@ -81,18 +82,22 @@ def predict(config: ConfigParser) -> None:
             predictor = restore_predictor(member, checkpoint, device)
         crops, predictions = predict_photos(member, predictor, photos.paths(), args.skip_unreadable)
         answers_of_members[checkpoint] = predictions.probabilities
+    # All ranks have all predictions by now; one writes.
     if not distributed.is_main():
         return
+    # Whether a photo can be read is the same for all models, so the crops of the last one tell.
     rows = np.flatnonzero(crops.states != UNREADABLE)
     if not len(rows):
         raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
     combined = combine(task, answers_of_members, args.ensemble)
     probabilities = {name: values[rows] for name, values in combined.items()}
+    # Before the new answers come: a kill in between leaves no scores rather than those of others.
     gone = forget_scores(out)
     if gone and truth is None:
         names = ", ".join(file.name for file in gone)
         print(f"removed, since they were about the answers before: {names}; --answers scores anew")
     ids = photos.files[rows].tolist()
+    # Answers and probabilities that belong to different calls would contradict each other.
     with all_or_none():
         if not args.out:
             call.note(out)
@@ -122,6 +127,7 @@ def named_output(config: ConfigParser) -> tuple[Call, Path]:
     call = Call.of(config.config, config.resumes, args.images, args.ensemble)
     if args.out:
         return call, args.out
+    # A single --resume may be a folder of folds, and then all its models are the run's own.
     folds = config.resumes if len(args.resume) == 1 else config.resumes[:1]
     own = Call.of(config.as_trained(config.resumes[0]).config, folds, None, "mean")
     tags = call.tags(own, images=args.images is not None)
@@ -139,6 +145,7 @@ def photos_of(config: ConfigParser) -> Photos:
         config["data_dir"],
         config.settings.task,
         config["info_dir"],
+        # A photo that is listed and not there is one more that cannot be read.
         must_exist=not config.args.skip_unreadable,
     )
 
@@ -149,7 +156,7 @@ def predict_photos(
     photos: Sequence[Path],
     skip_unreadable: bool,
 ) -> tuple[Crops, Predictions]:
-    """The crops of ``photos``, as the config of a model has them, and what the model says of them.
+    """The crops of ``photos``, as the config of a model has them, and the model's predictions.
 
     Raises:
         PhotoError: one can't be read, and none may be left out.

@@ -13,7 +13,7 @@ from logger.predictions import SavedPredictions, read_predictions
 from logger.report.per_head import predictions_of_run
 from logger.report.predictions import TaskPredictions
 from logger.writer import Cell, Writer
-from trainer.results import judgement_picture
+from trainer.results import answer_picture
 from utils.errors import DataError
 from utils.images import read_image
 from utils.run_folder import PREDICTIONS
@@ -49,7 +49,7 @@ def record_pictures(
         saved = read_predictions(log_dir / PREDICTIONS)
         answers = predictions_of_run(saved)
         for question in answers.heads:
-            picture = judgement_picture(question) if question.key in saved.task.heads else None
+            picture = answer_picture(question) if question.key in saved.task.heads else None
             if picture is not None:
                 what = "scatter" if question.kind == "number" else "confusion"
                 shown[f"validation.{what}.{question.key}"] = picture
@@ -81,6 +81,7 @@ def sample_predictions(
     rest = np.setdiff1d(np.arange(len(answers)), wrong)
     places = np.concatenate([wrong, spread(rest, limit - len(wrong))])
     probabilities = saved.adjusted(places)
+    # A column for each probability: with hundreds of them nobody would find any.
     heads = [head for head in saved.task.heads.values() if len(head.answers) <= SHOWN_CLASSES]
     table = []
     for sample, place in enumerate(places.tolist()):
@@ -112,6 +113,7 @@ def augmentation_sheet(data: TrainingData, photos: int = 4, variants: int = 5) -
     for row in rows:
         crop = np.asarray(data.crops[row])
         for epoch in range(variants + 1):
+            # The seeds of those very epochs: shown is what is trained on, but for mixing.
             changed = dataset.transform(crop, photo_seed(dataset.seed, epoch, int(row)))
             cells.append(changed if epoch else crop)
             captions.append([(f"epoch {epoch}" if epoch else "crop", INK)])

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,17 +15,15 @@ from base.task import Task
 from model.answers import ClassPrior
 from model.decode import class_names
 from model.decoding import resolve_decoding
+from parse_config import ConfigParser
 from trainer.inference import Predictor
 from trainer.tta import views_from
 from utils.devices import amp_dtype
 from utils.errors import CheckpointError
 from utils.seeding import seed_everything
 
-if TYPE_CHECKING:
-    from parse_config import ConfigParser
 
-
-def restore_predictor(config: "ConfigParser", checkpoint: Path, device: torch.device) -> Predictor:
+def restore_predictor(config: ConfigParser, checkpoint: Path, device: torch.device) -> Predictor:
     """The model of a checkpoint, with the settings that its answers depend on.
 
     Args:
@@ -38,6 +36,7 @@ def restore_predictor(config: "ConfigParser", checkpoint: Path, device: torch.de
         ConfigError, DataError: a decoding that it can't do.
     """
     state = load_checkpoint(checkpoint)
+    # Before the model is built, since it takes no time to refuse what does not fit.
     decoding = _decoding(config, state, checkpoint)
     task = Task(config.settings.task)
     model = build_without_weights(config, task)
@@ -57,10 +56,11 @@ def restore_predictor(config: "ConfigParser", checkpoint: Path, device: torch.de
     )
 
 
-def build_without_weights(config: "ConfigParser", task: Task) -> BaseModel:
+def build_without_weights(config: ConfigParser, task: Task) -> BaseModel:
     """The model that ``config`` names, untrained: it downloads and reads no backbone weights, for
     those who have a checkpoint that holds them all."""
     arch = config.init_ftn("arch", module_arch, task=task)
+    # A class of the user's own need not have these arguments.
     takes = {*inspect.signature(arch.func).parameters, *arch.keywords}
     without = {"pretrained": False, "checkpoint_path": None}
     instead = {key: value for key, value in without.items() if key in takes}
@@ -68,7 +68,7 @@ def build_without_weights(config: "ConfigParser", task: Task) -> BaseModel:
 
 
 def model_to_train(
-    config: "ConfigParser", task: Task, resumed: bool, start: Mapping[str, Any] | None = None
+    config: ConfigParser, task: Task, resumed: bool, start: Mapping[str, Any] | None = None
 ) -> BaseModel:
     """The model that a training begins with, before any checkpoint is loaded into it.
 
@@ -90,11 +90,12 @@ def model_to_train(
 
 def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bool:
     ours = {k: v.shape for k, v in model.state_dict().items() if k.startswith("backbone.")}
+    # One tensor that does not fit, and the published weights are asked for after all.
     return all(k in weights and weights[k].shape == shape for k, shape in ours.items())
 
 
 def _decoding(
-    config: "ConfigParser", state: Mapping[str, Any], checkpoint: Path
+    config: ConfigParser, state: Mapping[str, Any], checkpoint: Path
 ) -> ClassPrior | None:
     task = Task(config.settings.task)
     require_classes(state, task, checkpoint)
@@ -103,7 +104,7 @@ def _decoding(
 
 
 def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> None:
-    """Refuse a checkpoint whose answers mean something else than the program would say.
+    """Refuse a checkpoint whose answers mean something else than the program would write.
 
     Raises:
         CheckpointError: it is of another task, or its classes have other names; one from before

@@ -36,7 +36,7 @@ KEYS = {"macro_f1": "f1"}
 def score(
     task: Task, probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """Judge predictions: the number ``n`` of photos and the keys of ``score_words``; arguments as
+    """Score predictions: the number ``n`` of photos and the keys of ``score_words``; arguments as
     for ``compute_metrics``."""
     found = compute_metrics(task, always(task), probabilities, truth)
     number = len(next(iter(truth.values())))
@@ -103,7 +103,7 @@ def prediction_pictures(
         predictions: for N photos.
     """
     pictures = {
-        **judgement_pictures(predictions),
+        **answer_pictures(predictions),
         "mistakes": mistakes_sheet(crops, rows, predictions.whole),
         "examples": examples_sheet(crops, rows, predictions.whole),
     }
@@ -114,19 +114,19 @@ def prediction_pictures(
     return files
 
 
-def judgement_pictures(predictions: TaskPredictions) -> dict[str, np.ndarray]:
+def answer_pictures(predictions: TaskPredictions) -> dict[str, np.ndarray]:
     """Name → confusion matrix or scatter plot, of the whole answer, else of each head."""
     joint = predictions.whole.kind != "together"
     pictures = {}
     for head in (predictions.whole,) if joint else predictions.details:
-        drawn = judgement_picture(head)
+        drawn = answer_picture(head)
         if drawn is not None:
             what = "scatter" if head.kind == "number" else "confusion"
             pictures[what if joint else f"{what}.{head.key}"] = drawn
     return pictures
 
 
-def judgement_picture(head: HeadPredictions) -> np.ndarray | None:
+def answer_picture(head: HeadPredictions) -> np.ndarray | None:
     """What was predicted over what is true; ``None`` for tags, of which none excludes another."""
     if head.kind == "number":
         known = head.known
@@ -140,8 +140,10 @@ def judgement_picture(head: HeadPredictions) -> np.ndarray | None:
 def mistakes_sheet(
     crops: Crops, rows: np.ndarray, head: HeadPredictions, limit: int = 24
 ) -> np.ndarray:
-    """The surest wrong answers, then the least sure right ones, as a contact sheet (uint8 RGB)."""
+    """The most confident wrong answers, then the least confident right ones, as a contact sheet
+    (uint8 RGB)."""
     wrong, doubts = head.mistakes, head.doubts
+    # A wrong answer is often a doubtful one, too, and is shown once.
     order = [*wrong, *doubts[~np.isin(doubts, wrong)]]
     return _sheet(crops, rows, head, order[:limit])
 
@@ -149,6 +151,7 @@ def mistakes_sheet(
 def examples_sheet(crops: Crops, rows: np.ndarray, head: HeadPredictions) -> np.ndarray:
     """One photo of each class that occurs, the same ones each time, as a contact sheet (RGB); of
     more than ``SHOWN_CLASSES`` classes evenly chosen ones."""
+    # The first of each, and not any: the sheets of two runs can be laid side by side.
     _, places = np.unique(head.truth, axis=0, return_index=True)
     return _sheet(crops, rows, head, spread(places, SHOWN_CLASSES).tolist())
 
@@ -172,5 +175,6 @@ def _caption(head: HeadPredictions, place: int) -> list[tuple[str, tuple[int, in
 
 def _wrapped(text: str) -> list[str]:
     """At most three lines, short enough for a photo of a contact sheet."""
+    # Characters of Chinese, Japanese and Korean take the room of two Latin ones.
     wide = any(east_asian_width(character) in "WF" for character in text)
     return textwrap.wrap(text, 13 if wide else 22, max_lines=3, placeholder=" ..")

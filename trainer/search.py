@@ -1,4 +1,4 @@
-"""Searching for better settings: what is tried, how a trial is judged, what is left of a study."""
+"""Searching for better settings: what is tried, what a trial scores, what is left of a study."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ from utils.schema_text import explain
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 PERMANENT = (ConfigError, DataError, CheckpointError)
-"""Errors that, said a second time, no other values will mend."""
+"""Errors that, raised a second time, no other values will mend."""
 GIVE_UP = 10
 """Trials that fail in a row before a study ends."""
 FREE = (
@@ -84,7 +84,7 @@ class Choice(Section):
 
 
 Dimension = FloatRange | IntRange | Choice
-KINDS: dict[Any, Any] = {"float": FloatRange, "int": IntRange, "categorical": Choice}
+DIMENSIONS: dict[Any, Any] = {"float": FloatRange, "int": IntRange, "categorical": Choice}
 
 
 def read_space(path: Path) -> dict[str, Dimension]:
@@ -106,6 +106,7 @@ def corners(dimension: Dimension) -> list[Any]:
     """Values that show whether a dimension fits the config."""
     if isinstance(dimension, Choice):
         return dimension.choices
+    # Whatever lies between is of the same type, and a bound of the config is passed at an end.
     return [dimension.low, dimension.high]
 
 
@@ -145,10 +146,12 @@ class Reports(Callback):
         """Report an epoch.
 
         Raises:
-            StopTraining: the trial is not worth going on with.
+            StopTraining: the study prunes the trial.
         """
+        # NaN is no number to rank by; an epoch without one is passed over.
         if math.isfinite(scalars[self.watched]):
             self.trial.report(scalars[self.watched], epoch)
+        # Asked after every epoch, of the scores that other trials had in the same one.
         if self.trial.should_prune():
             raise StopTraining(f"after epoch {epoch}")
 
@@ -180,11 +183,13 @@ def open_study(
         ConfigError: the storage can't be opened, or the study was begun with another space, rule,
             config or weights.
     """
+    # Its own lines would repeat ours, in the middle of a progress bar.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # Repeating trials that were killed is an experimental part of Optuna, and says so each time.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if any(space.values()):
+        # The curves of first epochs cross too often to tell trials apart.
         pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=-(-epochs // 3))
     begun = {
         "trainer.monitor": rule,
@@ -206,6 +211,7 @@ def open_study(
     # With a seed alone, a study that goes on would draw the values of its first trials again.
     seed = None if seed is None else seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
+    # Kept in the study itself: another process may have begun it, on another machine.
     for key, value in begun.items():
         if study.user_attrs.setdefault(key, value) != value:
             raise ConfigError(
@@ -259,6 +265,7 @@ def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number:
             value = objective(trial)
         except TrialFailed as failure:
             in_a_row += 1
+            # Once it may be the values of this trial; the same words with others mean the config.
             if failure.permanent and str(failure) in seen:
                 raise ConfigError(
                     f"two trials failed alike, so others would: {failure}"
@@ -276,6 +283,7 @@ def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number:
         return value
 
     while len(done(study)) < number:
+        # One at a time: other processes may have done the rest meanwhile.
         study.optimize(watched, n_trials=1, catch=(TrialFailed,))
 
 
@@ -357,8 +365,8 @@ def incomparable(space: Iterable[str], rule: str) -> str | None:
     if not changed or not score.endswith("loss"):
         return None
     return (
-        f"trials are judged by {score}, which measures something else with another {changed[0]};"
-        " trainer.monitor='max val/f1' judges the answers"
+        f"trials are compared by {score}, which measures something else with another {changed[0]};"
+        " trainer.monitor='max val/f1' is about the answers alone"
     )
 
 
@@ -368,7 +376,7 @@ def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
     Args:
         folder: to write to.
         study: with trials.
-        score: what they were judged by.
+        score: what they were compared by.
     """
     import matplotlib
 
@@ -377,6 +385,7 @@ def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
     from matplotlib import pyplot
 
     values = {trial.value for trial in study.get_trials(states=(TrialState.COMPLETE,))}
+    # Where all trials reached the same, there is no difference for a parameter to explain.
     if len(values) < 2:
         return []
     files = []
@@ -400,13 +409,13 @@ def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
 def _dimension(path: Path, key: str, value: Any) -> Dimension:
     where = f"{path}: {key}"
     kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in KINDS:
+    if kind not in DIMENSIONS:
         given = "must be an object with a type" if kind is None else f"no type {kind!r}"
-        raise ConfigError(f"{where}: {given}{nearest(str(kind), KINDS)}")
+        raise ConfigError(f"{where}: {given}{nearest(str(kind), DIMENSIONS)}")
     try:
-        dimension = KINDS[kind].model_validate_json(json.dumps(value))
+        dimension = DIMENSIONS[kind].model_validate_json(json.dumps(value))
     except ValidationError as error:
-        problems = explain(error, KINDS[kind].model_json_schema(), value)
+        problems = explain(error, DIMENSIONS[kind].model_json_schema(), value)
         lines = [f"{where}.{name}: {text}" for name, text in problems.items()]
         raise ConfigError("; ".join(lines)) from error
     if isinstance(dimension, Choice):
@@ -442,6 +451,7 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(
         max_retry=3, inherit_intermediate_values=True
     )
+    # A process that died says nothing more: after two minutes of silence its trial is repeated.
     return optuna.storages.RDBStorage(
         url, heartbeat_interval=30, grace_period=120, heartbeat_stale_trial_callback=retry
     )

@@ -38,6 +38,7 @@ def train_seeds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
         raise ConfigError(f"--seeds {config.args.seeds}: give 2 or more")
     if config.args.resume == AUTO and not config.args.run_id:
         raise ConfigError("--seeds with --resume auto: name the runs by --run-id, without -seed…")
+    # Made of the time, it would be another on each rank.
     config.run_id = distributed.broadcast(config.run_id)
     runs = [variant(config, number) for number in range(config.args.seeds)]
     for run in (run for run in runs if run.folder.last):
@@ -50,6 +51,7 @@ def train_seeds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
         saved = ConfigParser.stored(read_json5(begun), begun)
         require_same_config(begun, saved.config, run.config)
     for run in runs:
+        # Asked by rank 0: on a network file system the others may not see the mark yet.
         if distributed.broadcast(run.folder.is_finished):
             continue
         try:
@@ -74,6 +76,7 @@ def variant(config: ConfigParser, number: int) -> ConfigParser:
 
 def same_split(config: ConfigParser) -> dict[str, Any]:
     """What keeps the split of ``config`` where its seed is another: dotted path → value."""
+    # On one split for all seeds, or people would differ as well as weights.
     split = config.settings.validation.seed
     return {"validation.seed": config["seed"] if split is None else split}
 

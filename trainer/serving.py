@@ -81,6 +81,8 @@ def make_app(members: Sequence[PhotoModel], language: str = "en") -> Starlette:
                 data = await _photo_of(request)
             async with turn:
                 return JSONResponse(
+                    # In a thread, so that others can send their photos meanwhile and /health
+                    # answers.
                     await anyio.to_thread.run_sync(_answer, members, data, language)
                 )
         except DataError as error:
@@ -113,14 +115,17 @@ async def _photo_of(request: Request) -> bytes:
     body = bytearray()
     async for piece in request.stream():
         body += piece
+        # Counted as it comes: a Content-Length may be missing, or lie.
         if len(body) > UPLOAD_BYTES:
             raise too_large
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return bytes(body)
 
+    # The body is read already; the parser of forms is handed it once more.
     async def again() -> Any:
         return {"type": "http.request", "body": bytes(body), "more_body": False}
 
+    # No further files or fields: each would be one more thing to fill the memory with.
     async with Request(request.scope, again).form(max_files=1, max_fields=0) as form:
         sent = form.get(FIELD)
         if sent is None or isinstance(sent, str):

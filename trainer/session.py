@@ -56,7 +56,7 @@ from utils.seeding import seed_everything, seed_ranks_apart
 logger = logging.getLogger("train")
 
 Saved = tuple[dict[str, Any], Path]
-"""The state that a run goes on from, and the file it was read from."""
+"""The state that a run resumes, and the file it was read from."""
 
 
 def run(config: ConfigParser) -> None:
@@ -80,9 +80,9 @@ def run(config: ConfigParser) -> None:
 def train(
     config: ConfigParser, callbacks: Sequence[Callback] = (), writers: Sequence[Writer] = ()
 ) -> dict[str, float]:
-    """Build the parts that ``config`` names, and train.
+    """Build what ``config`` names, and train.
 
-    What is wrong in the config is said before weights are asked for and photos are cropped.
+    What is wrong in the config is refused before weights are asked for and photos are cropped.
 
     Args:
         config: of the run.
@@ -99,11 +99,14 @@ def train(
     model = build_model(config, index, monitor, saved, device)
     optimizer = build_optimizer(config, model)
     by_step = config.options("lr_scheduler").get("every") == "step"
+    # A schedule by steps needs the number of batches, which only the data tell; any other is
+    # checked before photos are cropped, which may take an hour.
     scheduler = None if by_step else build_scheduler(config, optimizer, monitor, saved)
     data = build_data(config, index, device)
     if by_step:
         scheduler = build_scheduler(config, optimizer, monitor, saved, len(data.train))
     step = build_step(config, model, data, optimizer, scheduler, device)
+    # Model and losses had to be drawn alike on all ranks; dropout from here on has to differ.
     seed_ranks_apart(config["seed"])
     if saved:  # before the run's own config is written over with one that does not fit
         step.restore(*saved)
@@ -131,6 +134,7 @@ def prepare(config: ConfigParser) -> torch.device:
     for line in config.warnings():
         logger.warning("warning: %s", line)
     device = prepare_device(config["n_gpu"], config.device)
+    # Before the first product on a GPU: cuBLAS reads its workspace setting once.
     set_arithmetic(settings.deterministic, settings.tf32, settings.cudnn_benchmark)
     seed_everything(config["seed"])
     return device
@@ -150,22 +154,24 @@ def check_names(config: ConfigParser) -> Monitor:
         filled_in(config.settings.lr_scheduler, monitor.mode)
     require_address(settings.notify)
     config.require_free_folders()
+    # A lock belongs to a process, and rank 0 speaks for the whole run.
     if distributed.is_main():
         config.claim()
     return monitor
 
 
 def checkpoint_to_resume(config: ConfigParser) -> Saved | None:
-    """The state that the run goes on from, if any.
+    """The state that the run resumes, if any.
 
     Raises:
-        CheckpointError: it can't be read, or no training can go on from it.
+        CheckpointError: it can't be read, or no training can be resumed from it.
         ConfigError: the schedule in it is too short.
     """
     if not config.resume:
         return None
     state, path = CheckpointFolder(config.resume.parent).load(config.resume)
     require_training(state, path)
+    # Through the parser, so that keys of an older version are today's.
     state["config"] = ConfigParser.stored(state["config"], path).config
     refuse_longer(state["config"], config.settings.trainer.epochs)
     return state, path
@@ -176,7 +182,7 @@ def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> 
 
     Raises:
         DataError: a photo or table is wrong.
-        CheckpointError: the run that goes on had other classes.
+        CheckpointError: the run that is resumed had other classes.
         ConfigError: a metric, a monitored score or a decoding that the task does not have.
     """
     index = labeled_photos(
@@ -186,10 +192,12 @@ def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> 
     task = index.task
     find_metrics(task, config["metrics"])
     monitor.require(scalar_names(task, config["metrics"], [*task.heads, SINGLE_HEAD]))
+    # How often classes occur is not known yet; that a decoding fits the task shows with any counts.
     ones = {name: np.ones(head.num_classes) for name, head in task.heads.items()}
     resolve_decoding(
         config.settings.decoding, task, ones | {SINGLE_HEAD: np.ones(task.num_classes)}
     )
+    # The classes found in the data belong to the run: test and app have no training table.
     config.adopt(task.settings)
     if saved:
         require_classes(saved[0], task, saved[1])
@@ -206,11 +214,12 @@ def build_model(
     """The model as the training begins, and a look whether losses and monitor fit its heads.
 
     Raises:
-        ConfigError: a loss, a monitored score or a part to freeze that it does not have.
+        ConfigError: a loss, a monitored score or a submodule to freeze that it does not have.
     """
     task, soft = index.task, bool(index.soft) or index.weight is not None
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
     model = model_to_train(config, task, saved is not None, origin).to(device)
+    # Once more, by the heads of this model: TimmModel has a single one, `class`.
     monitor.require(scalar_names(task, config["metrics"], model.heads))
     check_losses(task, config["loss"], config["loss_name"], model.heads, soft)
     backbone_modules(model, config.settings.trainer.freeze)
@@ -246,6 +255,7 @@ def build_scheduler(
         chosen,
         optimizer,
         epochs=settings.epochs,
+        # Rounded up: the last update of an epoch may be of fewer batches.
         steps_per_epoch=-(-batches // settings.accumulate),
         monitor_mode=monitor.mode,
         epochs_done=len(saved[0]["history"]) if saved else 0,
@@ -303,12 +313,12 @@ def build_step(
 def ignored_overrides(saved: dict, asked: dict) -> list[str]:
     """What a resumed run was asked to do otherwise, and does as it did: a line for each."""
     lines = []
-    for part in ("optimizer", "lr_scheduler"):
-        before, now = [(config.get(part) or {}).get("args") or {} for config in (saved, asked)]
+    for section in ("optimizer", "lr_scheduler"):
+        before, now = [(config.get(section) or {}).get("args") or {} for config in (saved, asked)]
         if before != now:
-            lines.append(f"{part}.args: no effect, since the run goes on as saved")
+            lines.append(f"{section}.args: no effect, since the run goes on as saved")
         elif saved["trainer"]["epochs"] != asked["trainer"]["epochs"] and "all" in now.values():
-            lines.append(f"{part}: stays made for {saved['trainer']['epochs']} epochs, as saved")
+            lines.append(f"{section}: stays made for {saved['trainer']['epochs']} epochs, as saved")
     return lines
 
 
@@ -321,6 +331,7 @@ def begin_run(config: ConfigParser, data: TrainingData, device: torch.device) ->
         began_with = config.resume and config.resume.parent / split.name
         known = began_with.read_bytes() if began_with and began_with.exists() else None
         save_split(split, data.index, {"train": data.train_rows, "val": data.val_rows})
+        # The file is written in one fixed order, so the same split has the same bytes.
         if known not in (None, split.read_bytes()):
             logger.warning(
                 "warning: not the %s, or not the split, that the run began with", data.index.plural
@@ -334,6 +345,7 @@ def warn_of_known_people(init_from: str | None, data: TrainingData) -> None:
         return
     index = data.index
     ours = {str(index.groups[group]) for group in np.unique(index.group[data.val_rows])}
+    # A model that has memorized a person scores well on them, whatever the split is now.
     known = ours & groups_in(Path(init_from).parent / SPLIT, "train")
     if known:
         logger.warning(
@@ -357,6 +369,7 @@ def run_callbacks(
     opened = open_writers(config.config, log_dir, config.run_id)
     sinks = Sinks([*opened, *writers], best, settings.log_every_steps)
     pictures = Pictures(log_dir, data)
+    # First, since the others may read what it has written.
     chosen: list[Callback] = [MetricsTables(log_dir)]
     if settings.verbosity >= 1:
         chosen.append(EpochLines(settings.epochs, None if monitor.off else monitor.name))
@@ -365,6 +378,7 @@ def run_callbacks(
         chosen.append(Notice(settings.notify, run, None if monitor.off else monitor.name))
     # Before the sinks, which may keep the checkpoint that it writes into.
     chosen.append(KnownPhotos(best, lambda path: note_familiarity(config, path, data, device)))
+    # `pictures` and what follows read the file that BestAnswers leaves.
     chosen += [sinks, *callbacks, BestAnswers(log_dir, data, cropped, decoding), pictures]
     if config["explain"]:
         size = config["data_loader"]["args"]["input_size"]
@@ -373,6 +387,7 @@ def run_callbacks(
                 pictures, size, best, lambda path: restore_predictor(config, path, device).model
             )
         )
+    # After the pictures are drawn, which it hands over.
     if config["visualize"]:
         chosen.append(SharedPictures(pictures, sinks))
     if settings.report:
@@ -391,6 +406,7 @@ def build_trainer(
     callbacks: Sequence[Callback],
 ) -> Trainer:
     """The trainer, with what checkpoints and callbacks record of the run."""
+    # Off by default in validation, which it would make twice as long in every epoch.
     views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
     if len(views) > 1:
         logger.info("validation, each epoch: %s", describe([len(views)], len(data.val_rows)))

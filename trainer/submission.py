@@ -48,8 +48,10 @@ class Call:
         ensemble: str,
     ) -> "Call":
         """The call of test.py with these checkpoints and the config of the first."""
+        # <name>/<run_id>/<file>, which stay the same wherever saved/ is moved to.
         names = tuple("/".join(path.resolve().parts[-3:]) for path in checkpoints)
         of_run = config["info_dir"] or Path(config["data_dir"]) / "eval"
+        # Where crops are cached changes no answer.
         tracer = {key: value for key, value in config["tracer"].items() if key != "cache_dir"}
         size = config["data_loader"]["args"]["input_size"]
         answering = {key: config[key] for key in ("tta", "decoding")}
@@ -88,6 +90,7 @@ class Call:
         try:
             wrote = json.loads(path.with_suffix(CALL).read_text(encoding="utf-8"))
         except (OSError, ValueError):
+            # A file without a note is of an older version, which wrote only the run's own.
             wrote = self.to_json() if plain else {}
         differing = [key for key, value in self.to_json().items() if wrote.get(key) != value]
         if differing:
@@ -102,6 +105,7 @@ class Call:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
+        # As it is read again, in which tuples are lists.
         return json.loads(json.dumps(asdict(self)))
 
 
@@ -153,6 +157,7 @@ def write_submission(
     for column, kind in task.settings.answer.csv.columns.items() if task.product else ():
         codes = probabilities[SINGLE_HEAD].argmax(axis=1).tolist()
         columns[column] = codes if kind == "code" else [task.class_name(code) for code in codes]
+    # Without a product there is nothing else to write than the heads.
     if in_words or len(columns) == 1:
         columns |= predicted
     rows = zip(*columns.values(), strict=True)
@@ -178,6 +183,7 @@ def write_probabilities(
     for name, values in probabilities.items():
         if name not in task.product:
             prefix = "p" if name == SINGLE_HEAD else f"{name}_p"
+            # (N, n) → (n, N): a column for each class.
             rows = values.T
             columns |= {f"{prefix}{n}": [f"{p:.6f}" for p in row] for n, row in enumerate(rows)}
     write_csv(path, list(columns), zip(*columns.values(), strict=True))

@@ -178,6 +178,8 @@ def train_trial(
         free_disk(run.save_dir)
         raise
     finally:
+        # A trial that ran out of memory is kept alive by its traceback, and the next one needs the
+        # room.
         gc.collect()
         torch.cuda.empty_cache()
     free_disk(run.save_dir, keep=BEST)

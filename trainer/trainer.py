@@ -141,6 +141,7 @@ class Trainer(BaseTrainer):
         if self.settings.profile_steps and epoch == 1 and distributed.is_main():
             steps, device = self.settings.profile_steps, self.train_step.device
             batches = profiled(fetched, steps, self.profile_dir, device)
+        # Read to empty it: what came before is no part of this epoch.
         self.train_step.stopwatch.read()
         reset_gpu_memory(self.train_step.device)
         began, done = time.perf_counter(), len(self._steps)
@@ -153,8 +154,11 @@ class Trainer(BaseTrainer):
             if (number + 1) % CHECK_EVERY == 0:
                 self._refuse_nan(epoch, number + 1 - CHECK_EVERY)
                 self._tell_of(updates)
+            # Only where gradients are empty, since they are not saved; the end of an epoch saves by
+            # itself.
             if (number + 1) % self.train_step.settings.accumulate == 0 and number + 1 < total:
                 self._after_step(number + 1)
+        # The steps since the last look.
         self._refuse_nan(epoch, total - total % CHECK_EVERY)
         self._tell_of(updates)
         log = self._train_log()
@@ -172,8 +176,8 @@ class Trainer(BaseTrainer):
                 for name, value in gpu_memory(self.train_step.device).items()
             }
         )
-        parts = self.train_step.stopwatch.read()
-        self.timings |= {f"time/{part}_seconds": spent for part, spent in parts.items()}
+        spent = self.train_step.stopwatch.read()
+        self.timings |= {f"time/{name}_seconds": seconds for name, seconds in spent.items()}
         return log
 
     def _utilization(self, images_per_second: float) -> dict[str, float]:
@@ -195,7 +199,9 @@ class Trainer(BaseTrainer):
             self._tell("on_step", *update)
 
     def _step(self, batch: Batch, number: int, of: int) -> Step:
+        # Not of the config: a data set of the user's own may give another size.
         self._side = batch["image"].shape[-1]
+        # Of a mixed photo a loss takes both labels, a metric only one.
         metric_index, targets = split_targets(batch, self.train_step.model.heads)
         logits, total, head_losses = self.train_step.step(batch["image"], targets, number, of)
         self._loss_names = ["loss", *(f"{head}_loss" for head in head_losses)]
@@ -207,6 +213,7 @@ class Trainer(BaseTrainer):
     def _train_log(self) -> dict[str, float]:
         sizes = torch.tensor([len(step.index) for step in self._steps])
         losses = torch.stack([step.losses for step in self._steps]).cpu()
+        # (steps, losses) → (losses,); by photos, since the last batch may be a small one.
         means = ((losses * sizes[:, None]).sum(0) / sizes.sum()).tolist()
         log = dict(zip(self._loss_names, means, strict=True))
         seen = [
@@ -222,6 +229,7 @@ class Trainer(BaseTrainer):
 
     def _mid_epoch_state(self) -> dict[str, Any]:
         """The steps so far of all ranks, as tensors and plain values."""
+        # A NaN among the steps would come back with every resume.
         self._refuse_nan(len(self.history) + 1, len(self._steps) - len(self._steps) % CHECK_EVERY)
         steps = [vars(step.to(torch.device("cpu"))) for step in self._steps]
         return {"steps": distributed.gather(steps), "loss_names": self._loss_names}
@@ -242,6 +250,7 @@ class Trainer(BaseTrainer):
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         began = time.perf_counter()
+        # Always the same epoch, so that every validation sees the same.
         self.val_loader.set_epoch(0)
         fetched = Prefetcher(self.val_loader, self.train_step.device)
         batches = self._progress(fetched, "validation", 0, len(self.val_loader))
@@ -255,9 +264,12 @@ class Trainer(BaseTrainer):
             for group in (predictions.logits, predictions.targets)
         ]
         with torch.inference_mode():
-            total, parts = self.train_step.criterion(*on_device)
-        log = {"loss": total.item()} | {f"{head}_loss": loss.item() for head, loss in parts.items()}
+            total, losses = self.train_step.criterion(*on_device)
+        log = {"loss": total.item()}
+        log |= {f"{head}_loss": loss.item() for head, loss in losses.items()}
         truth = {name: values[predictions.index] for name, values in self.val_truth.items()}
+        # Scores are of decoded answers; `predictions` keep the others, on which a decoding is
+        # tuned.
         found = adjusted(predictions, self.decoding).probabilities
         log |= compute_metrics(self.task, self.metrics, found, truth)
         self.timings["time/validation_seconds"] = time.perf_counter() - began
@@ -272,6 +284,7 @@ class Trainer(BaseTrainer):
         steps = self._steps[first:]
         if not steps:
             return
+        # One wait for all steps since the last look.
         good = torch.stack([step.losses for step in steps]).isfinite()
         if good.all():
             return

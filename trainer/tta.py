@@ -16,6 +16,7 @@ def unchanged(images: Tensor) -> Tensor:
 
 def mirrored(images: Tensor) -> Tensor:
     """Left and right exchanged."""
+    # (B, 3, S, S): the last axis runs from left to right.
     return images.flip(-1)
 
 

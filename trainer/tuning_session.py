@@ -17,7 +17,7 @@ FEW_PHOTOS = 20
 
 
 def tune_decoding(args: argparse.Namespace, source: Path) -> None:
-    """Tune, write the file, and say what it is worth.
+    """Tune, write the file, and print what it gains.
 
     Args:
         args: ``out``, ``folds`` and ``seed`` of the command line.
@@ -26,9 +26,11 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
     saved = read_predictions(source)
     task, answers, truth = saved.task, saved.raw(), saved.truth()
     groups = saved.photos["group"]
+    # A fold has to hold a group at least.
     folds, several = min(args.folds, len(np.unique(groups))), plural_of(task.noun)
     if folds < 2:
         raise DataError(f"{source}: photos of one {task.noun} only; nothing can be tuned on them")
+    # The prior is that of these photos and not of the training, whose counts are not at hand here.
     tuned, counts = tune(task, answers, truth), counts_of(task, truth)
     found = class_prior(tuned, task, counts)
     measured = {

@@ -46,6 +46,7 @@ class Updates:
         self._photos += photos
         self._photos_of_update += photos
         update = self.train_step.updates
+        # Not every batch moves weights: several may be summed up, or float16 overflowed.
         if update != self._last_update:
             rates = self.train_step.learning_rates
             self._noted.append((batches, update, rates, self._photos_of_update))
@@ -63,6 +64,7 @@ class Updates:
         """
         if not self._noted:
             return
+        # One wait for all of them. (batches, losses)
         values = torch.stack(list(losses[self._told :])).cpu()
         speed = self._speed()
         for batches, update, rates, photos in self._noted:
@@ -75,6 +77,7 @@ class Updates:
     def _speed(self) -> dict[str, float]:
         """What the time since the last call was good for, now that the device has caught up."""
         now, waited = time.perf_counter(), self.fetched.waited_seconds
+        # Over all steps since: a single one cannot be timed, as the host only queues it.
         seconds, self._began = now - self._began, now
         waiting, self._waited = waited - self._waited, waited
         photos, self._photos = self._photos, 0

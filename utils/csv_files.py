@@ -36,6 +36,7 @@ def safe_cell(cell: Any) -> Any:
     if not isinstance(cell, str) or not cell.lstrip("'").startswith(FORMULA):
         return cell
     try:
+        # -1.5 begins like a formula and is none.
         float(cell)
     except ValueError:
         return f"'{cell}"

@@ -36,6 +36,7 @@ def launched() -> bool:
 
 def rank() -> int:
     """This process's number, 0 to ``world_size() - 1``."""
+    # Before the group is joined the launcher's number counts: messages are rank 0's from the start.
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", 0))
 
 
@@ -83,10 +84,12 @@ def launch(processes: int, command: Sequence[str]) -> int:
     Returns:
         The exit code of the first process that failed, ``EXIT_STOPPED`` after a signal, else 0.
     """
+    # Slow to import, and of use to nobody but the launcher.
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
+    # A free port of its own, so that two trainings on one machine do not meet.
     options = ["--standalone", f"--nproc-per-node={processes}"]
     if hasattr(signal, "SIGUSR1"):
         options += [
@@ -116,6 +119,7 @@ def process_group(n_gpu: int) -> Iterator[None]:
     on_gpu = n_gpu > 0 and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # By hand: `init_process_group` would take the launcher's store as it is, see `agree_on_store`.
     store, number, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
     store.set_timeout(TIMEOUT)
     _stores.append(agree_on_store(store, number, size))
@@ -183,6 +187,7 @@ def barrier() -> None:
     if dist.is_initialized():
         key = f"all/{next(_waits)}"
         _stores[-1].add(key, 1)
+        # Adding 0 is how a store tells a counter without waiting.
         while _stores[-1].add(key, 0) < world_size():
             time.sleep(0.02)
 
@@ -197,6 +202,7 @@ def wait_for_main() -> None:
     store, key = _stores[-1], f"main/{next(_waits)}"
     if is_main():
         store.set(key, "here")
+    # `check` never blocks, where `get` would give up after TIMEOUT.
     while not store.check([key]):
         time.sleep(0.05)
 
@@ -216,6 +222,7 @@ def gather(value: Any) -> list[Any]:
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * world_size()
+    # Pickled and sent over gloo: whatever lies on a GPU would come back on the sender's device.
     dist.all_gather_object(values, value)
     return values
 

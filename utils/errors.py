@@ -45,6 +45,7 @@ def nearest(name: str, valid, limit: int = 3) -> str:
     """
     valid = [str(v) for v in valid]
     wanted = str(name).casefold()
+    # difflib compares by case, and finds little alike in ADAMW and AdamW.
     of_case = [v for v in valid if v.casefold() == wanted]
     near = wanted if len(wanted) <= LONGEST_NAME else ""  # nobody mistypes so much; it took seconds
     close = of_case or difflib.get_close_matches(near and str(name), valid, n=limit, cutoff=0.5)

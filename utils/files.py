@@ -46,13 +46,16 @@ def write_atomically(path: str | Path, mode: str = "w") -> Iterator[IO]:
         with open(descriptor, mode, **({} if binary else text)) as file:
             yield file
             file.flush()
+            # Else a power cut may leave the new name, without the bytes.
             os.fsync(file.fileno())
+        # `mkstemp` makes files that nobody but their owner can read.
         os.chmod(temporary, 0o666 & ~_umask())
         if (waiting := _waiting.get()) is None:
             _put_in_place(temporary, path)
         else:
             waiting.append((temporary, path))
         temporary = None
+    # On a full disk torch's zip writer raises a RuntimeError of its own.
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _of_writing(error):
             raise
@@ -79,6 +82,7 @@ def all_or_none() -> Iterator[None]:
                 _put_in_place(*waiting[0])
             except OSError as error:
                 raise cannot_write(waiting[0][1], error) from error
+            # What could not be moved stays in the list, and is removed below with all behind it.
             del waiting[0]
     finally:
         _waiting.reset(before)
@@ -222,6 +226,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _umask() -> int:
+    # There is no way to ask for it without setting it.
     mask = os.umask(0)
     os.umask(mask)
     return mask

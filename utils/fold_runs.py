@@ -28,6 +28,7 @@ def fold_checkpoints(folder: Path) -> list[Path]:
     """
     if not (folder / FOLDS).is_file():
         return []
+    # The run id is read off the path, which a link or `.` does not show.
     folder = folder.resolve()
     trained = read_json5(folder / FOLDS)["trained"]
     if not trained:

@@ -43,13 +43,13 @@ def check_arguments(
         target: a class or function.
         given: arguments that the user chose.
         where: what the error calls an argument, from its name.
-        positional: arguments that the program adds in front.
-        keywords: arguments that the program adds by name.
+        positional: arguments that are set automatically, in front.
+        keywords: arguments that are set automatically, by name.
         complete: whether a required argument may not be missing.
 
     Raises:
-        ConfigError: an argument that ``target`` does not take, that the program gives itself, or
-            that is missing.
+        ConfigError: an argument that ``target`` does not take, that is set automatically, or that
+            is missing.
     """
     try:
         parameters = inspect.signature(target).parameters.values()
@@ -57,6 +57,7 @@ def check_arguments(
         return
     keywords = keywords or {}
     places = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    # What is set automatically may not be given again: Python would raise, in words about our code.
     taken = {*places[: len(positional)], *keywords}
     name = getattr(target, "__name__", str(target))
     free = [p.name for p in parameters if p.name not in taken and not _variable(p)]
@@ -75,6 +76,7 @@ def check_arguments(
 def _offers(module: ModuleType, name: str, value: Any) -> bool:
     if hasattr(module, "__all__"):
         return name in module.__all__ and callable(value)
+    # With the dot, or model.loss would also offer what it imports from model.loss_extras.
     own = f"{getattr(value, '__module__', '')}.".startswith(f"{module.__name__}.")
     return (
         not name.startswith("_") and own and (inspect.isclass(value) or inspect.isfunction(value))

@@ -54,6 +54,7 @@ class RunFolder:
         if len(folder.parts) < 4 or folder.parts[-3] not in ("log", "models"):
             return None
         root = folder.parents[2]
+        # As a config has it, so that commands in messages can be pasted and are short.
         if root.is_relative_to(Path.cwd()):
             root = root.relative_to(Path.cwd())
         return cls(root, *folder.parts[-2:])
@@ -107,6 +108,7 @@ class RunFolder:
         try:
             return str(json.loads((self.log / ENDED).read_text(encoding="utf-8"))["ended"])
         except FileNotFoundError:
+            # A kill leaves no word, but the system lets go of the lock.
             return "running" if is_held(self.models / LOCK) else "stopped"
         except (OSError, ValueError, KeyError, TypeError):
             return "stopped"
@@ -118,6 +120,6 @@ def is_run(models: Path) -> bool:
 
 
 def answers_in(log: Path) -> Path | None:
-    """The answers that a log folder is judged by, also those of an older version."""
+    """The predictions of a log folder, also those of an older version."""
     files = (log / name for name in (PREDICTIONS, *OLDER_PREDICTIONS))
     return next((file for file in files if file.is_file()), None)

@@ -28,6 +28,7 @@ def explain(error: ValidationError, schema: Node, values: Any) -> dict[str, str]
     found: dict[tuple[str | int, ...], str] = {}
     for detail in error.errors(include_url=False)[:MOST_ERRORS]:
         path = _real_path(detail["loc"], values, detail["type"] == "missing")
+        # The first: a union reports one error for each alternative that does not fit.
         found.setdefault(path, _sentence(detail, path, schema))
     # A union tried in vain complains of the whole value as well as of the part that is wrong.
     wholes = {path[:end] for path in found for end in range(len(path))}
@@ -112,6 +113,7 @@ def _sentence(detail: Any, path: tuple[str | int, ...], root: Node) -> str:
 
 def _nearest_key(key: str, parents: list[str | int], root: Node) -> str:
     """A key of the same name in another place, else the nearest of those valid in this one."""
+    # A right key in the wrong section is more frequent than a mistyped one.
     elsewhere = [path for path in keys(root) if path.split(".")[-1] == key]
     if len(elsewhere) == 1:
         return f"; did you mean {elsewhere[0]!r}?"

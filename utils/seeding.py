@@ -11,6 +11,7 @@ from utils import distributed
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and torch (CPU and every GPU)."""
     random.seed(seed)
+    # numpy's old generator takes 32 bits, torch 64.
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 

@@ -10,8 +10,10 @@ def jpeg(image: np.ndarray, side: int | None = None, quality: int = 88) -> bytes
     """A picture (H, W, 3) uint8 RGB as a JPEG, of at most ``side`` px a side; never enlarged."""
     scale = (side or max(image.shape[:2])) / max(image.shape[:2])
     if scale < 1:
+        # (H, W, 3) → [W, H], as OpenCV takes sizes.
         size = [max(1, round(length * scale)) for length in image.shape[1::-1]]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    # OpenCV encodes BGR.
     bgr = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 

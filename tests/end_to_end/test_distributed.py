@@ -239,7 +239,7 @@ def test_several_processes_that_are_asked_to_stop_save_and_one_says_how_to_go_on
     job.send_signal(signal.SIGUSR1)
     output = finish(job)[0]
     assert job.returncode == EXIT_STOPPED, output[-3000:]
-    assert output.count(f"go on with: python train.py --resume {last}") == 1
+    assert output.count(f"resume with: python train.py --resume {last}") == 1
 
 
 def test_more_gpus_than_there_are_is_one_clear_line(data, tmp_path):
