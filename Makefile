@@ -1,7 +1,7 @@
 # `make demo` and `make test` need only git, make and Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
-# The demo: its data, how they are drawn, what comes last of them, the config, how it is judged.
+# The demo: its data, how they are drawn, what comes last of them, the config, how it is scored.
 NAME := sample
 DEMO_DATA := data/sample
 DEMO_DRAW := -m tools.sample --out $(DEMO_DATA) --persons 210 --eval-persons 60 --seed 1

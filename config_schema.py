@@ -66,7 +66,7 @@ path of one, or the object itself."""
     labels: Labels | None = None
     """Further names for settings of the head `age`."""
     sampling: Sampling | None = None
-    """Show rare classes more often; `null` shows every photo once an epoch."""
+    """Show rare classes more often; `null` shows every photo once per epoch."""
     mixing: Mixing | None = None
     """Training photos made of two, their targets by `lam`; `null` mixes nothing."""
     augmentation: Augmentation | None = Augmentation()

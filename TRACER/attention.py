@@ -162,7 +162,7 @@ class ObjectAttention(nn.Module):
         """Raise a logit; it never sinks.
 
         Object (probability s) and background (1 - s) features are summed, the background only
-        where it is no surer than ``DENOISING_RATIO``. As s + (1 - s) = 1, the features pass
+        where its confidence is at most ``DENOISING_RATIO``. As s + (1 - s) = 1, the features pass
         unchanged there and are weighted by s elsewhere.
 
         Args:

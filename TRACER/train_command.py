@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--schedule", choices=("plateau", "cosine"), default=DEFAULTS["schedule"])
     parser.add_argument("--augment", choices=AUGMENTATIONS, default=DEFAULTS["augment"])
     parser.add_argument("--amp", choices=AMP, default=DEFAULTS["amp"])
-    parser.add_argument("--limit-steps", type=int, help="at most so many steps an epoch")
+    parser.add_argument("--limit-steps", type=int, help="at most so many steps per epoch")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -53,7 +53,7 @@ class TrainingSettings:
     amp: str = "auto"  # bfloat16 on a GPU that has it, which is quicker there and nowhere else
     seed: int = 42
     num_workers: int = 0
-    limit_steps: int | None = None  # steps an epoch, for a quick look
+    limit_steps: int | None = None  # steps per epoch, for a quick look
 
 
 class Training:

@@ -11,7 +11,7 @@ from utils.csv_files import safe_cell
 
 
 def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd.DataFrame:
-    """A row a photo, in their order.
+    """A row per photo, in their order.
 
     Args:
         named: (file name, answer) of each photo.

@@ -23,7 +23,7 @@ class BaseDataLoader(DataLoader):
     Args:
         dataset: takes ``(epoch, position)`` keys.
         sampler: has ``set_epoch``.
-        batch_size: photos a batch; the last batch of an epoch may be smaller.
+        batch_size: photos per batch; the last batch of an epoch may be smaller.
         num_workers: processes; 0 loads in the training process.
         device: where batches go next; decides whether host memory is pinned.
         worker_init_fn: called with the worker's number in each new worker.

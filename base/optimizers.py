@@ -24,7 +24,7 @@ logger = logging.getLogger("optimizer")
 LIBRARIES = "torch.optim or timm.optim"
 NOT_OFFERED = {
     "Adahessian": "it needs second derivatives",
-    "LBFGS": "it needs the loss several times a step",
+    "LBFGS": "it needs the loss several times per step",
     "Lookahead": "it takes another optimizer, which a config can't hold",
     "SparseAdam": "it needs sparse gradients",
 }

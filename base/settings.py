@@ -103,7 +103,7 @@ class LimitSettings(Section):
     """How little ``data_loader.data_loaders`` gives, for a look."""
 
     limit_train_batches: Positive | None = None
-    """Train on so many batches an epoch; `null` on all."""
+    """Train on so many batches per epoch; `null` on all."""
     limit_val_batches: Positive | None = None
     """Validate on so many batches; `null` on all."""
     overfit_batch: bool = False

@@ -94,7 +94,7 @@ class Head:
         """What the cells of a table say, compared stripped and without case.
 
         Returns:
-            The values, one a cell, and the places (K,) int64 of cells that say nothing this head
+            The values, one per cell, and the places (K,) int64 of cells that say nothing this head
             knows. Values are (N,) int64 class codes, of a head of numbers (N,) float64, of tags
             (N, n) float32 of 0 and 1; where a label is missing, or not known, they are
             ``MISSING`` or NaN.
@@ -543,7 +543,7 @@ def build(settings: TaskSettings, columns: Mapping[str, Iterable[str]]) -> Task:
 
     Args:
         settings: the config section ``task``.
-        columns: of the training table, column → a cell a photo.
+        columns: of the training table, column → a cell per photo.
 
     Raises:
         DataError: a column is missing, or holds fewer than two classes.

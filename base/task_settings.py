@@ -109,7 +109,7 @@ class CsvSource(Source):
     """Photos that a table lists."""
 
     reader: Literal["csv"]
-    """A table with a row a photo."""
+    """A table with a row per photo."""
     table: PathText
     """The table, below `dir`."""
     path: str = "path"
@@ -222,7 +222,7 @@ that the data hold."""
     names: Names = {}
     """Language → what to show a person for each class, where the names won't do."""
     per: str | None = None
-    """Column whose values are counted once each, instead of once a photo."""
+    """Column whose values are counted once each, instead of once per photo."""
     missing: list[str] | None = None
     """Cells that hold no label; `null` for empty ones, or with tags for none."""
     ordered: bool = False
@@ -280,7 +280,7 @@ those of the task's file."""
             if number is None:
                 raise ValueError("names need classes, so that their order is known")
             if len(names) != number:
-                raise ValueError(f"names.{language} must hold {number} names, one a class")
+                raise ValueError(f"names.{language} must hold {number} names, one per class")
         return self
 
     def _check_bins(self) -> None:

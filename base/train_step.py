@@ -288,8 +288,8 @@ class TrainStep:
         except Exception as error:
             if "more than 1 value per channel" in str(error):
                 raise ConfigError(
-                    "data_loader.args.batch_size: batch norm can't learn from one value a channel,"
-                    f" a batch of {len(images)} on a map of one pixel; raise batch_size or"
+                    "data_loader.args.batch_size: batch norm can't learn from one value per"
+                    f" channel, a batch of {len(images)} on a map of one pixel; raise batch_size or"
                     " data_loader.args.input_size"
                 ) from error
             compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))

@@ -40,7 +40,7 @@ FIRST = 50
 
 
 def main() -> None:
-    """Parse, start the page, send visitors, judge."""
+    """Parse, start the page, send visitors, evaluate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--resume", required=True, help="checkpoint that answers")
     parser.add_argument("--uploads", type=int, default=1000)

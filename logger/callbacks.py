@@ -19,7 +19,7 @@ from utils.run_folder import ENDED, FINISHED, METRICS, TIMINGS
 
 class MetricsTables(Callback):
     """``metrics.csv``, which a repeated run gives again byte by byte, and ``timings.csv``, which
-    tells of the machine, a row an epoch; at the end ``finished.json``, or where it ended
+    tells of the machine, a row per epoch; at the end ``finished.json``, or where it ended
     otherwise ``ended.json``.
 
     Args:
@@ -73,7 +73,7 @@ class MetricsTables(Callback):
 
 
 class EpochLines(Callback):
-    """A line an epoch on the console and, after ``setup_logging`` with a folder, in ``run.log``.
+    """A line per epoch on the console and, after ``setup_logging`` with a folder, in ``run.log``.
 
     Args:
         epochs: how many there will be.

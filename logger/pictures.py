@@ -124,7 +124,7 @@ def contact_sheet(
     Args:
         photos: (h, w, 3) uint8 RGB each, any size.
         captions: for each photo its lines, as (text, RGB color).
-        columns: photos a row.
+        columns: photos per row.
         side: of the square a photo is fitted into, px.
 
     Returns:

@@ -114,7 +114,7 @@ class SavedPredictions:
 
 
 COLUMNS = ("probabilities", "values", "photos")
-"""Attributes with a row a photo."""
+"""Attributes with a row per photo."""
 
 
 def joined(parts: Mapping[int, SavedPredictions]) -> SavedPredictions:

@@ -99,7 +99,7 @@ def weights_tensor(
     """The class weights of a configuration, checked; ``None`` for equal weights.
 
     Args:
-        weights: one number a class, or ``None``.
+        weights: one number per class, or ``None``.
         head: whose they are.
         num_classes: of the head.
         where: the place in the configuration, for messages.

@@ -39,7 +39,7 @@ class HeadLoss(NamedTuple):
     loss: str | Mapping[str, Any]
     """A name, or ``{"type": name, "args": {…}}``."""
     class_weights: Sequence[float] | str | None
-    """One weight a class, the name of a rule of ``count_weights``, or ``None`` for equal ones."""
+    """One weight per class, the name of a rule of ``count_weights``, or ``None`` for equal ones."""
     head_weight: float
     """Weight of this head in the sum."""
 

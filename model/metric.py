@@ -22,7 +22,7 @@ from utils.class_codes import require_codes
 from utils.errors import ConfigError, nearest
 
 Arrays = Mapping[str, np.ndarray]
-"""Name of a head, or ``"class"`` → an array with a row a photo."""
+"""Name of a head, or ``"class"`` → an array with a row per photo."""
 Metric = Callable[[Arrays, Arrays], float]
 """(Answers as ``model.decode.answers`` gives them, true answers) → value."""
 OF_ALL = ("accuracy", "f1", "top_k_acc")

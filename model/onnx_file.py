@@ -156,6 +156,7 @@ def describe(
             "name": CROPS,
             "layout": "NCHW",
             "dtype": "uint8",
+            # Keys are spelled as in the files that are exported already.
             "colour": "RGB",
             "side": config["data_loader"]["args"]["input_size"],
             "resize": "first axes that shrink, by area; then those that grow, linearly",

@@ -11,7 +11,7 @@ CountRule = Annotated[str, Field(pattern=r"^(balanced|effective(:0(\.\d+)?)?)$")
 ClassWeights = Annotated[
     list[NonNegative] | CountRule | None,
     described(
-        "null, 'balanced', 'effective', 'effective:BETA' or a list of numbers >= 0, one a class"
+        "null, 'balanced', 'effective', 'effective:BETA' or a list of numbers >= 0, one per class"
     ),
 ]
 

@@ -191,7 +191,7 @@ def test_files_based_on_each_other_are_refused():
         ({"wandb": "on"}, "wandb: must be true or false or an object {…}, got 'on'"),
         ({"loss_name": [["focal", None, 1], ["focal", "even", 1], ["focal", None, 1]]},
          "loss_name.1.1: must be null, 'balanced', 'effective', 'effective:BETA' or a list of"
-         " numbers >= 0, one a class, got 'even'"),
+         " numbers >= 0, one per class, got 'even'"),
         ({"mixing": {"mixup": 0.6, "cutmix": 0.6}},
          "mixing: mixup, cutmix and half_face add up to more than 1"),
         ({"labels": {"age_edges": [20, 30, 30, 50, 60]}},

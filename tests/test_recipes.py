@@ -100,7 +100,7 @@ def test_the_seed_recipe_warns_of_its_misplaced_weights():
     assert "merely sorted" in text
 
 
-def test_our_recipe_is_judged_by_f1_on_people_it_does_not_train_on():
+def test_our_recipe_is_evaluated_by_f1_on_people_it_does_not_train_on():
     config = load("config.json")
     assert config["trainer"]["monitor"] == "max val/f1"
     assert config["validation"]["type"] == "holdout"

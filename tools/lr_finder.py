@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"--steps must be {FEWEST_STEPS} or more, and 0 < --lowest < --highest; got"
             f" {steps}, {lowest:g} and {highest:g}"
         )
-    # Each update is to be one batch at the rate of this moment, judged before any average.
+    # Each update is to be one batch at the rate of this moment, measured before any average.
     plain = {"lr_scheduler": None, "trainer.accumulate": 1, "trainer.ema_decay": None}
     say_loading()
     from trainer import lr_range  # torch and the rest take seconds, which --help spares

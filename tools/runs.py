@@ -6,7 +6,7 @@
 
 The table stands in the terminal and, to sort and filter, in saved/index.html. Folds, seeds and
 trials of a sweep stand together. "may be chance" says that, on the photos that a run and the best
-one both judged, chance may explain the distance (paired, by group, 95 %).
+one both predicted, chance may explain the distance (paired, by group, 95 %).
 """
 
 import argparse

@@ -41,7 +41,7 @@ def start() -> None:
             )
     if len(rules := {config["trainer"]["monitor"] for config in configs.values()}) > 1:
         raise ConfigError(
-            f"--recipes: are judged by {' and '.join(sorted(rules))}; give all the same by"
+            f"--recipes: are compared by {' and '.join(sorted(rules))}; give all the same by"
             " --set trainer.monitor='max val/f1'"
         )
     say_loading()

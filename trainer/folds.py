@@ -1,4 +1,4 @@
-"""One model a fold: which folds are trained, and what their models say of the people left out.
+"""One model per fold: which folds are trained, and what their models say of the people left out.
 
 A training of folds with the run id ``first`` consists of the runs ``first-fold0``, ``first-fold1``,
 …, each of them a run like any other, and of what joins them in the folders of ``first`` itself:

@@ -221,8 +221,8 @@ def open_study(
         study.set_user_attr(key, value)
     for recipe, config in (configs or {}).items():
         kept_as = f"config {recipe}".strip()
-        judged = any(values_of(trial).get(RECIPE) == recipe for trial in done(study))
-        if judged or not recipe:  # a recipe that has failed may be mended
+        scored = any(values_of(trial).get(RECIPE) == recipe for trial in done(study))
+        if scored or not recipe:  # a recipe that has failed may be mended
             _require_same_config(study, study.user_attrs.get(kept_as), dict(config), space)
         study.set_user_attr(kept_as, config)
     return study

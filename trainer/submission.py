@@ -128,7 +128,7 @@ def forget_scores(path: Path) -> list[Path]:
     """
     path.with_suffix(CALL).unlink(missing_ok=True)
     files = [path.with_suffix(ending) for ending in SCORES]
-    for what in ("confusion", "scatter"):  # one of the whole, or one a head
+    for what in ("confusion", "scatter"):  # one of the whole, or one per head
         files += path.parent.glob(f"{escape(path.stem)}.{what}*.png")
     gone = [file for file in files if file.exists()]
     for file in gone:
@@ -143,7 +143,7 @@ def write_submission(
     probabilities: Mapping[str, np.ndarray],
     in_words: bool = False,
 ) -> None:
-    """Write the answers as ``task.answer.csv`` asks for them, a row a photo as ``ids`` has them.
+    """Write the answers as ``task.answer.csv`` asks for them, a row per photo as ``ids`` has them.
 
     Args:
         path: of the CSV.

@@ -1,4 +1,4 @@
-"""Trainings of folds on disk: one run a fold, and a folder that says which of them are trained.
+"""Trainings of folds on disk: one run per fold, and a folder that says which of them are trained.
 
 The folds of the run id ``first`` are the runs ``first-fold0``, ``first-fold1``, …, each of them
 like any other. ``saved/models/<name>/first/folds.json`` joins them.

@@ -1,6 +1,6 @@
 """Photos of every kind, to train TRACER on: any place, framing, clothes, light and camera.
 
-They vary far more than photos do that are taken to be judged, so that what is learned from them is
+They vary far more than photos do that are taken for a test, so that what is learned from them is
 where a person is, not how these backgrounds look.
 """
 

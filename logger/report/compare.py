@@ -140,15 +140,15 @@ def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
         gain = gain_of(runs[0].predictions, run.predictions)
         if gain is None:
             said.append(
-                f"“{label}” was judged on other photos than “{labels[0]}”: which of them is better"
-                " can't be said."
+                f"“{label}” was evaluated on other photos than “{labels[0]}”: which of them is"
+                " better can't be said."
             )
             continue
         both, right = f"Of {gain.photos:,} photos", "right"
         if gain.measure == NumberPredictions.measure:
             right = "nearer"
         if gain.photos < max(len(runs[0].predictions), len(run.predictions)):
-            both = f"Of the {gain.photos:,} photos that both judged"
+            both = f"Of the {gain.photos:,} photos that both predicted"
         said.append(
             f"{both}, {gain.only_after:,} are {right} with “{label}” only and"
             f" {gain.only_before:,} with “{labels[0]}” only. {_chance(gain)}"

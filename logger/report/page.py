@@ -139,7 +139,7 @@ def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str
         remark = remark or f"{guess}: {guessing(whole).score:.3f}"
         facts.append((whole.measure, f"{main_score(whole):.3f}", remark))
         of = "" if predictions.groups is None else f"of {predictions.counted_groups}"
-        facts.append(("judged on", f"{whole.known.sum():,} photos", of))
+        facts.append(("evaluated on", f"{whole.known.sum():,} photos", of))
     if run.history:
         planned = (run.config.get("trainer") or {}).get("epochs")
         epoch = run.best_epoch or run.history[-1]["epoch"]

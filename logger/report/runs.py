@@ -209,8 +209,8 @@ def _against(best: Run | None, run: Run) -> str:
     gain = gain_of(best.predictions, run.predictions)
     if gain is None or gain.interval is None:
         return ""
-    # On the photos that both judged the order may be another than on all that each did.
-    return {-1: "worse", 0: "may be chance", 1: "better where both judged"}[gain.sign]
+    # On the photos that both predicted the order may be another than on all that each did.
+    return {-1: "worse", 0: "may be chance", 1: "better where both predicted"}[gain.sign]
 
 
 def text_table(groups: Sequence[Group]) -> str:

@@ -384,7 +384,7 @@ def _interval(
     """The 95 % interval of a score over groups; ``None`` with too few of them.
 
     Args:
-        groups: (N,) which one a photo is of.
+        groups: (N,) the group of each photo.
         counts: (N, K), whose sums over photos the score is made of.
         score: (D, K) sums of D draws → (D,).
     """

@@ -114,12 +114,12 @@ def _without_predictions(run: Run) -> Verdict:
     if run.of_folds:
         return Verdict(
             "Not yet", "unknown", f"None of the {run.of_folds} folds is trained to its end.",
-            "There is nothing to judge; each fold has a report of its own.",
+            "There is nothing to evaluate; each fold has a report of its own.",
         )  # fmt: skip
     if not run.history:
         return Verdict(
             "Not yet", "unknown", "No epoch has ended yet.",
-            "There is nothing to judge; this page fills up as the run goes on.",
+            "There is nothing to evaluate; this page fills up as the run goes on.",
         )  # fmt: skip
     score = run.best.get("val/f1")
     if score is None:
@@ -128,7 +128,8 @@ def _without_predictions(run: Run) -> Verdict:
             "unknown",
             f"Trained for {_count(len(run.history), 'epoch')}, never validated.",
             f"Without {'photos of ' * (run.plural != 'photos')}{run.plural} that it was not trained"
-            " on, nothing can be said about how good it is. test.py --answers judges it on others.",
+            " on, nothing can be said about how good it is. test.py --answers evaluates it on"
+            " others.",
         )
     grade, tone = _grade(run, score, better=True)
     return Verdict(

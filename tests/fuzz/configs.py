@@ -1,7 +1,7 @@
 """Config files and command lines with anything wrong in them, up to the first photo.
 
 Beside what the parser checks, the parts that a config names are built for a tiny model: optimizer,
-schedule and losses take arguments that only their own code can judge.
+schedule and losses take arguments that only their own code can check.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the fuzzing of every subject shares: drawing cases, judging how they end, counting.
+"""What the fuzzing of every subject shares: drawing cases, telling how they end, counting.
 
 A subject is a module of this folder that has
 

@@ -98,7 +98,7 @@ def test_decoded_rows_sum_to_one_and_keep_their_type():
     assert decoded.sum(axis=1) == pytest.approx(np.ones(60), abs=1e-5)
 
 
-def test_a_class_that_never_occurs_is_not_favored_without_end():
+def test_a_class_that_never_occurs_is_not_raised_without_end():
     found = weights(np.where(COUNTS == 10, 0, COUNTS), prior_strength=1.0)
     assert np.isfinite(found).all()
 
@@ -113,7 +113,7 @@ def test_the_objective_is_the_metric_of_the_decoded_answers():
         assert macro_f1(probabilities[part], classes[part], found) == pytest.approx(expected)
 
 
-def test_tuning_favors_the_rare_and_gains_on_people_it_has_not_seen():
+def test_tuning_raises_the_rare_and_gains_on_people_it_has_not_seen():
     probabilities, classes, people = people_of_all_ages(400)
     tuned = tuned_on(probabilities, classes)
     found = class_prior(tuned, FACES, counts_of(FACES, {"class": classes}))["class"]

@@ -141,12 +141,14 @@ def test_what_makes_no_sense_is_one_line(sweep, assert_one_line_error, tmp_path,
     assert not (tmp_path / "saved").exists()
 
 
-def test_recipes_are_judged_by_one_score(call, shapes_config, assert_one_line_error):
+def test_recipes_are_compared_by_one_score(call, shapes_config, assert_one_line_error):
     values = json.loads(shapes_config.read_text())
     other = shapes_config.with_name("other.json")
     other.write_text(json.dumps(values | {"trainer": {"monitor": "min val/loss"}}))
     result = call(SWEEP, "--recipes", shapes_config, other)
-    assert_one_line_error(result, "judged by max val/f1 and min val/loss", "--set trainer.monitor")
+    assert_one_line_error(
+        result, "compared by max val/f1 and min val/loss", "--set trainer.monitor"
+    )
     assert_one_line_error(call(SWEEP, "--recipes", other, other), "occurs twice")
 
 

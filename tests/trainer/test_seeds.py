@@ -1,4 +1,4 @@
-"""Seeds differ in weights and order, agree in whom they validate; their table is mean ± sd."""
+"""Seeds differ in weights and order, and validate the same photos; their table is mean ± sd."""
 
 import re
 

@@ -142,7 +142,7 @@ def test_every_epoch_is_a_row_with_losses_and_scores_of_every_head(tmp_path):
         assert math.isfinite(float(rows[0][name])), name
 
 
-def test_validation_judges_every_photo_once_whatever_the_batch_size(tmp_path):
+def test_validation_evaluates_every_photo_once_whatever_the_batch_size(tmp_path):
     whole = a_trainer(tmp_path / "a", val_loader=loader(40, 2, False, batch_size=40))
     odd = a_trainer(tmp_path / "b", val_loader=loader(40, 2, False, batch_size=7))
     first, second = whole._validate_epoch(1), odd._validate_epoch(1)

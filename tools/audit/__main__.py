@@ -7,8 +7,8 @@ Models that never saw a photo say what they take it for; where they surely say s
 the label, the label is suspect (confident learning, Northcutt et al. 2021; cleanlab does the
 counting). Ordered classes and numbers: the further the answers lie from the label, the more suspect
 it is, and a neighboring class is no error. Out-of-fold answers cover everything, those of a run
-with a holdout only its validation photos. A head is judged photo by photo, or with ``per`` once for
-each of its values, such as a person's folder.
+with a holdout only its validation photos. A head is checked photo by photo, or with ``per`` once
+for each of its values, such as a person's folder.
 
 The suspects go into audit.csv, worst first, a row each, and the worst also onto a contact sheet
 for each head. Nothing is believed unseen: a row counts as a correction only once somebody has

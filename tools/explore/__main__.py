@@ -7,7 +7,7 @@ The page (index.html, self-contained) shows how many photos each class has, numb
 edges of their bins, sizes, brightness, photos of different groups (people, say) that look the same
 (and which of them leak from training into validation), files that can't be read, a contact sheet of
 each class, its mean picture before and after the crop, and what augmentation does. photos.csv has a
-row a photo. The config says what the task is, and how photos are split, cropped and augmented.
+row per photo. The config says what the task is, and how photos are split, cropped and augmented.
 """
 
 import argparse
@@ -40,7 +40,10 @@ def parse() -> ConfigParser:
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: saved/explore/<data>")
     parser.add_argument("--workers", type=_positive, help="processes (default: one for each core)")
     parser.add_argument(
-        "--photos", type=_positive, default=40, help="photos a class that are cropped (default: 40)"
+        "--photos",
+        type=_positive,
+        default=40,
+        help="photos per class that are cropped (default: 40)",
     )
     return ConfigParser.from_args(parser, [DATA_DIR])
 

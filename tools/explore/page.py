@@ -55,7 +55,7 @@ class Pictures:
 def write_table(
     path: Path, index: PhotoIndex, half: np.ndarray, measured: Measurements, pairs: list[Pair]
 ) -> None:
-    """Write a row a photo: labels, part of the split, measurements, its nearest near-duplicate.
+    """Write a row per photo: labels, part of the split, measurements, its nearest near-duplicate.
 
     Raises:
         UserError: it cannot be written.

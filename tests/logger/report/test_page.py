@@ -276,7 +276,7 @@ class TestRunsThatLeftLittle:
 class TestFolds:
     @pytest.fixture
     def folds(self, make_run, make_answers, tmp_path):
-        """A training of three folds of which two are done; 24 of 30 people are judged."""
+        """A training of three folds of which two are done; 24 of 30 people are predicted."""
         truth = np.arange(60) % 6
         for fold in range(2):
             people = np.repeat(np.arange(12) + 12 * fold, 5)
@@ -296,7 +296,7 @@ class TestFolds:
         assert "cv-fold0 0.6 in epoch 3 cv-fold1 0.6 in epoch 3" in page.text
         assert "--folds all" in page.text and "not kept" not in page.text
 
-    def test_two_folds_judged_other_people_so_neither_wins(self, folds):
+    def test_two_folds_of_other_people_so_neither_wins(self, folds):
         page = Page(compare_runs([folds.with_name("cv-fold0"), folds.with_name("cv-fold1")]))
         assert page.headings[0].startswith("No clear winner")
 
@@ -413,12 +413,12 @@ class TestTasksOfOtherKinds:
         assert page.headings[0] == "Right on 100 of 100 photos of boards it never saw."
         assert "counts as right if" not in page.text and "What is taken for what" in page.headings
 
-    def test_tags_are_judged_one_by_one(self, make_run):
+    def test_tags_are_evaluated_one_by_one(self, make_run):
         page = Page(write_report(make_run(predictions=self.predictions(self.tags()))))
         assert "sky 20 1.000 1.000 1.000" in page.text
         assert "What is taken for what" not in page.headings
 
-    def test_a_number_is_judged_by_how_far_off_it_is(self, make_run):
+    def test_a_number_is_evaluated_by_how_far_off_it_is(self, make_run):
         page = Page(write_report(make_run(predictions=self.predictions(self.years()))))
         assert page.headings[0].startswith("Off by 0.25 on average on photos of boards")
         assert "How far off the numbers are" in page.headings and "of 100" not in page.text
@@ -502,14 +502,14 @@ class TestComparison:
         page = Page(
             compare_runs([make_run("a", predictions=more), make_run("b", predictions=fewer)])
         )
-        assert "Of the 120 photos that both judged, 60 are right with “b” only" in page.text
+        assert "Of the 120 photos that both predicted, 60 are right with “b” only" in page.text
         assert page.headings[0].startswith("“b” is much better than “a”: macro-F1 1.000")
 
     @pytest.mark.parametrize(
         ("people", "reason"),
         [(np.arange(300) % 9, "fewer than 10 people"), (None, "it isn't known who they show")],
     )
-    def test_where_chance_cannot_be_judged_nobody_wins(
+    def test_where_chance_cannot_be_evaluated_nobody_wins(
         self, make_run, make_answers, people, reason
     ):
         truth = np.arange(300) % 6
@@ -538,14 +538,14 @@ class TestComparison:
         row = f"{before.name} {before.support} {before.f1:.3f} 1.000 {1 - before.f1:+.3f}"
         assert row in page.text
 
-    def test_runs_judged_on_other_photos_are_pointed_out(self, make_run, make_answers):
+    def test_runs_evaluated_on_other_photos_are_pointed_out(self, make_run, make_answers):
         runs = [
             make_run("a", predictions=make_answers([0, 1, 2, 3], [0, 1, 2, 2])),
             make_run("b", predictions=make_answers([1, 0], [1, 0])),
         ]
         page = Page(compare_runs(runs))
         assert page.headings[0].startswith("No clear winner")
-        assert "“b” was judged on other photos than “a”" in page.text
+        assert "“b” was evaluated on other photos than “a”" in page.text
 
     def test_three_runs_of_different_length_one_without_answers(self, make_run, mixed_answers):
         runs = [

@@ -181,7 +181,7 @@ def test_no_runs_is_one_line(tmp_path):
         all_runs(tmp_path)
 
 
-def test_chance_is_judged_on_the_photos_that_both_runs_saw(trained, capsys):
+def test_chance_is_evaluated_on_the_photos_that_both_runs_saw(trained, capsys):
     saved = trained.home / "saved"
     (group,) = all_runs(saved)
     (row,) = group.rows
