@@ -74,7 +74,7 @@ def read_further(data_dir: Path, source: FurtherSource, task: Task, do: str) -> 
     )  # fmt: skip
     table = read_source(data_dir, listed, "test.py writes it")
     confidence = task.confidence(_answers_in(task, table, source.table))
-    if confidence is None:  # of numbers alone, of which none is surer than another
+    if confidence is None:  # of numbers alone, of which none is more certain than another
         return table
     sure = np.flatnonzero(confidence >= source.above)
     if not len(sure):

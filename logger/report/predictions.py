@@ -175,7 +175,7 @@ class NumberPredictions(HeadPredictions):
         bins = np.asarray(middles)
         # float64, as the difference below cancels: E[x]² - E[x²] of two large, near numbers.
         predicted = probabilities.astype(np.float64) @ bins
-        # Minus the variance, so that for numbers, too, more is surer.
+        # Minus the variance, so that for numbers, too, more is more confident.
         spread = predicted**2 - probabilities @ bins**2
         return cls(key, title, names, predicted, spread, truth, **others)
 

@@ -224,7 +224,7 @@ def test_all_loss_takes_balanced_weights_from_the_counts_of_a_single_head():
     "triples, message",
     [
         ([("focal", None, 1.0)] * 2, r"2 entries.*3 head\(s\) \(mask, gender, age\).*such as \["),
-        ([("focal", None)] * 3, r"loss_name\[0\] has 2 parts"),
+        ([("focal", None)] * 3, r"loss_name\[0\] has 2 items"),
         ([("focal", [1, 2], 1.0)] * 3, r"loss_name\[0\].*'mask' must be a list of 3"),
         ([("focal", "even", 1.0)] * 3, r"'mask' must be a list of 3"),
         ([({"type": "focal", "args": {"spread": -1}}, None, 1.0)] * 3, "spread -1"),
