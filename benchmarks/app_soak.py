@@ -12,8 +12,6 @@ what it held after the first 50 uploads.
 import argparse
 import asyncio
 import random
-import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +28,7 @@ from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_tok
 from tqdm import tqdm
 from websockets.typing import Subprotocol
 
+from benchmarks.common import free_port, resident
 from faces.sample import generate
 from utils.cli import run_command
 from utils.images import decode_image
@@ -168,19 +167,6 @@ def some_photos() -> list[bytes]:
         large.append(cv2.imencode(".jpg", scaled)[1].tobytes())
     tall = cv2.imencode(".png", np.zeros((1440, 1, 3), np.uint8))[1].tobytes()
     return [*small, *large, small[0][:2000], tall]
-
-
-def resident(pid: int, what: str = "VmRSS") -> float:
-    """Memory of a process, MiB."""
-    (kilobytes,) = re.findall(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(kilobytes) / 1024
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def wait_for(address: str) -> None:

@@ -18,15 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from base.task import load_task
-from benchmarks.common import PEOPLE, machine, sample_people, table
+from benchmarks.common import FACES, PEOPLE, machine, sample_people, table
 from data_loader.dataset import PhotoIndex, read_index
 from tools.audit.proposals import find_run
 from tools.audit.suspects import find_suspects, read_answers
 from utils.cli import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
-FACES = load_task("faces")
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
-"""What the benchmarks share: sample people, turns, the machine's description."""
+"""What the benchmarks share: people, a network and a batch, turns, a line about the machine."""
 
 import ctypes
 import platform
+import re
+import socket
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -9,11 +11,17 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
+from base.task import load_task
 from faces.sample import generate
+from model.loss import build_criterion
+from model.model import TimmModelMulti
 from utils.devices import M_MMAP_MAX, M_TRIM_THRESHOLD, available_cores, keep_freed_memory
 from utils.environment import cpu_name
 
+FACES = load_task("faces")
+LOSSES = [["ce_loss", None, 1.0]] * 3
 PEOPLE = Path("data/benchmark")
 M_MMAP_THRESHOLD = -3  # of glibc's <malloc.h>
 
@@ -23,6 +31,35 @@ def sample_people(persons: int) -> Path:
     folder = PEOPLE / str(persons)
     generate(folder, persons=persons, eval_persons=6, seed=11)
     return folder
+
+
+def untrained(name: str, device: torch.device | str = "cpu") -> tuple[TimmModelMulti, nn.Module]:
+    """The faces' network on a backbone with random weights, the same each time, and its loss."""
+    torch.manual_seed(0)
+    model = TimmModelMulti(FACES, name, pretrained=False).to(device)
+    return model, build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
+
+
+def random_batch(
+    model: TimmModelMulti, batch: int, size: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Noise, (batch, 3, size, size) uint8, and for each head (batch,) codes."""
+    images = torch.randint(0, 255, (batch, 3, size, size), dtype=torch.uint8, device=device)
+    heads = model.heads.items()
+    return images, {head: torch.randint(0, n, (batch,), device=device) for head, n in heads}
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def resident(pid: int | str = "self", what: str = "VmRSS") -> float:
+    """Memory of a process, MiB."""
+    (kilobytes,) = re.findall(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(kilobytes) / 1024
 
 
 def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:

@@ -3,28 +3,22 @@
     python -m benchmarks.data
 
 Compares augmented images a second, on one core, out of the crop cache and by decoding the JPEGs
-each epoch, in turns; then times every augmentation alone; then shows that ten times the photos
-take no more memory.
+each epoch, in turns; then times every augmentation alone.
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 
-from base.sampler import EpochSampler
-from base.task import load_task
-from benchmarks.common import in_turns, machine, ratio, sample_people, table, timed
-from data_loader.crop_dataset import CropDataset
+from benchmarks.common import FACES, in_turns, machine, ratio, sample_people, table, timed
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import read_index
 from data_loader.settings import Augmentation
-from data_loader.transform import start_worker, train_transform
+from data_loader.transform import train_transform
 from TRACER.extractor import Extractor
 from TRACER.settings import CropSettings
 from utils.cli import run_command
@@ -34,7 +28,7 @@ SWITCHES = ("flip", "affine", "tone", "blur", "noise", "dropout")
 
 
 def main() -> None:
-    """Run the three measurements and print their tables."""
+    """Run both measurements and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--persons", type=int, default=60)
     parser.add_argument("--size", type=int, default=240, help="px")
@@ -45,13 +39,12 @@ def main() -> None:
     print(machine(torch.device("cpu")))
     cache_against_decoding(args.persons, args.size, args.rounds)
     cost_of_augmentations(args.persons, args.size)
-    memory_of_more_photos(args.persons, args.size)
 
 
 def crops_of(persons: int, size: int) -> tuple[list[Path], Crops]:
     """The photos of sample people, and their crops without a network."""
     folder = sample_people(persons)
-    photos = read_index(folder, load_task("faces").settings).paths()
+    photos = read_index(folder, FACES.settings).paths()
     extractor = Extractor(None, CropSettings(crop_size=size))
     return photos, build_crops(photos, extractor, folder / "crops")
 
@@ -95,45 +88,6 @@ def cost_of_augmentations(persons: int, size: int) -> None:
     rows.append(("the default recipe, in all", f"{milliseconds(Augmentation()):.3f}"))
     print(table(("augmentation", f"ms a photo at {size} px"), rows))
     print()
-
-
-def memory_of_more_photos(persons: int, size: int) -> None:
-    """Private memory of the loading processes after an epoch, with 1 and 10 times the photos."""
-    photos, crops = crops_of(persons, size)
-    rows = []
-    for times in (1, 10):
-        dataset = CropDataset(
-            crops,
-            np.tile(np.arange(len(photos)), times),
-            None,
-            train_transform(Augmentation(), size),
-        )
-        for workers in (0, 2):
-            loader = DataLoader(
-                dataset, batch_size=32, sampler=EpochSampler(len(dataset), shuffle=True),
-                num_workers=workers, worker_init_fn=start_worker,
-            )  # fmt: skip
-            before, began = private_mib(), time.perf_counter()
-            for _ in loader:
-                pass
-            seconds = time.perf_counter() - began
-            rows.append((len(dataset), workers, f"{seconds:.1f}", f"{private_mib() - before:+.0f}"))
-    print(table(("photos", "workers", "seconds an epoch", "MiB grown by"), rows))
-
-
-def private_mib() -> float:
-    """Memory that this process and its children have for themselves, MiB."""
-    total = 0
-    for process in [os.getpid(), *_children(os.getpid())]:
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Private_Dirty"):  # what is mapped from the cache is clean
-                total += int(line.split()[1])
-    return total / 1024
-
-
-def _children(process: int) -> list[int]:
-    text = Path(f"/proc/{process}/task/{process}/children").read_text()
-    return [int(number) for number in text.split()]
 
 
 if __name__ == "__main__":

@@ -30,8 +30,7 @@ import torch
 from PIL import ImageFile
 
 import utils.images
-from base.task import load_task
-from benchmarks.common import in_turns, machine, ratio, sample_people, table
+from benchmarks.common import FACES, in_turns, machine, ratio, sample_people, table
 from data_loader.crops import build_crops
 from data_loader.dataset import read_index
 from data_loader.photo_digests import photo_digests
@@ -111,7 +110,7 @@ def main() -> None:
     parser.add_argument("--region", default="face", choices=("face", "head", "person"))
     args = parser.parse_args()
     use_device(torch.device("cpu"))
-    index = read_index(sample_people(4), load_task("faces").settings)
+    index = read_index(sample_people(4), FACES.settings)
     paths = index.paths()
     photos = [paths[number % len(paths)] for number in range(args.photos)]
     settings = CropSettings(

@@ -7,7 +7,6 @@ the suite, which hides GPUs: a GPU is seldom at hand, and then for minutes.
 import copy
 import logging
 import os
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -15,15 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from base.settings import StepSettings
-from base.task import load_task
 from base.train_step import TrainStep
-from model.loss import build_criterion
-from model.model import TimmModelMulti
+from benchmarks.common import free_port, untrained
 from utils import distributed
 from utils.devices import set_arithmetic
 
-FACES = load_task("faces")
-LOSSES = [["ce_loss", None, 1.0]] * 3
 BATCH, SIDE, STEPS = 8, 96, 8
 
 
@@ -116,11 +111,8 @@ def compiled_in_the_graph(device: torch.device) -> str:
 def nccl_with_one_rank(device: torch.device) -> str:
     """The process group's own ways: gather, broadcast, wait, leave."""
     require_gpu(device)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost"}
-    os.environ["MASTER_PORT"] = str(port)
+    os.environ["MASTER_PORT"] = str(free_port())
     with distributed.process_group(n_gpu=1):
         values = torch.arange(3.0, device=device)
         torch.distributed.all_reduce(values)
@@ -160,9 +152,7 @@ def require_gpu(device: torch.device) -> None:
 
 def a_step(device: torch.device, **options: Any) -> TrainStep:
     """A small network's step; in float32 unless said otherwise."""
-    torch.manual_seed(0)
-    model = TimmModelMulti(FACES, "test_efficientnet", pretrained=False).to(device)
-    criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
+    model, criterion = untrained("test_efficientnet", device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     values: dict[str, Any] = {"amp": "off", "ema_decay": 0.9, "clip_norm": 1.0}
     settings = StepSettings(**values | options)

@@ -17,18 +17,21 @@ import torch
 
 from base.optimizers import make_optimizer
 from base.settings import OptimizerSettings, StepSettings
-from base.task import load_task
 from base.train_step import TrainStep
-from benchmarks.common import as_scripts_do, in_turns, machine, ratio, table, timed
-from model.loss import build_criterion
-from model.model import TimmModelMulti
+from benchmarks.common import (
+    as_scripts_do,
+    in_turns,
+    machine,
+    random_batch,
+    ratio,
+    table,
+    timed,
+    untrained,
+)
 from TRACER.inference import choose_dtype
 from utils.cli import run_command
 from utils.devices import set_arithmetic, use_device
 
-FACES = load_task("faces")
-
-LOSSES = [["ce_loss", None, 1.0]] * 3
 DEFAULT = "the defaults"
 
 
@@ -84,20 +87,13 @@ def stepper(
     args: argparse.Namespace, device: torch.device, fused: bool | None = None, **options
 ) -> Callable[[], float]:
     """Runs ``--steps`` steps with these options of ``StepSettings``; returns images a second."""
-    torch.manual_seed(0)
-    model = TimmModelMulti(FACES, args.model, pretrained=False).to(device)
-    criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
+    model, criterion = untrained(args.model, device)
     arguments: dict[str, Any] = {"lr": 1e-4} if fused is None else {"lr": 1e-4, "fused": fused}
     optimizer = make_optimizer(
         OptimizerSettings.model_validate({"type": "AdamW", "args": arguments}), model
     )
     train_step = TrainStep(model, criterion, optimizer, StepSettings(**options))
-    shape = (args.batch, 3, args.size, args.size)
-    images = torch.randint(0, 255, shape, dtype=torch.uint8, device=device)
-    targets = {
-        head: torch.randint(0, classes, (args.batch,), device=device)
-        for head, classes in model.heads.items()
-    }
+    images, targets = random_batch(model, args.batch, args.size, device)
 
     def work() -> int:
         for number in range(args.steps):

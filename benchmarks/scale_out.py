@@ -9,9 +9,9 @@ two in a group, which adds the exchange of gradients and logits.
 
 import argparse
 import os
-import socket
 import statistics
 import time
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,17 +19,11 @@ import torch.multiprocessing as mp
 
 from base.optimizers import make_optimizer
 from base.settings import OptimizerSettings
-from base.task import load_task
 from base.train_step import TrainStep
-from benchmarks.common import in_turns, machine, ratio, table
-from model.loss import build_criterion
-from model.model import TimmModelMulti
+from benchmarks.common import free_port, in_turns, machine, random_batch, ratio, table, untrained
 from utils.cli import run_command
 from utils.devices import keep_freed_memory, set_arithmetic
 
-FACES = load_task("faces")
-
-LOSSES = [["ce_loss", None, 1.0]] * 3
 WARM_UP = 2
 
 
@@ -65,9 +59,7 @@ def main() -> None:
 
 def launch(args: argparse.Namespace, processes: int, grouped: bool) -> float:
     """Images a second of all processes together."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     results = mp.get_context("spawn").SimpleQueue()
     mp.spawn(work, (args, processes, port if grouped else None, results), processes)
     return sum(results.get() for _ in range(processes))
@@ -86,10 +78,8 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=processes)
     train_step = build(args)
     train_step.start_epoch()
-    shape = (args.batch, 3, args.size, args.size)
-    images = torch.randint(0, 255, shape, dtype=torch.uint8)
-    heads = train_step.model.heads.items()
-    targets = {head: torch.randint(0, classes, (args.batch,)) for head, classes in heads}
+    model: Any = train_step.model
+    images, targets = random_batch(model, args.batch, args.size)
     for number in range(WARM_UP + args.steps):
         if number == WARM_UP:
             began = time.perf_counter()
@@ -101,9 +91,7 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
 
 def build(args: argparse.Namespace) -> TrainStep:
     """The model under its optimizer, the same in every process."""
-    torch.manual_seed(0)
-    model = TimmModelMulti(FACES, args.model, pretrained=False)
-    criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {})
+    model, criterion = untrained(args.model)
     optimizer = make_optimizer(OptimizerSettings(type="AdamW"), model)
     return TrainStep(model, criterion, optimizer)
 

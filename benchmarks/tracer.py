@@ -34,8 +34,16 @@ from torch import Tensor
 from torch.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from base.task import load_task
-from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
+from benchmarks.common import (
+    FACES,
+    as_scripts_do,
+    in_turns,
+    machine,
+    ratio,
+    sample_people,
+    table,
+    timed,
+)
 from data_loader.dataset import read_index
 from TRACER.crops import extract_crop
 from TRACER.extractor import Extractor, default_batch_size, one_thread_per_worker
@@ -64,7 +72,7 @@ class Setting:
         self.batch_size = args.batch_size or default_batch_size(self.device, self.network)
         self.cores = available_cores()
         self.dtype = choose_dtype(self.device, "auto")
-        index = read_index(sample_people(args.persons), load_task("faces").settings)
+        index = read_index(sample_people(args.persons), FACES.settings)
         self.paths = index.paths()[: args.photos]
         side = (self.network.input_size, self.network.input_size)
         self.inputs = np.stack([cv2.resize(read_image(path), side) for path in self.paths])

@@ -40,15 +40,23 @@ from base.checkpoint import CheckpointFolder
 from base.monitor import Monitor
 from base.sampler import EpochSampler
 from base.settings import LoopSettings, StepSettings
-from base.task import load_task
 from base.train_step import TrainStep
-from benchmarks.common import as_scripts_do, in_turns, machine, ratio, sample_people, table, timed
+from benchmarks.common import (
+    FACES,
+    as_scripts_do,
+    in_turns,
+    machine,
+    ratio,
+    sample_people,
+    table,
+    timed,
+    untrained,
+)
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import Crops, build_crops
 from data_loader.dataset import read_index
 from data_loader.settings import Augmentation
 from data_loader.transform import train_transform
-from model.loss import build_criterion
 from model.model import TimmModelMulti
 from TRACER.crops import extract_crop
 from TRACER.extractor import Extractor
@@ -65,9 +73,6 @@ from utils.devices import (
 )
 from utils.images import open_image, read_file, read_image
 
-FACES = load_task("faces")
-
-LOSSES = [["ce_loss", None, 1.0]] * 3
 EPOCHS = 10
 Between = Callable[[Iterable], Iterator]
 
@@ -93,13 +98,11 @@ class Setting:
         self.tracer = Tracer(0).to(self.device)
 
     def model(self) -> TimmModelMulti:
-        torch.manual_seed(0)
-        model = TimmModelMulti(FACES, self.model_name, pretrained=False).to(self.device)
-        return model.to(memory_format=torch.channels_last)
+        return untrained(self.model_name, self.device)[0].to(memory_format=torch.channels_last)
 
     def train_step(self, **options: Any) -> TrainStep:
-        model = self.model()
-        criterion = build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(self.device)
+        model, criterion = untrained(self.model_name, self.device)
+        model = model.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
         return TrainStep(model, criterion, optimizer, StepSettings(amp=self.precision, **options))
 
