@@ -15,7 +15,7 @@ import numpy as np
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from model.answers import SINGLE_HEAD, adjusted, with_marginals
+from model.answers import SINGLE_HEAD, TEMPERATURE, adjusted, with_marginals
 from utils.config_files import read_json5
 from utils.errors import DataError
 from utils.files import write_atomically
@@ -201,7 +201,7 @@ def read_predictions(path: Path) -> SavedPredictions:
             arrays = _as_today(arrays, task, path)
         rows, sizes, data = (arrays.pop(name, np.zeros(0, np.int64)) for name in THUMBNAILS)
         parts = {
-            part: {k: arrays.pop(f"{part}_{k}") for k in (*task.heads, SINGLE_HEAD)
+            part: {k: arrays.pop(f"{part}_{k}") for k in (*task.heads, SINGLE_HEAD, TEMPERATURE)
                    if f"{part}_{k}" in arrays}
             for part in PARTS
         }  # fmt: skip

@@ -13,7 +13,10 @@ SINGLE_HEAD = "class"
 """The classes of the whole, and the head of a model that has one for all of them."""
 ClassPrior = Mapping[str, Any]
 """``"class"``, or a head outside a product, → (n,) float64, numpy or, within an exported model,
-torch: what each probability is multiplied by."""
+torch: what each probability is multiplied by; and
+``TEMPERATURE`` → (heads + 1,), where there is one: of each head, and of ``"class"``."""
+TEMPERATURE = "head-temperature"
+"""No head can have this name."""
 
 
 def with_marginals(task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,8 +55,50 @@ def decode(probabilities: Any, prior: ClassPrior | None, name: str = SINGLE_HEAD
 def adjusted(
     task: Task, found: Mapping[str, np.ndarray], prior: ClassPrior | None
 ) -> dict[str, np.ndarray]:
-    """Head → (N, its answers), and with a product ``"class"`` → (N, C), as decoded."""
-    return with_marginals(task, {k: decode(each, prior, k) for k, each in found.items()})
+    """Head → (N, its answers), and with a product ``"class"`` → (N, C), as decoded and as honest as
+    the temperatures make them."""
+    decoded = {k: decode(each, prior, k) for k, each in found.items()}
+    return with_marginals(task, calibrated(task, decoded, prior))
+
+
+def calibrated(task: Task, found: Mapping[str, Any], prior: ClassPrior | None) -> dict[str, Any]:
+    """Probabilities to the power 1/T of their head, each row scaled to 1 again, see
+    ``model.temperature``.
+
+    Of a product each head's marginal is. Where the heads are independent, as of a model with a head
+    each, no answer changes by it; after a decoding by class the likeliest class may be another one.
+
+    Args:
+        task: that was asked.
+        found: name → (N, n), numpy or torch.
+        prior: without temperatures, probabilities stay as they are.
+    """
+    temperatures = (prior or {}).get(TEMPERATURE)
+    if temperatures is None:
+        return dict(found)
+    powers = dict(zip((*task.heads, SINGLE_HEAD), (1 / temperatures).tolist(), strict=True))
+    result = {name: _to_power(each, powers[name]) for name, each in found.items()}
+    if not task.product:
+        return result
+    marginals = task.marginals(result[SINGLE_HEAD])
+    table = result[SINGLE_HEAD].reshape(-1, *task.sizes)
+    for place, name in enumerate(task.product, 1):
+        size = [task.sizes[place - 1] if axis == place else 1 for axis in range(1, table.ndim)]
+        # What the power of a marginal adds to it: the other heads keep theirs.
+        table = table * (marginals[name].clip(TINY) ** (powers[name] - 1)).reshape(-1, *size)
+    joint = table.reshape(-1, task.num_classes)
+    return result | {SINGLE_HEAD: joint / joint.sum(axis=1, keepdims=True)}
+
+
+TINY = 1e-30
+"""Keeps the power of an answer that is impossible finite."""
+
+
+def _to_power(probabilities: Any, power: float) -> Any:
+    if power == 1:
+        return probabilities
+    raised = probabilities.clip(TINY) ** power
+    return raised / raised.sum(axis=1, keepdims=True)
 
 
 def macro_f1(truth: np.ndarray, given: np.ndarray) -> float:

@@ -18,8 +18,9 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from base.task import MISSING, NumberHead, TagHead, Task
-from model.answers import SINGLE_HEAD, ClassPrior, decode, macro_f1
+from model.answers import SINGLE_HEAD, TEMPERATURE, ClassPrior, decode, macro_f1
 from model.settings import Decoding
+from model.temperature import with_temperatures
 from utils.errors import ConfigError, DataError, nearest
 
 STRENGTHS = np.round(np.arange(0, 1.55, 0.1), 1)
@@ -51,7 +52,9 @@ def class_prior(
     """
     for head, biases in decoding.bias.items():
         _check_bias(task, head, biases)
-    found = {}
+    for head in decoding.temperature:
+        _check_temperature(task, head)
+    found: dict[str, np.ndarray] = {}
     for name, size in _sizes(task).items():
         heads = task.decode(np.arange(size)) if name == SINGLE_HEAD else {name: np.arange(size)}
         logs = np.zeros(size)
@@ -66,7 +69,7 @@ def class_prior(
             logs = logs - decoding.prior_strength * np.log(np.maximum(of_name, 1))
         # Only their ratios count; around 1 they are readable, and far from overflowing.
         found[name] = np.exp(logs - logs.mean())
-    return found
+    return with_temperatures(found, task, decoding.temperature) if decoding.temperature else found
 
 
 def objective(
@@ -76,6 +79,8 @@ def objective(
     several names that have a prior the mean of theirs."""
     scores = []
     for name, weights in prior.items():
+        if name == TEMPERATURE:
+            continue
         known = truth[name] != MISSING
         answers = (probabilities[name][known] * weights).argmax(axis=1)
         scores.append(macro_f1(truth[name][known], answers))
@@ -169,11 +174,13 @@ def to_json(
         counts: of the answers it was tuned on.
         measured: what is known of its gain.
     """
-    found = class_prior(decoding, task, counts)
+    plain = decoding.model_copy(update={"temperature": {}})
+    found = class_prior(plain, task, counts)
     counted = {name: values.tolist() for name, values in counts.items()}
     return {
         # The keys stay as they are: files that older versions wrote are still read.
         "weights": {name: values.tolist() for name, values in found.items()},
+        "temperature": decoding.temperature,
         "made_of": decoding.model_dump(mode="json") | {"counts": counted},
         "measured": dict(measured),
     }
@@ -186,7 +193,9 @@ def read_class_prior(path: Path, task: Task) -> dict[str, np.ndarray]:
         DataError: no such file, not one of that command, or for another task.
     """
     try:
-        weights = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        values = json.loads(path.read_text(encoding="utf-8"))
+        weights = values["weights"]
+        calibration = Decoding(temperature=values.get("temperature") or {})
         # Before there were tasks, a file held the classes of the whole alone.
         weights = weights if isinstance(weights, dict) else {SINGLE_HEAD: weights}
         found = {name: np.array(values, dtype=float) for name, values in weights.items()}
@@ -201,7 +210,10 @@ def read_class_prior(path: Path, task: Task) -> dict[str, np.ndarray]:
             raise DataError(
                 f"{path}: weights of {name!r} must be {sizes.get(name, 'no')} numbers above 0"
             )
-    return found
+    for head in calibration.temperature:
+        _check_temperature(task, head, f"{path}: temperature")
+    temperatures = calibration.temperature
+    return with_temperatures(found, task, temperatures) if temperatures else found
 
 
 def resolve_decoding(
@@ -250,6 +262,14 @@ def _check_bias(task: Task, head: str, biases: tuple[float, ...]) -> None:
     if len(biases) != len(names):
         raise ConfigError(
             f"{where}: must be {len(names)} numbers, one for each of {', '.join(names[:20])}"
+        )
+
+
+def _check_temperature(task: Task, head: str, where: str = "decoding.temperature") -> None:
+    known = [name for name in task.heads if name in task.product or name in _sizes(task)]
+    if head not in [*known, *([SINGLE_HEAD] if task.product else [])]:
+        raise ConfigError(
+            f"{where}.{head}: no head of classes is called {head!r}{nearest(head, known)}"
         )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from base.base_model import BaseModel
 from base.task import NumberHead, Task
-from model.answers import SINGLE_HEAD, ClassPrior, decode
+from model.answers import SINGLE_HEAD, ClassPrior, calibrated, decode
 from model.decode import class_names, probabilities
 from utils.errors import UserError
 
@@ -115,15 +115,16 @@ class _WithAnswers(nn.Module):
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
         seen = self.network(torch.cat([view(crops) for view in self.views]))  # (V·B, 3, S, S)
         found = probabilities(self.task, seen)
-        answers = []
+        answers = {}
         for name in outputs_of(self.task):
             head = self.task.heads.get(name)
             width = len(head.answers) if head else self.task.num_classes
-            answers.append(decode(self._mean(found[name], width), self.decoding, name))
+            answers[name] = decode(self._mean(found[name], width), self.decoding, name)
+        answers = calibrated(self.task, answers, self.decoding)
         # The mean of logits, for those who look at them; probabilities are averaged by themselves
         # above.
         logits = [self._mean(seen[head], n) for head, n in self.network.heads.items()]
-        return (*logits, *answers)
+        return (*logits, *answers.values())
 
     def _mean(self, values: Tensor, width: int) -> Tensor:
         """(V·B, width) → (B, width); every size but the batch's is a constant of the file."""

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from base.task_settings import plural_of
 from logger.predictions import read_predictions
 from model.decoding import class_prior, counts_of, cross_validated, objective, to_json, tune
 from model.settings import Decoding
+from model.temperature import calibration_on_others, fit_temperatures
 from utils.errors import DataError
 from utils.files import write_json
 
@@ -20,7 +22,7 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
     """Tune, write the file, and print what it gains.
 
     Args:
-        args: ``out``, ``folds`` and ``seed`` of the command line.
+        args: ``out``, ``folds``, ``temperature_only`` and ``seed`` of the command line.
         source: the answers, as ``read_predictions`` takes them.
     """
     saved = read_predictions(source)
@@ -31,14 +33,26 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
     if folds < 2:
         raise DataError(f"{source}: photos of one {task.noun} only; nothing can be tuned on them")
     # The prior is that of these photos and not of the training, whose counts are not at hand here.
-    tuned, counts = tune(task, answers, truth), counts_of(task, truth)
+    counts = counts_of(task, truth)
+    tuned = Decoding() if args.temperature_only else tune(task, answers, truth)
+    single = bool(task.product) and not set(task.product) <= set(saved.probabilities)
+    prior = class_prior(tuned, task, counts)
+    temperature = fit_temperatures(task, answers, truth, prior, single)
+    tuned = tuned.model_copy(update={"temperature": temperature})
     found = class_prior(tuned, task, counts)
-    measured = {
+    plain = objective(answers, truth, class_prior(Decoding(), task))
+    cross = plain if args.temperature_only else cross_validated(
+        task, answers, truth, groups, folds, args.seed
+    )  # fmt: skip
+    measured: dict[str, Any] = {
         "photos": len(groups),
         several: len(np.unique(groups)),
-        "macro_f1_plain": objective(answers, truth, class_prior(Decoding(), task)),
+        "macro_f1_plain": plain,
         "macro_f1_tuned_on_the_same": objective(answers, truth, found),
-        "macro_f1_on_others": cross_validated(task, answers, truth, groups, folds, args.seed),
+        "macro_f1_on_others": cross,
+        "calibration": calibration_on_others(
+            task, answers, truth, prior, single, groups, folds, args.seed
+        ),
     }
     out = args.out or source.with_name("decoding.json")
     write_json(out, to_json(tuned, task, counts, measured))
@@ -47,6 +61,7 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
     print(f"prior strength {tuned.prior_strength}")
     for head, biases in tuned.bias.items():
         print(f"{head} biases {', '.join(f'{bias:+.1f}' for bias in biases)}")
+    print(_calibration(measured["calibration"], temperature, several))
     whole = next(iter(counts.values()))
     rare = [f"{cls} ({n})" for cls, n in enumerate(whole) if 0 < n < FEW_PHOTOS]
     if rare:
@@ -54,9 +69,25 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
             f"note: classes with fewer than {FEW_PHOTOS} photos: {', '.join(rare)}; their part of"
             " these figures is mostly chance, out-of-fold answers (train.py --folds all) have more"
         )
-    if measured["macro_f1_on_others"] <= measured["macro_f1_plain"]:
-        print(f"note: on {several} it was not tuned on it gains nothing; better decode without it")
+    if not args.temperature_only and cross <= plain:
+        print(
+            f"note: on {several} it was not tuned on it gains nothing; better decode without it"
+            " (--temperature-only leaves the answers as they are)"
+        )
     print(f"decoding: {out}")
+
+
+def _calibration(
+    found: dict[str, dict[str, float]], temperature: dict[str, float], several: str
+) -> str:
+    lines = [f"honesty of the probabilities, on {several} the temperature was not fitted on"]
+    for name, row in found.items():
+        of_head = f"temperature {temperature[name]:.2f}, " if name in temperature else ""
+        lines.append(
+            f"  {name:16} {of_head}ECE {row['ece_before']:.4f} -> {row['ece_after']:.4f},"
+            f" log loss {row['log_loss_before']:.4f} -> {row['log_loss_after']:.4f}"
+        )
+    return "\n".join(lines)
 
 
 def _table(measured: dict[str, float], folds: int, several: str) -> str:

@@ -18,7 +18,7 @@ from logger.report.predictions import (
 )
 from model.answers import mean_f1
 
-CALIBRATION_BINS = 10
+CALIBRATION_BINS = 15
 DRAWS = 1000
 """Draws of groups, such as people, behind an interval."""
 FEWEST_GROUPS = 10

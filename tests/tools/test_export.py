@@ -125,7 +125,8 @@ def classes_of_the_example(exported, people):
 
 
 def test_a_run_with_decoding_and_views_is_answered_as_by_test_py(trained, people, tmp_path, call):
-    options = ("--set", "decoding.prior_strength=2.0", "--set", "tta.flip=true")
+    decoding = ("decoding.prior_strength=2.0", 'decoding.temperature={"age": 2.5}')
+    options = ("--set", *decoding, "tta.flip=true")
     path = tmp_path / "model.onnx"
     result = call(ROOT / "tools/export.py", "--resume", trained.best, "--out", path, *options)
     assert result.returncode == 0, result
