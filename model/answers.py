@@ -55,8 +55,8 @@ def decode(probabilities: Any, prior: ClassPrior | None, name: str = SINGLE_HEAD
 def adjusted(
     task: Task, found: Mapping[str, np.ndarray], prior: ClassPrior | None
 ) -> dict[str, np.ndarray]:
-    """Head → (N, its answers), and with a product ``"class"`` → (N, C), as decoded and as honest as
-    the temperatures make them."""
+    """Head → (N, its answers), and with a product ``"class"`` → (N, C), as decoded, then calibrated
+    by the temperatures."""
     decoded = {k: decode(each, prior, k) for k, each in found.items()}
     return with_marginals(task, calibrated(task, decoded, prior))
 

@@ -1,4 +1,4 @@
-"""Temperature: one number a head that makes its probabilities as honest as they can be.
+"""Temperature: one number per head that calibrates its probabilities.
 
 Guo et al. 2017, "On Calibration of Modern Neural Networks" (arXiv:1706.04599): the logits are
 divided by the temperature that makes the true answers of photos that the model was not trained on

@@ -61,7 +61,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--temperature-only", action="store_true",
-        help="leave the answers as they are, make their probabilities honest",
+        help="leave the answers as they are, calibrate their probabilities",
     )  # fmt: skip
     parser.add_argument("--folds", type=int, default=5, help="of the cross-validation (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")

@@ -80,7 +80,7 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
 def _calibration(
     found: dict[str, dict[str, float]], temperature: dict[str, float], several: str
 ) -> str:
-    lines = [f"honesty of the probabilities, on {several} the temperature was not fitted on"]
+    lines = [f"calibration, on {several} the temperature was not fitted on"]
     for name, row in found.items():
         of_head = f"temperature {temperature[name]:.2f}, " if name in temperature else ""
         lines.append(
