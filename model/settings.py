@@ -76,8 +76,8 @@ as if all classes were equally frequent, 0.5 goes half the way."""
 30-59 and >=60: raise the last to answer >=60 more often. Those of the faces may stand in \
 `decoding` itself, as `decoding.age`."""
     temperature: dict[str, Annotated[float, Field(gt=0)]] = {}
-    """Head → what its logits are divided by, so that its probabilities are calibrated; above 1 they \
-come nearer to each other. `python -m tools.tune_decoding` finds them."""
+    """Head → what its logits are divided by, so that its probabilities are calibrated; above 1 \
+they come nearer to each other. `python -m tools.tune_decoding` finds them."""
 
     @model_validator(mode="before")
     @classmethod
