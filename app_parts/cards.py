@@ -6,7 +6,8 @@ import numpy as np
 
 from app_parts.answers import Shown
 from app_parts.words import TEXT, confidence_level, heads, percent, thing
-from base.task import Head, Task
+from base.heads import Head
+from base.task import Task
 from trainer.photo_model import PhotoAnswer
 from utils.thumbnails import data_uri
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from base.base_data_loader import BaseDataLoader
+from base.heads import Head
 from base.sampler import EpochSampler
 from base.settings import LimitSettings
-from base.task import WEIGHT, Head
+from base.task import WEIGHT
 from base.task_settings import TaskSettings
 from data_loader.corrections import NOTHING_TO_SAY, apply_corrections
 from data_loader.crop_dataset import CropDataset

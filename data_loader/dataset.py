@@ -10,7 +10,8 @@ from unicodedata import normalize
 
 import numpy as np
 
-from base.task import MISSING, Head, Task, build
+from base.heads import MISSING, Head
+from base.task import Task, build
 from base.task_settings import TaskSettings, plural_of
 from data_loader.readers import (
     Table,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from base.task import MISSING, Head, TagHead, Task
+from base.heads import MISSING, Head, TagHead
+from base.task import Task
 from base.task_settings import CsvSource, FurtherSource, ProbabilitiesSource
 from data_loader.readers import Table, raise_if_any, read_source
 from utils.errors import DataError

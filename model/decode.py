@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from base.task import Head, NumberHead, TagHead, Task
+from base.heads import Head, NumberHead, TagHead
+from base.task import Task
 from model.answers import SINGLE_HEAD
 from utils.errors import ConfigError
 

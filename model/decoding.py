@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from base.task import MISSING, NumberHead, TagHead, Task
+from base.heads import MISSING, NumberHead, TagHead
+from base.task import Task
 from model.answers import SINGLE_HEAD, TEMPERATURE, ClassPrior, decode, macro_f1
 from model.settings import Decoding
 from model.temperature import with_temperatures

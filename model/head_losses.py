@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from base.task import MISSING
+from base.heads import MISSING
 from utils.class_codes import require_codes
 
 Weights = Tensor | None

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import module_name
-from base.task import WEIGHT, TagHead, Task
+from base.heads import TagHead
+from base.task import WEIGHT, Task
 from base.task_settings import default_loss
 from model.class_weights import count_weights, log_weights, weights_tensor
 from model.head_losses import (

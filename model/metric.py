@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score
 
-from base.task import MISSING, NumberHead, TagHead, Task
+from base.heads import MISSING, NumberHead, TagHead
+from base.task import Task
 from model.answers import SINGLE_HEAD, macro_f1, mean_f1
 from model.decode import answers
 from utils.class_codes import require_codes

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from base.task import MISSING
+from base.heads import MISSING
 from utils.class_codes import require_codes
 
 MOST_PHOTOS = 256

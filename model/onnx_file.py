@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from base.base_model import BaseModel
-from base.task import NumberHead, Task
+from base.heads import NumberHead
+from base.task import Task
 from model.answers import SINGLE_HEAD, ClassPrior, calibrated, decode
 from model.decode import class_names, probabilities
 from utils.errors import UserError

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import GroupKFold
 
-from base.task import MISSING, NumberHead, TagHead, Task
+from base.heads import MISSING, NumberHead, TagHead
+from base.task import Task
 from model.answers import SINGLE_HEAD, TEMPERATURE, ClassPrior, adjusted
 
 BINS = 15

@@ -46,7 +46,7 @@ ELSEWHERE = {
     "base/sampler.py": "data_loader/test_sampling.py data_loader/test_crop_dataset.py",
     "stored_config.py": "test_config_runs.py",
     "base/checkpoint_schema.py": "base/test_checkpoint.py",
-    "base/task_settings.py": "base/test_task.py",
+    "base/heads.py base/task_settings.py": "base/test_task.py",
     "data_loader/crop_files.py data_loader/photo_digests.py": "data_loader/test_crops.py",
     "logger/report/photos.py": "logger/report/test_page.py",
     "logger/report/predictions.py": "logger/report/test_per_head.py logger/report/test_scores.py",

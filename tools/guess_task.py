@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from base.task import number_in
+from base.heads import number_in
 from data_loader.readers import read_table
 from utils.cli import run_command
 from utils.errors import DataError

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from base.task import NumberHead, TagHead, Task
+from base.heads import NumberHead, TagHead
+from base.task import Task
 from base.task_settings import TaskSettings
 from model.answers import with_marginals
 from utils.errors import CheckpointError, ConfigError

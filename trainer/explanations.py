@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from base.base_model import BaseModel
-from base.task import MISSING, Task
+from base.heads import MISSING
+from base.task import Task
 from data_loader.crop_dataset import CropDataset
 from data_loader.crops import Crops
 from data_loader.dataset import PhotoIndex

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from base.task import MISSING, WEIGHT
+from base.heads import MISSING
+from base.task import WEIGHT
 from data_loader.crop_dataset import LAM, OTHER
 
 Targets = dict[str, Tensor]

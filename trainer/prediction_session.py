@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,6 +73,7 @@ def predict(config: ConfigParser) -> None:
     logger.info(describe(views, len(photos)))
     # What one can't answer is refused before photos are cropped. One is there at a time, so that an
     # ensemble takes no more memory than a model; to be read again they wait in the system's cache.
+    predictor: Any = None
     for checkpoint, member in members.items():
         predictor = None
         predictor = restore_predictor(member, checkpoint, device)

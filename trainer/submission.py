@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from base.task import Head, NumberHead, TagHead, Task
+from base.heads import Head, NumberHead, TagHead
+from base.task import Task
 from model.answers import SINGLE_HEAD
 from utils.csv_files import write_csv, write_rows
 from utils.errors import UserError

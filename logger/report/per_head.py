@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from base.task import Head, NumberHead, TagHead, Task
+from base.heads import Head, NumberHead, TagHead
+from base.task import Task
 from base.task_settings import plural_of
 from logger.predictions import SavedPredictions
 from logger.report.predictions import (

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from base.task import number_in
+from base.heads import number_in
 from base.task_settings import CsvSource
 from data_loader import readers
 from data_loader.readers import read_source, read_table

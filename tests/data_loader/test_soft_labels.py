@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from base.task import MISSING, load_task
+from base.heads import MISSING
+from base.task import load_task
 from base.task_settings import TaskSettings
 from data_loader.crops import extractor_from
 from data_loader.data_loaders import labeled_photos, setup

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, top_k_accuracy_score
 from sklearn.metrics import average_precision_score as average_precision
 
-from base.task import MISSING, Task
+from base.heads import MISSING
+from base.task import Task
 from base.task_settings import TaskSettings
 from model.loss import single_loss
 from model.metric import compute_metrics

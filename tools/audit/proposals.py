@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base.task import Head, NumberHead
+from base.heads import Head, NumberHead
 from config_schema import Config
 from data_loader.dataset import PhotoIndex, read_index
 from logger.pictures import GREEN, INK, RED, contact_sheet, save_picture

@@ -8,7 +8,8 @@ import numpy as np
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 
-from base.task import MISSING, Head, NumberHead, Task
+from base.heads import MISSING, Head, NumberHead
+from base.task import Task
 from logger.predictions import SavedPredictions, read_predictions
 from utils.errors import DataError
 

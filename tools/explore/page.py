@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from base.task import MISSING, Head
+from base.heads import MISSING, Head
 from data_loader.dataset import PhotoIndex, class_counts
 from logger.pictures import SHOWN_CLASSES
 from tools.explore.duplicates import MAX_BITS, Pair, by_groups, counted

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from base.task import MISSING, Head
+from base.heads import MISSING, Head
 from data_loader.dataset import PhotoIndex
 from data_loader.settings import Augmentation
 from data_loader.transform import Transform, single_steps, train_transform
