@@ -52,13 +52,16 @@ CARDS = 6  # photos shown in full; "show more" adds as many
 def main() -> None:
     """One run of the page, from top to bottom."""
     st.set_page_config("MaskTracer", str(PARTS / "icon.png"), layout="wide")
+    # The title's place is kept free: the model decides on it, and loads below.
     language, title = header()
+    # The last run's, so that the title does not jump while models load.
     headline(title, st.session_state.get("task"), language)
     text = TEXT[language]
     try:
         members = chosen_models(language)
     except UserError as error:
         logger.error("error: %s", error)
+        # The full path is in the log.
         st.error(f"{text['not_a_model']}: {without_folders(str(error))}")
         return
     if members is None:
@@ -132,6 +135,7 @@ def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
     """
     text, arguments = TEXT[language], parse()
     named = named_checkpoints(arguments.resume)
+    # Each once; those of the command line first.
     offered = list(dict.fromkeys([*named, *saved_checkpoints(arguments.saved)]))
     if not offered:
         return None
@@ -142,6 +146,7 @@ def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
         )  # fmt: skip
         with st.spinner(text["loading"]):
             members = [(each, loaded(each, arguments.device)) for each in chosen]
+        # An average of other heads or classes would mean nothing.
         require_one_task([member.model for _, member in members])
         for _, member in members:
             crop = text["crop_by"].format(weights=member.crop) if member.crop else text["no_crop"]
@@ -160,6 +165,7 @@ def uploaded_photos(language: str) -> list:
         text["source"], ["upload", "camera"], default="upload", required=True, key="source",
         format_func=text.__getitem__, label_visibility="collapsed",
     )  # fmt: skip
+    # Part of the uploader's key: a new number is a new, empty uploader.
     generation = st.session_state.setdefault("generation", 0)
     if source == "camera":
         shot = st.camera_input(text["take"], key=f"camera {generation}")
@@ -181,7 +187,9 @@ def answers_to(
         (file name, answer) of the photos and (file name, reason) of those that are left out.
     """
     text = TEXT[language]
+    # Part of the key: another choice of models is another answer.
     models = tuple(checkpoint for checkpoint, _ in members)
+    # Streamlit runs this file at each click; answers are kept between the runs.
     known: dict = st.session_state.setdefault("answers", {})
     bar, shown, problems = st.empty(), [], []
     # Nothing is left of those beyond the limit, also where others are taken out before them.
@@ -207,6 +215,7 @@ def answers_to(
     if emptied:
         number = len(emptied)
         problems.append(("", text["too_many"].format(number=number, limit=MAX_PHOTOS)))
+    # What was put away, or answered by other models, is let go of.
     st.session_state["answers"] = {
         key: known[key] for key in known if key[0] in here and key[1] == models
     }
@@ -224,6 +233,7 @@ def forget(file_ids: Iterable[str], name: str = "") -> None:
     assert context is not None  # the page runs in one
     kept = cast(MemoryUploadedFileManager, context.uploaded_file_mgr)
     for file_id in file_ids:
+        # Streamlit has no public way; its version is pinned.
         kept.remove_file(context.session_id, file_id)
         if name:
             kept.add_file(context.session_id, UploadedFileRec(file_id, name, "", b""))
@@ -267,6 +277,7 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
         },
     )  # fmt: skip
     with st.container(horizontal=True):
+        # on_click="ignore": downloading need not run the page again.
         st.download_button(
             text["csv"], csv_bytes(table, language), "answers.csv", "text/csv", on_click="ignore"
         )
@@ -284,6 +295,7 @@ def cards(shown: list[tuple[str, Shown]], first: Loaded, language: str) -> None:
     """The first photos in full, and a button for the next."""
     number = st.session_state.setdefault("cards", CARDS)
     for name, each in shown[:number]:
+        # Only for those shown: Grad-CAM takes as long as the answer itself.
         explain(first.model, each)
         st.html(photo_card(name, each, language))
     if len(shown) > number:

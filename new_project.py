@@ -60,7 +60,9 @@ def make_project(target: Path, data: Path | None) -> None:
         raise UserError(f"{target}: exists and is not an empty folder; choose another name")
     if target.resolve().is_relative_to(HERE):
         raise UserError(f"{target}: lies inside this project; choose a folder outside {HERE}")
+    # It names runs and a package, which allow less than folders do.
     name = re.sub(r"\W+", "_", target.resolve().name) or "project"
+    # Before anything is written: without a task there is no project.
     task = guess_task(data, name) if data else shapes_task(name)
     try:
         for entry in framework_files():
@@ -68,10 +70,12 @@ def make_project(target: Path, data: Path | None) -> None:
             shutil.copy2(HERE / entry, target / entry)
         for folder in WRITTEN_BY_RUNS:
             (target / folder).mkdir(parents=True, exist_ok=True)
+            # git keeps no empty folders, and commands expect these.
             (target / folder / ".gitkeep").touch()
         write_own_files(target, name, task, data)
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
+    # check=False: without git it is still a project.
     subprocess.run(["git", "init", "--quiet", str(target)], check=False)
     for head, settings in task["heads"].items():
         print(f"asks {head}: {', '.join(f'{key} {value}' for key, value in settings.items())}")
@@ -83,6 +87,7 @@ def framework_files() -> list[str]:
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=HERE, capture_output=True, text=True, check=False
     )
+    # Tracked files alone: caches, runs and data would otherwise come along.
     if listed.returncode == 0 and listed.stdout and (HERE / ".git").exists():
         files = [name for name in listed.stdout.split("\0") if name and (HERE / name).exists()]
     else:
@@ -99,6 +104,7 @@ def framework_files() -> list[str]:
 def walked(folder: Path) -> list[str]:
     """Files below this project's ``folder`` that are its own."""
     entries = list(folder.iterdir())
+    # For copies without git, such as a downloaded archive.
     others = NOT_OURS(str(folder), [entry.name for entry in entries])
     ours = [entry for entry in entries if entry.name not in others and not entry.is_symlink()]
     below = [file for entry in ours if entry.is_dir() for file in walked(entry)]
@@ -126,6 +132,7 @@ def shapes_task(name: str) -> dict[str, Any]:
 
 def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | None) -> None:
     """Config, README, Makefile and pyproject of the new project."""
+    # Without photos to predict, the demo ends with the training.
     has_test = "test" in task["data"]
     config = {"$schema": "configs/schema.json"} | config_of(name, task, data)
     text = json.dumps(config, indent=4, ensure_ascii=False)
@@ -135,6 +142,7 @@ def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | 
     (target / "README.md").write_text(readme, encoding="utf-8")
     makefile = (target / "Makefile").read_text(encoding="utf-8")
     for key, value in demo_of(name, data).items():
+        # The variables at its top are all that a Makefile has of a task.
         makefile = re.sub(rf"(?m)^{key} :=.*$", f"{key} := {value}".rstrip(), makefile)
     if not has_test:
         makefile = re.sub(r"\t\$\(BIN\)/python test\.py .*\n", "", makefile)
@@ -147,6 +155,7 @@ def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | 
     project = project.replace('"masktracer[', f'"{name.lower()}[')
     project = re.sub(r"(?m)^description = .*\n", "", project, count=1)
     of_faces = '\n[[tool.importlinter.contracts]]\nname = "no room knows the faces"'
+    # The contract stands last in the file.
     project = project.partition(of_faces)[0]
     project = re.sub(r'\s*"(faces|benchmarks)",', "", project)
     (target / "pyproject.toml").write_text(project, encoding="utf-8")
@@ -159,6 +168,7 @@ def about_here(page: Path) -> str:
         place = link[3].partition("#")[0]
         if "://" in place or not place or (page.parent / place).exists():
             return link[0]
+        # An image goes, of a link the words stay.
         return "" if link[1] else link[2]
 
     text = page.read_text(encoding="utf-8").replace(f"[한국어](ko/{page.name})\n\n", "")

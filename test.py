@@ -43,6 +43,7 @@ def parse() -> ConfigParser:
         help="how several models are combined (default: mean of their probabilities)",
     )  # fmt: skip
     parser.add_argument("--images", type=Path, metavar="DIR", help="predict this folder of photos")
+    # Left out, the place follows from the checkpoint; see prediction_session.named_output.
     parser.add_argument("--out", type=Path, metavar="FILE", help="the CSV to write")
     parser.add_argument(
         "--answers", type=Path, metavar="FILE", help="true classes (ImageID,ans) to score against"
@@ -50,6 +51,7 @@ def parse() -> ConfigParser:
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out photos that can't be read"
     )
+    # An Option: it sets the config's section, and is checked as that is.
     decoding = Option(("--decoding",), "decoding", "file of python -m tools.tune_decoding")
     return ConfigParser.from_args(parser, (decoding,))
 

@@ -26,6 +26,7 @@ def start() -> None:
     config = parse()
     from utils import distributed  # torch takes a second, which --help and a mistyped key spare
 
+    # Does not return where it has started a process for each GPU.
     distributed.relaunch(config["n_gpu"])
     say_loading()
     from trainer import session  # and this takes several, which a mere launcher spares
@@ -52,6 +53,7 @@ def parse() -> ConfigParser:
     config = ConfigParser.from_args(parser)
     if config.args.folds and config.args.seeds:
         raise ConfigError("--folds and --seeds: one of them at a time")
+    # A checkpoint is of one of them, which this could not tell.
     if (config.args.folds or config.args.seeds) and config.resume:
         raise ConfigError("--folds, --seeds: with one of them, --resume takes only 'auto'")
     return config

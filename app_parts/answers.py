@@ -60,11 +60,13 @@ def answer(members: Sequence[PhotoModel], data: bytes) -> Shown:
         raise
     except Exception as error:  # of one photo, which must not end the page with all others
         logger.exception("a photo could not be answered")
+        # The visitor gets a line, the log the traceback.
         raise UploadProblem("failed") from error
 
 
 def _answer(members: Sequence[PhotoModel], data: bytes) -> Shown:
     photo = read_upload(data)
+    # The models see the crop in its own size; the one shown is cut again, sharper.
     said = answer_photo(members, photo)
     crop = crop_to_show(members[0], photo, said.extraction, CROP_SIDE)
     height, width = photo.shape[:2]
@@ -81,9 +83,11 @@ def _answer(members: Sequence[PhotoModel], data: bytes) -> Shown:
 
 def explain(member: PhotoModel, shown: Shown) -> None:
     """Add what ``member`` looked at for each head, if its backbone can tell."""
+    # Drawn once; the page runs anew at each click.
     if shown.heat:
         return
     try:
+        # In the same thread: gradients and hooks of two visitors would mix in one model.
         shown.heat = _worker.submit(_heat, member, shown).result()
     except ConfigError:  # no feature map; the answer stands without it
         return

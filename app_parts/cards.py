@@ -30,9 +30,11 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
     name_of = {"thing": thing(said.task, language)}
     notes = [text["fallback"].format(**name_of)] if said.extraction.fallback else []
     if not said.trusted:
+        # Only <b> and the page's own words: nothing here comes from a visitor.
         strange = (text[key].format(**name_of) for key in ("no_person", "no_person_more"))
         notes = ["<b>{}</b> {}".format(*strange), *notes]
     note = "".join(f'<p class="mt-note">{line}</p>' for line in notes)
+    # Then a frame around all of the photo would say nothing.
     whole = said.extraction.saliency is None or said.extraction.fallback
     bars = [_bars(head, said, language) for head in said.task.heads.values()]
     return f"""<article class="mt-card" lang="{language}">
@@ -91,6 +93,7 @@ def _confidence(said: PhotoAnswer, language: str) -> str:
     if said.confidence is None and said.trusted:
         return ""
     confidence = said.confidence or 0.0
+    # An answer to a photo that looks like none in training is doubtful at any probability.
     level = confidence_level(confidence) if said.trusted else len(text["sure"]) - 1
     sure = text["sure"][level] if said.trusted else text["doubtful"]
     share = "" if said.confidence is None else f"<span>{percent(confidence)}</span>"
@@ -119,6 +122,7 @@ def _bars(head: Head, said: PhotoAnswer, language: str) -> str:
         return f"{title}<p>{escape(said.in_words(language)[head.name])}</p>"
     rows, names = [], head.answer_names(language)
     probabilities, best = said.probabilities[head.name], said.predicted[head.name]
+    # Tags: several may be right.
     chosen = set(np.flatnonzero(best)) if head.settings.kind == "multilabel" else {int(best)}
     places = list(range(len(names)))
     if len(places) > BARS:
@@ -128,12 +132,14 @@ def _bars(head: Head, said: PhotoAnswer, language: str) -> str:
         rows.append(
             f"<li{' class=mt-best' if place in chosen else ''}><span>{escape(names[place])}</span>"
             f"<span>{percent(share)}</span>"
+            # 0.4 % at least: a bar of nothing looks like a mistake of the page.
             f'<i><i style="width:{max(share, 0.004):.1%}"></i></i></li>'
         )
     return f"{title}<ul>{''.join(rows)}</ul>"
 
 
 def _framed_photo(shown: Shown, whole: bool, alt: str) -> str:
+    # The longer side fills the frame, whatever way up the photo is.
     fill = "height:100%" if shown.aspect < FRAME else "width:100%"
     left, top, width, height = shown.box
     box = (

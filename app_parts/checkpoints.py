@@ -15,6 +15,7 @@ from utils.run_folder import BEST
 class Arguments(argparse.ArgumentParser):
     """A parser whose complaints the page can show."""
 
+    # argparse would end the process, and with it the page of all visitors.
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"app.py: {message}; streamlit run app.py -- --resume CHECKPOINT …")
 
@@ -92,10 +93,12 @@ def load(checkpoint: Checkpoint, device: str | None) -> Loaded:
 
 
 def _checkpoint(path: Path) -> Checkpoint:
+    # The time is part of the cache's key: a training that goes on is loaded anew.
     return Checkpoint(str(path), path.stat().st_mtime_ns)
 
 
 def _config_of(*checkpoints: str) -> ConfigParser:
+    # Through the same parser as test.py's, so that config and checks are the same.
     parser = argparse.ArgumentParser()
     parser.add_argument("-r", "--resume", nargs="+")
     return ConfigParser.from_args(parser, argv=["--resume", *checkpoints])

@@ -32,10 +32,12 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
+        # endswith, since a proxy may serve the page below a path.
         if path.rstrip("/").endswith(METRICS):
             await PlainTextResponse("Not Found", 404)(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "PUT" and UPLOAD in path:
             session = path.partition(UPLOAD)[2].partition("/")[0]
+            # Asked before the body is read: a refused upload takes no memory.
             if is_full(session):
                 await PlainTextResponse("Too much at a time", 413)(scope, receive, send)
                 return
@@ -45,6 +47,7 @@ class Gate:
             try:
                 await self.app(scope, receive, send)
             finally:
+                # Twice: now, to note who has gone, and after the grace period, to end them.
                 self.sweep()
                 asyncio.get_running_loop().call_later(GRACE + 1, self.sweep)
         else:
@@ -54,11 +57,13 @@ class Gate:
         """End the sessions of those who have been away for long enough."""
         runtime, now = get_instance(), time.monotonic()
         for session, since in list(self._absent_since.items()):
+            # Back again, such as after the phone changed its network.
             if runtime.is_active_session(session):
                 self._absent_since[session] = None
             elif since is None:
                 self._absent_since[session] = now
             elif now - since >= GRACE:
+                # Which also frees what they sent.
                 runtime.close_session(session)
                 del self._absent_since[session]
         if sys.platform == "linux":
@@ -69,6 +74,7 @@ class Gate:
 def is_full(session: str) -> bool:
     """Whether a visitor, or all together, have sent as much as may be kept."""
     files = cast(MemoryUploadedFileManager, get_instance().uploaded_file_mgr).file_storage
+    # Copies by list(): other threads change these dicts meanwhile.
     sizes = {
         name: [len(file.data) for file in list(sent.values())] for name, sent in list(files.items())
     }

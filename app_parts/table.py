@@ -28,6 +28,7 @@ def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd
 
 def _row(name: str, said: PhotoAnswer, language: str) -> dict[str, Any]:
     task, csv = said.task, said.task.settings.answer.csv
+    # The same columns as test.py writes, so that either file can be submitted.
     row: dict[str, Any] = {task.settings.id_column: name}
     for column, kind in csv.columns.items() if task.product else ():
         code = int(said.predicted["class"])
@@ -48,5 +49,6 @@ def csv_bytes(table: pd.DataFrame, language: str) -> bytes:
     """The table as CSV, of which a spreadsheet runs nothing; in Korean with the mark by which Excel
     knows UTF-8."""
     encoding = "utf-8-sig" if language == "ko" else "utf-8"
+    # A file called "=cmd|…" must not run in Excel.
     table = table.map(safe_cell)
     return table.to_csv(index=False, lineterminator="\n").encode(encoding)

@@ -36,6 +36,7 @@ def read_upload(data: bytes) -> np.ndarray:
     Raises:
         UploadProblem: not a photo, a broken one, or too large.
     """
+    # Whatever came past the limit of the uploader, which asks in the browser.
     if len(data) > MAX_MEGABYTES * 2**20:
         raise UploadProblem("megabytes", len(data) / 2**20)
     try:

@@ -48,6 +48,7 @@ def guess_task(data: Path, name: str = "task") -> dict[str, Any]:
     """
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; name the one that holds the photos")
+    # A table first: photos in folders of classes often have one, which then knows more.
     proposal = _of_tables(data) or _of_folders(data)
     if proposal is None:
         raise DataError(
@@ -66,9 +67,11 @@ def _of_tables(data: Path) -> dict[str, Any] | None:
         source = _source(data, table, folders, rows)
         if source:
             found[table.stem.lower()] = (source, rows)
+    # A table called eval or test is for prediction, whatever columns it has.
     trained = [stem for stem in found if not any(word in stem for word in HELD_BACK)]
     if not trained:
         return None
+    # Of several the one called train, else the longest.
     source, rows = found[max(trained, key=lambda stem: ("train" in stem, len(found[stem][1])))]
     heads, group = _heads(rows, source["path"])
     if not heads:
@@ -91,9 +94,11 @@ def _folders(data: Path) -> list[str]:
         below = Path(place).relative_to(data)
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         if len(below.parts) == DEPTH:
+            # In place: os.walk goes no deeper.
             folders.clear()
         found += [(below / name).as_posix() for name in folders][:MOST_FOLDERS]
     likely = (".", "images", "train", "train/images")
+    # So that paths are taken to start where most people put photos, if several places would do.
     return sorted(found, key=lambda name: (name not in likely, name.count("/"), found.index(name)))
 
 
@@ -102,6 +107,7 @@ def _source(
 ) -> dict[str, Any] | None:
     """How to read a table of photos; ``None`` for another table."""
     for column in rows[0] if rows else ():
+        # A sample is enough: one cell of another kind among 200, and it is no column of photos.
         cells = [row[column].strip().replace("\\", "/") for row in rows[:SAMPLE]]
         if not all(is_image(cell) for cell in cells):
             continue
@@ -127,11 +133,14 @@ def _heads(rows: Sequence[dict[str, str]], path: str) -> tuple[dict[str, Any], s
     for column in rows[0]:
         cells = [row[column].strip() for row in rows]
         different = {cell.casefold() for cell in cells} - {""}
+        # A column that always says the same asks nothing.
         if column == path or len(different) < 2:
             continue
         if GROUPS.fullmatch(_plain(column)):
+            # An id that no two photos share groups nothing.
             groups += [column] if len(different) < len(rows) else []
         elif head := _head(cells, different):
+            # Heads have names that files and state dicts can carry; the column keeps its own.
             name = re.sub(r"[^a-z0-9]+", "_", column.casefold()).strip("_") or "label"
             name = (name if name[0].isalpha() else f"head_{name}")[:28]
             if name in heads:  # columns whose names have no letters that a head's name may have
@@ -139,6 +148,7 @@ def _heads(rows: Sequence[dict[str, str]], path: str) -> tuple[dict[str, Any], s
             named = {} if column.isascii() else {"title": {"en": column}}
             heads[name] = head if name == column else {"column": column, **named, **head}
         elif len(different) < len(rows):
+            # Too many values for classes, too few for names: such as a session.
             repeating.append(column)
     return heads, next(iter(groups + repeating), None)
 
@@ -151,13 +161,16 @@ def _plain(column: str) -> str:
 
 def _head(cells: Sequence[str], different: set[str]) -> dict[str, Any] | None:
     """What a column asks; ``None`` for one that says something else of each photo."""
+    # NaN where a cell is no number, which isfinite below finds.
     numbers = [number_in(cell) for cell in cells if cell]
     if all(map(math.isfinite, numbers)) and len(set(numbers)) > MANY_NUMBERS:
         return {"type": "number", "bins": _bins(min(numbers), max(numbers))}
+    # Tags are told by their parts coming back in other cells.
     for separator in (" ", ",", ";", "|"):
         parts = [part.strip() for cell in different for part in cell.split(separator)]
         if len(parts) > len(different) > len(set(parts)):  # "New York" is in no other cell
             return {"type": "multilabel", "separator": separator}
+    # On average twice each, else it is a name or a remark.
     return {"type": "classes"} if len(different) * 2 <= len(cells) else None
 
 
@@ -165,8 +178,10 @@ def _bins(lowest: float, highest: float) -> str:
     """``FIRST:LAST:STEP`` with a round step, and all numbers inside."""
     step = max((highest - lowest) / BINS, 1e-6)
     digits = f"{step:e}".partition("e")
+    # The mantissa rounded up to 1, 2, 5 or 10.
     step = next(n for n in (1, 2, 5, 10) if n >= float(digits[0])) * 10 ** int(digits[2])
     first = (lowest // step) * step
+    # One step beyond, so that the highest number is inside.
     last = (highest // step + 1) * step
     return f"{first:g}:{last:g}:{step:g}"
 
@@ -179,11 +194,14 @@ def _of_folders(data: Path) -> dict[str, Any] | None:
         return sorted(each.name for each in inside if _holds_photos(each))
 
     folders = [name for name in _folders(data) if not set(name.split("/")) & set(HELD_BACK)]
+    # train/ before others, so that beside it test/ is found.
     for root in sorted(folders, key=lambda name: "train" not in name.rpartition("/")[2]):
         found = classes(data / root)
+        # Folders called train and test are parts of the data, not classes.
         if len(found) < 2 or set(found) & {"train", "training", *HELD_BACK}:
             continue
         beside = (data / root).parent
+        # The same classes there: a folder "test" may hold anything else.
         tests = [name for name in HELD_BACK if root != "." and classes(beside / name) == found]
         read: dict[str, Any] = {"train": {"reader": "folders", "root": root}}
         if tests:

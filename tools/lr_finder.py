@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=100, help="batches to train on (100)")
     parser.add_argument("--lowest", type=float, default=1e-6, metavar="RATE", help="first (1e-6)")
     parser.add_argument("--highest", type=float, default=1.0, metavar="RATE", help="last (1.0)")
+    # The session looks for it, which train.py has an option for.
     parser.set_defaults(init_from=None)
     config = ConfigParser.from_args(parser, argv=argv)
     steps, lowest, highest = config.args.steps, config.args.lowest, config.args.highest

@@ -47,6 +47,7 @@ def brought() -> dict[str, Distribution]:
         UserError: one of requirements.txt itself is not installed.
     """
     found: dict[str, Distribution] = {}
+    # (name, extra, named in requirements.txt)
     waiting = [(name, "", True) for name in pinned()]
     seen: set[tuple[str, str]] = set()  # two packages may need each other's extras
     while waiting:
@@ -63,6 +64,7 @@ def brought() -> dict[str, Distribution]:
         for text in package.requires or ():
             need = Requirement(text)
             if need.marker is None or need.marker.evaluate({"extra": extra}):
+                # "Pillow", "pillow" and "PILLOW" are one package (PEP 503).
                 key = canonicalize_name(need.name)
                 waiting += [(key, each, False) for each in ({""} | need.extras)]
         found[canonicalize_name(name)] = package
@@ -72,8 +74,10 @@ def brought() -> dict[str, Distribution]:
 def licence_of(package: Distribution) -> str:
     """In the words of the package itself, short."""
     data: Any = package.metadata  # a message, also where its type does not say so
+    # Older packages say it only there.
     classifiers = [each for each in data.get_all("Classifier") or () if "License ::" in each]
     text = data.get("License-Expression") or (data.get("License") or "").strip()
+    # Some put the whole text of the licence into that field.
     if not text or len(text) > 60 or text == "UNKNOWN":
         text = ", ".join(each.split("::")[-1].strip() for each in classifiers) or text
     if not text:
@@ -111,6 +115,7 @@ def problems() -> Iterator[str]:
     """What an audit finds, a line each."""
     versions, expected = pinned(), brought()
     for name, version in versions.items():
+        # torch 2.15.0+cpu is the pinned 2.15.0, of another index.
         if (installed := expected[name].version.partition("+")[0]) != version:
             yield f"{name}: {installed} is installed, {version} pinned"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -129,11 +134,14 @@ def problems() -> Iterator[str]:
 def _changed(file) -> bool:
     path = file.locate()
     if not path.is_file():
+        # Compiled files come and go by themselves.
         return path.suffix != ".pyc"
+    # An algorithm that this Python lacks proves nothing.
     if not hasattr(hashlib, file.hash.mode):
         return False
     with open(path, "rb") as content:
         digest = hashlib.file_digest(content, file.hash.mode).digest()
+    # RECORD files write digests like this (PEP 376): URL-safe, without padding.
     return base64.urlsafe_b64encode(digest).decode().rstrip("=") != file.hash.value
 
 

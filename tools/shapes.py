@@ -37,6 +37,8 @@ def generate(out: Path, photos: int = 90, eval_photos: int = 30, seed: int = 0) 
     for part, number in (("train", photos), ("eval", eval_photos)):
         rows = []
         for row in range(number):
+            # Kinds in turns: also few photos show each. Colors at random, so that neither tells the
+            # other.
             kind, color = tuple(KINDS)[row % 3], str(draw.choice(list(COLORS)))
             size, filled = int(draw.integers(8, 20)), bool(draw.integers(2))
             folder = f"{part}/{kind}" if part == "train" else part
@@ -44,6 +46,7 @@ def generate(out: Path, photos: int = 90, eval_photos: int = 30, seed: int = 0) 
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), draw_shape(draw, kind, color, size, filled))
             tags = " ".join(["large"] * (size >= 14) + ["filled"] * filled)
+            # Three photos, of all kinds, to a board: the group that a split keeps together.
             board = f"b{row // PER_BOARD:03}"
             rows.append((f"{folder}/{path.name}", board, kind, color, tags, size))
         header = ("path", "board", "kind", "colour", "tags", "size")
@@ -53,6 +56,7 @@ def generate(out: Path, photos: int = 90, eval_photos: int = 30, seed: int = 0) 
 def draw_shape(draw: np.random.Generator, kind: str, color: str, size: int, filled: bool):
     """One shape of ``size`` px from its middle to a corner, on noise: (SIDE, SIDE, 3) uint8 BGR."""
     photo = draw.integers(150, 230, (SIDE, SIDE, 3)).astype(np.uint8)
+    # In turns of the circle; the shape itself is turned at random.
     turns = draw.random() + np.arange(KINDS[kind]) / KINDS[kind]
     middle = SIDE / 2 + draw.uniform(-4, 4, 2)
     corners = middle + size * np.stack([np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)], 1)

@@ -36,6 +36,7 @@ def find_answers(run: Path) -> Path:
     Raises:
         DataError: there is none.
     """
+    # A file may lie anywhere, also without its run.
     if run.suffix == ".npz" and run.is_file():
         return run
     folder = RunFolder.of(run)

@@ -44,6 +44,7 @@ def audit(run: Path, out: Path | None, top: int | None, data_dir: Path | None) -
     index = read_index(data_dir or settings.data_dir, settings.task)
     answers = read_answers(path, index.task)
     out = out or path.with_name("audit.csv")
+    # People, not photos, are what the reader knows the data by.
     number = len(np.unique(answers.photos["group"]))
     of_groups = f" of {index.counted(number)}" if index.noun != "photo" else ""
     print(f"{len(answers.photos['photo'])} photos{of_groups}: {path}")
@@ -52,6 +53,7 @@ def audit(run: Path, out: Path | None, top: int | None, data_dir: Path | None) -
     lines, sheets = [], []
     for name, head in index.task.heads.items():
         suspects = find_suspects(answers, head)
+        # Twenty at least: looking at them costs a minute.
         number = max(suspects.flagged, LEAST) if top is None else top
         lines += propose(answers, suspects, number)
         what = index.plural if head.settings.per else "photos"
@@ -68,6 +70,7 @@ def audit(run: Path, out: Path | None, top: int | None, data_dir: Path | None) -
 def _with(out: Path, settings: Config) -> str:
     """The tables that the run applied, and the new one, as ``--set`` takes them."""
     before = settings.label_corrections.path if settings.label_corrections else []
+    # The run's own corrections first, else they would be undone by naming the new table alone.
     tables = [*([before] if isinstance(before, str) else before), str(out)]
     return json.dumps(list(dict.fromkeys(tables)), ensure_ascii=False) if before else str(out)
 
@@ -95,6 +98,7 @@ def propose(answers: SavedPredictions, suspects: Suspects, number: int) -> list[
         rows = suspects.rows[place]
         labeled = words(head, suspects.labels[place])
         if head.settings.bins and not isinstance(head, NumberHead):
+            # The number itself, as whoever corrects it sees 29 and not only "20s".
             labeled = f"{answers.values[head.name][rows[0]]:g}, {labeled}"
         lines += [
             {
@@ -109,6 +113,7 @@ def propose(answers: SavedPredictions, suspects: Suspects, number: int) -> list[
                 "score": f"{suspects.scores[place]:.4f}",
                 "photo": str(answers.photos["photo"][_shown(answers, suspects, place)]),
             }
+            # A line for each photo where only some of a group's are meant.
             for key in keys_of(answers, rows, of_group=bool(head.settings.per))
         ]
     return lines
@@ -143,6 +148,7 @@ def words(head: Head, label: np.ndarray) -> str:
 def keys_of(answers: SavedPredictions, rows: np.ndarray, of_group: bool) -> list[str]:
     """What a table of corrections calls these photos: their group, where they are all of it."""
     group = answers.photos["group"][rows[0]]
+    # One line for a whole person, if all their photos are in this sample.
     if of_group and (answers.photos["group"] == group).sum() == len(rows):
         return [str(group)]
     return [str(photo) for photo in answers.photos["photo"][rows]]
@@ -166,6 +172,7 @@ def _value(answers: SavedPredictions, suspects: Suspects, place: int) -> str:
     code, edges, whole = int(suggested), head.settings.bins, head.settings.whole
     labeled = answers.values[head.name][suspects.rows[place][0]]
     before = suspects.labels[place]
+    # The nearest number that lies in the suggested bin: an error of a year is likelier than of ten.
     if code == before:
         return f"{labeled:g}"
     if code > before:

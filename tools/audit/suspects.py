@@ -75,9 +75,11 @@ def find_suspects(answers: SavedPredictions, head: Head) -> Suspects:
         per = answers.photos.get(f"per_{head.name}", answers.photos["folder"])
         _, numbers = np.unique(per, return_inverse=True)
         order = np.argsort(numbers, kind="stable")
+        # Rows of one folder together: its photos share one label.
         rows = np.split(order, np.cumsum(np.bincount(numbers))[:-1])
     rows = [each for each in rows if _is_labeled(values[each[0]])]
     labels = np.array([values[each[0]] for each in rows])
+    # The mean over a folder's photos: a mask hides an age in some of them.
     probabilities = np.stack([said[each].mean(axis=0) for each in rows])
     if labels.ndim == 2:
         found = _of_tags(labels, probabilities)
@@ -86,6 +88,7 @@ def find_suspects(answers: SavedPredictions, head: Head) -> Suspects:
     else:
         found = _of_classes(head, head.class_of(labels), probabilities)
     labels, suggested, sure, scores, issues = found
+    # Those taken for errors first, then by score.
     order = np.lexsort((scores, ~issues))
     return Suspects(
         head=head,
@@ -114,7 +117,9 @@ def _of_classes(head: Head, labels: np.ndarray, probabilities: np.ndarray) -> tu
         scores = get_label_quality_scores(codes, known, method="normalized_margin")
         issues = _issues(codes, known)
     if head.settings.bins or head.settings.ordered:
+        # By distance, as 29 for 30 is no mistake of a labeler; cleanlab's scores know no order.
         scores = 1 - expected_distance(probabilities, labels) / (probabilities.shape[1] - 1)
+        # A neighboring bin is a close call and no error.
         issues &= np.abs(suggested - labels) > 1
     return labels, suggested, known.max(axis=1), scores, issues
 
@@ -129,10 +134,12 @@ def _issues(codes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def _of_numbers(head: NumberHead, labels: np.ndarray, probabilities: np.ndarray) -> tuple:
     """As ``_of_classes``, of (M,) numbers: suspect are those furthest from what is expected."""
+    # (M, n) @ (n,) → (M,)
     expected = probabilities @ head.middles
     errors = np.abs(expected - head.answer_of(labels))
     scores = 1 - errors / max(errors.max(), 1e-12)
     issues = errors > FAR_OFF * np.median(errors)
+    # Whole years stand for v + 0.5.
     suggested = expected - (0.5 if head.settings.whole else 0.0)
     return labels, suggested, np.full(len(labels), np.nan), scores, issues
 
@@ -143,6 +150,7 @@ def _of_tags(labels: np.ndarray, probabilities: np.ndarray) -> tuple:
     worst = fits.argmin(axis=1)
     issues = np.zeros(len(labels), bool)
     for tag, given in enumerate(labels.T.astype(int)):
+        # A tag that all have, or none, teaches nothing about errors.
         if len(np.unique(given)) == 2:
             both = np.stack([1 - probabilities[:, tag], probabilities[:, tag]], axis=1)
             issues |= _issues(given, both)

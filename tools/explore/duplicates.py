@@ -49,21 +49,27 @@ def near_duplicates(
         half: (N,) code of the part of the split that they lie in.
         max_bits: of 256 that may differ.
     """
+    # Two black photos would be duplicates of each other, whoever is on them.
     rows = np.flatnonzero(measured.readable & (measured.contrast >= FLAT))
     # Bits as ±1: a product is then (equal bits - different bits).
     bits = _signs(measured.bits[rows])
     mirrored = _signs(measured.mirrored[rows])
     found = np.zeros((0, 5), np.int32)  # the columns of Pair
     for start in tqdm(range(0, len(rows), BLOCK), "comparing photos", unit="block"):
+        # Each pair once: a block against itself and those behind it.
         block, later = rows[start : start + BLOCK], rows[start:]
         straight = bits[start : start + BLOCK] @ bits[start:].T  # (block, later)
+        # A selfie is often saved mirrored.
         turned = mirrored[start : start + BLOCK] @ bits[start:].T
+        # equal - different = product and equal + different = bits, so different = (bits - product)
+        # / 2.
         differing = (bits.shape[1] - np.maximum(straight, turned)) / 2
         across = group[block, None] != group[None, later]
         across &= block[:, None] < later[None, :]
         i, j = np.nonzero((differing <= max_bits) & across)
         new = _columns(block, later, half, differing, turned > straight, i, j)
         found = np.concatenate([found, new])
+        # Cut after each block, so that memory stays bounded.
         found = found[_order(found)[:MOST_PAIRS]]
     return [
         Pair(i, j, bits, bool(same), bool(turned)) for i, j, bits, same, turned in found.tolist()
@@ -76,6 +82,7 @@ def _columns(block, later, half, differing, turned, i, j) -> np.ndarray:
     Thousands of copies of one photo make millions of pairs: those are chosen before anything is
     built of them.
     """
+    # + 1000 puts all leaks before all others, as `_order` has it.
     rank = differing[i, j].astype(np.int16) + (half[block[i]] == half[later[j]]) * np.int16(1000)
     chosen = np.argsort(rank, kind="stable")[:MOST_PAIRS]
     i, j = i[chosen], j[chosen]
@@ -88,6 +95,7 @@ def _columns(block, later, half, differing, turned, i, j) -> np.ndarray:
 def _order(found: np.ndarray) -> np.ndarray:
     """Leaks first, then the most alike."""
     first, second, differing, _, leak = found.T
+    # lexsort's last key is the first to sort by.
     return np.lexsort((second, first, differing, -leak))
 
 

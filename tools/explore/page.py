@@ -63,6 +63,7 @@ def write_table(
     nearest: dict[int, tuple[int, int]] = {}
     for pair in pairs:
         for row, twin in ((pair.first, pair.second), (pair.second, pair.first)):
+            # By bits, then by row: the table is the same at each call.
             nearest[row] = min(nearest.get(row, (MAX_BITS + 1, -1)), (pair.bits, twin))
     labels = {name: cells(head, index.values[name]) for name, head in index.task.heads.items()}
     if index.task.product:
@@ -86,6 +87,7 @@ def write_table(
                 f"{measured.brightness[row]:.1f}",
                 f"{measured.contrast[row]:.1f}",
                 np.packbits(measured.bits[row]).tobytes().hex(),
+                # Row 0 is a file, too.
                 index.files[other] if other is not None else "",
                 bits,
                 measured.error[row],
@@ -127,6 +129,7 @@ def write_page(
     Raises:
         UserError: it cannot be written.
     """
+    # Names of files and classes are the data's, hence autoescape.
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     broken = np.flatnonzero(~measured.readable)
@@ -177,6 +180,7 @@ def _counts(index: PhotoIndex, half: np.ndarray) -> list[dict[str, Any]]:
         codes = np.arange(len(numbers))
         if len(codes) > SHOWN_CLASSES:
             order = np.argsort(-numbers, kind="stable")
+            # The ends matter: what there is too much of, and what too little.
             codes = np.concatenate([order[: SHOWN_CLASSES // 2], order[-SHOWN_CLASSES // 2 :]])
         head = task.heads.get(name)
         words = head.class_names().__getitem__ if head else task.class_name
@@ -218,9 +222,11 @@ def _numbers(index: PhotoIndex) -> list[dict[str, Any]]:
 def _numbers_of(head: Head, values: np.ndarray) -> dict[str, Any]:
     values = values[~np.isnan(values)]
     edges = np.array(head.settings.bins)
+    # A line every few pixels would hide the bars.
     edges = edges if len(edges) <= MOST_EDGES else edges[:0]
     ends = [values.min(), values.max(), *edges]
     whole = not (values % 1).any()
+    # Whole numbers get a bar each, or ages would show combs where bins hold two or three of them.
     step = 1.0 if whole and max(ends) - min(ends) < MOST_BARS else (max(ends) - min(ends)) / 60
     step = step or 1.0
     first, last = min(ends) - 2 * step, max(ends) + 3 * step
@@ -231,6 +237,7 @@ def _numbers_of(head: Head, values: np.ndarray) -> dict[str, Any]:
         {"at": (edge - first) / width * 100, "name": f"{edge:g}", "strong": edge in strong}
         for edge in edges.tolist()
     ]
+    # How many stand just before and just behind each edge: of 29 and 30 the camera knows nothing.
     close = head.settings.kind == "binned" and whole and not (edges % 1).any()
     chart["beside"] = [
         (f"{edge - 1:g} | {edge:g}", int((values == edge - 1).sum()), int((values == edge).sum()))
@@ -255,6 +262,7 @@ def _sizes(measured: Measurements) -> dict[str, Any]:
     good = measured.readable
     found = Counter(zip(measured.width[good].tolist(), measured.height[good].tolist(), strict=True))
     common = [(f"{w} × {h}", count) for (w, h), count in found.most_common(8)]
+    # The shorter side bounds what a square input can show.
     sides = np.minimum(measured.width[good], measured.height[good])
     return {
         "common": common,

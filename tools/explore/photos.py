@@ -78,6 +78,7 @@ def measure(path: Path) -> Measured:
         photo = Image.fromarray(read_image(path))
     except DataError as error:
         return Measured(error=str(error))
+    # Hashes of gray: a copy whose colors were changed is still found.
     luma = photo.convert("L")
     small = luma.resize((SHRUNK, SHRUNK), Image.Resampling.BOX)
     values = np.asarray(small, np.float32)
@@ -98,6 +99,7 @@ def perceptual_hash(luma: Image.Image) -> np.ndarray:
     """
     side = 4 * HASH_SIDE  # so that a quarter of the frequencies each way are kept
     pixels = np.asarray(luma.resize((side, side), Image.Resampling.LANCZOS), np.float64)
+    # (64, 64) → (16, 16): coarse shapes, which resizing and JPEG leave alone.
     lowest = dctn(pixels)[:HASH_SIDE, :HASH_SIDE]
     return (lowest > np.median(lowest)).ravel()
 
@@ -108,6 +110,7 @@ def measure_all(photos: Sequence[Path], workers: int) -> Measurements:
     Raises:
         UserError: a process was killed.
     """
+    # Not fork, which copies the locks of threads that the libraries have started.
     spawn = multiprocessing.get_context("spawn")
     workers = min(workers, max(1, len(photos) // WORTH_A_PROCESS))
     try:
@@ -117,6 +120,7 @@ def measure_all(photos: Sequence[Path], workers: int) -> Measurements:
             else:
                 pool = closing.enter_context(ProcessPoolExecutor(workers, spawn))
                 found = pool.map(measure, photos, chunksize=CHUNK)
+            # Few numbers per photo; the photos themselves stay in the workers.
             rows = list(tqdm(found, "reading photos", len(photos), unit="photo"))
     except BrokenProcessPool as error:
         raise UserError(

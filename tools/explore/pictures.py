@@ -48,7 +48,9 @@ def categories(index: PhotoIndex, limit: int = SHOWN_CLASSES) -> tuple[list[Cate
         known = np.all([_answers(index, name) != MISSING for name in task.product], axis=0)
         found = _by_code("", np.where(known, codes, MISSING), task.num_classes, task.class_name)
     else:
+        # Without a product a photo is in one category of each head.
         found = [each for head in task.heads.values() for each in _of_head(index, head)]
+    # By size, so that `spread` picks evenly from the rarest to the commonest.
     order = np.argsort([len(each.rows) for each in found], kind="stable")
     return [found[place] for place in sorted(spread(order, limit))], len(found)
 
@@ -100,6 +102,7 @@ class Means:
 
     def __init__(self, number: int) -> None:
         shape = (number, MEAN_SIDE, MEAN_SIDE, 3)
+        # float64: sums of thousands of bytes, exact.
         self._sums = {part: np.zeros(shape) for part in ("photo", "crop")}
         self._counts = np.zeros(number, np.int64)
 
@@ -131,6 +134,7 @@ def mean_pictures(
         The means, and crops of photos that lie evenly over all of them.
     """
     places = defaultdict(list)
+    # row → categories, so that a photo of several is read and cropped once.
     for place, rows in enumerate(chosen):
         for row in rows.tolist():
             places[row].append(place)
@@ -167,6 +171,7 @@ def augmentation_rows(
     Returns:
         What the columns show, and for each crop its pictures, (size, size, 3) uint8.
     """
+    # (transform, seed): the columns draw otherwise from row to row, but the same at each call.
     columns: dict[str, tuple[Transform, int]] = {"crop": (Transform([]), 0)}
     columns |= {name: (step, 1) for name, step in single_steps(settings, size).items()}
     together = train_transform(settings, size)

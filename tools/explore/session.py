@@ -33,6 +33,7 @@ def explore(config: ConfigParser) -> None:
     out = args.out or Path(config["trainer"]["save_dir"]) / "explore" / data_dir.resolve().name
     index = labeled_photos(data_dir, config.settings.task, config.settings.label_corrections)
     _make(out)
+    # Before the photos are read, which takes minutes: a wrong split shows at once.
     half, no_split = _halves(index, config)
     measured = measure_all(index.paths(), args.workers or available_cores())
     pairs = near_duplicates(measured, index.group, half)
@@ -80,13 +81,16 @@ def _pictures(
     no_crop = None if tracer.weights else "tracer.weights is null"
     try:
         extractor = extractor_from(tracer, size, device)
+        # Now, and not at the first photo: without its weights the page can still be made.
         extractor.load()
         warn_of_sample_weights(extractor.digest, index.paths())
+    # A first look must be possible without a network connection.
     except CheckpointError as error:
         no_crop = str(error)
         print(f"warning: no crops, whole photos instead: {error}", file=sys.stderr)
         extractor = extractor_from(tracer.model_copy(update={"weights": None}), size, device)
     shown, in_all = draw.categories(index)
+    # Broken photos are on the page by themselves.
     chosen = [spread(each.rows[measured.readable[each.rows]], number) for each in shown]
     means, crops = draw.mean_pictures(index, chosen, extractor, kept=4)
     sheets = [
