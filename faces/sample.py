@@ -43,6 +43,7 @@ MASK_OF_PHOTO = {
     photo: code for code, photos in enumerate(FACES.heads["mask"].cells) for photo in photos
 }
 """A photo's file name without its ending → mask code; everyone is photographed these seven ways."""
+# TRACER/weights.py knows this name, too: by it drawn people are told from photographed ones.
 MARKER = "sample.json"
 RACE = "Drawn"
 VERSION = 1
@@ -98,7 +99,9 @@ def generate(
     if _already_there(out, asked):
         print(f"{out}: these sample people are already there")
         return
+    # Before the first photo, so that a folder that was cut off is told from somebody else's.
     write_json(out / MARKER, asked | {"complete": False})
+    # Two casts by seeds of their own: more people in one half change nobody in the other.
     entries = [*cast_people(persons, 0, seed), *cast_people(eval_persons, 1, seed)]
     _write_tables(out, entries, seed)
     draw = partial(_draw_entry, out=out, seed=seed, saliency=saliency, varied=varied)
@@ -122,11 +125,13 @@ def cast_people(count: int, half: int, seed: int) -> list[Entry]:
     Every group of gender and age group gets one person before the shares are filled up, so that
     six people already cover them all.
     """
+    # The third number keeps this stream apart from those of the photos (2) and the order (3).
     rng = np.random.default_rng([seed, half, 1])
     quota = _quota(count)
     entries = []
     for (gender, ages), people in quota.items():
         entries += [(gender, int(rng.integers(ages[0], ages[1] + 1))) for _ in range(people)]
+    # Else the number in the id would tell the age: an eval of the first hundred would be all young.
     order = rng.permutation(len(entries))
     return [Entry(half, number + 1, *entries[place]) for number, place in enumerate(order)]
 
@@ -139,6 +144,7 @@ def _quota(count: int) -> dict[tuple[int, tuple[int, int]], int]:
         for ages in AGE_SHARES
     }
     commonest: dict[tuple[int, int], tuple[int, tuple[int, int]]] = {}
+    # Ascending, so that the last one written, the commonest of its group, stays.
     for gender, ages in sorted(share, key=share.__getitem__):
         commonest[gender, _age_group(ages[0])] = (gender, ages)
     quota = dict.fromkeys(share, 0)
@@ -146,6 +152,7 @@ def _quota(count: int) -> dict[tuple[int, tuple[int, int]], int]:
         quota[cell] = 1
     total = sum(GENDER_SHARES)
     while sum(quota.values()) < count:
+        # To whoever is furthest below their share: exact for any number, without drawing.
         quota[max(share, key=lambda cell: share[cell] / total * count - quota[cell])] += 1
     return quota
 
@@ -159,6 +166,7 @@ def _already_there(out: Path, asked: dict) -> bool:
         raise DataError(f"{out}: not a folder that can be read ({error.strerror})") from error
     try:
         found = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        # What was asked for is compared without it.
         complete = found.pop("complete")
     except (OSError, ValueError, KeyError, AttributeError):
         raise DataError(f"{out}: not empty; give a new or empty folder with --out") from None
@@ -174,6 +182,7 @@ def _already_there(out: Path, asked: dict) -> bool:
 
 def _run(draw: Callable[[Entry], None], entries: list[Entry], workers: int | None) -> None:
     """Draw everyone, in this process or in several, with a progress bar."""
+    # os.cpu_count would count cores that a container may not use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = min(workers or cores or 1, max(1, len(entries) // WORTH_A_PROCESS))
     bar = partial(tqdm, total=len(entries), desc="sample people", unit="person")
@@ -181,9 +190,11 @@ def _run(draw: Callable[[Entry], None], entries: list[Entry], workers: int | Non
         for _ in bar(map(draw, entries)):
             pass
         return
+    # Fork would copy OpenCV's threads in the middle of their work.
     spawn = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(workers, spawn, _prepare_process) as pool:
+            # In twos: few messages between processes, and all end at about the same time.
             for _ in bar(pool.map(draw, entries, chunksize=2)):
                 pass
     except BrokenProcessPool:
@@ -200,6 +211,7 @@ def _prepare_process() -> None:
 
 def _draw_entry(entry: Entry, out: Path, seed: int, saliency: bool, varied: bool) -> None:
     """Draw and write the seven photos of one person."""
+    # Of this person's own, whichever process draws them and in what order.
     rng = np.random.default_rng([seed, entry.half, 2, entry.number])
     person = imagine_person(entry.gender, entry.age, rng)
     masks = _masks(rng)
@@ -207,14 +219,17 @@ def _draw_entry(entry: Entry, out: Path, seed: int, saliency: bool, varied: bool
     for name, (image, covered, quality) in zip(masks, photos, strict=True):
         stem = eval_name(seed, entry, name) if entry.half else name
         jpeg = [cv2.IMWRITE_JPEG_QUALITY, quality]
+        # OpenCV writes BGR.
         _write(_image_folder(out, entry) / f"{stem}.jpg", image[..., ::-1], jpeg)
         if saliency:
+            # Level 1: masks compress well at any level, and at this one quickly.
             png = [cv2.IMWRITE_PNG_COMPRESSION, 1]
             _write(_saliency_folder(out, entry) / f"{stem}.png", covered, png)
 
 
 def _masks(rng: np.random.Generator) -> dict[str, Mask | None]:
     """Photo name → mask: all five kinds worn, one of them wrongly, and none."""
+    # In another order for each person, or mask1 would always be the surgical one.
     kinds = rng.permutation(KINDS)
     worn = {f"mask{place + 1}": choose_mask(str(kind), rng) for place, kind in enumerate(kinds)}
     wrong = misplace(choose_mask(str(rng.choice(KINDS)), rng), rng)
@@ -258,6 +273,7 @@ def _write_tables(out: Path, entries: list[Entry], seed: int) -> None:
         if entry.half == 1
         for photo, mask in MASK_OF_PHOTO.items()
     ]
+    # Mixed: in the order of people a neighbor's answer would give away gender and age.
     order = np.random.default_rng([seed, 3]).permutation(len(answers))
     answers = [answers[place] for place in order]
     rows = [(f"{e.number:06d}", GENDERS[e.gender], RACE, e.age, _folder(e)) for e in train]

@@ -13,6 +13,7 @@ def shade_age(face: Shape, head: Frame, person: Person, look: Look) -> None:
     """The soft marks: bags under the eyes, hollow cheeks and temples, jowls."""
     scale, turn = head.scale, 0.06 * look.turn
     dark = shade(person.skin, 0.75)
+    # Bags look bluish: thin skin over veins.
     tired = mix(dark, (110, 84, 104), 0.3)
     folds = min(1.0, person.folds)
     for side in (-1, 1):
@@ -22,6 +23,7 @@ def shade_age(face: Shape, head: Frame, person: Person, look: Look) -> None:
         temple = head.at(side * 0.63, -0.35)
         face.glow(bag, (0.12 * scale, 0.03 * scale), tired, 0.75 * min(1, person.eye_bags))
         face.glow(hollow, (0.07 * scale, 0.17 * scale), dark, 0.4 * folds, 0.2 * side)
+        # Jowls come later than folds, hence less 0.3.
         face.glow(jowl, (0.06 * scale, 0.06 * scale), dark, 0.4 * max(0, folds - 0.3))
         face.glow(temple, (0.07 * scale, 0.17 * scale), dark, 0.55 * person.droop)
 
@@ -31,6 +33,7 @@ def draw_age_lines(face: Shape, head: Frame, person: Person, look: Look) -> None
     skin, scale = person.skin, head.scale
     move = floats((0.06 * look.turn, 0))
     for knots, strength in _creases(person, look):
+        # Below that nobody sees it, and each line costs time.
         if strength > 0.1:
             line = curve(floats(knots) + move, False, 5)
             strength = min(1.0, strength)
@@ -47,6 +50,7 @@ def draw_age_lines(face: Shape, head: Frame, person: Person, look: Look) -> None
 
 def _creases(person: Person, look: Look) -> list[tuple[list[tuple[float, float]], float]]:
     """Knots of every crease and how deep it is."""
+    # A generator of the person's own: the same wrinkles in all seven photos.
     chance = np.random.default_rng(person.details)
     creases = []
     for row, y in enumerate(FOREHEAD_ROWS):
@@ -54,6 +58,7 @@ def _creases(person: Person, look: Look) -> list[tuple[list[tuple[float, float]]
         shift = chance.uniform(-0.05, 0.05)
         knots = [(-reach + shift, y + 0.02), (-reach / 2, y - sag), (0, y + 0.008),
                  (reach / 2, y - sag), (reach + shift, y + 0.02)]  # fmt: skip
+        # The second row is the deepest, as on real foreheads.
         depth = 1.12 * person.forehead_lines - 0.16 * abs(row - 1.2)
         creases.append((knots, depth + 0.15 * max(0.0, look.brow) * (depth > 0.15)))
     for side in (-1, 1):
@@ -65,6 +70,7 @@ def _creases(person: Person, look: Look) -> list[tuple[list[tuple[float, float]]
 
 def _one_side(person: Person, look: Look) -> list[tuple[list[tuple[float, float]], float]]:
     eye, y, folds = person.eye_gap, EYE_Y, person.folds
+    # Under a beard creases around the mouth can't be seen.
     shaven = 1.0 if person.beard < 0.1 else 0.0
     feet = [
         ([(eye + 0.2, y + 0.4 * fan), (eye + 0.3 - 0.3 * abs(fan), y + 1.35 * fan)],

@@ -37,11 +37,13 @@ def any_color(rng: np.random.Generator) -> np.ndarray:
 @lru_cache(maxsize=16)
 def texture(number: int) -> np.ndarray:
     """Cloudy noise of several octaves, one of 8 fixed tiles: square, float32 in 0..1."""
+    # Fixed, and cached: eight octaves anew at each call would take long.
     rng = np.random.default_rng(977 + number)
     total = np.zeros((TEXTURE_SIZE, TEXTURE_SIZE), np.float32)
     roughness = (0.35, 0.5, 0.62, 0.75)[number % 4]
     for octave in range(8):
         cells = rng.random((2 ** (octave + 1), 2 ** (octave + 1)), np.float32) - 0.5
+        # Each octave twice as fine, and weaker by the roughness.
         layer = cv2.resize(cells, total.shape, interpolation=cv2.INTER_CUBIC)
         total += layer * roughness**octave
     return cv2.normalize(total, None, 0, 1, cv2.NORM_MINMAX)
@@ -51,6 +53,7 @@ def clouds(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     """A random cut-out of a texture: (height, width) float32 in 0..1."""
     tile = texture(int(rng.integers(8)))
     wide = int(rng.integers(TEXTURE_SIZE // 4, TEXTURE_SIZE))
+    # Another ratio of sides than the picture's, which stretches the clouds: more kinds of them.
     tall = min(TEXTURE_SIZE, max(8, int(wide * rng.uniform(0.5, 2))))
     x, y = (
         rng.integers(0, TEXTURE_SIZE - wide + 1),
@@ -62,6 +65,7 @@ def clouds(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 
 def ramp(width: int, height: int, first, second, angle: float) -> np.ndarray:
     """A linear gradient between two colors: (height, width, 3) uint8."""
+    # 24 px and enlarged: a gradient has no detail to lose.
     x, y = np.linspace(-0.5, 0.5, 24), np.linspace(-0.5, 0.5, 24)[:, None]
     along = np.clip(0.5 + x * np.cos(angle) + y * np.sin(angle), 0, 1)[..., None]
     small = floats(first) + along * (floats(second) - floats(first))
@@ -88,7 +92,9 @@ def _bokeh(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     base = mix(pleasant_color(rng), (40, 44, 64), rng.uniform(0.2, 0.75))
     image = ramp(width, height, base * 1.1, base * 0.65, rng.uniform(0, 6.3))
     warm = floats([(255, 214, 150), (255, 240, 214), (190, 220, 255), (255, 180, 150)])
+    # Out of focus is drawn at half size; a quarter of the pixels.
     small = cv2.resize(image, (width // 2, height // 2))
+    # Each light on a layer of its own, so that those that overlap shine through.
     for _ in range(int(rng.integers(14, 34))):
         layer = small.copy()
         center = (int(rng.integers(0, width // 2)), int(rng.integers(0, height // 2)))
@@ -194,6 +200,7 @@ def _skyline(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     top, low = ((84, 92, 140), (244, 188, 150)) if dusk else ((150, 192, 226), (234, 238, 236))
     image = ramp(width, height, top, low, 1.57)
     for depth in range(3):
+        # Farther rows are paler, by the haze of the air.
         color = mix(low, (70, 82, 108), 0.28 + 0.24 * depth)
         x = -int(rng.integers(0, 30))
         while x < width:
@@ -243,9 +250,11 @@ def _bookshelf(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
 def _curtain(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     color = pleasant_color(rng)
     x = np.linspace(0, 1, width, dtype=np.float32)
+    # A second sine bends the first, or the folds would be a picket fence.
     phase = x * rng.uniform(30, 70) + 2.5 * np.sin(x * rng.uniform(3, 9) + rng.uniform(0, 6))
     tone = 0.88 + 0.1 * np.sin(phase) + 0.04 * np.sin(2 * phase)
     row = np.clip(tone[:, None] * color, 0, 255).astype(np.uint8)
+    # (W, 3) → (H, W, 3): a curtain is the same all the way down.
     return np.repeat(row[None], height, 0)
 
 
@@ -259,6 +268,7 @@ def _tiles(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
         if kind == 0:
             cv2.line(image, (0, y), (width, y), ink, 3)
         for x in range(-step, width + step, step):
+            # Every second row shifted by half a tile, as bricks lie.
             start = x + (step // 2) * (row % 2)
             if kind == 0:
                 cv2.line(image, (start, y), (start, y + step), ink, 3)
@@ -290,6 +300,7 @@ def _noise(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
         share = np.clip((share - 0.5) * rng.uniform(1, 8) + 0.5, 0, 1)
     ramp_colors = [mix(first, second, v / 128) for v in range(128)]
     ramp_colors += [mix(second, third, v / 128) for v in range(128)]
+    # 256 colors by their number: one look-up instead of three multiplications for each pixel.
     table = np.clip(ramp_colors, 0, 255).astype(np.uint8)
     return table[(share * 255).astype(np.uint8)]
 
@@ -300,6 +311,7 @@ def _clutter(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
         center = rng.uniform((0, 0), (width, height))
         reach = rng.uniform(8, 150) * rng.uniform(0.3, 1)
         corners = int(rng.integers(3, 8))
+        # Sorted around the middle, so that the outline does not cross itself.
         turns = np.sort(rng.uniform(0, 6.28, corners))
         radii = reach * rng.uniform(0.5, 1.2, corners)
         points = center + np.stack([np.cos(turns), np.sin(turns)], 1) * radii[:, None]
@@ -334,6 +346,7 @@ def _stripes(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     )
     angle, period = rng.uniform(0, 3.14), rng.uniform(8, 70)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (6.28 / period))
+    # Bent by clouds: straight stripes alone would be learned as such.
     wave = wave + rng.uniform(0, 6) * (clouds(width, height, rng) - 0.5)
     share = np.clip(wave * rng.uniform(0.5, 8) + 0.5, 0, 1)
     table = np.clip(np.linspace(any_color(rng), any_color(rng), 256), 0, 255).astype(np.uint8)
@@ -355,6 +368,7 @@ def _defocus(image: np.ndarray, sigma: float) -> np.ndarray:
     if sigma < 2:
         return cv2.GaussianBlur(image, (0, 0), sigma)
     height, width = image.shape[:2]
+    # sigma in pixels halves with the size.
     half = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     return cv2.resize(cv2.GaussianBlur(half, (0, 0), sigma / 2), (width, height))
 

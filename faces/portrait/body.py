@@ -27,6 +27,7 @@ def draw_body(canvas: Canvas, body: Frame, head: Frame, person: Person) -> None:
     """Clothes, the neck in them, and what lies over it: collar, lapels, roll neck."""
     kind, color = person.clothes, person.clothes_color
     if kind == "hoodie":
+        # First, as it hangs behind the shoulders.
         _hood(canvas, body, person)
     with canvas.shape(body(_torso(person)), color) as cloth:
         _shade_torso(cloth, body, person)
@@ -52,6 +53,7 @@ def tint_cloth(color: Color) -> np.ndarray:
 
 def _torso(person: Person) -> np.ndarray:
     neck, wide = person.neck, person.shoulders
+    # Narrow shoulders slope more.
     slope = 0.1 * (1.76 - wide)
     right = [
         (neck * 0.9, 1.36),
@@ -62,6 +64,7 @@ def _torso(person: Person) -> np.ndarray:
         (1.1 * wide, 2.7),
         (1.12 * wide, 3.6),
     ]
+    # Down beyond the picture, so that no lower edge shows, however far away the person stands.
     half = np.concatenate([curve(right, False), [(1.16 * wide, BOTTOM)]])
     return np.concatenate([half, half[::-1] * (-1, 1)])
 
@@ -85,9 +88,11 @@ def cloth_shadow(color: Color) -> np.ndarray:
 
 def _pattern(cloth: Shape, body: Frame, person: Person) -> None:
     """Stripes or checks for one in three."""
+    # Of a number the person carries, so that the pattern stays from photo to photo.
     choice, scale = person.details % 9, body.scale
     second = mix(person.clothes_color, person.second_color, 0.5)
     if person.clothes in ("tee", "sweater") and choice < 3:
+        # Bands sag at the sides, over the arms: straight ones would make the body flat.
         for y in np.arange(1.75, 3.4, 0.24):
             band = curve(
                 [(-2.2, y + 0.12), (-1, y), (0, y + 0.05), (1, y), (2.2, y + 0.12)],
@@ -120,6 +125,7 @@ def _folds(cloth: Shape, body: Frame, person: Person) -> None:
 def _trim(canvas: Canvas, body: Frame, neckline: np.ndarray, color: Color) -> None:
     wide = 0.085
     inner = neckline * (0.98, 1)
+    # Full width only below the shoulders' line; at the ends the trim runs out.
     drop = wide * np.clip((neckline[:, 1:] - neckline[0, 1]) / 0.06, 0.2, 1)
     outer = neckline * (1.03, 1) + drop * floats((0, 1))
     band = np.concatenate([inner - (0, 0.015), outer[::-1]])
@@ -164,6 +170,7 @@ def _suit(canvas: Canvas, body: Frame, person: Person) -> None:
     front = floats([(-0.4, 1.42), (0.4, 1.42), (0.44, 1.6), (0.0, 2.82), (-0.44, 1.6)])
     with canvas.shape(body(front), SHIRT) as shape:
         shape.slope(body.at(0, 1.8), body.at(0, 1.4), SHIRT * 0.78, 0.7)
+    # Two in three.
     if person.details % 3:
         right = [(0, 1.64), (0.09, 1.66), (0.07, 1.82), (0.13, 2.55), (0, 2.78)]
         canvas.fill(body(mirrored(right)), person.second_color * 0.8)
@@ -186,6 +193,7 @@ def _lapel(canvas: Canvas, body: Frame, person: Person, side: int) -> None:
     canvas.line(lapel[:7], cloth_shadow(color), 0.014 * body.scale)
     collar = floats([(0.36, 1.28), (0.16, 1.52), (0.03, 1.66), (0.22, 1.86), (0.44, 1.56)])
     collar = body(collar * (side, 1))
+    # The half away from the light is darker.
     canvas.fill(collar, SHIRT * (1.0 if side * person.light > 0 else 0.92))
     canvas.line(collar[1:], SHIRT * 0.72, 0.012 * body.scale)
 

@@ -32,6 +32,7 @@ class Frame(NamedTuple):
     def __call__(self, points) -> Points:
         """(N, 2) in drawing units to (N, 2) float32 in pixels."""
         cos, sin = math.cos(self.angle) * self.scale, math.sin(self.angle) * self.scale
+        # Points are rows, hence the transpose of the usual matrix.
         turn = np.array(((cos, sin), (-sin, cos)), np.float32)
         return np.asarray(points, np.float32) @ turn + np.array((self.x, self.y), np.float32)
 
@@ -59,6 +60,7 @@ class Canvas:
         """A filled outline of one flat color; the quick way for small parts."""
         points = [_fixed(outline)]
         cv2.fillPoly(self.image, points, _scalar(color), cv2.LINE_AA, SHIFT)
+        # The same outline once more: silhouette and picture can't drift apart.
         cv2.fillPoly(self.person, points, 255, cv2.LINE_AA, SHIFT)
 
     def line(self, points: Points, color: Color, width: float) -> None:
@@ -75,16 +77,21 @@ class Shape:
     def __init__(self, canvas: Canvas, outline: Points, color: Color) -> None:
         self._canvas = canvas
         height, width = canvas.image.shape[:2]
+        # A pixel of room on each side for the soft edge.
         low = np.floor(outline.min(0)).astype(int) - 1
         high = np.ceil(outline.max(0)).astype(int) + 2
         self._left, self._top = np.clip(low, 0, (width - 1, height - 1)).tolist()
+        # One pixel at least, also of what lies outside of the picture: arrays of no size would
+        # raise.
         right, bottom = np.clip(high, (self._left + 1, self._top + 1), (width, height)).tolist()
         self._size = (right - self._left, bottom - self._top)
         self._outline = outline
         self._window = np.s_[self._top : bottom, self._left : right]
         self._mask = np.zeros(self._size[::-1], np.uint8)
         cv2.fillPoly(self._mask, [self._local(outline)], 255, cv2.LINE_AA, SHIFT)
+        # Rounded up, so that the grid covers the last pixels.
         grid = (-(-self._size[1] // SOFT), -(-self._size[0] // SOFT))
+        # (w,) and (h, 1): their sums are (h, w) without a grid of coordinates.
         self._xs = self._left + (np.arange(grid[1], dtype=np.float32) + 0.5) * SOFT
         self._ys = self._top + (np.arange(grid[0], dtype=np.float32)[:, None] + 0.5) * SOFT
         self._soft = np.empty((*grid, 3), np.float32)
@@ -95,6 +102,7 @@ class Shape:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
+        # What an error left half done is not put on the picture.
         if kind is None:
             self._put()
 
@@ -112,6 +120,7 @@ class Shape:
         axis = np.asarray(end, np.float32) - start
         along = (self._xs - start[0]) * axis[0] + (self._ys - start[1]) * axis[1]
         weight = np.clip(along / max(float(axis @ axis), 1e-6), 0, 1)
+        # Smoothstep: without it both ends show as lines.
         self._mix(weight * weight * (3 - 2 * weight) * strength, color)
 
     def rim(self, offset, blur: float, color: Color, strength: float) -> None:
@@ -125,6 +134,7 @@ class Shape:
         moved = local + np.asarray(offset, np.float32) / SOFT
         cv2.fillPoly(small, [_fixed(moved)], 255, cv2.LINE_AA, SHIFT)
         sigma = max(blur / SOFT, 0.5)
+        # Replicated: else a shape cut by the picture's border would be shaded along it.
         border = cv2.BORDER_REPLICATE
         small = cv2.GaussianBlur(small, (0, 0), sigma, borderType=border)
         self._mix((255.0 - small.astype(np.float32)) * (strength / 255), color)
@@ -167,19 +177,23 @@ class Shape:
         cv2.circle(self._detail(), (x, y), reach, _scalar(color), -1, cv2.LINE_AA, SHIFT)
 
     def _mix(self, weight: np.ndarray, color: Color) -> None:
+        # (h, w) → (h, w, 1), over the colors
         self._soft += weight[..., None] * (np.asarray(color, np.float32) - self._soft)
 
     def _detail(self) -> np.ndarray:
+        # From here on in full size; soft shading that comes later would be lost.
         if self._crisp is None:
             small = np.clip(self._soft, 0, 255).astype(np.uint8)
             full = (small.shape[1] * SOFT, small.shape[0] * SOFT)
             large = cv2.resize(small, full, interpolation=cv2.INTER_LINEAR)
+            # OpenCV draws only into arrays without gaps.
             self._crisp = np.ascontiguousarray(large[: self._size[1], : self._size[0]])
         return self._crisp
 
     def _put(self) -> None:
         blend(self._canvas.image[self._window], self._detail(), self._mask)
         person = self._canvas.person[self._window]
+        # max and not a sum: half-covered edges of two parts are no full pixel.
         cv2.max(person, self._mask, dst=person)
 
     def _local(self, points: Points) -> np.ndarray:
@@ -188,6 +202,7 @@ class Shape:
 
 def blend(image: np.ndarray, paint: np.ndarray, mask: np.ndarray) -> None:
     """Lay ``paint`` over ``image`` in place. All (h, w[, 3]) uint8; ``mask`` 255 is opaque."""
+    # (h, w) → (h, w, 3); OpenCV's own arithmetic on bytes is faster than numpy's in float.
     weight = cv2.merge([mask, mask, mask])
     over = cv2.multiply(paint, weight, scale=1 / 255)
     under = cv2.multiply(image, cv2.bitwise_not(weight), scale=1 / 255)
@@ -205,8 +220,11 @@ def curve(knots, closed: bool = True, steps: int = 8) -> Points:
     if closed:
         padded = np.concatenate([knots[-1:], knots, knots[:2]])
     else:
+        # The ends continued in a straight line: the spline needs a neighbor on both sides.
         padded = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
+    # (segments, 4, 2)
     windows = np.stack([padded[i : len(padded) - 3 + i] for i in range(4)], 1)
+    # (steps, 4) and (segments, 4, 2) → (segments, steps, 2) → (segments · steps, 2)
     points = np.einsum("sk,nkd->nsd", _basis(steps), windows).reshape(-1, 2)
     return points if closed else np.concatenate([points, knots[-1:]])
 
@@ -220,6 +238,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, steps: int = 28) -> Points
 def mirrored(right) -> np.ndarray:
     """Knots of the right half, top to bottom, to the closed symmetric outline."""
     right = np.asarray(right, np.float32)
+    # Knots on the middle line are there already.
     left = right[::-1] * (-1, 1)
     return np.concatenate([right, left[np.abs(left[:, 0]) > 1e-6]])
 

@@ -39,6 +39,7 @@ class Look:
 def shade_nose(face: Shape, head: Frame, person: Person, look: Look) -> None:
     """The soft part of a nose: its shaded side, its light ridge and tip."""
     skin, scale, turn = person.skin, head.scale, 0.09 * look.turn
+    # The side away from the light.
     width, far = person.nose_width, -np.sign(person.light)
     dark, bright = shade(skin, 0.55), tint(skin, 0.75)
     bridge = [
@@ -71,6 +72,7 @@ def draw_mouth(face: Shape, head: Frame, person: Person, look: Look) -> None:
     """Lips, closed or open with the upper teeth showing."""
     smile, lips = look.smile, person.lip_color
     wide, full = 0.24 + 0.045 * smile, 0.062 * person.lip_fullness
+    # y grows downwards: a smile lifts the corners by less than nothing.
     rise, gap = -0.055 * smile, 0.07 * look.mouth_open
     center = floats((0.08 * look.turn, MOUTH_Y))
 
@@ -83,6 +85,7 @@ def draw_mouth(face: Shape, head: Frame, person: Person, look: Look) -> None:
     over = -full * 0.75
     bow = [(0.17, -full * 1.1), (0, -full * 0.85), (-0.17, -full * 1.1)]
     top = at([(1, rise), (0.5, over), *bow, (-0.5, over), (-1, rise)])
+    # From below to above, the seam last: each hides the edge of the one before.
     face.fill(np.concatenate([seam, low]), tint(lips, 0.12))
     if gap > 0.01:
         inside = at([(0.86, rise + 0.01), (0, gap * 1.25), (-0.86, rise + 0.01)])
@@ -105,11 +108,13 @@ def draw_brow(face: Shape, head: Frame, person: Person, look: Look, side: int) -
         x,
         y,
     )
+    # Thick at first and thin at the tail.
     half = floats([(0, 0.78), (0, 1.0), (0, 0.8), (0, 0.12)]) * (thick / 2)
     edge = np.concatenate([curve(spine - half, False), curve((spine + half)[::-1], False)])
     move = floats((0.06 * look.turn, 0))
     gray = mix(person.brow_color, (196, 194, 194), max(0.0, person.gray - 0.15) * 0.85)
     face.fill(head(edge * (side, 1) + move), gray)
+    # Single hairs only where a brow is thick.
     roots = curve(spine[:3], False, 3) * (side, 1) + move
     up = floats((0.022 * side, -0.3 * thick))
     face.lines([head([root - up, root + up]) for root in roots], shade(gray, 0.15))
@@ -126,9 +131,12 @@ def draw_eye(canvas: Canvas, head: Frame, person: Person, look: Look, side: int)
     def at(knots, closed: bool = False) -> np.ndarray:
         return head(curve(floats(knots) * unit + floats(center), closed))
 
+    # In units of half an eye, from the inner corner (-1) to the outer (1).
     upper = at([(-1, 0.3), (-0.55, -0.55), (0.05, -0.92), (0.6, -0.62 + droop), (1, outer)])
     lower = at([(1, outer), (0.55, 0.56), (0, 0.74), (-0.6, 0.6), (-1, 0.3)])
+    # A shape of its own, which clips the iris by the lids.
     with canvas.shape(np.concatenate([upper, lower]), EYE_WHITE) as eye:
+        # The lid's shadow on the white; without it eyes stare.
         lid = [
             (-1, -1),
             (0, -1.3),
@@ -164,5 +172,6 @@ def _iris(eye: Shape, head: Frame, person: Person, center: np.ndarray) -> None:
     eye.dot(center, radius * 0.86, tint(person.iris, 0.1))
     eye.dot(center + floats((0, radius * 0.3)), radius * 0.55, tint(person.iris, 0.3))
     eye.dot(center, radius * 0.48, (18, 14, 16))
+    # On the side of the light, the same in both eyes.
     gleam = floats((person.light * 0.35, -0.38)) * radius
     eye.dot(center + gleam, radius * 0.26, (255, 255, 255))

@@ -57,10 +57,12 @@ def hair_color(person: Person) -> np.ndarray:
 def draw_back_hair(canvas: Canvas, head: Frame, person: Person) -> None:
     """The hair behind head and neck; drawn before the body."""
     style = STYLES[person.style]
+    # Darker than in front: it lies in the head's shadow.
     color = hair_color(person) * 0.72
     if style.knot:
         bun = ellipse(0.1 * person.part, -1.2, 0.3, 0.27)
         _shaded(canvas, head, person, _wavy(bun, 0.012, person), hair_color(person) * 0.9)
+    # Short hair is all in front.
     if style.back is None:
         return
     if person.style == "ponytail":
@@ -141,6 +143,7 @@ def _cap(person: Person, style: Style, turn: float) -> tuple[np.ndarray, np.ndar
         (edge * 0.84, -0.82 - 0.4 * top),
         (edge * 0.45, -1.0 - 0.9 * top),
     ]
+    # A fringe hides how far the hairline has gone back.
     line = style.line - 0.2 * person.hairline * (not style.fringe)
     temple = 0.24 * max(0.0, person.hairline) + 0.02
     inner += [(width - 0.05, -0.34), (width * 0.86, -0.52 - temple * 0.8)]
@@ -148,6 +151,7 @@ def _cap(person: Person, style: Style, turn: float) -> tuple[np.ndarray, np.ndar
     right_outer, right_inner = floats(outer), floats(inner)
     left_outer, left_inner = right_outer * (-1, 1), right_inner * (-1, 1)
     part = person.part
+    # Combed up on one side only.
     if style.lift:
         swing = np.sign(part) or 1.0
         right_outer[-1, 1] -= style.lift * (swing > 0)
@@ -167,13 +171,16 @@ def _wavy(outline: np.ndarray, amount: float, person: Person) -> np.ndarray:
     """Round curls along an outline, ``amount`` high; the outline itself where that is 0."""
     if not amount:
         return outline
+    # Waves by length along the outline, as knots are not evenly spaced.
     steps = np.linalg.norm(np.diff(outline, axis=0), axis=1)
     along = np.concatenate([[0], np.cumsum(steps)])
     fine = np.arange(0, along[-1], 0.022)
     x, y = (np.interp(fine, along, outline[:, axis]) for axis in (0, 1))
     ahead = np.stack([np.gradient(x), np.gradient(y)], 1)
+    # Tangent turned by 90°: outwards.
     normal = np.stack([ahead[:, 1], -ahead[:, 0]], 1)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
+    # Uneven, and another for each person.
     phase = fine * (13 + person.details % 5) + 1.3 * np.sin(fine * 3 + person.details % 7)
     curls = np.abs(np.sin(phase)) - 0.4
     return np.stack([x, y], 1) + normal * (1.6 * amount * curls[:, None])
@@ -184,6 +191,7 @@ def _shaded(canvas: Canvas, head: Frame, person: Person, outline, color) -> None
         lit = (0.12 * person.light * head.scale, -0.05 * head.scale)
         hair.rim(lit, 0.12 * head.scale, color * 0.65, 0.5)
         middle = outline.mean(0)
+        # The same strands in all seven photos.
         chance = np.random.default_rng(person.details)
         strands = []
         for share in chance.uniform(0.35, 0.97, 14):
@@ -197,6 +205,7 @@ def _strands(hair: Shape, head: Frame, person: Person, outer, inner, color) -> N
     """Fine lines that run from the parting along the hair, some of them gray."""
     chance = np.random.default_rng(person.details)
     count = min(len(outer), len(inner))
+    # Both contours by as many points, so that strands can run between them.
     pick = np.linspace(0, 1, count)
     outer = outer[np.rint(pick * (len(outer) - 1)).astype(int)]
     inner = inner[np.rint(pick * (len(inner) - 1)).astype(int)]

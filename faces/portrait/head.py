@@ -83,9 +83,11 @@ def _shade_neck(shape: Shape, body: Frame, head: Frame, person: Person) -> None:
         dark,
         0.45,
     )
+    # The shadow of the jaw is the face once more, moved down and away from the light.
     chin = face_outline(person) * (0.97, 1.0) + floats((0.05 * far, 0.14))
     shape.patch(head(chin), 0.07 * scale, dark, 0.75)
     apple, x = person.adams_apple, 0.02 * far
+    # A light spot over a dark one makes a bump.
     if apple > 0.2:
         bright = tint(skin, 0.4)
         shape.glow(body.at(x, 1.24), (0.05 * scale, 0.06 * scale), bright, 0.6 * apple)
@@ -106,12 +108,14 @@ def _neck_lines(shape: Shape, body: Frame, person: Person) -> None:
 def draw_ears(canvas: Canvas, head: Frame, person: Person, look: Look) -> None:
     """Both ears; the head's turn hides one a little."""
     for side in (-1, 1):
+        # Turned to one side, both ears move to the other.
         x = side * (person.face_width + 0.015) - 0.05 * look.turn
         tall = 1 + 0.1 * person.droop
         knots = [
             (x - side * 0.06, -0.14), (x + side * 0.05, -0.17), (x + side * 0.1, -0.06),
             (x + side * 0.07, 0.12 * tall), (x + side * 0.01, 0.25 * tall), (x - side * 0.06, 0.2),
         ]  # fmt: skip
+        # The ear in the light is a little brighter.
         skin = person.skin * (0.97 if side * person.light > 0 else 0.9)
         dark, scale = shade(skin, 0.5), head.scale
         with canvas.shape(head(curve(knots)), skin) as ear:
@@ -134,6 +138,7 @@ def draw_face(canvas: Canvas, head: Frame, person: Person, look: Look) -> None:
         draw_mouth(face, head, person, look)
         for side in (-1, 1):
             draw_brow(face, head, person, look, side)
+    # Eyes last, on the canvas: their lashes stand out over the face.
     for side in (-1, 1):
         draw_eye(canvas, head, person, look, side)
 
@@ -142,6 +147,7 @@ def _model_skin(face: Shape, head: Frame, person: Person, look: Look) -> None:
     """Light from one side, rosy cheeks, and the hollows of the eyes."""
     skin, scale, light, turn = person.skin, head.scale, person.light, 0.06 * look.turn
     dark, bright = shade(skin, 0.6), tint(skin, 0.6)
+    # The strongest cue that a face is round: one side in shade.
     face.rim((0.16 * light * scale, -0.1 * scale), 0.12 * scale, dark, 0.75)
     face.glow(head.at(0.2 * light, -0.5), (0.3 * scale, 0.2 * scale), bright, 0.4)
     for side in (-1, 1):
@@ -165,6 +171,7 @@ def _model_skin(face: Shape, head: Frame, person: Person, look: Look) -> None:
 
 
 def _beard(face: Shape, head: Frame, person: Person) -> None:
+    # Most people; a patch of no strength would cost as much as one that shows.
     if person.stubble < 0.15 and person.beard < 0.1:
         return
     width, scale = person.face_width, head.scale

@@ -61,6 +61,7 @@ def choose_mask(kind: str, rng: np.random.Generator) -> Mask:
         pattern=int(rng.integers(4)),
         top=float(rng.uniform(0.04, 0.13)),
         bottom=float(rng.uniform(1.06, 1.14)),
+        # Not quite up to the ears, where the straps end.
         wide=float(rng.uniform(0.9, 0.97)),
         skew=float(rng.normal(0, 0.012)),
     )
@@ -68,7 +69,9 @@ def choose_mask(kind: str, rng: np.random.Generator) -> Mask:
 
 def misplace(mask: Mask, rng: np.random.Generator) -> Mask:
     """The same mask worn wrongly: below the nose, under the chin, over the eyes or on one ear."""
+    # Worn carelessly, it sits more askew; too little to give the class away alone.
     mask = replace(mask, skew=float(rng.normal(0, 0.03)))
+    # Mostly below the nose or under the chin, the usual ways.
     way = rng.choice(["nose", "chin", "eyes", "ear"], p=(0.52, 0.38, 0.05, 0.05))
     if way == "nose":
         return replace(mask, top=rng.uniform(0.46, 0.53), bottom=rng.uniform(1.1, 1.18))
@@ -88,6 +91,7 @@ def draw_mask(canvas: Canvas, head: Frame, person: Person, look: Look, mask: Mas
     if len(mask.ears) == 1:
         _hang(canvas, head, person, mask)
         return
+    # Before the mask, which covers their ends.
     _straps(canvas, head, person, mask)
     turn, dark = 0.08 * look.turn, mask.color * 0.8
     outline = _outline(person, mask, turn)
@@ -113,6 +117,7 @@ def _straps(canvas: Canvas, head: Frame, person: Person, mask: Mask) -> None:
 def _outline(person: Person, mask: Mask, turn: float) -> np.ndarray:
     width, tall = person.face_width * mask.wide, mask.bottom - mask.top
     high, low = mask.top + 0.17 * tall, mask.top + 0.62 * tall
+    # A mask below the nose has no bridge to bend over.
     over_nose = 0.06 if mask.top < 0.3 else 0.0
     right = [
         (0.0, mask.top),
@@ -127,6 +132,7 @@ def _outline(person: Person, mask: Mask, turn: float) -> np.ndarray:
     ]
     outline = curve(mirrored(right))
     slant = floats([(1, mask.skew), (0, 1)])
+    # With the head's turn the middle moves, the edges stay at the ears.
     nearness = np.clip(1 - np.abs(outline[:, :1]) / 0.6, 0, 1)
     return outline @ slant + nearness * (turn, 0)
 
@@ -134,6 +140,7 @@ def _outline(person: Person, mask: Mask, turn: float) -> np.ndarray:
 def _shade_mask(shape: Shape, head: Frame, person: Person, mask: Mask, turn: float) -> None:
     scale, light = head.scale, person.light
     dark = mask.color * (0.62, 0.64, 0.7)
+    # Black cloth shines less.
     bright = mix(mask.color, WHITE, 0.5 if mask.color.mean() > 90 else 0.2)
     middle = (mask.top + mask.bottom) / 2
     shape.rim((0.13 * light * scale, -0.1 * scale), 0.12 * scale, dark, 0.8)
@@ -148,6 +155,7 @@ def _surgical(shape: Shape, head: Frame, mask: Mask, turn: float) -> None:
         y = mask.top + share * (mask.bottom - mask.top)
         pleat = _across(y, 0.07, turn)
         shape.line(head(pleat), mask.color * 0.8, 0.02 * head.scale)
+        # A light edge under each dark one: pleats, not stripes.
         shape.line(head(pleat + floats((0, 0.022))), light, 0.012 * head.scale)
     _nose_wire(shape, head, mask, turn, light)
 
@@ -224,6 +232,7 @@ def _grid(mask: Mask, across: float, down: float, turn: float) -> np.ndarray:
     """Points in staggered rows all over the mask, (N, 2)."""
     rows = np.arange(mask.top, mask.bottom + 0.1, down)
     columns = np.arange(-0.78, 0.8, across) + turn
+    # (rows · columns, 2)
     return floats([(x + across / 2 * (row % 2), y) for row, y in enumerate(rows) for x in columns])
 
 

@@ -16,6 +16,7 @@ from faces.portrait.masks import Mask, draw_mask
 from faces.portrait.traits import Person
 from faces.portrait.wear import draw_glasses, draw_hat, draw_hat_back
 
+# The competition's size, px.
 WIDTH, HEIGHT = 384, 512
 GRAIN_SIZE = 704
 SHADOW_PARTS = (
@@ -82,6 +83,8 @@ def draw_photo(
     """
     canvas = Canvas(view)
     body, head = _frames(person, scene)
+    # From behind to front, as painters do: shadow, hair, body, ears, face, mask, hair, glasses,
+    # hat.
     if scene.shadow > 0.05:
         _cast_shadow(canvas, body, person, scene.shadow)
     if scene.hat:
@@ -99,6 +102,7 @@ def draw_photo(
         draw_hat(canvas, head, person, scene.hat, scene.hat_color)
     if scene.mottle:
         _mottle(canvas, scene.mottle, rng)
+    # Half-covered pixels count as the person's from the half on.
     covered = cv2.threshold(canvas.person, 127, 255, cv2.THRESH_BINARY)[1]
     return develop(canvas.image, camera, rng), covered
 
@@ -107,6 +111,7 @@ def _frames(person: Person, scene: Scene) -> tuple[Frame, Frame]:
     """The frames of body and head; the head turns about the neck and sinks with the years."""
     body = Frame(scene.x, scene.y, scene.scale, scene.lean)
     tilted = Frame(0, 0, scene.scale, scene.lean + scene.tilt)
+    # The point of the neck about which the head turns is the same in both frames.
     x, y = body.at(0, 1.1 + person.stoop) - tilted.at(0, 1.1)
     return body, tilted._replace(x=x, y=y)
 
@@ -114,6 +119,7 @@ def _frames(person: Person, scene: Scene) -> tuple[Frame, Frame]:
 def _cast_shadow(canvas: Canvas, body: Frame, person: Person, strength: float) -> None:
     """The person's soft shadow on what is behind, on the side away from the light."""
     height, width = canvas.image.shape[:2]
+    # An eighth of the size: it is blurred anyway.
     small = np.zeros((height // 8, width // 8), np.uint8)
     away = floats((-0.45 * np.sign(person.light), 0.12))
     for part in SHADOW_PARTS:
@@ -127,6 +133,7 @@ def _cast_shadow(canvas: Canvas, body: Frame, person: Person, strength: float) -
 def _mottle(canvas: Canvas, strength: float, rng: np.random.Generator) -> None:
     """Cloudy light and dark over the person, as weave, print and dappled light would leave."""
     height, width = canvas.person.shape
+    # Signed 16 bit, as light and dark are added and taken off.
     tone = ((clouds(width, height, rng) - 0.5) * strength * 510).astype(np.int16)
     inside = cv2.multiply(canvas.person, tone, scale=1 / 510, dtype=cv2.CV_16S)
     cv2.add(canvas.image, cv2.merge([inside] * 3), dst=canvas.image, dtype=cv2.CV_8U)
@@ -137,14 +144,18 @@ def develop(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
     if camera.blur > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), camera.blur)
     if camera.saturation != 1.0:
+        # Saturation is the way from gray to the picture, or beyond.
         gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         image = cv2.addWeighted(image, camera.saturation, gray, 1 - camera.saturation, 0)
     levels = (np.arange(256, dtype=np.float32)[:, None] - 128) * camera.contrast + 128
     gains = camera.exposure * floats([1 + camera.warmth, 1.0, 1 - camera.warmth])
+    # Exposure, contrast and warmth in one table of 256 values per channel.
     image = cv2.LUT(image, np.clip(levels * gains, 0, 255).astype(np.uint8)[None])
     height, width = image.shape[:2]
+    # A cut-out of one fixed sheet: as much noise anew for each photo would take long.
     x, y = rng.integers(0, (GRAIN_SIZE - width + 1, GRAIN_SIZE - height + 1))
     grain = _grain()[y : y + height, x : x + width]
+    # Shifted to 128 and back below, since bytes know no minus.
     layer = cv2.convertScaleAbs(grain, alpha=camera.noise, beta=128)
     return cv2.addWeighted(image, 1, layer, 1, -128)
 

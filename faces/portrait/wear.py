@@ -19,6 +19,7 @@ def draw_glasses(canvas: Canvas, head: Frame, person: Person, look: Look) -> Non
     glint = floats([(-0.1, -0.12), (-0.16, -0.02)])
     for side in (-1, 1):
         center = floats((side * gap + turn, EYE_Y + 0.03))
+        # Lines only, no lens: what is behind stays seen, as through real glasses.
         canvas.line(head(_lens(person) + center), color, width)
         hinge = (side * (gap + LENS[0]) + turn, EYE_Y - 0.02)
         canvas.line(head([hinge, (side * (person.face_width + 0.01), -0.08)]), color, width)
@@ -34,6 +35,7 @@ def _lens(person: Person) -> np.ndarray:
     bend = 0.42 if person.glasses == "square" else 0.9
     turns = np.linspace(0, 2 * np.pi, 40)
     round_lens = np.stack([np.cos(turns), np.sin(turns)], 1)
+    # x|^bend: 1 is an ellipse, towards 0 a rectangle.
     return np.sign(round_lens) * np.abs(round_lens) ** bend * LENS
 
 

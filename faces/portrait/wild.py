@@ -24,6 +24,7 @@ from faces.portrait.photo import HEIGHT, WIDTH, Camera, Scene, draw_photo
 from faces.portrait.traits import Person
 from faces.portrait.wear import HATS
 
+# Busy ones three times as often: from plain ones a person is easily told.
 KINDS = [*BACKDROPS, *(3 * list(BUSY))]
 
 
@@ -32,6 +33,7 @@ def wild_photos(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Photo (512, 384, 3) uint8 RGB, person mask (512, 384) uint8 and JPEG quality per mask."""
     for mask in masks:
+        # New clothes in each photo: color must not mean "person".
         dressed = replace(person, clothes_color=any_color(rng), second_color=any_color(rng))
         view, scene, camera = _view(dressed, rng), _scene(rng), _camera(rng)
         yield *draw_photo(view, dressed, scene, camera, mask, rng), camera.quality
@@ -44,6 +46,7 @@ def _view(person: Person, rng: np.random.Generator) -> np.ndarray:
         image = _patched(image, rng)
     chance = rng.random()
     if chance < 0.25:
+        # A background in the person's own colors, so that color alone can't part them.
         near = (person.skin, person.clothes_color, person.hair)[rng.integers(3)]
         flat = np.full_like(image, np.clip(near, 0, 255).astype(np.uint8))
         share = rng.uniform(0.4, 0.85)
@@ -65,6 +68,7 @@ def _patched(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _scene(rng: np.random.Generator) -> Scene:
     """Close or far, in the middle, off it or cut by the border, upright or leaning."""
     scale = 104 * np.exp(rng.uniform(np.log(0.5), np.log(1.6)))
+    # Most at the middle, some cut by the border.
     spread = rng.choice([0.3, 1.0])
     height = HEIGHT * rng.uniform(0.2, 0.3) + scale * rng.uniform(0.4, 1.0)
     return Scene(
@@ -82,6 +86,7 @@ def _scene(rng: np.random.Generator) -> Scene:
 
 
 def _camera(rng: np.random.Generator) -> Camera:
+    # A third as cheap cameras and messengers leave them: noise and hard compression together.
     bad = rng.random() < 0.35
     return Camera(
         exposure=np.exp(rng.normal(0, 0.22)),
