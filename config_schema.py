@@ -207,6 +207,8 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
         idle.append(({"visualize"}, "wandb and trainer.tensorboard are off"))
     if config.wandb is False and not config.trainer.tensorboard:
         idle.append(({"trainer.log_every_steps"}, "wandb and trainer.tensorboard are off"))
+    if config.trainer.effective_batch:
+        idle.append(({"trainer.accumulate"}, "trainer.effective_batch is given"))
     if config.loss != "all_loss":
         idle.append(({"loss_name"}, "loss is not all_loss"))
     if config.arch.args.pretrained and config.arch.args.checkpoint_path:

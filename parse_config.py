@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from base.task_settings import TaskSettings, default_loss, task_file
 from config_schema import REMOVED, Config, idle_options, without_aliases
 from stored_config import checkpoints_at, existing, origin_of, up_to_date
-from utils.config_files import Assignment, Draft, Layer, read_json5, read_layers
+from utils.config_files import Assignment, Draft, Layer, assign, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
 from utils.errors import ConfigError
 from utils.files import exclusive, write_json
@@ -97,6 +97,12 @@ class ConfigParser:
         it travels with the run, its checkpoints and exports."""
         self.settings = self.settings.model_copy(update={"task": task})
         self.config["task"] = task.model_dump(mode="json")
+
+    def settle(self, values: Mapping[str, Any]) -> None:
+        """Put what the run found out, dotted path → value, in place of what was asked for."""
+        for path, value in values.items():
+            assign(self.config, path, value, "the run")
+            self.settings = _changed(self.settings, path.split("."), value)
 
     @classmethod
     def from_args(
@@ -402,6 +408,12 @@ class ConfigParser:
             target, written, lambda key: self._where(f"{name}.args.{key}"), args, kwargs, complete
         )
         return partial(target, *args, **written, **kwargs)
+
+
+def _changed(section: Any, path: Sequence[str], value: Any) -> Any:
+    key, *rest = path
+    inner = _changed(getattr(section, key), rest, value) if rest else value
+    return section.model_copy(update={key: inner})
 
 
 def _validate(draft: Draft) -> Config:

@@ -151,6 +151,8 @@ class _Checkpoint(_Section):
     lr_scheduler: dict[str, Any] | None = None
     scaler: dict[str, float] = {}
     updates: Count = 0
+    at_once: Annotated[int, Field(ge=1)] | None = None
+    """Photos of a step at once, where a whole batch did not fit into memory."""
     epoch: Count = 0
     monitor: _Monitor | None = None
     history: list[dict[str, float]] = []

@@ -60,10 +60,16 @@ class StepSettings(Section):
     """On one GPU, replay the whole step (forward, losses, backward, clipping, optimizer, average) \
 as one CUDA graph: where the GPU waits for Python to launch its kernels, as with small batches. \
 Takes the optimizers Adam, AdamW and SGD; no float16, no `accumulate`."""
+    activation_checkpointing: bool = False
+    """Keep only a few activations for the backward pass and compute the others again: the same \
+gradients in less memory, at the cost of a second forward pass. For timm backbones that have it."""
     accumulate: Positive = 1
     """Batches whose gradients make one step: as one large batch, but for batch norm and for \
 losses that are no plain mean over photos (unequal class weights, `f1`, those that compare \
 photos)."""
+    effective_batch: Positive | None = None
+    """Photos of a step over all batches and GPUs: `accumulate` becomes what comes nearest to it; \
+`null` leaves that as it is."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; `null` for any."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None

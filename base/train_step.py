@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from timm.layers import convert_sync_batchnorm
 from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from base.base_model import BaseModel
@@ -47,6 +48,9 @@ class TrainStep:
         scheduler: of the learning rate, from torch or timm; ``None`` keeps it.
         schedule_every: ``"epoch"`` or ``"step"``: when the scheduler moves.
 
+    Attributes:
+        at_once: most photos that memory was found to suffice for; larger batches are done in parts.
+
     Raises:
         ConfigError: float16 or synchronized batch norms on the CPU, or a submodule to freeze that
             the backbone does not have.
@@ -72,6 +76,8 @@ class TrainStep:
             model = synchronized(model, self.device)
         model.to(memory_format=self.memory_format)
         self.model = model
+        if settings.activation_checkpointing:
+            checkpoint_activations(model)
         self.criterion = criterion
         self.optimizer = optimizer
         self.scheduler = scheduler
@@ -85,6 +91,8 @@ class TrainStep:
             # 0.999.
             self.ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
         self.updates = 0
+        self.at_once: int | None = None
+        self._sum: list[tuple[Tensor, Logits]] = []
         self._restored: Path | None = None  # until the first step shows that its state fits
         self.stopwatch = Stopwatch(self.device)
         self._frozen = backbone_modules(self.model, settings.freeze)
@@ -118,7 +126,7 @@ class TrainStep:
         self._forward.train()
         for module in self._frozen:
             module.eval()  # the statistics of its batch norms stay, too
-        self.optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
 
     def step(self, images: Tensor, targets: Logits, number: int, of: int) -> StepResult:
         """Forward and backward of one batch; moves the weights when enough batches are summed up.
@@ -192,6 +200,7 @@ class TrainStep:
             "lr_scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
             "scaler": self.scaler.state_dict(),
             "updates": self.updates,
+            **({} if self.at_once is None else {"at_once": self.at_once}),
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
@@ -237,21 +246,93 @@ class TrainStep:
             self._graphed = self._new_graph()
         self.scaler.load_state_dict(state["scaler"])
         self.updates = state["updates"]
+        self.at_once = state.get("at_once")
         self.best_model.load_state_dict(state["state_dict"])
         if self.best_model is not self.model:
             self.model.load_state_dict(state["raw_model"])
 
     def _gradients(self, images: Tensor, targets: Logits, summed: int) -> StepResult:
+        """Add the gradients of a batch to those of the sum that it belongs to; where memory runs
+        out, from the beginning of the sum again, in batches of half the size."""
+        self._sum.append((images, targets))
+        waiting = self._sum[-1:]
+        while waiting:
+            try:
+                for batch in waiting:
+                    result = self._in_parts(*batch, summed)
+                waiting = []
+            except torch.OutOfMemoryError as error:
+                self._halve(len(images), error)
+                waiting = list(self._sum)
+            if waiting:  # out here, where the error no longer holds the tensors of the batch
+                self._forget_gradients()
+                self._sum = waiting
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        return result
+
+    def _halve(self, photos: int, error: torch.OutOfMemoryError) -> None:
+        """Go on with half as many photos at once.
+
+        Raises:
+            OutOfMemoryError: it was a single one, or others would wait: ranks do their steps
+                together, and a CUDA graph is captured in one go.
+        """
+        capturing = self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        largest = -(-photos // self._parts(photos))
+        if largest == 1 or distributed.world_size() > 1 or capturing:
+            raise error
+        self.at_once = -(-largest // 2)
+        heads: list[str] = getattr(self.criterion, "heads_beyond_means", list)()
+        note = f"; the loss of {', '.join(heads)} weighs photos by their whole batch" * bool(heads)
+        logger.warning(
+            "warning: a step on %d photos at once does not fit into memory (%s): from here on on"
+            " %d, their gradients summed%s; data_loader.args.batch_size=auto finds what fits",
+            largest, str(error).partition(". GPU")[0], self.at_once, note,
+        )  # fmt: skip
+
+    def _parts(self, photos: int) -> int:
+        return 1 if self.at_once is None else -(-photos // self.at_once)
+
+    def _in_parts(self, images: Tensor, targets: Logits, summed: int) -> StepResult:
+        count, whole = self._parts(len(images)), len(images)
+        if count == 1:
+            return self._backward(images, targets, summed)
+        cut = {name: values.tensor_split(count) for name, values in targets.items()}
+        results, shares = [], []
+        for number, part in enumerate(images.tensor_split(count)):
+            own = {name: values[number] for name, values in cut.items()}
+            shares.append(len(part) / whole)
+            results.append(self._backward(part, own, summed, shares[-1]))
+        return _joined(results, shares)
+
+    def _backward(
+        self, images: Tensor, targets: Logits, summed: int, share: float = 1.0
+    ) -> StepResult:
         with self.stopwatch.part("forward"):
             with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
                 logits = self._logits(images)
             # Outside of autocast: losses compute in float32, whatever the model does.
             total, losses = self.criterion(*_over_all_ranks(logits, targets))
-        with self.stopwatch.part("backward"):
+        with self.stopwatch.part("backward"), self._statistics_held():
             # Divided here, gradients of a sum of batches add up to that of their mean.
-            self.scaler.scale(total / summed).backward()
+            self.scaler.scale(total / (summed / share)).backward()
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: loss.detach() for head, loss in losses.items()}
+
+    @contextlib.contextmanager
+    def _statistics_held(self) -> Iterator[None]:
+        """Let no batch norm count a batch for its running statistics that is computed again."""
+        again = self.settings.activation_checkpointing
+        norms = [each for each in self.model.modules() if again and isinstance(each, _BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
 
     def _new_graph(self) -> Any:
         if not self.settings.cuda_graph:
@@ -271,7 +352,7 @@ class TrainStep:
 
     def _whole_step(self, images: Tensor, targets: Logits) -> StepResult:
         """What a CUDA graph holds: whatever changes from step to step is read from tensors."""
-        self.optimizer.zero_grad(set_to_none=True)  # a capture that failed leaves gradients
+        self._forget_gradients()  # a capture that failed leaves some
         result = self._gradients(images, targets, summed=1)
         self._move_weights()
         if self.ema is not None:
@@ -355,12 +436,30 @@ class TrainStep:
             ) from error
         self._restored = None
         self.scaler.update()
+        self._forget_gradients()
+
+    def _forget_gradients(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
+        self._sum = []
 
     def _count_update(self) -> None:
         self.updates += 1
         if self.scheduler is not None and self.schedule_every == "step":
             move(self.scheduler, "step", self.updates)
+
+
+def _joined(results: Sequence[StepResult], shares: Sequence[float]) -> StepResult:
+    """What one step on a whole batch gives, from those on its parts."""
+    logits, totals, parts = zip(*results, strict=True)
+
+    def mean(losses: Iterable[Tensor]) -> Tensor:
+        return torch.stack([s * loss for s, loss in zip(shares, losses, strict=True)]).sum(0)
+
+    return (
+        {head: torch.cat([each[head] for each in logits]) for head in logits[0]},
+        mean(totals),
+        {head: mean(each[head] for each in parts) for head in parts[0]},
+    )
 
 
 def why_not_graphed(
@@ -417,6 +516,24 @@ def backbone_modules(model: BaseModel, names: Iterable[str]) -> list[nn.Module]:
             hint = nearest(name, shallow)
             raise ConfigError(f"trainer.freeze: the backbone has no submodule {name!r}{hint}")
     return [modules[name] for name in names]
+
+
+def checkpoint_activations(model: BaseModel) -> None:
+    """Let the backbone compute most activations again in the backward pass (Chen et al. 2016,
+    arXiv:1604.06174).
+
+    Raises:
+        ConfigError: it can't.
+    """
+    backbone: Any = model.backbone
+    try:
+        backbone.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError) as error:  # timm asserts where it has none
+        raise ConfigError(
+            f"trainer.activation_checkpointing: the backbone ({type(backbone).__name__}) has none;"
+            " set it to false and lower data_loader.args.batch_size, or take another backbone of"
+            " timm, as most there have it"
+        ) from error
 
 
 def synchronized(model: nn.Module, device: torch.device) -> Any:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from base.settings import StepSettings
-from base.train_step import TrainStep
+from base.train_step import DEFAULTS, TrainStep
 from benchmarks.common import free_port, untrained
+from trainer.batch_size import Trial, largest
 from utils import distributed
 from utils.devices import set_arithmetic
 
@@ -108,6 +109,34 @@ def compiled_in_the_graph(device: torch.device) -> str:
     return f"ok: {require_same(trained(eager), trained(step), tolerance=0.05)}"
 
 
+def memory_that_runs_out(device: torch.device) -> str:
+    """A step that does not fit goes on in parts, and ``batch_size: "auto"`` finds what fits."""
+    require_gpu(device)
+    step = a_step(device)
+    _step_on(step, 256)
+    room = 1.5 * torch.cuda.max_memory_reserved(device)
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(room / total, device)
+    _step_on(step, 1024)
+    if step.at_once not in (128, 256, 512):
+        raise AssertionError(f"{step.at_once} photos at once where 256 fit and 1,024 don't")
+    twin = copy.deepcopy(step.model)
+    trial = Trial(twin, torch.optim.SGD(twin.parameters(), lr=0.1), DEFAULTS, SIDE)
+    found = largest(trial.fits, 1024)
+    if not 64 <= found < 1024:
+        raise AssertionError(f"a batch of {found} where 256 fit and 1,024 don't")
+    return f"{step.at_once} at once, a batch of {found}"
+
+
+def _step_on(step: TrainStep, photos: int) -> None:
+    images = torch.zeros((photos, 3, SIDE, SIDE), dtype=torch.uint8, device=step.device)
+    heads = step.model.heads
+    targets = {head: torch.zeros(photos, dtype=torch.long, device=step.device) for head in heads}
+    step.start_epoch()
+    step.step(images, targets, 0, 1)
+
+
 def nccl_with_one_rank(device: torch.device) -> str:
     """The process group's own ways: gather, broadcast, wait, leave."""
     require_gpu(device)
@@ -125,7 +154,7 @@ def nccl_with_one_rank(device: torch.device) -> str:
 
 CHECKS: tuple[Callable[[torch.device], str], ...] = (
     deterministic_mode, resumed_run, frozen_parts, half_precision, graph, graph_of_a_resumed_run,
-    graph_that_fails, nccl_with_one_rank, compiled, compiled_in_the_graph,
+    graph_that_fails, memory_that_runs_out, nccl_with_one_rank, compiled, compiled_in_the_graph,
 )  # fmt: skip
 SLOW = (compiled, compiled_in_the_graph)
 

@@ -24,6 +24,7 @@ from data_loader.photo_digests import photo_digests
 from data_loader.readers import raise_if_any
 from data_loader.sampling import sampling_weights
 from data_loader.settings import (
+    ON_CPU,
     Augmentation,
     LabelCorrections,
     Mixing,
@@ -205,7 +206,7 @@ def prediction_loader(
     extractor: Extractor,
     cache_dir: Path,
     input_size: int,
-    batch_size: int,
+    batch_size: int | str,
     num_workers: int | str,
     device: torch.device,
     skip_unreadable: bool = False,
@@ -233,7 +234,7 @@ def _in_order(
     rows: np.ndarray,
     targets: dict[str, np.ndarray] | None,
     input_size: int,
-    batch_size: int,
+    batch_size: int | str,
     workers: int,
     device: torch.device,
 ) -> BaseDataLoader:
@@ -253,13 +254,15 @@ def _in_order(
     )
 
 
-def batch_of_predictions(batch_size: int, device: torch.device) -> int:
+def batch_of_predictions(batch_size: int | str, device: torch.device) -> int:
     """How many photos are predicted at once where so many are trained on at once.
 
     A GPU wants many, so that it does not wait for its kernels to be launched, and has the memory:
     without gradients, the layers before the present one leave nothing behind.
     """
-    return batch_size if device.type == "cpu" else max(batch_size, min(8 * batch_size, 256))
+    # "auto" is measured by a training alone.
+    trained = ON_CPU if isinstance(batch_size, str) else batch_size
+    return trained if device.type == "cpu" else max(trained, min(8 * trained, 256))
 
 
 def _training_order(

@@ -19,6 +19,8 @@ from utils.schema_base import (
 )
 
 OLDEST = 120
+ON_CPU = 32
+"""Photos of a batch on the CPU that is ``"auto"``: more are no faster there."""
 RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
 
 
@@ -65,8 +67,10 @@ class DataLoaderArguments(Section):
     """Half of the data that is loaded; train.py needs `train`, test.py takes the other."""
     input_size: Annotated[int, Field(ge=32, le=1024)] = 240
     """Side of the square that the model sees, in pixels."""
-    batch_size: Positive = 16
-    """Photos per step."""
+    batch_size: Positive | Literal["auto"] = 16
+    """Photos per step, on each GPU. `auto` takes, at the start of a training, the most that the \
+GPU's memory holds, less a tenth, up to 1,024 or a sixteenth of the photos; on the CPU 32. What \
+was taken stands in the run's config, and a resume keeps it."""
     num_workers: Natural | Literal["auto"] = "auto"
     """Processes that load photos; `auto` takes what cores and shared memory allow, up to 16; more \
 than the cores allow are never begun. They change no result."""

@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             f" {steps}, {lowest:g} and {highest:g}"
         )
     # Each update is to be one batch at the rate of this moment, measured before any average.
-    plain = {"lr_scheduler": None, "trainer.accumulate": 1, "trainer.ema_decay": None}
+    plain = dict.fromkeys(("lr_scheduler", "trainer.effective_batch", "trainer.ema_decay"))
+    plain |= {"trainer.accumulate": 1}
     say_loading()
     from trainer import lr_range  # torch and the rest take seconds, which --help spares
 

@@ -16,6 +16,7 @@ from data_loader.data_loaders import TrainingData
 from logger.pictures import learning_rate_curve, save_picture
 from parse_config import ConfigParser
 from trainer import session
+from trainer.batch_size import settle_batch
 from trainer.mixing import split_targets
 from utils.csv_files import write_csv
 
@@ -42,6 +43,7 @@ def find(config: ConfigParser, rates: Sequence[float]) -> None:
     monitor = session.check_names(config)
     index = session.read_photos(config, monitor, None)
     model = session.build_model(config, index, monitor, None, device)
+    settle_batch(config, model, session.build_optimizer, len(index.files))
     optimizer = session.build_optimizer(config, model)
     data = session.build_data(config, index, device)
     step = session.build_step(config, model, data, optimizer, None, device)

@@ -20,7 +20,7 @@ from base.monitor import Monitor
 from base.preemption import Stopped
 from base.schedulers import filled_in, make_schedule, refuse_longer, refuse_more_moves
 from base.task_settings import plural_of
-from base.train_step import TrainStep, backbone_modules
+from base.train_step import TrainStep, backbone_modules, checkpoint_activations
 from data_loader.crops import extractor_from
 from data_loader.data_loaders import TrainingData, labeled_photos
 from data_loader.dataset import PhotoIndex
@@ -37,6 +37,7 @@ from model.loss import build_criterion, check_losses
 from model.metric import find_metrics
 from parse_config import ConfigParser
 from TRACER.weights import DRAWN as MARKER
+from trainer.batch_size import settle_batch
 from trainer.callbacks import BestAnswers, GradCamPictures, KnownPhotos, Pictures, SharedPictures
 from trainer.distillation import with_soft_labels
 from trainer.folds import train_folds
@@ -97,6 +98,7 @@ def train(
     saved = checkpoint_to_resume(config)
     index = read_photos(config, monitor, saved)
     model = build_model(config, index, monitor, saved, device)
+    settle_batch(config, model, build_optimizer, len(index.files), saved and saved[0]["config"])
     optimizer = build_optimizer(config, model)
     by_step = config.options("lr_scheduler").get("every") == "step"
     # A schedule by steps needs the number of batches, which only the data tell; any other is
@@ -214,7 +216,8 @@ def build_model(
     """The model as the training begins, and a look whether losses and monitor fit its heads.
 
     Raises:
-        ConfigError: a loss, a monitored score or a submodule to freeze that it does not have.
+        ConfigError: a loss, a monitored score, a submodule to freeze or activation checkpointing that
+            it does not have.
     """
     task, soft = index.task, bool(index.soft) or index.weight is not None
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
@@ -223,6 +226,8 @@ def build_model(
     monitor.require(scalar_names(task, config["metrics"], model.heads))
     check_losses(task, config["loss"], config["loss_name"], model.heads, soft)
     backbone_modules(model, config.settings.trainer.freeze)
+    if config.settings.trainer.activation_checkpointing:
+        checkpoint_activations(model)
     if origin:
         logger.info(init_from(model, origin))
     return model

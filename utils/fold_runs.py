@@ -62,7 +62,11 @@ def require_same_config(begun: Path, saved: dict[str, Any], config: dict[str, An
     Raises:
         ConfigError: they differ; says in which keys.
     """
-    if differing := differing_paths(saved, config):
+    found = {  # by each run itself
+        "data_loader.args.batch_size": config["data_loader"]["args"]["batch_size"] == "auto",
+        "trainer.accumulate": config["trainer"]["effective_batch"] is not None,
+    }
+    if differing := [key for key in differing_paths(saved, config) if not found.get(key)]:
         raise ConfigError(
             f"--resume auto: {begun.parent} was begun with another"
             f" {', '.join(differing[:3])}; go on with -c {begun}, or start anew with another"

@@ -12,10 +12,13 @@ from base.base_model import BaseModel
 from base.settings import StepSettings
 from base.task import load_task
 from base.train_step import TrainStep, synchronized
+from model.decode import heads_of
+from model.loss import build_criterion
 from model.model import TimmModelMulti
 from utils.errors import CheckpointError, ConfigError, UserError
 
 FACES = load_task("faces")
+FACES_HEADS = heads_of(FACES)
 
 PHOTOS = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
 TARGETS = {"mask": torch.tensor([0, 1, 2, 0])}
@@ -155,6 +158,92 @@ def test_what_does_not_fit_into_the_memory_of_a_gpu_is_said_in_a_line(monkeypatc
         words = rf"{work} of 4 photos of 8 px .*Tried to allocate 2\.00 GiB\); lower data_loader"
         with pytest.raises(UserError, match=words):
             call()
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
+def test_activation_checkpointing_changes_neither_gradients_nor_statistics(name):
+    losses = build_criterion(FACES, "all_loss", [["ce_loss", None, 1.0]] * 3, FACES_HEADS, {})
+    photos = torch.randint(0, 256, (4, 3, 160, 160), dtype=torch.uint8)
+    targets = {head: torch.tensor([0, 1, 1, 0]) for head in FACES_HEADS}
+    states = []
+    for on in (False, True):
+        torch.manual_seed(0)
+        model = TimmModelMulti(FACES, name, pretrained=False, drop_path=0.2, dropout=0.2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        settings = StepSettings(activation_checkpointing=on)
+        train_step = TrainStep(model, losses, optimizer, settings)
+        assert getattr(model.backbone, "grad_checkpointing", False) == on
+        train_step.start_epoch()
+        train_step.step(photos, targets, 0, 1)
+        states.append(train_step.state_dict()["state_dict"])
+        assert {each.momentum for each in model.modules() if hasattr(each, "momentum")} <= {0.1}
+    for key, value in states[0].items():
+        if not key.endswith("num_batches_tracked"):
+            assert torch.equal(value, states[1][key]), key
+
+
+def test_a_backbone_without_activation_checkpointing_is_refused():
+    words = r"trainer\.activation_checkpointing: the backbone \(Sequential\) has none; set it"
+    with pytest.raises(ConfigError, match=words):
+        a_train_step(activation_checkpointing=True)
+
+
+LINEAR = (nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
+
+
+def with_memory_for(train_step, photos):
+    """Let the model run out of memory with more photos than these at once."""
+    features, seen = train_step.model.features, []
+
+    def forward(images):
+        seen.append(len(images))
+        if len(images) > photos:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0")
+        return features(images)
+
+    train_step.model.features = forward
+    return seen
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_where_memory_runs_out_a_step_begins_again_in_halves_of_the_same_gradient(
+    caplog, accumulate
+):
+    whole, halved = (a_train_step(*LINEAR, accumulate=accumulate) for _ in range(2))
+    other = PHOTOS.flip(0)[:3]
+    results = []
+    for train_step in (whole, halved):
+        train_step.start_epoch()
+        results.append(train_step.step(other, {"mask": TARGETS["mask"][:3]}, 0, 2))
+        if train_step is halved:
+            seen = with_memory_for(halved, 2)
+        results.append(train_step.step(PHOTOS, TARGETS, 1, 2))
+
+    again = [2, 1] if accumulate == 2 else []  # the first batch of the sum
+    assert seen == [4, *again, 2, 2] and halved.at_once == 2
+    assert whole.updates == halved.updates == 2 // accumulate
+    for (logits, total, parts), (others, sum_of_all, other_parts) in (results[::2], results[1::2]):
+        assert torch.allclose(logits["mask"], others["mask"], atol=1e-5)
+        assert torch.allclose(total, sum_of_all) and torch.allclose(
+            parts["mask"], other_parts["mask"]
+        )
+    for one, two in zip(whole.model.parameters(), halved.model.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-6)
+    warnings = [each.message for each in caplog.records if "does not fit" in each.message]
+    assert len(warnings) == 1 and "4 photos at once" in warnings[0]
+    going_on = a_train_step(*LINEAR, accumulate=accumulate)
+    going_on.restore(halved.state_dict(), Path("halved.pth"))
+    assert going_on.at_once == 2 and "at_once" not in whole.state_dict()
+
+
+def test_losses_that_are_no_means_are_named_when_a_batch_is_halved(caplog):
+    train_step = a_train_step(*LINEAR)
+    train_step.criterion.heads_beyond_means = lambda: ["mask"]
+    with_memory_for(train_step, 1)
+    changed_by_an_epoch(train_step)
+    messages = [each.message for each in caplog.records]
+    assert train_step.at_once == 1 and len(messages) == 2
+    assert all("the loss of mask weighs photos by their whole batch" in each for each in messages)
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
