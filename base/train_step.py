@@ -253,7 +253,7 @@ class TrainStep:
 
     def _gradients(self, images: Tensor, targets: Logits, summed: int) -> StepResult:
         """Add the gradients of a batch to those of the sum that it belongs to; where memory runs
-        out, from the beginning of the sum again, in batches of half the size."""
+        out, from the beginning of the sum again, with half as many photos at once."""
         self._sum.append((images, targets))
         waiting = self._sum[-1:]
         while waiting:
@@ -323,8 +323,8 @@ class TrainStep:
     @contextlib.contextmanager
     def _statistics_held(self) -> Iterator[None]:
         """Let no batch norm count a batch for its running statistics that is computed again."""
-        again = self.settings.activation_checkpointing
-        norms = [each for each in self.model.modules() if again and isinstance(each, _BatchNorm)]
+        modules = self.model.modules() if self.settings.activation_checkpointing else ()
+        norms = [each for each in modules if isinstance(each, _BatchNorm)]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.momentum = 0.0

@@ -216,8 +216,8 @@ def build_model(
     """The model as the training begins, and a look whether losses and monitor fit its heads.
 
     Raises:
-        ConfigError: a loss, a monitored score, a submodule to freeze or activation checkpointing that
-            it does not have.
+        ConfigError: a loss, a monitored score, a submodule to freeze or activation checkpointing
+            that it does not have.
     """
     task, soft = index.task, bool(index.soft) or index.weight is not None
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
