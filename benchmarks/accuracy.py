@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, help="of the crops; default: in --out")
     args = parser.parse_args()
     for name in ("data_dir", "backbone", "out"):
+        # The commands run in the project's folder, wherever this one was started.
         setattr(args, name, getattr(args, name).resolve())  # the commands run in ROOT
     args.answers = (args.answers or args.data_dir / "eval_answers.csv").resolve()
     args.cache_dir = (args.cache_dir or args.out / "crops").resolve()
@@ -112,6 +113,7 @@ def main() -> None:
             run = (name, seed)
             if run not in done:
                 row = {"rung": name, "seed": seed, **measure(args, name, settings, seed)}
+                # Read anew: another call may have added rows of its own meanwhile.
                 done = read(figures) | {run: row}  # another call may have added its own
                 write(figures, list(done.values()))
             print("  ".join(f"{key} {value}" for key, value in done[run].items()), flush=True)
@@ -124,6 +126,7 @@ def cumulated() -> dict[str, dict[str, Any]]:
     settings: dict[str, Any] = {}
     rungs = {}
     for name, changes in RUNGS.items():
+        # Each rung on all before it: a change alone would be measured without what it builds on.
         settings = settings | changes
         rungs[name] = settings
     return rungs
@@ -131,6 +134,7 @@ def cumulated() -> dict[str, dict[str, Any]]:
 
 def measure(args: argparse.Namespace, name: str, settings: dict, seed: str) -> dict:
     """Train a rung unless it is trained, score it, and return the figures."""
+    # By number, as a name is a sentence.
     run_id = f"{list(RUNGS).index(name):02d}-{seed}"
     settings = {
         **SAME,
@@ -144,11 +148,14 @@ def measure(args: argparse.Namespace, name: str, settings: dict, seed: str) -> d
     }
     if args.photos:
         batch = settings.get("data_loader.args.batch_size", 16)  # the original's
+        # As photos and not as batches, so that rungs of several batch sizes see equally many.
         settings["trainer.limit_train_batches"] = max(1, args.photos // batch)
+    # One cache for all rungs, since their crops are mostly the same.
     if "tracer.weights" in settings:
         settings["tracer.cache_dir"] = str(args.cache_dir)
     began = time.perf_counter()
     call(
+        # --resume auto: a call that was stopped goes on with the epoch it was in.
         "train.py", "-c", "configs/seed.json", "--run-id", run_id, "--resume", "auto",
         "--set", *(f"{path}={json.dumps(value)}" for path, value in settings.items()),
     )  # fmt: skip

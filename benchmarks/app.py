@@ -32,6 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     files = sorted((sample_people(6) / "eval" / "images").iterdir())
     photos = [files[number % len(files)] for number in range(options.photos + WARM_UP)]
+    # Kernels and allocators take a few photos to settle; those are left out below.
     seconds, megabytes = in_this_process(options.resume, photos)
     late = sorted(seconds[WARM_UP:])
     print(machine(torch.device("cpu")))

@@ -50,6 +50,7 @@ def main() -> None:
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port",
                str(port), "--server.headless", "true", "--", "--resume", args.resume]  # fmt: skip
+    # A process of its own, as its memory is what is measured.
     page = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_for(f"http://127.0.0.1:{port}/_stcore/health")
@@ -61,6 +62,7 @@ def main() -> None:
 
 async def soak(args: argparse.Namespace, port: int, pid: int) -> int:
     """Send the visitors; the exit code."""
+    # The same visits each time; only their order in time differs.
     draw = random.Random(0)
     photos = some_photos()
     left, done, at_first = args.uploads, 0, 0.0
@@ -69,8 +71,10 @@ async def soak(args: argparse.Namespace, port: int, pid: int) -> int:
     async def visitor() -> None:
         nonlocal left, done, at_first
         while left > 0:
+            # Mostly single photos, sometimes an album.
             number = min(draw.choice((1, 1, 2, 5, 10, 20)), left)
             left -= number
+            # No pause: the next one comes as soon as this one has left.
             await visit(port, draw.choices(photos, k=number))
             done += number
             bar.update(number)
@@ -83,6 +87,7 @@ async def soak(args: argparse.Namespace, port: int, pid: int) -> int:
     await asyncio.gather(*(visitor() for _ in range(args.visitors)))
     bar.close()
     print(f"after {done} uploads: {resident(pid):.0f} MiB, peak {resident(pid, 'VmHWM'):.0f} MiB")
+    # Longer than gate.GRACE, after which who has left is forgotten.
     await asyncio.sleep(args.rest)
     at_end = resident(pid)
     print(f"{args.rest:.0f} s later: {at_end:.0f} MiB, {at_end / at_first:.2f} times the first")
@@ -91,6 +96,7 @@ async def soak(args: argparse.Namespace, port: int, pid: int) -> int:
 
 async def visit(port: int, photos: list[bytes]) -> None:
     """One visitor: opens the page, sends photos, waits until all are answered, closes the tab."""
+    # Streamlit takes uploads only with the token of a page's cookie.
     token = generate_xsrf_token_string()
     cookie = {"Cookie": f"_streamlit_xsrf={token}"}
     async with websockets.connect(
@@ -98,11 +104,13 @@ async def visit(port: int, photos: list[bytes]) -> None:
         subprotocols=[Subprotocol(each) for each in ("streamlit", token)],
         additional_headers=cookie, max_size=None,
     ) as page:  # fmt: skip
+        # A first run without widgets: it tells what the uploader is called.
         start = BackMsg()
         start.rerun_script.query_string = ""
         await page.send(start.SerializeToString())
         told = await until_finished(page)
         session = told["session"]
+        # A browser asks for an address for each file before it sends any.
         asked = BackMsg()
         asked.file_urls_request.request_id = "photos"
         asked.file_urls_request.session_id = session
@@ -114,16 +122,19 @@ async def visit(port: int, photos: list[bytes]) -> None:
                 urls = list(message.file_urls_response.file_urls)
                 break
         rerun = BackMsg()
+        # Then the page runs again, with the files as the uploader's value.
         state = rerun.rerun_script.widget_states.widgets.add()
         state.id = told["uploader"]
         for number, (url, photo) in enumerate(zip(urls, photos, strict=True)):
             address = f"http://127.0.0.1:{port}{url.upload_url}"
+            # urllib blocks; in the loop one visitor would keep all others waiting.
             await asyncio.to_thread(upload, address, photo, {"X-Xsrftoken": token, **cookie})
             info = state.file_uploader_state_value.uploaded_file_info.add()
             info.file_id, info.name, info.size = url.file_id, f"{number}.jpg", len(photo)
             info.file_urls.CopyFrom(url)
         await page.send(rerun.SerializeToString())
         told = await until_finished(page)
+        # Cards of answers, and lines of what was left out; one of both for each photo.
         answered = told["html"].count("<article") + told["html"].count("<li><b>")
         assert answered, f"no answer to {len(photos)} photos: {told['html'][:300]}"
 
@@ -163,8 +174,10 @@ def some_photos() -> list[bytes]:
         small = [file.read_bytes() for file in files]
     large = []
     for data in small[:3]:
+        # 12 megapixels, as phones make them.
         scaled = cv2.resize(decode_image(data), (3000, 4000), interpolation=cv2.INTER_CUBIC)
         large.append(cv2.imencode(".jpg", scaled)[1].tobytes())
+    # One pixel wide: what resizing has to survive.
     tall = cv2.imencode(".png", np.zeros((1440, 1, 3), np.uint8))[1].tobytes()
     return [*small, *large, small[0][:2000], tall]
 

@@ -39,6 +39,7 @@ def main() -> None:
     args = parser.parse_args()
     data = sample_people(args.persons).resolve()
     index = read_index(data, FACES.settings)
+    # Named by what was planted, so that another call finds its own folds again.
     home = (PEOPLE / f"audit-{args.persons}-{args.share}-{args.seed}").resolve()
     planted = plant(index, args.share, np.random.default_rng(args.seed))
     write_corrections(home / "planted.csv", planted)
@@ -52,6 +53,7 @@ def main() -> None:
         suspects = find_suspects(answers, head)
         keys = [_key(answers, each, name) for each in suspects.rows]
         wrong = np.isin(keys, list(planted[name]))
+        # At the planted count precision and recall are the same number.
         first, flagged = wrong[: len(planted[name])].sum(), wrong[: suspects.flagged].sum()
         number = len(planted[name])
         rows.append(
@@ -75,14 +77,17 @@ def plant(index: PhotoIndex, share: float, draw: np.random.Generator) -> dict[st
     genders, masks = FACES.heads["gender"].classes, FACES.heads["mask"].classes
     bins = FACES.heads["age"].class_of(ages)
     number = max(1, round(share * len(people)))
+    # Different people, so that each error is found or missed alone.
     swapped, aged = draw.permutation(len(people))[: 2 * number].reshape(2, number)
     gender = {str(ids[p]): genders[1 - int(index.values["gender"][first[p]])] for p in swapped}
     age = {}
     for person in aged:
+        # An age of another bin, by how often ages occur: a year more would be no error to a model.
         other = draw.choice(ages[bins != bins[first[person]]])
         age[str(ids[person])] = str(other)
     mask = {}
     for row in draw.permutation(len(index))[: max(1, round(share * len(index)))]:
+        # A photo's key: a person's own would change the masks of all seven.
         key = f"{index.groups[index.group[row]]}/{Path(str(index.files[row])).stem}"
         mask[key] = masks[
             (int(index.values["mask"][row]) + draw.integers(1, len(masks))) % len(masks)
@@ -114,8 +119,10 @@ def train(home: Path, data: Path, args: argparse.Namespace) -> None:
 
 
 def _key(answers, rows, head: str) -> str:
-    person = str(answers.group[rows[0]])
-    return f"{person}/{Path(str(answers.photo[rows[0]])).stem}" if head == "mask" else person
+    person = str(answers.photos["group"][rows[0]])
+    return (
+        f"{person}/{Path(str(answers.photos['photo'][rows[0]])).stem}" if head == "mask" else person
+    )
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ M_MMAP_THRESHOLD = -3  # of glibc's <malloc.h>
 def sample_people(persons: int) -> Path:
     """A folder with that many generated people (seven photos each), drawn once."""
     folder = PEOPLE / str(persons)
+    # Kept where it is there already: figures of two days are of the same photos.
     generate(folder, persons=persons, eval_persons=6, seed=11)
     return folder
 
@@ -36,6 +37,7 @@ def sample_people(persons: int) -> Path:
 def untrained(name: str, device: torch.device | str = "cpu") -> tuple[TimmModelMulti, nn.Module]:
     """The faces' network on a backbone with random weights, the same each time, and its loss."""
     torch.manual_seed(0)
+    # Random weights cost the same, and need no download.
     model = TimmModelMulti(FACES, name, pretrained=False).to(device)
     return model, build_criterion(FACES, "all_loss", LOSSES, model.heads, {}).to(device)
 
@@ -73,6 +75,7 @@ def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, li
     """
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
+        # All sides in each round: a machine that gets slower does so for all of them.
         for name, run in sides.items():
             rates[name].append(run())
             print(
@@ -90,6 +93,7 @@ def as_scripts_do(run: Callable[[], float]) -> Callable[[], float]:
 
     def undisturbed() -> float:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)
+        # glibc's defaults; `keep_freed_memory` has changed them for this process.
         mallopt(M_MMAP_MAX, 65536)
         mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
         mallopt(M_TRIM_THRESHOLD, 64 * 2**20)
@@ -104,6 +108,7 @@ def as_scripts_do(run: Callable[[], float]) -> Callable[[], float]:
 def ratio(rates: dict[str, list[float]], side: str, to: str) -> float:
     """The median over the rounds of one side's rate over another's."""
     pairs = zip(rates[side], rates[to], strict=True)
+    # The ratio of each round first, then the median: a slow round is slow on both sides.
     return statistics.median(first / second for first, second in pairs)
 
 
@@ -111,6 +116,7 @@ def timed(work: Callable[[], int]) -> float:
     """Images a second of ``work``, which returns how many it did."""
     began = time.perf_counter()
     images = work()
+    # Kernels are only queued; without waiting, the time would be that of queueing.
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return images / (time.perf_counter() - began)

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=240, help="px")
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
+    # Rates are per core, as a loader's workers have one each.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     print(machine(torch.device("cpu")))
@@ -69,6 +70,7 @@ def cache_against_decoding(persons: int, size: int, rounds: int) -> None:
 def cost_of_augmentations(persons: int, size: int) -> None:
     """Every augmentation alone, at probability 1, less the time without any."""
     _, crops = crops_of(persons, size)
+    # The base line: what each photo costs without any augmentation.
     none = Augmentation.model_validate(dict.fromkeys(SWITCHES, 0.0))
 
     def milliseconds(settings: Augmentation) -> float:
@@ -78,12 +80,14 @@ def cost_of_augmentations(persons: int, size: int) -> None:
             began = time.perf_counter()
             for row in range(100):
                 transform(crops[row], row)
+            # Seconds for 100 photos → ms a photo. The best of five: other work only ever adds.
             best = min(best, (time.perf_counter() - began) * 10)
         return best
 
     base = milliseconds(none)
     rows = [("nothing (read, seed, resize)", f"{base:.3f}")]
     for name in SWITCHES:
+        # At probability 1, or cheap and rare could not be told apart.
         rows.append((name, f"{milliseconds(none.model_copy(update={name: 1.0})) - base:.3f}"))
     rows.append(("the default recipe, in all", f"{milliseconds(Augmentation()):.3f}"))
     print(table(("augmentation", f"ms a photo at {size} px"), rows))

@@ -78,13 +78,16 @@ class SleepingGpu(Predictor):
         self.rate = rate
         self._owner = ThreadPoolExecutor(1)
         down, across = np.mgrid[:SIDE, :SIDE] - SIDE / 2
+        # A plausible outline: the work of cutting depends on the shape, not on the photo.
         head = (down / 0.7 + 100) ** 2 / 1.3 + across**2 < 60**2
         shoulders = (down > -30) & (abs(across) < 110)  # one part with the head, as in photos
         self._map = np.where(head | shoulders, 255, 0).astype(np.uint8)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """(n, S, S, 3) uint8 -> (n, S, S) uint8."""
+        # sleep gives the interpreter's lock back, as waiting for a GPU does.
         self._owner.submit(time.sleep, len(images) / self.rate).result()
+        # A view, since even copying maps would count as work that a GPU does not take.
         return np.broadcast_to(self._map, (len(images), SIDE, SIDE))
 
 
@@ -92,6 +95,7 @@ class Simulated(Extractor):
     """An extractor with a ``SleepingGpu``."""
 
     def __init__(self, rate: float, settings: CropSettings) -> None:
+        # With a digest no network is asked for.
         super().__init__(no_network, settings, digest="simulated")
         self._predict = SleepingGpu(rate)
 
@@ -112,6 +116,7 @@ def main() -> None:
     use_device(torch.device("cpu"))
     index = read_index(sample_people(4), FACES.settings)
     paths = index.paths()
+    # The same few files again: they come from memory, so that no disk is measured.
     photos = [paths[number % len(paths)] for number in range(args.photos)]
     settings = CropSettings(
         region=args.region, background="black" if args.region == "person" else "keep", batch_size=64
@@ -126,6 +131,7 @@ def under_the_lock(photos: list[Path], settings: CropSettings) -> None:
 
     The quickest of the batches counts: what else a machine does only adds to it.
     """
+    # A network of no time: all that is left is this process's own.
     extractor = Simulated(1e9, settings)
     batches = [photos[i : i + 64] for i in range(0, len(photos) - 63, 64)]
     with one_thread_per_worker(1) as pool, tempfile.TemporaryDirectory() as folder:
@@ -162,6 +168,7 @@ def watched() -> Iterator[dict[str, float]]:
     def timed(name: str, function: Callable) -> Callable:
         @functools.wraps(function)
         def call(*args: Any, **options: Any) -> Any:
+            # Of this thread, as others compute beside it.
             began = time.thread_time()
             try:
                 return function(*args, **options)
@@ -174,6 +181,7 @@ def watched() -> Iterator[dict[str, float]]:
         (owner, name, getattr(owner, name)) for owner, names in GIVE_THE_LOCK_BACK for name in names
     ]
     for owner, name, function in originals:
+        # Wherever they are called from; put back below.
         setattr(owner, name, timed(f"{owner.__name__}.{name}", function))
     yield away
     for owner, name, function in originals:
@@ -185,6 +193,7 @@ def whole(photos: list[Path], settings: CropSettings, args: argparse.Namespace) 
     cores, spent = sorted(os.sched_getaffinity(0)), {}
 
     def build(few: list[int]) -> float:
+        # Before the extractor, which asks how many cores there are.
         os.sched_setaffinity(0, few)
         extractor = Simulated(args.rate, settings)
         with tempfile.TemporaryDirectory() as folder:
@@ -197,6 +206,7 @@ def whole(photos: list[Path], settings: CropSettings, args: argparse.Namespace) 
 
     one, all_cores = "1 core", f"{available_cores()} cores"
     sides = {one: lambda: build(cores[:1]), all_cores: lambda: build(cores)}
+    # Warms the page cache; not counted.
     build(cores)
     rates = in_turns(sides, args.rounds)
     rows = [

@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps alone")
     parser.add_argument("--out", type=Path, help="of the table; else as said above")
     args = parser.parse_args(argv)
+    # Without a card the same code, so that tests find what is broken before one is borrowed.
     size = TINY if args.tiny or not torch.cuda.is_available() else FULL
     steps = checks() if args.check else STEPS
     folder = Path(tempfile.mkdtemp(prefix="gpu-"))
@@ -102,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, step in steps.items():
         if not args.only or name in args.only:
             found = in_its_time(name, step, size, folder / f"{name.replace(' ', '-')}.log")
+            # At once: a loan may end before the table does.
             print("\n".join(f"{what}: {figure}" for what, figure in found), flush=True)
             rows += found
     text = table(("step", "figure"), rows)
@@ -110,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if out:
         command = " ".join(["python -m benchmarks.gpu", *(argv or sys.argv[1:])])
         out.write_text(f"# On a GPU\n\n`{command}`\n\n{text}\n", encoding="utf-8")
+    # Only now, when all other steps have been run and written.
     if any(figure.startswith("FAILED") for _, figure in rows):
         sys.exit(1)
 
@@ -118,6 +121,7 @@ def checks() -> dict[str, Step]:
     """Each check as a step of one row."""
 
     def step(check: Callable[[torch.device], str]) -> Step:
+        # Ten checks in two minutes; compiling takes half of one.
         seconds = 28 if check in gpu_checks.SLOW else 8
         return Step(lambda size: [(check.__name__, check(torch.device(size.device)))], seconds)
 
@@ -129,12 +133,14 @@ def in_its_time(name: str, step: Step, size: Size, log: Path) -> Sequence[Row]:
 
     Forked, since importing takes seconds; CUDA is begun in the child alone.
     """
+    # No GPU is touched before: a CUDA context does not survive a fork.
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     child = context.Process(target=_work, args=(name, step, size, log, theirs))
     began = time.perf_counter()
     child.start()
     assert child.pid is not None
+    # Else this process would hold the pipe open, and never hear of the child's death.
     theirs.close()
     rows: Sequence[Row] = [(name, f"FAILED: see {log}")]
     if not ours.poll(step.seconds):
@@ -149,8 +155,10 @@ def in_its_time(name: str, step: Step, size: Size, log: Path) -> Sequence[Row]:
 
 
 def _work(name: str, step: Step, size: Size, log: Path, answer: Connection) -> None:
+    # A group of its own, which can be ended whole.
     os.setpgid(0, 0)
     with open(log, "wb", buffering=0) as file:
+        # By file descriptor: libraries in C write past sys.stdout.
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     faulthandler.dump_traceback_later(step.seconds * 0.9, file=2)  # into the log: where it hangs
@@ -182,6 +190,7 @@ def starting(size: Size) -> Iterator[Row]:
         "data_dir": setting.folder, "arch.args.pretrained": "false", "label_corrections": "null",
         "tracer.weights": "sample", "tracer.cache_dir": tempfile.mkdtemp(), "explain": "false",
         "trainer.epochs": 1, "trainer.limit_train_batches": 10, "trainer.save_dir": "saved/gpu",
+        # So short a training has no room for a schedule or a report.
         "lr_scheduler": "null", "trainer.report": "false", "trainer.verbosity": 1,
         "data_loader.args.batch_size": 8,  # so few people make no ten batches of 32
     }  # fmt: skip
@@ -197,6 +206,7 @@ def extraction(size: Size) -> Iterator[Row]:
     batch = 2 if size is TINY else 128
     predictor = make_predictor(setting.tracer, setting.device, batch)
     images = np.zeros((batch, predictor.side, predictor.side, 3), np.uint8)
+    # The first call plans kernels.
     predictor(images)
     times = 1 if size is TINY else 10
     rate = timed(lambda: sum(len(predictor(images)) for _ in range(times)))
@@ -204,6 +214,7 @@ def extraction(size: Size) -> Iterator[Row]:
     extractor = Extractor(setting.tracer, CropSettings(crop_size=size.side), device=setting.device)
     photos = different(setting.photos[:2], 1) if size is TINY else different(setting.photos, 20)
     began = time.perf_counter()
+    # The first photo pays for loading and planning; the rate below is without.
     build_crops(photos[:1], extractor, Path(tempfile.mkdtemp()), progress=False)
     yield "to the first crop, s", f"{time.perf_counter() - began:.2f}"
     began = time.perf_counter()
@@ -218,6 +229,7 @@ def different(photos: Sequence[Path], times: int) -> list[Path]:
     for number, photo in enumerate(dict.fromkeys(photos)):
         for copy in range(times):
             copies.append(folder / f"{number}-{copy}{photo.suffix}")
+            # Decoders stop at the picture's end, but the digest differs: a cache must not help.
             copies[-1].write_bytes(photo.read_bytes() + bytes([copy]))
     return copies
 
@@ -228,6 +240,7 @@ def training(batch_of: int) -> Callable[[Size], Iterator[Row]]:
     def measure(size: Size) -> Iterator[Row]:
         setting = setting_of(size, size.batches[min(batch_of, len(size.batches) - 1)])
         _, crops = extracted(setting, None)
+        # With the moving average, as recipes have it: it reads and writes all weights.
         eager = trainer(setting, crops, ema_decay=0.998)
         sides = {"bare eager loop": bare(setting), "ours, eager": epochs(eager)}
         trainings = {"ours, eager": eager}
@@ -238,6 +251,7 @@ def training(batch_of: int) -> Callable[[Size], Iterator[Row]]:
         sides["timm's way"] = timm_way(setting)
         for run in sides.values():
             run()  # warms up, and captures; not counted
+        # Model FLOPs, not those done: recomputing would not count as use of the card.
         flops = training_flops(setting.model(), setting.size)
         peak = peak_flops(setting.device, setting.amp)
         for name, rates in in_turns(sides, size.rounds).items():
@@ -248,6 +262,7 @@ def training(batch_of: int) -> Callable[[Size], Iterator[Row]]:
                 mfu += f", waiting for data {wait:.1%}"
             yield f"batch {setting.batch}, {name}, images/s", f"{rate:.0f}{mfu}"
         if setting.device.type == "cuda":
+            # Of all sides together, so an upper bound for each.
             most = torch.cuda.max_memory_allocated() / GIB
             yield f"batch {setting.batch}, memory with all these on the card, GiB", f"{most:.1f}"
 
@@ -261,6 +276,7 @@ def compiling(size: Size) -> Iterator[Row]:
     setting = setting_of(size, size.batches[-1])
     for options in ({"compile": True}, {"compile": True, "cuda_graph": True}):
         step = setting.train_step(ema_decay=0.998, **options)
+        # Its first call compiles; it is timed as a whole.
         run = stepping(setting, step)
         began = time.perf_counter()
         run()
@@ -273,6 +289,7 @@ def prediction(size: Size) -> Iterator[Row]:
     """Photos with their mirror images, out of the cache of crops."""
     setting = setting_of(size, size.batches[0])
     number = size.photos_to_predict
+    # The few drawn people again and again: answers do not matter here.
     photos = (setting.photos * (1 + number // len(setting.photos)))[:number]
     extractor = Extractor(None, CropSettings(crop_size=setting.size), device=setting.device)
     loader, _ = prediction_loader(
@@ -336,6 +353,7 @@ def stepping(setting: Setting, step: Any, steps: int = 20) -> Callable[[], float
         step.start_epoch()
         for number in range(steps + WARM_UP):
             step.step(images, targets, number, steps + WARM_UP)
+        # The warm-up's steps compute as well; after the first call none is special.
         return (steps + WARM_UP) * setting.batch
 
     return lambda: timed(work)

@@ -43,6 +43,7 @@ def resumed_run(device: torch.device) -> str:
 def frozen_parts(device: torch.device) -> str:
     """They stay as they are, while the rest learns."""
     step = a_step(device, freeze=["conv_stem", "bn1"])
+    # A copy: the step changes the tensors in place.
     before = state_of(step)
     trained(step)
     after = state_of(step)
@@ -55,6 +56,7 @@ def frozen_parts(device: torch.device) -> str:
 def half_precision(device: torch.device) -> str:
     """float16 with scaler, clipping and accumulation."""
     require_gpu(device)
+    # float16 is what needs the scaler; bfloat16 has the range of float32.
     step = a_step(device, amp="fp16", clip_norm=1.0, accumulate=2)
     trained(step)
     if step.non_finite_parameter() or not step.updates:
@@ -67,6 +69,7 @@ def graph(device: torch.device) -> str:
     require_gpu(device)
     set_arithmetic(deterministic=True, tf32=True)
     eager, graphed = (_scheduled(device, on) for on in (False, True))
+    # A batch of another size cannot go through the graph, and must take the eager way.
     first, second = (trained(each, odd=True) for each in (eager, graphed))
     if graphed._graphed is None or graphed._graphed.failed:
         raise AssertionError("no graph was captured")
@@ -84,6 +87,7 @@ def graph_that_fails(device: torch.device) -> str:
     require_gpu(device)
     heard: list[str] = []
     handler = logging.Handler()
+    # The warning itself is part of what is promised.
     handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("trainer").addHandler(handler)
     eager, graphed = (a_step(device, cuda_graph=on) for on in (False, True))
@@ -99,6 +103,7 @@ def compiled(device: torch.device) -> str:
     """A compiled training with frozen parts, beside the eager one."""
     require_gpu(device)
     eager, step = (a_step(device, freeze=["conv_stem"], compile=on) for on in (False, True))
+    # Fused kernels round otherwise, and steps amplify it.
     return f"ok: {require_same(trained(eager), trained(step), tolerance=0.05)}"
 
 
@@ -199,6 +204,7 @@ def _resumed(device: torch.device, **options: Any) -> str:
     set_arithmetic(deterministic=True, tf32=True)
     whole, resumed = (a_step(device, **options) for _ in range(2))
     trained(whole)
+    # deepcopy, as a file would: two steps must not share tensors.
     resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
     first, second = (trained(step, seed=2) for step in (whole, resumed))
     return f"ok: {require_same(first, second, exactly=not options)}"
@@ -207,6 +213,7 @@ def _resumed(device: torch.device, **options: Any) -> str:
 def trained(step: TrainStep, odd: bool = False, seed: int = 1) -> dict[str, Tensor]:
     """The state after some steps."""
     draw = torch.Generator().manual_seed(seed)
+    # Full batches, perhaps an odd one, and full ones again: the graph must go on after it.
     sizes = [BATCH] * STEPS + [BATCH - 1] * odd + [BATCH] * 2
     step.start_epoch()
     for number, size in enumerate(sizes):
@@ -221,6 +228,7 @@ def trained(step: TrainStep, odd: bool = False, seed: int = 1) -> dict[str, Tens
 
 def state_of(step: TrainStep) -> dict[str, Tensor]:
     """A copy of weights and average."""
+    # The moving average has its own way through graph and resume.
     average = {f"average.{name}": each for name, each in step.best_model.state_dict().items()}
     return {name: each.clone() for name, each in (step.model.state_dict() | average).items()}
 

@@ -157,6 +157,7 @@ def kill_and_compare(
     seconds = time.monotonic() - began
     kills = ends = 0
     while kills < times or not ends:
+        # After a kill the same folder goes on; after an end it begins anew.
         if not killed.exists():
             shutil.copytree(begin, killed)
         # Of a run that is never let to its end nothing can be compared.
@@ -184,9 +185,11 @@ def run(
     child = children.Process(target=_become, args=(command, folder))
     child.start()
     child.join(kill_after)
+    # The moment that matters most: while a file is being written beside its final name.
     while writing and child.exitcode is None and not any(folder.glob(writing)):
         time.sleep(0.001)
     if child.exitcode is None:
+        # SIGKILL, which nothing can catch.
         child.kill()
         child.join()
         return None
@@ -197,6 +200,7 @@ def _become(command: Sequence[str], folder: Path) -> None:
     """Be the command."""
     os.chdir(folder)
     with open("messages", "ab") as messages:
+        # Into the folder, to be read when something is wrong.
         os.dup2(messages.fileno(), 1)
         os.dup2(messages.fileno(), 2)
     sys.argv = [str(ROOT / command[0]), *command[1:]]
@@ -206,6 +210,7 @@ def _become(command: Sequence[str], folder: Path) -> None:
 def require_whole(folder: Path) -> None:
     """Assert that no file under its final name is half written; crops, which are filled bit by bit
     and know which are done, and a study's database, which has its own journal, excepted."""
+    # Without hidden files: those are what is being written.
     for path in folder.rglob("[!.]*.*"):
         if path.is_dir() or "crops" in path.parts or "sweeps" in path.parts:
             continue
@@ -214,6 +219,7 @@ def require_whole(folder: Path) -> None:
         elif path.suffix == ".pth":
             load_checkpoint(path)
         elif path.suffix == ".npz":
+            # Reads every byte and compares the checksums.
             assert zipfile.ZipFile(path).testzip() is None, path
         elif path.suffix == ".html":
             assert path.read_text().rstrip().endswith("</html>"), path

@@ -66,6 +66,7 @@ def main() -> None:
     if device.type == "cuda" or choose_dtype(device, "auto") is torch.bfloat16:
         sides["amp: bf16"] = steps(amp="bf16")
     if device.type == "cpu":
+        # What the process would cost without keep_freed_memory.
         sides["freed memory given back (not an option)"] = as_scripts_do(steps())
     else:
         sides["amp: off"] = steps(amp="off")
@@ -73,6 +74,7 @@ def main() -> None:
     if args.compile:
         sides["compile: true"] = steps(compile=True)
     for run in sides.values():
+        # Kernels are chosen, memory is taken, and torch.compile compiles, at the first call.
         run()  # warms up, and is not counted
     rates = in_turns(sides, args.rounds)
     rows = [
@@ -92,6 +94,7 @@ def stepper(
     optimizer = make_optimizer(
         OptimizerSettings.model_validate({"type": "AdamW", "args": arguments}), model
     )
+    # One step object for each side, all in memory at once, so that rounds take turns.
     train_step = TrainStep(model, criterion, optimizer, StepSettings(**options))
     images, targets = random_batch(model, args.batch, args.size, device)
 

@@ -66,6 +66,7 @@ def main() -> None:
         for times in (1, 10):
             data = Path(folder) / f"data{times}"
             repeat_people(people, data, times)
+            # Once each: ten times the time stands out from any noise.
             courses.append(train(data, Path(folder) / f"run{times}"))
             print(f"{args.persons * 7 * times:,} photos: {courses[-1]}", flush=True)
     rows = [
@@ -91,6 +92,7 @@ def repeat_people(people: Path, data: Path, times: int) -> None:
             folder = data / "train" / "images" / f"{again:02d}{number:04d}_{traits}"
             folder.mkdir(parents=True)
             for photo in person.iterdir():
+                # Copies and not links: each has a digest and a cached crop of its own.
                 (folder / photo.name).write_bytes(photo.read_bytes())
 
 
@@ -99,6 +101,7 @@ def train(data: Path, folder: Path) -> Course:
     places = (f"data_dir={data}", f"trainer.save_dir={folder}", f"tracer.cache_dir={folder}/crops")
     command = [sys.executable, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
     command += ["--run-id", "r", *(f"--set={value}" for value in (*RECIPE, *places))]
+    # Of ended children only, so the difference below is this command's.
     began, cores_before = time.perf_counter(), core_seconds()
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD
@@ -107,6 +110,7 @@ def train(data: Path, folder: Path) -> Course:
     own = mapped = 0.0
     while process.poll() is None:
         sizes = [memory_mib(each) for each in tree(process.pid)]
+        # The sum at one moment; the peaks of single processes need not coincide.
         own = max(own, sum(size[0] for size in sizes))
         mapped = max(mapped, sum(size[1] for size in sizes))
         time.sleep(LOOK_EVERY_SECONDS)
@@ -149,6 +153,7 @@ def memory_mib(process: int) -> tuple[float, float]:
     except OSError:  # it has just ended
         return 0.0, 0.0
     sizes = {name: int(size) for name, size in (line.split()[:2] for line in lines)}
+    # Pss divides shared pages among those who share them, so that they are counted once.
     own = sizes.get("Pss_Anon:", 0) + sizes.get("Pss_Shmem:", 0)
     return own / 1024, sizes.get("Pss_File:", 0) / 1024
 
@@ -163,6 +168,7 @@ def start_up(script: str) -> float:
             check=True, stdout=subprocess.DEVNULL, env=ONE_THREAD,
         )  # fmt: skip
         times.append(time.perf_counter() - began)
+    # The best of five: a machine can only be slower than it is.
     return min(times)
 
 

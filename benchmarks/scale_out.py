@@ -53,6 +53,7 @@ def main() -> None:
     ]
     setting = f"{args.model}, {args.size} px, batch {args.batch} a process"
     print("\n" + table((setting, "images/s in all", "over one process"), rows))
+    # What is exchanged at each step: a float32 gradient for each weight.
     megabytes = sum(p.numel() for p in build(args).model.parameters()) * 4 / 1e6
     print(f"gradient: {megabytes:.1f} MB; the exchange keeps {ratio(rates, together, apart):.2f}")
 
@@ -69,7 +70,9 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
     """One process: a core, a thread, a model; puts its images a second into ``results``."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
+        # One core each, or the system would move them about.
         os.sched_setaffinity(0, {cores[rank % len(cores)]})
+    # As many threads as cores, or they would compete.
     torch.set_num_threads(1)
     keep_freed_memory()
     set_arithmetic(deterministic=False, tf32=True)
@@ -81,6 +84,7 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
     model: Any = train_step.model
     images, targets = random_batch(model, args.batch, args.size)
     for number in range(WARM_UP + args.steps):
+        # From here on counted; with a group the first steps also meet each other.
         if number == WARM_UP:
             began = time.perf_counter()
         train_step.step(images, targets, number, WARM_UP + args.steps)

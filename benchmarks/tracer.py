@@ -117,6 +117,7 @@ def network_alone(setting: Setting) -> None:
         name: partial(lambda run: timed(lambda: run(setting.inputs)), run)
         for name, run in levers(setting).items()
     }
+    # With the memory handling that a script of its own would have.
     sides[NAIVE] = as_scripts_do(sides[NAIVE])
     for run in sides.values():
         run()
@@ -163,12 +164,14 @@ def one_by_one(
 
     def run(images: np.ndarray) -> int:
         for image in images:
+            # In numpy and float64, as the original did it.
             normalized = ((image / 255 - MEAN) / STD).astype(np.float32).transpose(2, 0, 1)
             tensor = torch.from_numpy(np.ascontiguousarray(normalized))[None].to(setting.device)
             low = dtype != torch.float32
             with torch.no_grad(), torch.autocast(setting.device.type, dtype, enabled=low):
                 output = network(tensor.contiguous(memory_format=layout))
             saliency = output if isinstance(output, Tensor) else output.saliency
+            # .cpu() waits for the device: a round trip for each photo.
             (saliency[0, 0].cpu().numpy() * 255).astype(np.uint8)
         return len(images)
 
@@ -203,6 +206,8 @@ def high_pass_with_python_loop(x: Tensor) -> Tensor:
     mask = torch.ones(side, side)
     for row, column in itertools.product(range(side), range(side)):
         distance = ((row - side / 2) ** 2 + (column - side / 2) ** 2) ** 0.5
+        # Python's own loop over every frequency at every forward: a third of the naive time on a
+        # GPU.
         if distance < 16:
             mask[row, column] = 0
         else:
@@ -222,6 +227,7 @@ def whole_extraction(setting: Setting) -> None:
 
         def extract() -> int:
             for row, extraction in enumerate(filter(None, extractor(setting.paths))):
+                # To disk as the real cache, but without its checksums and marks.
                 cache[row] = extraction.crop
             cache.flush()
             return len(cache)
@@ -250,6 +256,7 @@ def _print_shares(setting: Setting) -> None:
     predictor = make_predictor(setting.network, setting.device, setting.batch_size)
     side = (predictor.side, predictor.side)
     spent: dict[str, float] = defaultdict(float)
+    # Plans, or translates to ONNX; not counted.
     predictor(setting.inputs[:1])
     for start in range(0, len(setting.paths), setting.batch_size):
         paths = setting.paths[start : start + setting.batch_size]
@@ -276,6 +283,7 @@ def torch_operators(setting: Setting, predictor: Any) -> Counter[str]:
     on_gpu = setting.device.type == "cuda"
     operators: Counter[str] = Counter()
     for event in profiler.key_averages():
+        # Self time: an operator's own, without those it calls.
         time_us = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         operators[event.key.removeprefix("aten::")] += time_us
     return operators
@@ -318,6 +326,7 @@ def roofline(setting: Setting) -> None:
     side = setting.network.input_size
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         setting.network.predict_saliency(torch.zeros(1, 3, side, side, device=setting.device))
+    # Of the torch network, whatever engine runs: FLOPs are those of the model.
     flops, run = counter.get_total_flops(), workers(setting)
     rates = in_turns(
         {
@@ -338,10 +347,12 @@ def roofline(setting: Setting) -> None:
 
 def matrix_flops(setting: Setting) -> int:
     """Multiply large matrices on all cores; returns the operations done."""
+    # Large enough that nothing but arithmetic limits it.
     side, times = (8192, 20) if setting.device.type == "cuda" else (2048, 4)
     a = torch.randn(side, side, device=setting.device, dtype=setting.dtype)
     for _ in range(times):
         a @ a
+    # A multiplication and an addition each.
     return times * 2 * side**3
 
 
@@ -353,6 +364,7 @@ def more_photos(setting: Setting) -> None:
         began = time.perf_counter()
         count = sum(1 for _ in extractor(paths))
         seconds = time.perf_counter() - began
+        # The largest so far, which can only grow: equal numbers mean that nothing grew.
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows.append((count, f"{seconds:.1f}", f"{1000 * seconds / count:.1f}", f"{peak_mib:.0f}"))
     print(table(("photos", "seconds", "ms a photo", "peak memory, MiB"), rows))

@@ -86,11 +86,13 @@ class Setting:
         self.precision = args.amp
         self.amp = amp_dtype(args.amp, self.device)
         self.workers = fit_workers("auto", self.device)
+        # As a training by its defaults sets it, for all sides.
         set_arithmetic(deterministic=False, tf32=True)
         set_threads(self.workers, self.device)
         self.folder = sample_people(args.persons)
         self.index = read_index(self.folder, FACES.settings)
         self.photos = self.index.paths() * args.times
+        # Whole batches, as training takes them.
         self.rows = np.arange(len(self.photos) // self.batch * self.batch)
         self.targets = self.index.targets(self.rows % len(self.index))
         self.truth = self.index.truth(self.rows % len(self.index))
@@ -103,6 +105,7 @@ class Setting:
     def train_step(self, **options: Any) -> TrainStep:
         model, criterion = untrained(self.model_name, self.device)
         model = model.to(memory_format=torch.channels_last)
+        # fused, as make_optimizer chooses it.
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
         return TrainStep(model, criterion, optimizer, StepSettings(amp=self.precision, **options))
 
@@ -129,6 +132,7 @@ def main() -> None:
     args = parser.parse_args()
     setting = Setting(args)
     print(machine(setting.device))
+    # Epochs run on whole photos: at the same size they cost the same as crops.
     whole, crops = extracted(setting, None)
     sides = {"bare": bare(setting), "ours": epochs(trainer(setting, crops))}
     if args.step_by_step:
@@ -156,6 +160,7 @@ def warm_in_turns(sides: dict, rounds: int) -> dict[str, list[float]]:
 def extracted(setting: Setting, network: Tracer | None) -> tuple[float, Crops]:
     """Seconds until all photos are in a crop cache, and the crops; without a network, whole."""
     extractor = Extractor(network, CropSettings(crop_size=setting.size), device=setting.device)
+    # A new folder each time, or the cache would be found.
     cache = Path(tempfile.mkdtemp(dir=setting.folder))
     began = time.perf_counter()
     crops = build_crops(setting.photos, extractor, cache)
@@ -164,6 +169,7 @@ def extracted(setting: Setting, network: Tracer | None) -> tuple[float, Crops]:
 
 def step_by_step(setting: Setting, crops, rounds: int) -> None:
     """Print the efficiency of epochs in which each step is followed by a bare one."""
+    # A bare step after each of ours: both see the same clock rate of the processor.
     one_step = bare(setting, steps=1)
     seconds = 0.0
 
@@ -250,6 +256,7 @@ def epochs(training: Trainer) -> Callable[[], float]:
     """An epoch of a Trainer, without validation and checkpoints."""
 
     def work() -> int:
+        # Private, but the public way would also validate and write checkpoints.
         training._train_epoch(1)
         return len(training.train_truth["class"])
 
@@ -272,6 +279,7 @@ class JpegDataset(Dataset):
 
     def __init__(self, photos: list[Path], targets: np.ndarray) -> None:
         self.photos, self.targets = photos, targets
+        # create_loader puts it here.
         self.transform: Any = None  # set by timm's create_loader
 
     def __len__(self) -> int:
@@ -291,6 +299,7 @@ def timm_way(setting: Setting):
         is_training=True,
         hflip=0.5,
         color_jitter=0.2,
+        # Random erasing, beside our holes.
         re_prob=0.3,
         num_workers=setting.workers,
         persistent_workers=setting.workers > 0,
@@ -298,6 +307,7 @@ def timm_way(setting: Setting):
         use_prefetcher=setting.device.type == "cuda",
     )
     torch.manual_seed(0)
+    # One head of 18 classes, as timm would be used for this.
     model = timm.create_model(setting.model_name, num_classes=18).to(setting.device)
     optimizer = create_optimizer_v2(model, opt="adamw", lr=1e-3)
     criterion = torch.nn.CrossEntropyLoss()
@@ -317,6 +327,7 @@ def timm_way(setting: Setting):
                 loss.backward()
                 optimizer.step()
                 images_done += len(images)
+            # Once: timm's script asks for the loss at its log interval only.
             meter.update(loss.item(), len(images))
             return images_done
 
@@ -338,9 +349,11 @@ def original_way(setting: Setting, photos: int):
         resized = np.stack([cv2.resize(photo, (side, side)) for photo in batch])
         inputs = (torch.from_numpy(resized).permute(0, 3, 1, 2) / 255 - mean) / std
         with torch.no_grad():
+            # All maps, as the original took the whole output.
             maps = setting.tracer.eval()(inputs.to(setting.device)).saliency
         cropped = []
         for photo, saliency in zip(batch, maps, strict=True):
+            # A round trip to the host for each photo.
             gray = (saliency[0].cpu().numpy() * 255).astype(np.uint8)
             cropped.append(augment(extract_crop(photo, gray, settings).crop, 0))
         return torch.from_numpy(np.stack(cropped)).permute(0, 3, 1, 2)
@@ -360,6 +373,7 @@ def original_way(setting: Setting, photos: int):
                 train_step.optimizer.zero_grad()
                 loss.backward()
                 train_step.optimizer.step()
+                # The original logged every step, and so waited for each.
                 loss.item()
             return photos
 
@@ -383,6 +397,7 @@ def report(
         for name, values in rates.items()
     ]
     print("\n" + table(("way", "images/s", "of bare", "ours over it"), rows))
+    # From the rate of an epoch: ten real ones of each way would take ten times as long.
     training = {n: EPOCHS * photos / statistics.median(values) for n, values in rates.items()}
     totals = {
         "ours, cropped": training["ours"] + extraction,
@@ -399,6 +414,7 @@ def report(
     with FlopCounterMode(display=False) as counter:
         model.eval()(image.to(setting.device))
     forward = counter.get_total_flops()
+    # Backward costs about twice the forward.
     rate = statistics.median(rates["ours"]) * 3 * forward / 1e9
     print(
         f"{setting.model_name} at {setting.size} px: {forward / 1e9:.2f} GFLOP forward,"
