@@ -214,10 +214,7 @@ def largest_difference(
     Returns:
         The largest difference of a probability; NaN where one side gives NaN.
     """
-    options = onnxruntime.SessionOptions()
-    # Errors alone: it warns of every initializer that it removes.
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
+    session = open_session(exported)
     draw, differences, outputs = np.random.default_rng(0), [], outputs_of(task)
     for batch in CHECKED_BATCHES:
         # Blotches under fine noise: of noise alone, a network sees little but the mean.
@@ -229,3 +226,11 @@ def largest_difference(
         for name, values in zip(outputs, found, strict=True):
             differences.append(np.abs(values - expected[name]).max())
     return float(np.max(differences))
+
+
+def open_session(exported: bytes) -> onnxruntime.InferenceSession:
+    """An ONNX file, ready to run on the CPU."""
+    options = onnxruntime.SessionOptions()
+    # Errors alone: it warns of every initializer that it removes.
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])

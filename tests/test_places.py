@@ -36,7 +36,8 @@ ELSEWHERE = {
     "tools/serve.py": "trainer/test_serving.py",
     "tools/tune_decoding.py trainer/tuning_session.py": "model/test_decoding.py",
     "trainer/search.py trainer/sweep_session.py": "tools/test_sweep.py",
-    "model/onnx_file.py examples/predict_onnx.py trainer/export_session.py": "tools/test_export.py",
+    "model/onnx_file.py model/onnx_int8.py examples/predict_onnx.py examples/predict_photo.py"
+    " trainer/export_session.py": "tools/test_export.py",
     "trainer/explain_session.py": "tools/test_explain.py",
     # Small parts of one thing, which are only right together.
     "app_parts/checkpoints.py": "app_parts/test_answers.py",

@@ -2,13 +2,17 @@
 
     python -m tools.export --resume saved/models/Mask_Base/<run_id>/best_epoch.pth --out model.onnx
     python -m tools.export --resume CKPT --out model.onnx --half      weights and sums in float16
+    python -m tools.export --resume CKPT --out model.onnx --int8      8 bits, a quarter of the size
+    python -m tools.export --resume CKPT --out model.onnx --with-crop        and model.crop.onnx
 
 The file takes uint8 RGB crops (batch, 3, side, side), batch of any size, and gives the logits of
 every head and the probabilities as test.py writes them: of the classes of a product, and of each
 other head. Decoding and test-time augmentation are in it (leave them out by --set decoding=null
 --set tta=null). The task and the preprocessing stand in its metadata. What onnxruntime makes of it
 is compared with test.py's answers before the file is written; examples/predict_onnx.py predicts
-with it.
+with it. With --with-crop TRACER is written beside it, and examples/predict_photo.py takes photos;
+the pair is compared with the page. --int8 looks at training photos for the range of each number.
+Both need the photos of the run (data_dir).
 """
 
 import argparse
@@ -37,7 +41,14 @@ def parse() -> ConfigParser:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the .onnx to write"
     )
-    parser.add_argument("--half", action="store_true", help="float16 instead of float32")
+    precision = parser.add_mutually_exclusive_group()
+    precision.add_argument("--half", action="store_true", help="float16 instead of float32")
+    precision.add_argument(
+        "--int8", action="store_true", help="8 bits; says what that costs on the validation photos"
+    )
+    parser.add_argument(
+        "--with-crop", action="store_true", help="also TRACER, as FILE with the ending .crop.onnx"
+    )
     return ConfigParser.from_args(parser)
 
 

@@ -1,5 +1,7 @@
 import csv
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -248,3 +250,60 @@ class TestMistakes:
             )
             assert done.returncode == 1 and done.stderr.startswith(said)
             assert "Traceback" not in done.stderr
+
+
+def test_a_pair_of_files_takes_photos_and_answers_as_the_page_and_test_py(
+    trained, people, tmp_path, call
+):
+    path, cropped = (
+        tmp_path / "model.onnx",
+        ("--set", "tracer.weights=sample", "tracer.region=face"),
+    )
+    command = (ROOT / "tools/export.py", "--resume", trained.best, "--out", path)
+    result = call(*command, "--with-crop", *cropped)
+    assert result.returncode == 0, result
+    photos, same, of, apart = re.search(
+        r"against the page: the same answer on ((\d+) of (\d+)) photos, .* most ([\d.e-]+) apart",
+        result.stdout,
+    ).groups()
+    assert same == of != "0" and float(apart) < 1e-3, photos
+    shutil.copytree(people / "eval/images", tmp_path / "three")
+    images = sorted((tmp_path / "three").iterdir())
+    for image in images[3:]:
+        image.unlink()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "examples.predict_photo", path, *images[:3]],
+        cwd=ROOT, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not {"torch", "timm"} & {
+        row.rpartition("|")[2].strip() for row in done.stderr.split("\n")
+    }
+    out = tmp_path / "test.csv"
+    options = ("--images", tmp_path / "three", "--out", out, *cropped)
+    assert call("test.py", "-r", trained.best, *options).returncode == 0
+    with open(out, newline="") as file:
+        expected = [FACES.sentence(FACES.decode(int(row["ans"]))) for row in csv.DictReader(file)]
+    answered = [row.split(",", 1)[1].rpartition(",")[0] for row in done.stdout.splitlines()]
+    assert answered == expected
+
+
+def test_whole_photos_have_no_crop_to_export(trained, tmp_path, call):
+    out = tmp_path / "m.onnx"
+    result = call(ROOT / "tools/export.py", "-r", trained.best, "--out", out, "--with-crop")
+    assert result.returncode == 2 and "there is no crop to export" in result.stderr
+    assert not out.exists()
+
+
+def test_int8_is_smaller_and_says_what_it_costs(trained, tmp_path, call):
+    path = tmp_path / "small.onnx"
+    result = call(ROOT / "tools/export.py", "--resume", trained.best, "--out", path, "--int8")
+    assert result.returncode == 0, result
+    assert re.search(r"small.onnx: [\d.]+ MiB, int8, of [\d.]+", result.stdout)
+    assert "validation photos, float32 -> int8 (the same answer on" in result.stdout
+    for words in ("macro-F1", "accuracy"):
+        assert re.search(rf"{words} .* 0\.\d+ -> 0\.\d+  [+-]0\.\d+", result.stdout)
+    kinds = {node.op_type for node in onnx.load(path).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    about = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    assert json.loads(about["precision"]) == "int8" and "task" in about
