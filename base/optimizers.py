@@ -16,7 +16,7 @@ from torch import nn
 from base.base_model import BaseModel
 from base.settings import OptimizerSettings
 from utils.errors import ConfigError, reason_of
-from utils.objects import find
+from utils.objects import classes_in, find
 
 logger = logging.getLogger("optimizer")
 
@@ -31,19 +31,12 @@ NOT_OFFERED = {
 """Names that can't work here → why."""
 
 
-def _classes(module: Any) -> dict[str, type]:
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if inspect.isclass(value)
-        and issubclass(value, torch.optim.Optimizer)
-        and value is not torch.optim.Optimizer
-        and name not in NOT_OFFERED
-    }
-
-
 # torch's before timm's, but for Muon: torch's takes matrices only, timm's moves the rest by AdamW.
-OPTIMIZERS = _classes(timm.optim) | _classes(torch.optim) | {"Muon": timm.optim.Muon}
+OPTIMIZERS = {
+    **classes_in(timm.optim, torch.optim.Optimizer, NOT_OFFERED),
+    **classes_in(torch.optim, torch.optim.Optimizer, NOT_OFFERED),
+    "Muon": timm.optim.Muon,
+}
 # `utils.objects.find` looks names up in a module, so they become names of this one.
 globals().update(OPTIMIZERS)
 __all__ = sorted(OPTIMIZERS)

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LinearLR, LRScheduler, ReduceLROnPlateau, S
 
 from base.settings import SchedulerSettings
 from utils.errors import ConfigError, reason_of
-from utils.objects import find
+from utils.objects import classes_in, find
 
 LIBRARIES = "torch.optim.lr_scheduler or timm.scheduler"
 _OBJECTS = "it takes objects or functions, which a config can't hold"
@@ -30,20 +30,10 @@ NOT_OFFERED = {
 """Names that can't work here → why."""
 
 
-def _classes(module: Any, base: type) -> dict[str, type]:
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if inspect.isclass(value)
-        and issubclass(value, base)
-        and value is not base
-        and name not in NOT_OFFERED
-    }
-
-
-SCHEDULERS = _classes(timm.scheduler, TimmScheduler) | _classes(
-    torch.optim.lr_scheduler, LRScheduler
-)
+SCHEDULERS = {
+    **classes_in(timm.scheduler, TimmScheduler, NOT_OFFERED),
+    **classes_in(torch.optim.lr_scheduler, LRScheduler, NOT_OFFERED),
+}
 globals().update(SCHEDULERS)
 __all__ = sorted(SCHEDULERS)
 
@@ -111,9 +101,13 @@ def make_schedule(
         _require_change(rates, name, every)
     _require_rates_left(rates[max(0, epochs_done * unit - warmup) :], name, epochs_done)
     _keep_proportions(optimizer)
-    if not warmup:
-        return scheduler
-    # The schedule above has set the rates already; the rise has to start from the full ones.
+    return _behind_rise(optimizer, scheduler, warmup) if warmup else scheduler
+
+
+def _behind_rise(
+    optimizer: torch.optim.Optimizer, scheduler: LRScheduler, warmup: int
+) -> SequentialLR:
+    # The schedule has set the rates already; the rise has to start from the full ones.
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"]
     # From 1/(n + 1) of the rate: from 0, the first step would move nothing.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from base.heads import MISSING
 from utils.class_codes import require_codes
+from utils.objects import classes_in
 
 MOST_PHOTOS = 256
 """Photos that a loss compares at once: the triplets of N photos take N³ of memory."""
@@ -27,13 +28,7 @@ MOST_PHOTOS = 256
 def metric_learning_names() -> tuple[str, ...]:
     """The names of the library's losses."""
     losses = _library()
-    return tuple(
-        name
-        for name, value in vars(losses).items()
-        if inspect.isclass(value)
-        and issubclass(value, losses.BaseMetricLossFunction)
-        and value is not losses.BaseMetricLossFunction
-    )
+    return tuple(classes_in(losses, losses.BaseMetricLossFunction))
 
 
 class MetricLearningLoss(nn.Module):

@@ -36,6 +36,7 @@ def fit_temperatures(
     """
     decoded = adjusted(task, answers, prior)
     alone = [name for name in task.heads if name not in task.product]
+    # One number for each set of logits that the model gives.
     names = [*([SINGLE_HEAD] if single else task.product), *alone]
     return {
         name: _fit(decoded[name], truth[name])
@@ -72,9 +73,10 @@ def calibration_on_others(
     """
     before = adjusted(task, answers, prior)
     after = {name: values.copy() for name, values in before.items()}
+    # By group, or the photos of a person would be fitted on and measured at once.
     division = GroupKFold(folds, shuffle=True, random_state=seed)
     for others, own in division.split(groups, None, groups):
-        asked, true = ({k: each[others] for k, each in part.items()} for part in (answers, truth))
+        asked, true = ({k: each[others] for k, each in group.items()} for group in (answers, truth))
         fitted = fit_temperatures(task, asked, true, prior, single)
         prior_of_fold = with_temperatures(prior, task, fitted)
         found = adjusted(task, {name: each[own] for name, each in answers.items()}, prior_of_fold)
@@ -100,10 +102,12 @@ def ece(probabilities: np.ndarray, truth: np.ndarray) -> float:
         truth: (N,) true codes; photos without one are left out.
     """
     known = truth != MISSING
-    sure = probabilities[known].max(axis=1).astype(np.float64)
+    confidence = probabilities[known].max(axis=1).astype(np.float64)
     right = probabilities[known].argmax(axis=1) == truth[known]
-    place = np.minimum((sure * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(place, sure - right, minlength=BINS)
+    # A probability of 1 belongs to the last bin.
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    # Sums, not means: divided by all photos, each bin weighs as much as it holds.
+    gaps = np.bincount(place, confidence - right, minlength=BINS)
     return float(np.abs(gaps).sum() / max(1, known.sum()))
 
 
@@ -118,11 +122,13 @@ def _fit(probabilities: np.ndarray, truth: np.ndarray) -> float:
     if not len(known):
         return 1.0
     logs = np.log(probabilities[known].astype(np.float64).clip(1e-12))
+    # (K, n) → (K,)
     own = logs[np.arange(len(known)), truth[known]]
 
     def loss(log_temperature: float) -> float:
         power = np.exp(-log_temperature)
         return float((np.log(np.exp(power * logs).sum(axis=1)) - power * own).mean())
 
+    # In its logarithm, in which halving and doubling are equally far.
     bounds = (np.log(LOWEST), np.log(HIGHEST))
     return round(float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)), 4)

@@ -92,6 +92,7 @@ class Pictures(Callback):
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
         """Draw them."""
         epochs = [dict(epoch) for epoch in history]
+        # Of the photos that were validated on, whose answers the file holds.
         crops, rows = self.data.crops, self.data.val_rows
         self.files = training_pictures(self.log_dir, epochs, best_epoch, crops, rows)
         for file in self.files:

@@ -45,6 +45,7 @@ def with_soft_labels(index: PhotoIndex) -> PhotoIndex:
             f"{where}: of the task {saved.task.name!r}, whose heads or classes are others; train"
             " the folds on this task"
         )
+    # By the path of the photo: rows of a table change when photos come or go.
     row_of = {str(photo): row for row, photo in enumerate(saved.photos["photo"])}
     rows = np.array([row_of.get(str(file), -1) for file in index.files])
     if index.further is not None:
@@ -59,8 +60,10 @@ def with_soft_labels(index: PhotoIndex) -> PhotoIndex:
     for name, answers in _answers(saved, index).items():
         shares = shares_of(labels[name], answers.shape[1])
         hard = shares[known]
+        # Where there is no label, the answer is all there is to learn from.
         unlabeled = np.isnan(hard).any(axis=1) | (hard.sum(axis=1) == 0)
         share = np.where(unlabeled, 1, settings.share)[:, None].astype(np.float32)
+        # NaN: a row that keeps its hard label.
         blank = np.full_like(shares, np.nan)
         found = soft.setdefault(name, blank).copy()
         found[known] = (1 - share) * np.nan_to_num(hard) + share * answers[rows[known]]

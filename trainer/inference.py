@@ -48,6 +48,7 @@ class Predictor:
         about: Mapping[str, Any] | None = None,
     ) -> None:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        # Set once here, and photos are brought to the same in `infer`.
         self.model = model.to(memory_format=self.memory_format)
         self.task = task
         self.views = views

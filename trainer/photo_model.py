@@ -173,6 +173,7 @@ def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswe
     cut: dict[str, Any] = {}
     answers, strange = [], []
     for member in members:
+        # The key names all that a crop depends on: weights, region, margin, size, …
         key = member.extractor.key
         if key not in cut:
             # TRACER costs more than the classification, so nothing is cropped twice.

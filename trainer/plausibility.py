@@ -43,6 +43,7 @@ def note_familiarity(
 
 def _features(predictor: Predictor, photos: CropDataset) -> torch.Tensor:
     """(N, D) float32 on the CPU."""
+    # (N, 3, S, S) in batches → (N, D)
     images = [photos[place]["image"] for place in range(len(photos))]
     batches = [torch.stack(images[first : first + BATCH]) for first in range(0, len(images), BATCH)]
     return torch.cat([predictor.features(batch).cpu() for batch in batches])

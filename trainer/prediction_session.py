@@ -71,19 +71,7 @@ def predict(config: ConfigParser) -> None:
     require_one_scheme({path: member.settings.task for path, member in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logger.info(describe(views, len(photos)))
-    # What one can't answer is refused before photos are cropped. One is there at a time, so that an
-    # ensemble takes no more memory than a model; to be read again they wait in the system's cache.
-    predictor: Any = None
-    for checkpoint, member in members.items():
-        predictor = None
-        predictor = restore_predictor(member, checkpoint, device)
-    answers_of_members = {}
-    for checkpoint, member in members.items():
-        if len(members) > 1:
-            predictor = None
-            predictor = restore_predictor(member, checkpoint, device)
-        crops, predictions = predict_photos(member, predictor, photos.paths(), args.skip_unreadable)
-        answers_of_members[checkpoint] = predictions.probabilities
+    crops, answers_of_members = ask_members(members, photos, device, args.skip_unreadable)
     # All ranks have all predictions by now; one writes.
     if not distributed.is_main():
         return
@@ -150,6 +138,29 @@ def photos_of(config: ConfigParser) -> Photos:
         # A photo that is listed and not there is one more that cannot be read.
         must_exist=not config.args.skip_unreadable,
     )
+
+
+def ask_members(
+    members: Mapping[Path, ConfigParser],
+    photos: Photos,
+    device: torch.device,
+    skip_unreadable: bool,
+) -> tuple[Crops, dict[Path, dict[str, np.ndarray]]]:
+    """The crops of the photos, as the last model has them, and each model's probabilities."""
+    # What one can't answer is refused before photos are cropped. One is there at a time, so that an
+    # ensemble takes no more memory than a model; to be read again they wait in the system's cache.
+    predictor: Any = None
+    for checkpoint, member in members.items():
+        predictor = None
+        predictor = restore_predictor(member, checkpoint, device)
+    answers = {}
+    for checkpoint, member in members.items():
+        if len(members) > 1:
+            predictor = None
+            predictor = restore_predictor(member, checkpoint, device)
+        crops, predictions = predict_photos(member, predictor, photos.paths(), skip_unreadable)
+        answers[checkpoint] = predictions.probabilities
+    return crops, answers
 
 
 def predict_photos(

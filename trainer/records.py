@@ -37,8 +37,8 @@ def record_pictures(
     Args:
         writers: they get each of them.
         epoch: under which they are filed.
-        log_dir: holds the answers of the best epoch, unless that was an epoch of the run this one
-            goes on from.
+        log_dir: holds the answers of the best epoch, unless that was an epoch of the run that
+            this one resumes.
         pictures: files drawn already.
         data: what was trained and validated on.
     """
@@ -47,13 +47,13 @@ def record_pictures(
     rows: list[dict[str, Cell]] = []
     if (log_dir / PREDICTIONS).exists():
         saved = read_predictions(log_dir / PREDICTIONS)
-        answers = predictions_of_run(saved)
-        for question in answers.heads:
-            picture = answer_picture(question) if question.key in saved.task.heads else None
+        predictions = predictions_of_run(saved)
+        for head in predictions.heads:
+            picture = answer_picture(head) if head.key in saved.task.heads else None
             if picture is not None:
-                what = "scatter" if question.kind == "number" else "confusion"
-                shown[f"validation.{what}.{question.key}"] = picture
-        rows = sample_predictions(data, saved, answers)
+                what = "scatter" if head.kind == "number" else "confusion"
+                shown[f"validation.{what}.{head.key}"] = picture
+        rows = sample_predictions(data, saved, predictions)
     for writer in writers:
         for name, image in shown.items():
             writer.picture(epoch, name, image)
@@ -78,6 +78,7 @@ def sample_predictions(
     """
     whole = answers.whole
     wrong = whole.mistakes[: limit // 3]
+    # Mistakes alone would make a model look worse than it is, and hits alone better.
     rest = np.setdiff1d(np.arange(len(answers)), wrong)
     places = np.concatenate([wrong, spread(rest, limit - len(wrong))])
     probabilities = saved.adjusted(places)
@@ -85,6 +86,7 @@ def sample_predictions(
     heads = [head for head in saved.task.heads.values() if len(head.answers) <= SHOWN_CLASSES]
     table = []
     for sample, place in enumerate(places.tolist()):
+        # From the saved row to the place in the validation set to the row in the table of photos.
         row = int(data.val_rows[saved.photos["index"][place]])
         table.append(
             {

@@ -72,8 +72,8 @@ def training_pictures(
     """Draw a finished training from its log folder; returns the files written.
 
     Args:
-        log_dir: holds the answers of the best epoch, unless that was an epoch of the run this one
-            goes on from.
+        log_dir: holds the answers of the best epoch, unless that was an epoch of the run that
+            this one resumes.
         history: the log of every epoch.
         best_epoch: by the monitor.
         crops: of all photos.
@@ -81,6 +81,7 @@ def training_pictures(
     """
     files = [log_dir / "learning_curves.png"]
     save_picture(files[0], learning_curves(history, best_epoch))
+    # Without it the best epoch was one of the run before, whose pictures lie there.
     if (log_dir / PREDICTIONS).exists():
         saved = read_predictions(log_dir / PREDICTIONS)
         rows = val_rows[saved.photos["index"]]
@@ -108,14 +109,15 @@ def prediction_pictures(
         "examples": examples_sheet(crops, rows, predictions.whole),
     }
     files = []
-    for part, picture in pictures.items():
-        files.append(stem.with_name(f"{stem.name}.{part}.png"))
+    for name, picture in pictures.items():
+        files.append(stem.with_name(f"{stem.name}.{name}.png"))
         save_picture(files[-1], picture)
     return files
 
 
 def answer_pictures(predictions: TaskPredictions) -> dict[str, np.ndarray]:
     """Name → confusion matrix or scatter plot, of the whole answer, else of each head."""
+    # A matrix of all combinations would be mostly empty where the heads make no class together.
     joint = predictions.whole.kind != "together"
     pictures = {}
     for head in (predictions.whole,) if joint else predictions.details:

@@ -211,14 +211,7 @@ def open_study(
     # With a seed alone, a study that goes on would draw the values of its first trials again.
     seed = None if seed is None else seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
-    # Kept in the study itself: another process may have begun it, on another machine.
-    for key, value in begun.items():
-        if study.user_attrs.setdefault(key, value) != value:
-            raise ConfigError(
-                f"--study {name}: was begun with another {key}; go on with that one, or take"
-                " another name"
-            )
-        study.set_user_attr(key, value)
+    _require_same_plan(study, begun)
     for recipe, config in (configs or {}).items():
         kept_as = f"config {recipe}".strip()
         scored = any(values_of(trial).get(RECIPE) == recipe for trial in done(study))
@@ -226,6 +219,17 @@ def open_study(
             _require_same_config(study, study.user_attrs.get(kept_as), dict(config), space)
         study.set_user_attr(kept_as, config)
     return study
+
+
+def _require_same_plan(study: optuna.Study, plan: Mapping[str, Any]) -> None:
+    # Kept in the study itself: another process may have begun it, on another machine.
+    for key, value in plan.items():
+        if study.user_attrs.setdefault(key, value) != value:
+            raise ConfigError(
+                f"--study {study.study_name}: was begun with another {key}; go on with that one, or"
+                " take another name"
+            )
+        study.set_user_attr(key, value)
 
 
 def _require_same_config(

@@ -99,6 +99,7 @@ def training_flops(model: BaseModel, size: int) -> float:
         model: stays as it is.
         size: side of the photos, px.
     """
+    # A copy, on a device where nothing is computed and nothing takes memory.
     twin = copy.deepcopy(model).to("meta")
     photos = torch.empty(2, 3, size, size, dtype=torch.uint8, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -1,7 +1,7 @@
 """Finding a class or function by name, and checking that it takes the arguments it is to get."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +27,22 @@ def find(module: ModuleType, name: str, where: str) -> Callable[..., Any]:
         place = getattr(module, "LIBRARIES", module.__name__)
         raise ConfigError(f"{where}: no {name!r} in {place}{nearest(name, names)}")
     return getattr(module, name)
+
+
+def classes_in(module: ModuleType, base: type, without: Container[str] = ()) -> dict[str, type]:
+    """Name → class, of those in ``module`` that are a kind of ``base`` but not ``base`` itself.
+
+    Args:
+        module: of a library.
+        base: that all of them have.
+        without: names to leave out.
+    """
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, base) and value is not base
+        if name not in without
+    }
 
 
 def check_arguments(

@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from utils.errors import ConfigError
-from utils.objects import check_arguments, find
+from utils.objects import check_arguments, classes_in, find
 
 
 @pytest.fixture
@@ -55,3 +55,10 @@ def test_arguments_that_do_not_fit_are_named(module, given, positional, words):
 def test_what_tells_no_signature_is_taken_as_it_is():
     check_arguments(int, {"anything": 1}, str)
     check_arguments(lambda **rest: rest, {"anything": 1}, str)
+
+
+def test_the_classes_of_a_library_are_those_of_a_kind_without_the_kind_itself():
+    module = ModuleType("library")
+    exec("class Base: pass\nclass One(Base): pass\nclass Two(One): pass\nother = 1", vars(module))
+    assert list(classes_in(module, module.Base)) == ["One", "Two"]
+    assert list(classes_in(module, module.Base, without=("Two",))) == ["One"]
