@@ -286,7 +286,7 @@ def test_more_steps_in_the_same_epochs_than_a_schedule_was_made_for_are_refused(
 @pytest.mark.parametrize("odd", [torch.zeros(3, 4), "many", None, [1]])
 def test_moves_of_a_state_that_no_schedule_wrote_are_left_to_its_restoring(odd):
     settings = chosen("CosineAnnealingLR", "step", 1, **MOVING["CosineAnnealingLR"])
-    schedule = make_schedule(settings, two_groups(), epochs=3, steps_an_epoch=10)
+    schedule = make_schedule(settings, two_groups(), epochs=3, steps_per_epoch=10)
     config = {"lr_scheduler": {"type": "CosineAnnealingLR", "args": MOVING["CosineAnnealingLR"]}}
     for state in ({"T_max": odd}, {"_schedulers": odd}, {"_schedulers": [odd]}):
         refuse_more_moves({"config": config, "lr_scheduler": state}, schedule)
