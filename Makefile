@@ -20,9 +20,9 @@ help:  ## list the commands
 
 setup: .venv/ready  ## make the environment (.venv) from requirements.txt (CPU=1: without CUDA)
 
-# CPU=1: builds of torch without CUDA, an environment of a third of the size. On Linux they lie at an index of their
-# own, unless pip is configured with one that has them: TORCH_CPU_INDEX=URL, as PyTorch's page of
-# installation shows for "CPU". Everywhere else the usual builds are such.
+# CPU=1: builds of torch without CUDA, an environment of a third of the size. On Linux they lie at
+# an index of their own, unless pip is configured with one that has them: TORCH_CPU_INDEX=URL, as
+# PyTorch's page of installation shows for "CPU". Everywhere else the usual builds are such.
 ifdef CPU
 ifeq ($(shell uname -s),Linux)
 INDEX := $(if $(TORCH_CPU_INDEX),--extra-index-url $(TORCH_CPU_INDEX))

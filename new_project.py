@@ -27,7 +27,7 @@ LEFT_BEHIND = re.compile(
     r"(faces|benchmarks|docs/images|tests/(faces|golden|fuzz))/.*|TRACER/weights/.*|tests/people\.py"
     r"|README(\.ko)?\.md|docs/ko/.*|tests/test_korean\.py|CHANGELOG\.md"
     r"|docs/(a_day|accuracy|errors|new_task|reliability|scaling)\.md|examples/first_steps\.ipynb"
-    r"|tests/test_(a_day|errors|first_steps)\.py"
+    r"|tests/test_(a_day|docs|errors|first_steps)\.py"
     r"|config\.json|configs/(?!schema)[^/]*\.json|tools/sample\.py|new_project\.py"
     r"|tests/(test_new_project|test_new_task|shape)\.py"
     r"|(export|sweep|data_loader/(sample|audit|explore)|base/soup|model/(explain|tune_decoding))\.py"
@@ -216,7 +216,8 @@ streamlit run app.py -- --resume saved/models/{name}/<run_id>/best_epoch.pth
 ```
 
 `make setup` makes the environment, `make demo` trains and tests, `make test` checks the code. What
-is asked of a photo stands in `config.json` under `task`; docs/config.md explains every key.
+is asked of a photo stands in `config.json` under `task`; docs/config.md explains every key. Where a page
+in docs/ speaks of people, masks and ages, read the groups (`task.data.group`) and heads of this task.
 """
 
 if __name__ == "__main__":
