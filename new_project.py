@@ -216,8 +216,9 @@ streamlit run app.py -- --resume saved/models/{name}/<run_id>/best_epoch.pth
 ```
 
 `make setup` makes the environment, `make demo` trains and tests, `make test` checks the code. What
-is asked of a photo stands in `config.json` under `task`; docs/config.md explains every key. Where a page
-in docs/ speaks of people, masks and ages, read the groups (`task.data.group`) and heads of this task.
+is asked of a photo stands in `config.json` under `task`; docs/config.md explains every key. Where
+a page in docs/ speaks of people, masks and ages, read the groups (`task.data.group`) and heads of
+this task.
 """
 
 if __name__ == "__main__":
