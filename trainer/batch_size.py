@@ -71,7 +71,7 @@ def settle_batch(
     config.settle({BATCH: batch, ACCUMULATE: accumulate})
     if asked == AUTO or effective:
         logger.info(
-            "%s=%d, %s=%d: %d photos a step", BATCH, batch, ACCUMULATE, accumulate,
+            "%s=%d, %s=%d: %d photos per step", BATCH, batch, ACCUMULATE, accumulate,
             batch * accumulate * ranks,
         )  # fmt: skip
 
