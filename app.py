@@ -114,9 +114,9 @@ def headline(place: DeltaGenerator, task: Task | None, language: str) -> None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def loaded(checkpoint: Checkpoint, device: str | None) -> Loaded:
+def loaded(checkpoint: Checkpoint, device: str | None, decoding: str | None) -> Loaded:
     """A model, shared by all visitors; the least used one makes room for a fifth."""
-    found = load(checkpoint, device)
+    found = load(checkpoint, device, decoding)
     warm_up(found.model)
     return found
 
@@ -145,7 +145,8 @@ def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
             format_func=lambda checkpoint: checkpoint.title, help=text["models_help"],
         )  # fmt: skip
         with st.spinner(text["loading"]):
-            members = [(each, loaded(each, arguments.device)) for each in chosen]
+            asked = (arguments.device, arguments.decoding)
+            members = [(each, loaded(each, *asked)) for each in chosen]
         # An average of other heads or classes would mean nothing.
         require_one_task([member.model for _, member in members])
         for _, member in members:

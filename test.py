@@ -17,7 +17,7 @@ from pathlib import Path
 
 from parse_config import ConfigParser
 from utils.cli import run_command, say_loading
-from utils.config_options import Option
+from utils.config_options import DECODING
 
 
 def start() -> None:
@@ -51,9 +51,7 @@ def parse() -> ConfigParser:
     parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out photos that can't be read"
     )
-    # An Option: it sets the config's section, and is checked as that is.
-    decoding = Option(("--decoding",), "decoding", "file of python -m tools.tune_decoding")
-    return ConfigParser.from_args(parser, (decoding,))
+    return ConfigParser.from_args(parser, (DECODING,))
 
 
 if __name__ == "__main__":

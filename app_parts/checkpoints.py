@@ -7,6 +7,7 @@ from typing import NamedTuple, NoReturn
 
 from parse_config import ConfigParser
 from trainer.photo_model import PhotoModel
+from utils.config_options import DECODING
 from utils.devices import choose_device
 from utils.errors import ConfigError
 from utils.run_folder import BEST
@@ -36,6 +37,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="folder of runs whose models the page offers besides (default: saved)",
     )  # fmt: skip
     parser.add_argument("-d", "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--decoding", metavar="FILE",
+        help="of python -m tools.tune_decoding, such as temperatures; for all models",
+    )  # fmt: skip
     return parser.parse_args(argv)
 
 
@@ -78,14 +83,15 @@ class Loaded(NamedTuple):
     """TRACER's weights; None for whole photos."""
 
 
-def load(checkpoint: Checkpoint, device: str | None) -> Loaded:
-    """The model of a checkpoint, ready for photos.
+def load(checkpoint: Checkpoint, device: str | None, decoding: str | None = None) -> Loaded:
+    """The model of a checkpoint, ready for photos; decoded by a file, or as its run says.
 
     Raises:
         CheckpointError: not a checkpoint, or its TRACER weights can't be had.
         ConfigError: no such device.
+        DataError: not a decoding file, or for another task.
     """
-    config = _config_of(checkpoint.path)
+    config = _config_of(checkpoint.path, decoding=decoding)
     where = choose_device(config["n_gpu"], device)
     model = PhotoModel.restore(config, Path(checkpoint.path), where)
     weights = config["tracer"]["weights"]
@@ -97,8 +103,9 @@ def _checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(str(path), path.stat().st_mtime_ns)
 
 
-def _config_of(*checkpoints: str) -> ConfigParser:
+def _config_of(*checkpoints: str, decoding: str | None = None) -> ConfigParser:
     # Through the same parser as test.py's, so that config and checks are the same.
     parser = argparse.ArgumentParser()
     parser.add_argument("-r", "--resume", nargs="+")
-    return ConfigParser.from_args(parser, argv=["--resume", *checkpoints])
+    chosen = ["--decoding", decoding] if decoding else []
+    return ConfigParser.from_args(parser, (DECODING,), argv=["--resume", *checkpoints, *chosen])

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from parse_config import ConfigParser
 from utils.cli import run_command, say_loading
+from utils.config_options import DECODING
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--language", default="en", help="of the words: en, or ko where it has them"
     )
-    config = ConfigParser.from_args(parser, argv=argv)
+    config = ConfigParser.from_args(parser, (DECODING,), argv=argv)
     args = config.args
     say_loading()
     from trainer import serving  # torch and the rest take seconds, which --help spares

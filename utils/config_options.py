@@ -29,6 +29,10 @@ class Option(NamedTuple):
         return self.flags[0].lstrip("-").replace("-", "_")
 
 
+DECODING = Option(("--decoding",), "decoding", "file of python -m tools.tune_decoding")
+"""Of commands that answer. An Option: it sets the config's section, and is checked as that is."""
+
+
 def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
     """Give ``parser`` the options that it does not define itself."""
 

@@ -3,6 +3,7 @@
 import argparse
 import gc
 import io
+import json
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from app_parts.answers import answer, explain
-from app_parts.checkpoints import named_checkpoints, parse, saved_checkpoints
+from app_parts.checkpoints import load, named_checkpoints, parse, saved_checkpoints
 from app_parts.uploads import UploadProblem
 from parse_config import ConfigParser
 from tests.pictures import encoded
@@ -52,6 +53,18 @@ def test_visitors_at_the_same_time_get_the_answers_they_would_get_alone(model, p
     for visitor in visitors:
         visitor.join()
     assert together == alone
+
+
+def test_the_page_answers_with_the_temperatures_it_is_given(model, trained, photos, tmp_path):
+    decoding = tmp_path / "decoding.json"
+    decoding.write_text(json.dumps({"weights": {"class": [1] * 18}, "temperature": {"age": 3.0}}))
+    asked = parse(["--resume", str(trained.best), "--decoding", str(decoding)])
+    (named,) = named_checkpoints(asked.resume)
+    calm = load(named, "cpu", asked.decoding).model
+    plain, calmer = (answer([each], photos[0]).answer for each in (model, calm))
+    raised = plain.probabilities["age"] ** (1 / 3)
+    assert calmer.probabilities["age"] == pytest.approx(raised / raised.sum(), abs=1e-5)
+    assert calmer.predicted == plain.predicted
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
