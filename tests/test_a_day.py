@@ -12,13 +12,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "a_day.md").read_text(encoding="utf-8")
-# The page begins in this project, and goes on in the one that it makes.
-HERE = """set -e
-python() {
-    case $1 in *.py) [ -e "$1" ] || set -- "$PYTHONPATH/$1" "${@:2}";; esac
-    command python "$@"
-}
+# The page begins in this project, and goes on in the one that it makes. `exec`: what the page
+# kills is the server itself.
+PYTHON = f"""#!/bin/bash
+case $1 in *.py) [ -e "$1" ] || set -- "{ROOT}/$1" "${{@:2}}";; esac
+exec "{sys.executable}" "$@"
 """
+NOTHING_STAYS = "trap 'kill $(jobs -p) 2> /dev/null || :' EXIT\n"
 
 
 @pytest.mark.slow
@@ -27,16 +27,20 @@ python() {
 def test_the_day_goes_from_photos_to_a_server(tmp_path):
     place = tmp_path / "here"
     place.mkdir()
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(PYTHON)
+    python.chmod(0o755)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     blocks = "".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL))
     done = subprocess.run(
-        ["bash", "-c", HERE + blocks.replace("8000", str(port))],
+        ["bash", "-ec", NOTHING_STAYS + blocks.replace("8000", str(port))],
         cwd=place, capture_output=True, text=True,
         env={
             **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
         },
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
