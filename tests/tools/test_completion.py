@@ -1,0 +1,47 @@
+"""The shell knows the commands, their options, and the keys of the config."""
+
+import importlib.util
+import shutil
+import subprocess
+
+import pytest
+
+from tools.__main__ import commands
+from tools.completion import main, whole
+from utils.errors import UserError
+
+HAS_SHTAB = importlib.util.find_spec("shtab") is not None
+
+
+def test_every_command_is_there_with_its_own_options_and_the_keys_of_set():
+    parsers = whole({"bash": "_files"})._actions[-1].choices
+    assert set(parsers) == set(commands())
+    flags = {name: parser._option_string_actions for name, parser in parsers.items()}
+    assert "--folds" in flags["train"] and "--grid" in flags["sweep"] and "--diff" in flags["runs"]
+    assert "optimizer.args.lr=" in flags["train"]["--set"].choices
+    assert flags["train"]["--config"].complete == {"bash": "_files"}
+
+
+@pytest.mark.skipif(HAS_SHTAB, reason="shtab is installed")
+def test_without_shtab_one_line_says_what_to_install():
+    with pytest.raises(UserError, match="pip install shtab"):
+        main(["bash"])
+
+
+@pytest.mark.skipif(not (HAS_SHTAB and shutil.which("bash")), reason="needs shtab and bash")
+def test_the_shell_completes(capsys, tmp_path):
+    main(["bash"])
+    script = tmp_path / "script"
+    script.write_text(capsys.readouterr().out)
+    ask = """
+        . "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_masktracer
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+
+    def completed(*words):
+        command = ["bash", "-c", ask, "bash", script, "masktracer", *words]
+        return subprocess.run(command, capture_output=True, text=True).stdout.split()
+
+    assert completed("swe") == ["sweep"]
+    assert completed("train", "--fol") == ["--folds"]
+    assert completed("train", "--set", "trainer.ho") == ["trainer.hours="]
