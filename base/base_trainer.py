@@ -11,6 +11,7 @@ from base.checkpoint import CheckpointFolder, random_state, restore_random_state
 from base.monitor import Monitor
 from base.preemption import Preemption, Stopped
 from base.settings import LoopSettings
+from base.time_budget import TimeBudget
 from base.train_step import TrainStep
 from utils import distributed
 from utils.errors import UserError, reason_of
@@ -56,8 +57,8 @@ class Callback:
         Args:
             update: its number in the training, from 1.
             losses: name → mean over the batches of the update.
-            rates: ``lr``, …, and how fast the bunch was: ``images_per_second``,
-                ``data_wait_share``, on a GPU ``gpu_peak_gib``.
+            rates: ``lr``, …, ``grad_norm`` (before clipping), and how fast the bunch was:
+                ``images_per_second``, ``data_wait_share``, on a GPU ``gpu_peak_gib``.
             photos: of the update, over all ranks.
         """
 
@@ -138,6 +139,7 @@ class BaseTrainer(ABC):
         self.mid_epoch: dict[str, Any] | None = None
         self.predictions: Any = None
         self.preemption = Preemption()
+        self.budget = TimeBudget(settings.hours, settings.epochs)
 
     @abstractmethod
     def _train_epoch(self, epoch: int) -> dict[str, float]:
@@ -169,6 +171,7 @@ class BaseTrainer(ABC):
         """
         try:
             self._tell("on_train_start", self.description, self.history, self.train_step.updates)
+            self.budget.start()
             with self.preemption.install():
                 self._run_epochs()
             self._log_outcome()
@@ -193,6 +196,8 @@ class BaseTrainer(ABC):
         self.monitor.load_state_dict(state["monitor"])
         self.history = state["history"]
         self.mid_epoch = state["partial"]
+        if state.get("budget"):
+            self.budget.load_state_dict(state["budget"], len(self.history))
         # Resumed from an earlier save, the folder may hold the best of epochs that are still to
         # come.
         self.checkpoints.bring_best(self.monitor.best_epoch, path)
@@ -204,7 +209,7 @@ class BaseTrainer(ABC):
 
     def _run_epochs(self) -> None:
         for epoch in range(len(self.history) + 1, self.epochs + 1):
-            if self.monitor.exhausted:
+            if self.monitor.exhausted or self.budget.left == 0:
                 break
             self._run_epoch(epoch)
             # Asked between epochs, too: an epoch may be too short to be asked within.
@@ -220,6 +225,8 @@ class BaseTrainer(ABC):
         self.train_step.sync_ranks()
         # One log for all ranks: a last bit that differs would let one stop early and others wait.
         log |= distributed.broadcast(self._validate_epoch(epoch))
+        if self.settings.hours is not None:
+            self._keep_to_hours(epoch)
         # After the validation, whose score ReduceLROnPlateau goes by.
         self.train_step.end_epoch(epoch, log.get(self.monitor.name))
         improved = self.monitor.update(epoch, log)
@@ -233,6 +240,13 @@ class BaseTrainer(ABC):
         # text.
         if end := distributed.broadcast(self._end and str(self._end)):
             raise self._end or StopTraining(end)
+
+    def _keep_to_hours(self, epoch: int) -> None:
+        self.budget.end_epoch(epoch)
+        # Clocks differ: one rank must not go on where another stops.
+        self.budget.left = distributed.broadcast(self.budget.left)
+        self.train_step.fit_schedule(epoch, self.epochs, self.budget.left)
+        self.timings["time/epochs_left"] = float(self.budget.left)
 
     def _after_step(self, step: int) -> None:
         """To be called after each step that moved the weights; saves and stops where asked.
@@ -313,10 +327,17 @@ class BaseTrainer(ABC):
             "partial": self.mid_epoch,
             # Of all ranks, since rank 0 alone writes.
             "random": distributed.gather(random_state()),
+            **({"budget": self.budget.state_dict()} if self.settings.hours is not None else {}),
         }
 
     def _log_outcome(self) -> None:
-        if self.monitor.exhausted and len(self.history) < self.epochs:
+        if self.budget.left == 0 and len(self.history) < self.epochs:
+            self.logger.info(
+                "stopped after epoch %d of at most %d: another would not end within"
+                " trainer.hours=%g (%.2f used)",
+                len(self.history), self.epochs, self.settings.hours, self.budget.used / 3600,
+            )  # fmt: skip
+        elif self.monitor.exhausted and len(self.history) < self.epochs:
             self.logger.info(
                 "stopped early: %d epochs without a better %s",
                 self.monitor.waited,

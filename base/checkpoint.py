@@ -252,7 +252,8 @@ def _shortened(value: Any) -> str:
 
 TRAINING = (
     "format", "state_dict", "raw_model", "averaged_epochs", "optimizer", "kinds", "lr_scheduler",
-    "scaler", "updates", "at_once", "epoch", "monitor", "history", "partial", "random",
+    "scaler", "updates", "at_once", "pace", "ahead", "budget", "epoch", "monitor", "history",
+    "partial", "random",
 )  # fmt: skip
 """What a checkpoint holds of the course of a training; older ones also ``averaged_epochs``."""
 

@@ -35,6 +35,7 @@ def _plain(tensor: Tensor) -> Tensor:
 PlainTensor = Annotated[InstanceOf[Tensor], AfterValidator(_plain)]
 Weights = dict[str, PlainTensor]
 Count = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Options = dict[str, JsonValue]
 OLDER_METRIC_INDEX = "judged"
 """What mid-epoch states of older versions call ``metric_index``."""
@@ -110,6 +111,14 @@ class _Step(_Section):
     losses: PlainTensor
 
 
+class _Budget(_Section):
+    """What a training that has hours has used of them."""
+
+    used: NonNegative
+    epoch_began: NonNegative
+    seconds: list[NonNegative]
+
+
 class _MidEpoch(_Section):
     """The mid-epoch state: what of an epoch is done."""
 
@@ -153,6 +162,10 @@ class _Checkpoint(_Section):
     updates: Count = 0
     at_once: Annotated[int, Field(ge=1)] | None = None
     """Photos of a step at once, where a whole batch did not fit into memory."""
+    pace: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    ahead: Annotated[float, Field(ge=-1, le=1e9)] = 0.0
+    """How the schedule keeps to ``trainer.hours``."""
+    budget: _Budget | None = None
     epoch: Count = 0
     monitor: _Monitor | None = None
     history: list[dict[str, float]] = []

@@ -98,7 +98,11 @@ class LoopSettings(CheckpointSettings):
     """How the trainer goes through the epochs."""
 
     epochs: Positive = 50
-    """Training epochs, those before a resume counted in."""
+    """Training epochs, those before a resume counted in; with `hours` at most so many."""
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Hours after which the training is to be over, report and crops not counted: it stops in \
+good order before an epoch that would not end in time, and the schedule, made for `epochs`, goes \
+the faster, so that it is through by then. `null` for any."""
     verbosity: Annotated[int, Field(ge=0, le=2)] = 2
     """0 quiet, 1 a line per epoch, 2 progress bars too."""
     profile_steps: Natural = 0

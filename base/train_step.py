@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from base.base_model import BaseModel
 from base.checkpoint import load_weights
@@ -50,6 +52,8 @@ class TrainStep:
 
     Attributes:
         at_once: most photos that memory was found to suffice for; larger batches are done in parts.
+        pace: moves of the schedule per epoch or step; ``ahead``: how many it has made beyond one.
+        grad_norm: () float on the device, of the gradient of the newest update, before clipping.
 
     Raises:
         ConfigError: float16 or synchronized batch norms on the CPU, or a submodule to freeze that
@@ -92,6 +96,8 @@ class TrainStep:
             self.ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
         self.updates = 0
         self.at_once: int | None = None
+        self.pace, self.ahead = 1.0, 0.0
+        self.grad_norm = torch.zeros((), device=self.device)
         self._sum: list[tuple[Tensor, Logits]] = []
         self._restored: Path | None = None  # until the first step shows that its state fits
         self.stopwatch = Stopwatch(self.device)
@@ -186,9 +192,32 @@ class TrainStep:
             epoch: the one that ended, from 1.
             monitored: its value of the monitored score, for ``ReduceLROnPlateau``.
         """
-        if self.scheduler is None or self.schedule_every != "epoch":
+        if self.schedule_every == "epoch":
+            self._move_schedule(epoch, monitored)
+
+    def fit_schedule(self, epoch: int, epochs: int, left: int) -> None:
+        """Let the schedule be through when the training is, though it was made for more epochs.
+
+        Args:
+            epoch: the one that ended, from 1; to be called before ``end_epoch``.
+            epochs: that the schedule was made for.
+            left: that are still to come.
+        """
+        if isinstance(self.scheduler, ReduceLROnPlateau):  # goes by the score
             return
-        move(self.scheduler, "epoch", epoch, monitored)
+        per_epoch, done = (self.updates / epoch or 1.0), epoch
+        if self.schedule_every == "epoch":  # whose move after this one is still to come
+            per_epoch, done, left = 1.0, epoch - 1, left + 1
+        self.pace = max(0.0, epochs - done - self.ahead / per_epoch) / max(left, 1)
+
+    def _move_schedule(self, number: int, monitored: float | None = None) -> None:
+        """The moves that are due after this epoch or step: one, unless the pace is another."""
+        if self.scheduler is None:
+            return
+        before = _whole(self.ahead)
+        self.ahead += self.pace - 1
+        for position in range(number + before, number + _whole(self.ahead) + 1):
+            move(self.scheduler, self.schedule_every, position, monitored)
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as tensors and plain values; ``state_dict`` is the best model's."""
@@ -201,6 +230,7 @@ class TrainStep:
             "scaler": self.scaler.state_dict(),
             "updates": self.updates,
             **({} if self.at_once is None else {"at_once": self.at_once}),
+            **({"pace": self.pace, "ahead": self.ahead} if self.ahead or self.pace != 1 else {}),
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
@@ -247,6 +277,7 @@ class TrainStep:
         self.scaler.load_state_dict(state["scaler"])
         self.updates = state["updates"]
         self.at_once = state.get("at_once")
+        self.pace, self.ahead = state.get("pace", 1.0), state.get("ahead", 0.0)
         self.best_model.load_state_dict(state["state_dict"])
         if self.best_model is not self.model:
             self.model.load_state_dict(state["raw_model"])
@@ -422,7 +453,12 @@ class TrainStep:
         if self.settings.clip_norm is not None:
             # The norm is meant of the true gradients, not of those scaled for float16.
             self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        else:
+            found = (each.grad for each in self.model.parameters())
+            norm = nn.utils.get_total_norm([each for each in found if each is not None])
+            norm = norm / self.scaler.get_scale()
+        self.grad_norm.copy_(norm)
         try:
             # torch compares no shapes when an optimizer's state is loaded: a foreign one fails
             # here.
@@ -444,8 +480,12 @@ class TrainStep:
 
     def _count_update(self) -> None:
         self.updates += 1
-        if self.scheduler is not None and self.schedule_every == "step":
-            move(self.scheduler, "step", self.updates)
+        if self.schedule_every == "step":
+            self._move_schedule(self.updates)
+
+
+def _whole(moves: float) -> int:
+    return math.floor(moves + 1e-6)  # sums of fractions end just below the number that they make
 
 
 def _joined(results: Sequence[StepResult], shares: Sequence[float]) -> StepResult:

@@ -103,7 +103,7 @@ class EpochLines(Callback):
         speed = scalars.get("time/images_per_second", 0)
         # Only this call's epochs: those before a resume may have run on another machine.
         each = (time.monotonic() - self._began) / (epoch - self._done_before)
-        left = (self._epochs - epoch) * each
+        left = scalars.get("time/epochs_left", self._epochs - epoch) * each
         rest = f"  {duration(left)} left" if left else ""
         mfu = f", MFU {scalars['time/mfu']:.0%}" if "time/mfu" in scalars else ""
         self._logger.info(

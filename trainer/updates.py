@@ -30,7 +30,7 @@ class Updates:
     def __init__(self, train_step: TrainStep, fetched: Prefetcher, done: int = 0) -> None:
         self.train_step = train_step
         self.fetched = fetched
-        self._noted: list[tuple[int, int, dict[str, float], int]] = []
+        self._noted: list[tuple[int, int, dict[str, float], Tensor, int]] = []
         self._told = done
         self._last_update = train_step.updates
         self._photos_of_update = self._photos = 0
@@ -49,7 +49,8 @@ class Updates:
         # Not every batch moves weights: several may be summed up, or float16 overflowed.
         if update != self._last_update:
             rates = self.train_step.learning_rates
-            self._noted.append((batches, update, rates, self._photos_of_update))
+            norm = self.train_step.grad_norm.clone()
+            self._noted.append((batches, update, rates, norm, self._photos_of_update))
             self._last_update, self._photos_of_update = update, 0
 
     def since_last_time(
@@ -66,12 +67,13 @@ class Updates:
             return
         # One wait for all of them. (batches, losses)
         values = torch.stack(list(losses[self._told :])).cpu()
+        norms = torch.stack([norm for *_, norm, _ in self._noted]).tolist()
         speed = self._speed()
-        for batches, update, rates, photos in self._noted:
+        for (batches, update, rates, _, photos), norm in zip(self._noted, norms, strict=True):
             new = batches - self._told
-            means = values[:new].mean(0).tolist()
+            means, more = values[:new].mean(0).tolist(), {"grad_norm": norm} | speed
             values, self._told = values[new:], batches
-            yield update, dict(zip(names, means, strict=True)), rates | speed, photos
+            yield update, dict(zip(names, means, strict=True)), rates | more, photos
         self._noted = []
 
     def _speed(self) -> dict[str, float]:

@@ -80,7 +80,8 @@ class Row:
         done = len(self.run.history)
         if self.state != "running" or not done or not self.seconds:
             return None
-        return self.seconds / done * (self.epochs - done)
+        left = self.run.timings[-1].get("time/epochs_left", self.epochs - done)
+        return self.seconds / done * left
 
     @property
     def checkpoint(self) -> Path | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from base.base_model import BaseModel
 from base.settings import StepSettings
@@ -186,6 +187,38 @@ def test_a_backbone_without_activation_checkpointing_is_refused():
     words = r"trainer\.activation_checkpointing: the backbone \(Sequential\) has none; set it"
     with pytest.raises(ConfigError, match=words):
         a_train_step(activation_checkpointing=True)
+
+
+@pytest.mark.parametrize("every", ["epoch", "step"])
+def test_a_schedule_made_for_more_epochs_is_through_when_the_hours_are(every):
+    steps, epochs = (3, 20) if every == "step" else (1, 20)
+    train_step = a_train_step(schedule_every=every)
+    train_step.scheduler = CosineAnnealingLR(train_step.optimizer, epochs * steps)
+    begun_with = []
+    for epoch, left in enumerate((7, 6, 4, 3, 2, 1, 0), 1):  # one was slower than expected
+        begun_with.append(train_step.lr)
+        for _ in range(steps):
+            train_step._count_update()
+        train_step.fit_schedule(epoch, epochs, left)
+        going_on = a_train_step(schedule_every=every)
+        going_on.scheduler = CosineAnnealingLR(going_on.optimizer, epochs * steps)
+        going_on.load_state_dict(train_step.state_dict())
+        train_step = going_on
+        train_step.end_epoch(epoch, None)
+    assert train_step.scheduler.last_epoch == epochs * steps and train_step.lr < 1e-9
+    assert begun_with == sorted(begun_with, reverse=True)
+    assert begun_with[-1] < 0.02 and begun_with[2] > 0.05
+
+
+def test_a_schedule_that_has_the_time_it_was_made_for_stays_as_it_is():
+    train_step = a_train_step()
+    train_step.scheduler = CosineAnnealingLR(train_step.optimizer, 3)
+    for epoch in (1, 2, 3):
+        train_step.fit_schedule(epoch, 3, 3 - epoch)
+        train_step.end_epoch(epoch, None)
+        assert (train_step.pace, train_step.ahead) == (1, 0)
+        assert train_step.scheduler.last_epoch == epoch
+    assert "pace" not in train_step.state_dict()
 
 
 LINEAR = (nn.Flatten(), nn.Linear(3 * 8 * 8, 4))

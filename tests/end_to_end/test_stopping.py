@@ -103,3 +103,17 @@ def test_weights_of_another_run_can_be_the_start_and_what_fits_is_said(data, tmp
         [*again, "--init-from", str(checkpoint)], capture_output=True, text=True, timeout=120
     )
     assert "people that validate now, so their scores flatter" in done.stdout
+
+
+def test_a_training_of_some_hours_stops_in_good_order(shapes_config, call, assert_one_line_error):
+    """Whose report, answers and best checkpoint are those of any other."""
+    command = ("train.py", "-c", shapes_config, "--run-id", "short", "--set", "trainer.epochs=9")
+    done = call(*command, "trainer.hours=1e-9")
+    assert done.returncode == 0, done
+    said = done.stdout + done.stderr
+    assert "stopped after epoch 1 of at most 9" in said and "trainer.hours=1e-09" in said
+    log = shapes_config.parent / "saved/log/shapes/short"
+    assert (log / "finished.json").exists() and (log / "predictions.npz").exists()
+    again = call(*command, "trainer.hours=1e-9", "--resume", "auto")
+    assert "epoch 2/9" not in again.stdout + again.stderr
+    assert_one_line_error(call(*command, "trainer.hours=0"), "trainer.hours", "> 0")

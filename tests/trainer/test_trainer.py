@@ -544,6 +544,7 @@ class TestCallbacks:
         for _, losses, rates, _ in steps:
             assert losses.keys() == {"loss", "mask_loss", "gender_loss", "age_loss"}
             assert {"lr", "images_per_second", "data_wait_share"} <= rates.keys()
+            assert rates["grad_norm"] > 0
 
     def test_one_that_fails_is_named_once_left_out_and_closed(self, tmp_path, caplog):
         broken, sound = [], []
