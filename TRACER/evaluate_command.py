@@ -20,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", default="te1", help="te0 ... te7, sample, or a file")
     parser.add_argument(
-        "--batch-size", type=int, help="photos a forward (default: fits the device)"
+        "--batch-size", type=int, help="photos per forward (default: fits the device)"
     )
     parser.add_argument("--out", help="JSON file to write the figures to")
 

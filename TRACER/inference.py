@@ -143,7 +143,7 @@ class Predictor:
             torch.cuda.empty_cache()
         if self.batch_size < asked:
             logger.warning(
-                "%s: not enough memory for %d photos a forward; going on with %d",
+                "%s: not enough memory for %d photos per forward; going on with %d",
                 self.device, asked, self.batch_size,
             )  # fmt: skip
         return queued

@@ -108,7 +108,7 @@ def edges(mask: Tensor) -> Tensor:
 
 
 def _box_average(x: Tensor, size: int) -> Tensor:
-    # Two passes of one row or column each: k + k additions a pixel instead of k².
+    # Two passes of one row or column each: k + k additions per pixel instead of k².
     rows = functional.avg_pool2d(x, (size, 1), stride=1, padding=(size // 2, 0))
     return functional.avg_pool2d(rows, (1, size), stride=1, padding=(0, size // 2))
 

@@ -97,6 +97,7 @@ def explain(member: PhotoModel, shown: Shown) -> None:
 
 def _heat(member: PhotoModel, shown: Shown) -> dict[str, bytes]:
     heat = member.explain(shown.answer.extraction.crop, shown.answer.probabilities)
+    # From the JPEG that is kept: the decoded photo is gone by then.
     crop = decode_image(shown.crop)
     return {head: jpeg(heat_picture(crop, heat[head], CROP_SIDE)) for head in heat}
 

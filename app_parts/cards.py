@@ -37,6 +37,7 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
     # Then a frame around all of the photo would say nothing.
     whole = said.extraction.saliency is None or said.extraction.fallback
     bars = [_bars(head, said, language) for head in said.task.heads.values()]
+    # lang: screen readers and fonts go by it, and the page has both languages.
     return f"""<article class="mt-card" lang="{language}">
 <header><p class="mt-file">{escape(name)}</p>
 <h2 class="mt-answer">{escape(said.sentence(language))}</h2>
@@ -80,6 +81,7 @@ def no_model(language: str) -> str:
         "python train.py --config config.json": text["none_train"],
         "streamlit run app.py -- --resume CHECKPOINT": text["none_resume"],
     }
+    # Commands of the page's own; nothing to escape.
     rows = [f"<dt><code>{command}</code></dt><dd>{what}</dd>" for command, what in ways.items()]
     return (
         f'<article class="mt-card mt-empty"><h2 class="mt-answer">{text["none_title"]}</h2>'

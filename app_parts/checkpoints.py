@@ -92,6 +92,7 @@ def load(checkpoint: Checkpoint, device: str | None, decoding: str | None = None
         DataError: not a decoding file, or for another task.
     """
     config = _config_of(checkpoint.path, decoding=decoding)
+    # Of the checkpoint's config, unless the command line says otherwise.
     where = choose_device(config["n_gpu"], device)
     model = PhotoModel.restore(config, Path(checkpoint.path), where)
     weights = config["tracer"]["weights"]

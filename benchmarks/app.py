@@ -37,7 +37,7 @@ def main() -> None:
     late = sorted(seconds[WARM_UP:])
     print(machine(torch.device("cpu")))
     print(
-        f"seconds a photo, warm, over {len(late)}: median {statistics.median(late):.3f},"
+        f"seconds per photo, warm, over {len(late)}: median {statistics.median(late):.3f},"
         f" 95th percentile {late[int(0.95 * len(late))]:.3f}, longest {late[-1]:.3f}"
     )
     print(
@@ -59,7 +59,7 @@ def in_this_process(checkpoint: str, photos: list[Path]) -> tuple[list[float], l
         gc.collect()
         megabytes.append(resident())
     busy = (time.process_time() - busy) / len(photos)
-    print(f"CPU seconds a photo, over all cores: {busy:.3f}")
+    print(f"CPU seconds per photo, over all cores: {busy:.3f}")
     return seconds, megabytes
 
 

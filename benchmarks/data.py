@@ -80,7 +80,7 @@ def cost_of_augmentations(persons: int, size: int) -> None:
             began = time.perf_counter()
             for row in range(100):
                 transform(crops[row], row)
-            # Seconds for 100 photos → ms a photo. The best of five: other work only ever adds.
+            # Seconds for 100 photos → ms per photo. The best of five: other work only ever adds.
             best = min(best, (time.perf_counter() - began) * 10)
         return best
 
@@ -90,7 +90,7 @@ def cost_of_augmentations(persons: int, size: int) -> None:
         # At probability 1, or cheap and rare could not be told apart.
         rows.append((name, f"{milliseconds(none.model_copy(update={name: 1.0})) - base:.3f}"))
     rows.append(("the default recipe, in all", f"{milliseconds(Augmentation()):.3f}"))
-    print(table(("augmentation", f"ms a photo at {size} px"), rows))
+    print(table(("augmentation", f"ms per photo at {size} px"), rows))
     print()
 
 

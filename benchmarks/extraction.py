@@ -148,7 +148,7 @@ def under_the_lock(photos: list[Path], settings: CropSettings) -> None:
         )
     quickest["together"] = sum(quickest.values())
     rows = [(name, f"{1000 * seconds / 64:.3f}") for name, seconds in quickest.items()]
-    print(table(("CPU time in one thread", "ms a photo"), rows), "\n")
+    print(table(("CPU time in one thread", "ms per photo"), rows), "\n")
 
 
 def cpu_seconds(work: Callable[[list[Path]], Any], photos: list[Path]) -> dict[str, float]:
@@ -213,7 +213,7 @@ def whole(photos: list[Path], settings: CropSettings, args: argparse.Namespace) 
         (name, f"{np.median(values):.0f}", f"{ratio(rates, name, one):.2f}", f"{cpu:.2f}")
         for (name, values), cpu in zip(rates.items(), (spent[1], spent[len(cores)]), strict=True)
     ]
-    print(table(("files to cache", "photos/s", "times one core", "CPU, ms a photo"), rows))
+    print(table(("files to cache", "photos/s", "times one core", "CPU, ms per photo"), rows))
 
 
 if __name__ == "__main__":

@@ -336,7 +336,7 @@ def roofline(setting: Setting) -> None:
     )
     reached, peak = np.median(rates["network"]) * flops, np.median(rates["matrix product"])
     rows = [
-        ("GFLOP a photo (multiply and add counted apart)", f"{flops / 1e9:.2f}"),
+        ("GFLOP per photo (multiply and add counted apart)", f"{flops / 1e9:.2f}"),
         ("reached by the network, TFLOP/s", f"{reached / 1e12:.3f}"),
         (f"reached by a large {setting.dtype} matrix product, TFLOP/s", f"{peak / 1e12:.3f}"),
         ("share", f"{reached / peak:.0%}"),
@@ -366,7 +366,7 @@ def more_photos(setting: Setting) -> None:
         # The largest so far, which can only grow: equal numbers mean that nothing grew.
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows.append((count, f"{seconds:.1f}", f"{1000 * seconds / count:.1f}", f"{peak_mib:.0f}"))
-    print(table(("photos", "seconds", "ms a photo", "peak memory, MiB"), rows))
+    print(table(("photos", "seconds", "ms per photo", "peak memory, MiB"), rows))
 
 
 @contextmanager

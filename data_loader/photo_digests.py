@@ -16,7 +16,7 @@ from utils.errors import UserError
 from utils.files import read_regular, write_atomically
 
 MOST_DIGESTS = 2**30
-"""Bytes that the digests of one list of photos may take; 40 a photo."""
+"""Bytes that the digests of one list of photos may take; 40 per photo."""
 
 
 def photo_digests(photos: Sequence[Path], cache_dir: Path, progress: bool = False) -> np.ndarray:

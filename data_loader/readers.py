@@ -302,7 +302,7 @@ def _columns(files: Sequence[str], columns: Mapping[str, Sequence[str]]) -> dict
     columns = added | dict(columns)
     for name, cells in columns.items():
         longest = max(map(len, cells), default=0)
-        # numpy keeps 4 bytes a character, in every cell as many as in the longest.
+        # numpy keeps 4 bytes per character, in every cell as many as in the longest.
         if 4 * longest * len(cells) > MAX_ARRAY_BYTES:
             raise DataError(
                 f"column {name!r}: a cell of {longest} characters is too long for a table of"

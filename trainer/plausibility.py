@@ -30,7 +30,8 @@ def note_familiarity(
         data: that it was trained and validated on.
         device: where the model is to run.
     """
-    predictor = restore_predictor(config, checkpoint, device)
+    state = load_checkpoint(checkpoint)
+    predictor = restore_predictor(config, checkpoint, device, state)
     transform = eval_transform(config["data_loader"]["args"]["input_size"])
     trained, unseen = (
         # Evenly from all rows: they come person by person, and the first 512 would be few people.
@@ -38,7 +39,7 @@ def note_familiarity(
         for rows in (data.train_rows, data.val_rows)
     )
     known = Familiarity.fit(trained, unseen)
-    save_checkpoint(checkpoint, load_checkpoint(checkpoint) | {FAMILIARITY: known.to_state()})
+    save_checkpoint(checkpoint, state | {FAMILIARITY: known.to_state()})
 
 
 def _features(predictor: Predictor, photos: CropDataset) -> torch.Tensor:

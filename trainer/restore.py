@@ -23,19 +23,25 @@ from utils.errors import CheckpointError
 from utils.seeding import seed_everything
 
 
-def restore_predictor(config: ConfigParser, checkpoint: Path, device: torch.device) -> Predictor:
+def restore_predictor(
+    config: ConfigParser,
+    checkpoint: Path,
+    device: torch.device,
+    state: dict[str, Any] | None = None,
+) -> Predictor:
     """The model of a checkpoint, with the settings that its answers depend on.
 
     Args:
         config: of the checkpoint.
         checkpoint: its weights, and how often each class occurred in its training.
         device: where the model goes.
+        state: what the checkpoint holds, where it has been read already.
 
     Raises:
         CheckpointError: not a checkpoint, or of another architecture or other classes.
         ConfigError, DataError: a decoding that it can't do.
     """
-    state = load_checkpoint(checkpoint)
+    state = load_checkpoint(checkpoint) if state is None else state
     # Before the model is built, since it takes no time to refuse what does not fit.
     decoding = _decoding(config, state, checkpoint)
     task = Task(config.settings.task)

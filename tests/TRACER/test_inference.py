@@ -72,7 +72,7 @@ def test_photos_that_do_not_fit_a_gpu_go_through_it_in_smaller_batches(small, ca
         np.testing.assert_array_equal(predictor(gray(*range(20))), expected)
     assert set(network.sizes) == {2}
     (said,) = caplog.messages
-    assert "not enough memory for 8 photos a forward; going on with 2" in said
+    assert "not enough memory for 8 photos per forward; going on with 2" in said
 
 
 def test_a_gpu_without_room_for_one_photo_is_one_line(small):
