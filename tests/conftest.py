@@ -6,19 +6,18 @@ import json
 import logging
 import os
 import runpy
-import subprocess
+import shutil
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-
-from tests.cuda_stand_in import graphs_on_the_cpu, two_gpus  # noqa: F401, fixtures
+from filelock import FileLock
 
 with contextlib.suppress(ImportError):  # a project of new_project.py has no faces
     from tests.people import people, tiny_config, trained  # noqa: F401, fixtures
 from tests.other_tasks import TASKS
+from tests.processes import Result, forked, fresh
 from tools import shapes as drawn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,24 +27,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 OFFLINE = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline"}
 
 
-class Result(NamedTuple):
-    """What a command left on the terminal."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def _run(*arguments, cwd, **environment):
-    done = subprocess.run(
-        [sys.executable, *_script(arguments)],
-        cwd=cwd,
-        env={**os.environ, **OFFLINE, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return Result(done.returncode, done.stdout, done.stderr)
+    arguments, environment = _script(arguments), {**os.environ, **OFFLINE, **environment}
+    start = fresh if arguments[0] in ("-c", "-X") else forked
+    return start(arguments, cwd, environment)
 
 
 def _script(arguments):
@@ -120,6 +105,7 @@ def eventually():
 
 RANKS = """
 import os, sys
+sys.path.insert(0, os.getcwd())
 import torch.distributed as dist
 from utils import distributed
 {preparation}
@@ -139,13 +125,14 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 
 
 @pytest.fixture
-def in_two_ranks():
+def in_two_ranks(tmp_path):
     """``in_two_ranks(preparation, expression)``: what two gloo processes on the CPU find the
     expression to be, as sorted lines."""
 
     def evaluate(preparation, expression):
-        code = RANKS.format(preparation=preparation, expression=expression)
-        done = _run("-c", code, cwd=ROOT)
+        script = tmp_path / "in_two_ranks.py"
+        script.write_text(RANKS.format(preparation=preparation, expression=expression))
+        done = _run(script, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         return sorted(done.stdout.splitlines())
 
@@ -153,11 +140,30 @@ def in_two_ranks():
 
 
 @pytest.fixture(scope="session")
-def shapes(tmp_path_factory):
+def made_once(tmp_path_factory, worker_id):
+    """``made_once("name", make)``: a folder that ``make(folder)`` has filled, once for all of
+    pytest's processes; they leave it as it is."""
+    place = tmp_path_factory.getbasetemp()
+    place = place if worker_id == "master" else place.parent
+
+    def folder_of(name, make):
+        folder = place / name
+        with FileLock(place / f"{name}.lock"):
+            if not folder.exists():
+                unfinished = place / f"{name}.unfinished"
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def shapes(made_once):
     """A data set of drawn shapes, see ``tools.shapes``: 90 to train on and 30 to test on."""
-    folder = tmp_path_factory.mktemp("shapes") / "data"
-    drawn.generate(folder)
-    return folder
+    return made_once("shapes", drawn.generate)
 
 
 def pytest_configure(config):
@@ -171,13 +177,14 @@ LONG = ("test_stopping", "test_distributed", "end_to_end", "test_app", "test_swe
 """Begun first, so that at the end no process has a long file while the others have none."""
 
 
-SLOW = {"run", "call", "in_two_ranks", "trained", "project"}
+SLOW = {"run", "call", "in_two_ranks", "trained", "trained_shapes", "project"}
 """Fixtures that start a command or train; what has one of them is ``slow``."""
 SLOW_PLACES = (
-    "end_to_end", "fuzz", "TRACER/test_cli", "TRACER/test_extractor", "TRACER/test_network",
+    "end_to_end", "fuzz", "TRACER/test_checkpoints", "TRACER/test_cli",
+    "TRACER/test_extractor", "TRACER/test_folding", "TRACER/test_network",
     "TRACER/test_onnx_engine", "TRACER/test_training", "TRACER/test_weights", "TestWithTheNetwork",
     "base/test_base_data_loader", "faces/test_sample", "logger/report/test_page",
-    "logger/test_wandb", "utils/test_distributed",
+    "logger/test_wandb", "tests/test_benchmarks", "utils/test_distributed",
 )  # fmt: skip
 """And what starts processes, draws people or runs TRACER by itself: more than 4 s a file."""
 
@@ -195,11 +202,29 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def shapes_config(shapes, tmp_path):
     """A config that trains two heads on the drawn shapes within seconds."""
+    return _write_shapes_config(shapes, tmp_path, TASKS["table"])
+
+
+@pytest.fixture(scope="session")
+def trained_shapes(shapes, run, made_once):
+    """The home of a run ``first`` on the drawn shapes, whose answer is kind and colour in one; it
+    stays as it is."""
+
+    def train(home):
+        task = {**TASKS["table"], "answer": {"product": ["kind", "colour"]}}
+        config = _write_shapes_config(shapes, home, task)
+        result = run("train.py", "-c", config, "--run-id", "first", cwd=home)
+        assert result.returncode == 0, result
+
+    return made_once("trained_shapes", train)
+
+
+def _write_shapes_config(shapes, folder, task):
     values = {
         "name": "shapes",
         "n_gpu": 0,
         "data_dir": str(shapes),
-        "task": TASKS["table"],
+        "task": task,
         "arch": {"args": {"model_name": "test_resnet", "pretrained": False}},
         "data_loader": {"args": {"input_size": 32, "batch_size": 16, "num_workers": 0}},
         "tracer": {"weights": None},
@@ -207,7 +232,7 @@ def shapes_config(shapes, tmp_path):
         "trainer": {"epochs": 1, "verbosity": 1, "report": False},
         "explain": False,
     }
-    path = tmp_path / "shapes.json"
+    path = folder / "shapes.json"
     path.write_text(json.dumps(values))
     return path
 

@@ -214,6 +214,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_a_second_process_is_kept_out_of_a_run_until_the_first_has_died():
     here = {"cwd": Path.cwd(), "env": os.environ | {"PYTHONPATH": str(ROOT)}}
     with subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, **here) as first:

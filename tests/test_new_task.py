@@ -1,10 +1,7 @@
 """docs/new_task.md does what it says: its blocks are run."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import json5
@@ -28,7 +25,7 @@ def test_each_task_of_the_page_reads_the_shapes(shapes, text):
         assert head.num_classes and head.count(index.values[head.name]).sum() > 0
 
 
-def test_the_commands_of_the_page_lead_from_a_folder_to_predictions(tmp_path):
+def test_the_commands_of_the_page_lead_from_a_folder_to_predictions(run, tmp_path):
     place = tmp_path / "here"
     place.mkdir()
     for line in COMMANDS.splitlines():
@@ -41,11 +38,7 @@ def test_the_commands_of_the_page_lead_from_a_folder_to_predictions(tmp_path):
         project = place if (place / "train.py").is_file() else ROOT
         if arguments[0].endswith(".py"):
             arguments[0] = str(project / arguments[0])
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=place, env={**os.environ, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"},
-            capture_output=True, text=True,
-        )  # fmt: skip
+        done = run(*arguments, cwd=place, PYTHONPATH=str(project))
         assert done.returncode == 0, (line, done.stderr[-2000:])
     submission = place / "submit" / "Shapes_first.csv"
     rows = submission.read_text().splitlines()

@@ -13,11 +13,8 @@ ELSEWHERE = {
     # A network is right if the whole of it gives the maps of the released weights.
     "TRACER/attention.py TRACER/decoder.py TRACER/encoder.py TRACER/layers.py"
     " TRACER/official_keys.py": "TRACER/test_network.py",
-    "TRACER/folding.py": "TRACER/test_inference.py TRACER/test_extractor.py",
-    # What they draw is looked at where a training reads it.
-    "TRACER/augmentation.py TRACER/backgrounds.py": "TRACER/test_dataset.py",
-    "TRACER/checkpoints.py": "TRACER/test_training.py",
-    "TRACER/download.py": "TRACER/test_weights.py",
+    # What it draws is looked at where a training reads it.
+    "TRACER/augmentation.py": "TRACER/test_dataset.py",
     # Commands are tested by calling them.
     "TRACER/__main__.py TRACER/evaluate_command.py TRACER/evaluation.py TRACER/extract_command.py"
     " TRACER/train_command.py": "TRACER/test_cli.py",
@@ -26,42 +23,34 @@ ELSEWHERE = {
     "trainer/session.py trainer/callbacks.py": "end_to_end/test_training.py",
     "tools/audit/__main__.py tools/audit/proposals.py tools/audit/suspects.py":
         "tools/test_audit.py",
-    "tools/explore/__main__.py tools/explore/duplicates.py tools/explore/page.py"
-    " tools/explore/photos.py tools/explore/pictures.py tools/explore/session.py":
-        "tools/test_explore.py",
+    "tools/explore/__main__.py tools/explore/page.py tools/explore/pictures.py"
+    " tools/explore/session.py": "tools/test_explore.py",
     "tools/__main__.py": "tools/test_main.py",
     "tools/report.py logger/report/write.py logger/report/compare.py": "logger/report/test_page.py",
     "tools/runs.py": "logger/report/test_runs.py",
     "tools/sample.py": "faces/test_sample.py",
     "tools/serve.py": "trainer/test_serving.py",
     "tools/tune_decoding.py trainer/tuning_session.py": "model/test_decoding.py",
-    "trainer/search.py trainer/sweep_session.py": "tools/test_sweep.py",
-    "model/onnx_file.py model/onnx_int8.py examples/predict_onnx.py examples/predict_photo.py"
+    "trainer/sweep_session.py": "tools/test_sweep.py",
+    "model/onnx_int8.py examples/predict_onnx.py examples/predict_photo.py"
     " trainer/export_session.py": "tools/test_export.py",
     "trainer/explain_session.py": "tools/test_explain.py",
     # Small parts of one thing, which are only right together.
-    "app_parts/checkpoints.py": "app_parts/test_answers.py",
-    "app_parts/table.py app_parts/words.py": "app_parts/test_cards.py",
-    "base/base_model.py model/answers.py model/backbones.py model/decode.py": "model/test_model.py",
+    "app_parts/table.py": "app_parts/test_cards.py",
+    "base/base_model.py model/backbones.py model/decode.py": "model/test_model.py",
     "base/base_trainer.py": "trainer/test_trainer.py",
-    "base/sampler.py": "data_loader/test_sampling.py data_loader/test_crop_dataset.py",
     "stored_config.py": "test_config_runs.py",
-    "base/checkpoint_schema.py": "base/test_checkpoint.py",
     "base/heads.py base/task_settings.py": "base/test_task.py",
     "data_loader/crop_files.py data_loader/photo_digests.py": "data_loader/test_crops.py",
     "logger/report/photos.py": "logger/report/test_page.py",
     "logger/report/predictions.py": "logger/report/test_per_head.py logger/report/test_scores.py",
     "logger/report/run.py": "logger/report/test_runs.py",
-    "logger/report/verdict.py": "logger/report/test_scores.py",
-    "logger/tensorboard_writer.py logger/writer.py": "logger/test_visualization.py",
-    "logger/wandb_writer.py": "logger/test_wandb.py",
-    "model/class_weights.py model/metric_learning.py": "model/test_loss.py",
+    "model/metric_learning.py": "model/test_loss.py",
     # The schema: every key's description, default and refusal.
-    "config_schema.py utils/schema_base.py utils/schema_text.py utils/older_names.py"
+    "utils/schema_base.py utils/schema_text.py utils/older_names.py"
     " base/settings.py TRACER/settings.py"
     " data_loader/settings.py logger/settings.py model/settings.py trainer/settings.py":
-        "test_config_docs.py test_parse_config.py",
-    "utils/config_files.py utils/config_options.py": "test_parse_config.py",
+        "test_config_schema.py test_parse_config.py",
 }  # fmt: skip
 """Files → where they are tested."""
 UNTESTED = {"faces/portrait"}

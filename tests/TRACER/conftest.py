@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.cuda_stand_in import two_gpus  # noqa: F401, a fixture
 from TRACER.network import Tracer
 from TRACER.official_keys import UNUSED, translate
 

@@ -167,6 +167,7 @@ def outlines(number):
         yield saliency, tuple(int(size) for size in draw.integers(1, 700, 2)), draw
 
 
+@pytest.mark.slow
 def test_thousands_of_outlines_get_the_box_that_a_loop_over_rows_finds():
     for saliency, shape, draw in outlines(2500):
         threshold, region = draw.uniform(0.1, 0.9), draw.choice(["head", "face"])

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from base.sampler import EpochSampler
 from TRACER.augmentation import AUGMENTATIONS, Sample
-from TRACER.backgrounds import random_background
 from TRACER.dataset import (
     EVALUATION_LAYOUTS,
     TRAINING_LAYOUTS,
@@ -171,12 +170,6 @@ def test_strong_augmentation_puts_people_before_other_backgrounds():
     grounds = [augment(gray, np.random.default_rng(i), lambda: gray) for i in range(30)]
     spread = [s.image[s.mask == 0].std() for s in grounds if (s.mask == 0).any()]
     assert np.mean(np.array(spread) > 10) > 0.5
-
-
-def test_backgrounds_are_full_pictures_and_never_the_same_twice():
-    pictures = [random_background(np.random.default_rng(i), 48) for i in range(40)]
-    assert all(p.shape == (48, 48, 3) and p.dtype == np.uint8 for p in pictures)
-    assert len({p.tobytes() for p in pictures}) == 40
 
 
 def test_strong_augmentation_keeps_up_with_the_network():

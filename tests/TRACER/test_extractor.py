@@ -12,7 +12,6 @@ from torch._subclasses import FakeTensorMode
 from faces.sample import generate
 from TRACER import CropSettings, Extractor, Tracer, load_tracer
 from TRACER.crops import resize, resize_map
-from TRACER.folding import fold_norms
 from TRACER.inference import Predictor, choose_dtype
 from TRACER.network import MEAN, STD
 from TRACER.weights import SAMPLE
@@ -123,20 +122,6 @@ def test_saliency_is_that_of_the_network_on_the_resized_photo(network, photos):
         expected = network(image[None]).saliency[0, 0] * 255
 
     assert np.abs(extraction.saliency - expected.numpy()).max() <= 0.51
-
-
-def test_folding_the_norms_changes_nothing_and_leaves_the_network_alone(network):
-    images = torch.randn(1, 3, 128, 128)
-    before = {k: v.clone() for k, v in network.state_dict().items()}
-    folded = fold_norms(network)
-    left = [n for n, m in folded.named_modules() if isinstance(m, torch.nn.BatchNorm2d)]
-
-    with torch.inference_mode():
-        torch.testing.assert_close(
-            folded.predict_saliency(images), network.predict_saliency(images), atol=1e-4, rtol=0
-        )
-    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
-    assert len(left) == 3, "the two norms of pooled vectors and that before the union attention"
 
 
 def test_paths_and_arrays_give_the_same_crop(network, photos, tmp_path):

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from TRACER.checkpoints import read_training
 from TRACER.dataset import TRAINING_LAYOUTS, find_pairs, hold_out
 from TRACER.network import Tracer
 from TRACER.training import Training, TrainingSettings
-from TRACER.weights import load_tracer, network_settings
+from TRACER.weights import load_tracer
 from utils.cli import message_of
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.seeding import seed_everything
@@ -154,22 +153,6 @@ def test_resuming_with_other_settings_says_which(pairs, tmp_path):
     other = make_training(pairs, tmp_path / "other", epochs=1, lr=0.5)
     with pytest.raises(CheckpointError, match="another lr; resume with the options of the first"):
         other.resume(tmp_path / "run" / "last.pth")
-
-
-def test_a_broken_or_foreign_checkpoint_is_not_resumed(tmp_path):
-    settings = network_settings(Tracer(0, input_size=SIDE))
-    with pytest.raises(CheckpointError, match="no such checkpoint"):
-        read_training(tmp_path / "missing.pth", settings)
-    broken = tmp_path / "broken.pth"
-    broken.write_bytes(b"PK\x03\x04 half of a file")
-    with pytest.raises(CheckpointError, match="damaged"):
-        read_training(broken, settings)
-    torch.save({"model": {}}, broken)
-    with pytest.raises(CheckpointError, match="no training state"):
-        read_training(broken, settings)
-    torch.save({**settings, "scale": 3, "model": {}, "training": {}}, broken)
-    with pytest.raises(CheckpointError, match="scale 3, this run 0"):
-        read_training(broken, settings)
 
 
 def test_a_broken_photo_is_named_in_one_line_whoever_reads_it(pairs, tmp_path):

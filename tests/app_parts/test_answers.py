@@ -12,12 +12,11 @@ import torch
 from PIL import Image
 
 from app_parts.answers import answer, explain
-from app_parts.checkpoints import load, named_checkpoints, parse, saved_checkpoints
+from app_parts.checkpoints import load
 from app_parts.uploads import UploadProblem
 from parse_config import ConfigParser
 from tests.pictures import encoded
 from trainer.photo_model import PhotoModel
-from utils.errors import CheckpointError, ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -114,19 +113,3 @@ def test_what_is_kept_of_a_photo_is_small(model, photos):
     explain(model, shown)
     pictures = [shown.photo, shown.crop, shown.thumbnail, *shown.heat.values()]
     assert sum(map(len, pictures)) < 300_000
-
-
-def test_runs_under_saved_are_offered_newest_first(trained):
-    found = saved_checkpoints(trained.home / "saved")
-    assert [checkpoint.title for checkpoint in found] == ["tiny / first"]
-    assert saved_checkpoints(trained.home / "nowhere") == []
-
-
-def test_a_checkpoint_that_is_not_there_is_named():
-    with pytest.raises(CheckpointError, match=r"nowhere\.pth: no such checkpoint"):
-        named_checkpoints(["nowhere.pth"])
-
-
-def test_an_unknown_option_is_an_error_the_page_can_show():
-    with pytest.raises(ConfigError, match="--nonsense"):
-        parse(["--nonsense"])

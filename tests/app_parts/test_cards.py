@@ -10,7 +10,7 @@ import pytest
 from app_parts.answers import Shown
 from app_parts.cards import photo_card, problem_lines
 from app_parts.table import answers_table, csv_bytes
-from app_parts.words import confidence_level, heads, percent
+from app_parts.words import heads
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
 from TRACER.crops import Extraction
@@ -49,14 +49,6 @@ def test_an_answer_is_a_sentence_in_each_language():
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_every_class_has_a_sentence_of_its_own(language):
     assert len({sentence(cls, language) for cls in range(18)}) == 18
-
-
-@pytest.mark.parametrize(
-    ("probability", "level", "words"),
-    [(0.9, 0, "90%"), (0.999999, 0, "99.9%"), (0.7, 1, "70%"), (0.5, 2, "50%"), (0.2, 3, "20%")],
-)
-def test_confidence_is_a_level_and_a_number(probability, level, words):
-    assert (confidence_level(probability), percent(probability)) == (level, words)
 
 
 def test_a_file_name_is_never_html():

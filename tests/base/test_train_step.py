@@ -67,8 +67,11 @@ def test_a_part_to_freeze_that_is_not_there_is_refused_with_the_nearest():
         a_train_step(nn.Sequential(OrderedDict(blocks=nn.Flatten())), freeze=["block"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
-def test_a_compiled_model_learns_the_same_and_its_weights_keep_their_names():
+def test_a_compiled_model_learns_the_same_and_its_weights_keep_their_names(monkeypatch):
+    # Compiled here: processes that torch starts for it each import torch again.
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     layers = nn.Flatten(), nn.Linear(3 * 8 * 8, 4)  # compiled within seconds
     plain, compiled = a_train_step(*layers), a_train_step(*layers, compile=True)
     for train_step in (plain, compiled):

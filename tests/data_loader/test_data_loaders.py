@@ -8,6 +8,7 @@ import torch
 
 from base.base_data_loader import BaseDataLoader
 from base.task import load_task
+from base.task_settings import TaskSettings
 from data_loader.crops import extractor_from
 from data_loader.data_loaders import (
     batch_of_predictions,
@@ -24,13 +25,14 @@ from data_loader.settings import (
     Validation,
 )
 from data_loader.transform import eval_transform, start_worker
+from tests.other_tasks import TASKS
 from TRACER.network import Tracer as Network
 from TRACER.weights import save_float16
 from utils.errors import ConfigError, DataError
 from utils.images import read_image
 
 FACES = load_task("faces")
-
+SHAPES = TaskSettings.model_validate({**TASKS["table"], "answer": {"product": ["kind", "colour"]}})
 CPU = torch.device("cpu")
 TRACER = Tracer(num_workers=1)
 AUGMENTATION = Augmentation(flip=1.0, affine=1.0, tone=1.0)
@@ -42,8 +44,8 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture
-def training(people, cache):
-    """``training(…)``: the loaders of a training on the sample people, without augmentation."""
+def training(shapes, cache):
+    """``training(…)``: the loaders of a training on drawn shapes, without augmentation."""
     options = {
         "extractor": extractor_from(TRACER, 32, CPU),
         "cache_dir": cache,
@@ -54,11 +56,17 @@ def training(people, cache):
         "progress": False,
     }
 
-    def make(data_dir=people, task=FACES.settings, label_corrections=None, **changes):
+    def make(data_dir=shapes, task=SHAPES, label_corrections=None, **changes):
         index = labeled_photos(data_dir, task, label_corrections)
         return setup("train", 32, 16, 0, index=index, **{**options, **changes})
 
     return make
+
+
+@pytest.fixture
+def faces_training(training, people):
+    """The same on the sample people."""
+    return partial(training, data_dir=people, task=FACES.settings)
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +108,16 @@ def in_the_app(photo, extractor):
     return torch.from_numpy(eval_transform(32)(extraction.crop).transpose(2, 0, 1).copy())
 
 
-@pytest.mark.parametrize("network", [False, True], ids=["whole photos", "TRACER"])
+@pytest.mark.parametrize(
+    "weights", [None, pytest.param("untrained", marks=pytest.mark.slow)], ids=["photos", "TRACER"]
+)
 def test_one_photo_is_the_same_tensor_in_training_validation_test_and_app(
-    training, predicted, untrained, tmp_path, network
+    faces_training, predicted, request, tmp_path, weights
 ):
-    tracer = TRACER.model_copy(update={"weights": untrained if network else None})
+    weights = weights and request.getfixturevalue(weights)
+    tracer = TRACER.model_copy(update={"weights": weights})
     extractor = extractor_from(tracer, 32, CPU)
-    data = training(extractor=extractor)
+    data = faces_training(extractor=extractor)
     for loader, rows in ((data.train, data.train_rows), (data.val, data.val_rows)):
         position, image = next(iter(images_by_position(loader).items()))
         path = data.index.path(rows[position])
@@ -122,8 +133,8 @@ def test_one_photo_is_the_same_tensor_in_training_validation_test_and_app(
 def test_batches_are_uint8_rgb_with_a_code_for_each_head(training):
     batch = next(iter(training().train))
     assert batch["image"].shape == (16, 3, 32, 32) and batch["image"].dtype == torch.uint8
-    assert set(batch) == {"image", "index", "mask", "gender", "age", "class"}
-    assert all(batch[head].shape == (16,) for head in ("mask", "gender", "age", "class"))
+    assert set(batch) == {"image", "index", "kind", "colour", "class"}
+    assert all(batch[head].shape == (16,) for head in ("kind", "colour", "class"))
 
 
 def test_targets_are_those_of_the_photo(training):
@@ -134,10 +145,10 @@ def test_targets_are_those_of_the_photo(training):
             assert (batch[head].numpy() == truth[head][batch["index"].numpy()]).all()
 
 
-def test_training_and_validation_share_no_person(training):
+def test_training_and_validation_share_no_group(training):
     data = training()
-    people = [set(data.index.group[rows]) for rows in (data.train_rows, data.val_rows)]
-    assert [len(part) for part in people] == [12, 4] and not people[0] & people[1]
+    boards = [set(data.index.group[rows]) for rows in (data.train_rows, data.val_rows)]
+    assert [len(part) for part in boards] == [22, 8] and not boards[0] & boards[1]
 
 
 def test_only_training_is_augmented(training):
@@ -164,14 +175,14 @@ def test_validation_sees_every_photo_once_in_order(training):
     assert list(images_by_position(data.val)) == list(range(len(data.val_rows)))
 
 
-def test_class_counts_are_those_of_the_training_people_alone(training):
-    counts = training().class_counts
+def test_class_counts_are_those_of_the_training_people_alone(faces_training):
+    counts = faces_training().class_counts
     assert counts["mask"].tolist() == [60, 12, 12]
     assert counts["gender"].sum() == counts["age"].sum() == 12
 
 
-def test_corrected_labels_are_what_is_trained_on(training, tmp_path):
-    before = training()
+def test_corrected_labels_are_what_is_trained_on(faces_training, tmp_path):
+    before = faces_training()
     row = before.train_rows[0]
     person = before.index.groups[before.index.group[row]]
     table = tmp_path / "corrections.csv"
@@ -179,15 +190,15 @@ def test_corrected_labels_are_what_is_trained_on(training, tmp_path):
     gender = ("male", "female")[other]
     table.write_text(f"key,field,value,tier\n{person},gender,{gender},sure\n")
 
-    data = training(label_corrections=LabelCorrections(path=str(table), tiers=["sure"]))
+    data = faces_training(label_corrections=LabelCorrections(path=str(table), tiers=["sure"]))
 
     assert (data.index.values["gender"][data.index.group == data.index.group[row]] == other).all()
 
 
-def test_another_stage_than_training_is_refused(people, cache):
+def test_another_stage_than_training_is_refused(shapes, cache):
     with pytest.raises(ConfigError, match=r"data_loader.args.stage: a training needs 'train'"):
         setup(
-            "eval", 32, 16, 0, index=labeled_photos(people, FACES.settings, None),
+            "eval", 32, 16, 0, index=labeled_photos(shapes, SHAPES, None),
             extractor=extractor_from(TRACER, 32, CPU), cache_dir=cache,
             validation=Validation(fraction=0.25), augmentation=None, seed=1, device=CPU,
         )  # fmt: skip
@@ -200,8 +211,8 @@ def test_a_crop_of_another_size_is_resized_to_what_the_model_sees(training, cach
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system can't take cores")
-def test_workers_and_threads_together_are_never_more_than_the_cores(predicted, people):
-    photos = sorted((people / "eval" / "images").iterdir())[:4]
+def test_workers_and_threads_together_are_never_more_than_the_cores(predicted, shapes):
+    photos = sorted(shapes.glob("eval/*.png"))[:4]
     cores = os.sched_getaffinity(0)
     threads = torch.get_num_threads()
     try:
@@ -214,8 +225,8 @@ def test_workers_and_threads_together_are_never_more_than_the_cores(predicted, p
         torch.set_num_threads(threads)
 
 
-def test_workers_give_the_batches_that_no_workers_give(predicted, people):
-    photos = sorted((people / "eval" / "images").iterdir())[:20]
+def test_workers_give_the_batches_that_no_workers_give(predicted, shapes):
+    photos = sorted(shapes.glob("eval/*.png"))[:20]
     alone, _ = predicted(photos)
     shared = BaseDataLoader(
         alone.dataset, alone.sampler, batch_size=16, num_workers=2, device=CPU,
@@ -226,13 +237,15 @@ def test_workers_give_the_batches_that_no_workers_give(predicted, people):
         assert torch.equal(one["image"], other["image"])
 
 
-def test_corrections_of_unknown_people_are_all_listed(training, people, tmp_path, caplog):
+def test_corrections_of_unknown_people_are_all_listed(faces_training, people, tmp_path, caplog):
     table = tmp_path / "mine.csv"
     unknown = [f"9999{n:02}" for n in range(14)]
     lines = [f"{person},gender,male,sure" for person in unknown]
     table.write_text("\n".join(["key,field,value,tier", *lines]) + "\n")
 
-    training(label_corrections=LabelCorrections(path=[str(table), "competition"], tiers=["sure"]))
+    faces_training(
+        label_corrections=LabelCorrections(path=[str(table), "competition"], tiers=["sure"])
+    )
 
     (warning,) = [
         each.getMessage()
@@ -243,14 +256,14 @@ def test_corrections_of_unknown_people_are_all_listed(training, people, tmp_path
     assert all(person in warning for person in unknown)
 
 
-def test_nothing_is_said_of_corrections_that_are_about_other_people(training, caplog):
+def test_nothing_is_said_of_corrections_that_are_about_other_people(faces_training, caplog):
     caplog.set_level("INFO")
-    training(label_corrections=LabelCorrections(tiers=["sure", "likely", "disputed"]))
+    faces_training(label_corrections=LabelCorrections(tiers=["sure", "likely", "disputed"]))
     assert "training on" in caplog.text and "corrections" not in caplog.text
 
 
 def test_an_id_with_two_labels_is_warned_of_counted_twice_and_never_split(
-    training, people, tmp_path, caplog
+    faces_training, people, tmp_path, caplog
 ):
     shutil.copytree(people / "train", tmp_path / "data" / "train")
     first = sorted((tmp_path / "data" / "train" / "images").iterdir())[0]
@@ -258,7 +271,7 @@ def test_an_id_with_two_labels_is_warned_of_counted_twice_and_never_split(
     other = "male" if gender == "female" else "female"
     shutil.copytree(first, first.with_name(f"{id_}_{other}_Twin_33"))
 
-    data = training(data_dir=tmp_path / "data")
+    data = faces_training(data_dir=tmp_path / "data")
 
     assert "labels of one person contradict each other: " + id_ in caplog.text
     assert f"{gender}, {age}" in caplog.text and f"{other}, 33" in caplog.text
@@ -269,20 +282,21 @@ def test_an_id_with_two_labels_is_warned_of_counted_twice_and_never_split(
     )
 
 
-def test_a_drop_band_leaves_people_out_of_training_and_not_out_of_validation(training):
-    usual = training()
+def test_a_drop_band_leaves_people_out_of_training_and_not_out_of_validation(faces_training):
+    usual = faces_training()
     ages = usual.index.values["age"][usual.train_rows]
     band = [int(ages.min()), int(np.median(ages))]
-    dropped = training(task=FACES.settings.changed("age", drop=band))
+    dropped = faces_training(task=FACES.settings.changed("age", drop=band))
     kept = dropped.index.values["age"][dropped.train_rows]
     assert len(kept) < len(ages) and not ((kept >= band[0]) & (kept <= band[1])).any()
     assert (dropped.val_rows == usual.val_rows).all()
     with pytest.raises(DataError, match=r"heads\.age\.drop: everybody in training is 0 to 120"):
-        training(task=FACES.settings.changed("age", drop=[0, 120]))
+        faces_training(task=FACES.settings.changed("age", drop=[0, 120]))
 
 
-def test_age_edges_move_the_bins_of_both_sides_and_the_counts_but_not_the_classes(training):
-    usual, moved = training(), training(task=FACES.settings.changed("age", bins=[1, 2, 3, 4, 5]))
+def test_age_edges_move_the_bins_of_both_sides_and_the_counts_but_not_the_classes(faces_training):
+    usual = faces_training()
+    moved = faces_training(task=FACES.settings.changed("age", bins=[1, 2, 3, 4, 5]))
     for batch in (next(iter(moved.train)), next(iter(moved.val))):
         assert (batch["age"] == 5).all()
     assert moved.class_counts["age"][:5].sum() == 0
@@ -290,16 +304,16 @@ def test_age_edges_move_the_bins_of_both_sides_and_the_counts_but_not_the_classe
     assert torch.equal(next(iter(moved.val))["class"], next(iter(usual.val))["class"])
 
 
-def test_soft_ages_are_for_training_alone(training):
-    data = training(task=FACES.settings.changed("age", sigma=4.0))
+def test_soft_ages_are_for_training_alone(faces_training):
+    data = faces_training(task=FACES.settings.changed("age", sigma=4.0))
     soft, sharp = next(iter(data.train))["age"], next(iter(data.val))["age"]
     assert soft.shape == (16, 6) and soft.dtype == torch.float32
     assert torch.allclose(soft.sum(dim=1), torch.ones(16))
     assert sharp.dtype == torch.int64
 
 
-def test_sampling_shows_each_class_of_a_head_equally_often(training):
-    data = training(sampling=Sampling(by="mask"))
+def test_sampling_shows_each_class_of_a_head_equally_often(faces_training):
+    data = faces_training(sampling=Sampling(by="mask"))
     masks = torch.cat([batch["mask"] for batch in data.train])
     assert torch.bincount(masks) == pytest.approx(np.full(3, len(masks) / 3), abs=5)
 
@@ -307,8 +321,8 @@ def test_sampling_shows_each_class_of_a_head_equally_often(training):
 def test_mixing_brings_the_targets_of_the_other_photo_in_training_alone(training):
     data = training(mixing=Mixing(half_face=1.0))
     batch = next(iter(data.train))
-    assert {"lam", "other_mask", "other_gender", "other_age", "other_class"} <= set(batch)
-    assert set(next(iter(data.val))) == {"image", "index", "mask", "gender", "age", "class"}
+    assert {"lam", "other_kind", "other_colour", "other_class"} <= set(batch)
+    assert set(next(iter(data.val))) == {"image", "index", "kind", "colour", "class"}
 
 
 @pytest.mark.parametrize(

@@ -40,49 +40,11 @@ def test_nobody_is_visited_more_than_one_time_off_the_expected_number():
     assert (np.abs(times - expected) < 1).all()
 
 
-def test_photos_of_a_person_in_a_row_are_all_visited_in_their_turn():
-    # Seven photos each, whose weights sum up to a whole number of visits a person.
-    codes = np.tile([1, 0, 0, 0, 0, 0, 2], 12)
-    weights = sampling_weights({"mask": codes}, Sampling(by="mask"))
-    sampler = EpochSampler(len(codes), shuffle=True, seed=4, weights=weights)
-    seen = np.zeros(len(codes), int)
-    for epoch in range(8):
-        sampler.set_epoch(epoch)
-        positions = np.array([position for _, position, _ in sampler])
-        assert (codes[positions] == 0).sum() == pytest.approx(28, abs=1)
-        seen += np.bincount(positions, minlength=len(codes))
-    assert seen.min() >= 1
-
-
-def test_the_visits_of_a_position_are_numbered_from_0():
-    for position in range(100):
-        numbers = sorted(visit for _, seen, visit in visits(1.0) if seen == position)
-        assert numbers == list(range(len(numbers)))
-
-
-def test_the_order_is_a_function_of_seed_and_epoch():
-    assert visits(1.0, epoch=2) == visits(1.0, epoch=2)
-    assert visits(1.0, epoch=2) != visits(1.0, epoch=3)
-
-
-def test_ranks_share_the_visits_and_a_resume_gives_the_rest():
-    whole = visits(1.0, epoch=2)
-    parts = [visits(1.0, epoch=2, rank=rank, world_size=3) for rank in range(3)]
-    assert sorted(key for part in parts for key in part) == sorted(whole)
-    assert visits(1.0, epoch=2, start=30) == whole[30:]
-    assert visits(1.0, epoch=2, limit=50) == whole[:50]
-
-
 def test_a_second_visit_is_augmented_differently():
     photo = np.random.default_rng(0).integers(0, 255, (1, 24, 24, 3), dtype=np.uint8)
     data = CropDataset(photo, np.arange(1), None, train_transform(Augmentation(), 24), seed=1)
     seen = {data[1, 0, visit]["image"].numpy().tobytes() for visit in range(8)}
     assert len(seen) > 4
-
-
-def test_weights_need_a_shuffled_order():
-    with pytest.raises(ValueError, match="weights need shuffle"):
-        EpochSampler(3, shuffle=False, weights=np.ones(3))
 
 
 def test_a_head_that_the_task_lacks_or_one_of_tags_is_refused():

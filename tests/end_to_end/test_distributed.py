@@ -242,13 +242,10 @@ def test_several_processes_that_are_asked_to_stop_save_and_one_says_how_to_go_on
     assert output.count(f"resume with: python train.py --resume {last}") == 1
 
 
-def test_more_gpus_than_there_are_is_one_clear_line(data, tmp_path):
+def test_more_gpus_than_there_are_is_one_clear_line(data, tmp_path, call):
     if torch.cuda.device_count() >= 64:
         pytest.skip("this machine has 64 GPUs")
-    command = [sys.executable, str(ROOT / "train.py"), "-c", str(ROOT / "config.json")]
-    done = subprocess.run(
-        [*command, *settings(data, tmp_path, n_gpu=64)], capture_output=True, text=True
-    )
+    done = call("train.py", "-c", ROOT / "config.json", *settings(data, tmp_path, n_gpu=64))
     assert done.returncode == 2
     assert done.stderr.startswith("error: n_gpu: 64 asked for")
     assert not (tmp_path / "models").exists()

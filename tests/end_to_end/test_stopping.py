@@ -2,6 +2,7 @@
 
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from faces.sample import generate
 from utils.cli import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]
+END = ("--run-id", "r", "--resume", "auto")
+"""To begin a run or to go on to its end."""
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +33,22 @@ def command(data, folder, *changes):
     return [sys.executable, str(ROOT / "train.py"), "-c", str(ROOT / "config.json"), *options]
 
 
-def train(data, folder):
-    """The run in ``folder`` to its end; the exit code."""
-    return subprocess.run([*command(data, folder), "--run-id", "r", "--resume", "auto"]).returncode
+@pytest.fixture(scope="module")
+def train(data, run):
+    """``train(folder, …)``: a run there to its end."""
+
+    def _train(folder, *options):
+        return run(*command(data, folder)[1:], *options, cwd=ROOT)
+
+    return _train
+
+
+@pytest.fixture(scope="module")
+def whole(train, tmp_path_factory):
+    """Where a run came to its end."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert train(folder, *END).returncode == 0
+    return folder
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(data, tmp_path):
@@ -42,8 +58,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(data, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
-def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(data, tmp_path):
-    assert train(data, tmp_path / "whole") == 0
+def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(data, train, whole, tmp_path):
     stopped = tmp_path / "stopped"
     process = subprocess.Popen(
         [*command(data, stopped), "--run-id", "r"], stderr=subprocess.PIPE, text=True
@@ -56,10 +71,8 @@ def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(data, tmp_
     _, errors = process.communicate(timeout=120)
     assert process.returncode == EXIT_STOPPED, errors
     assert f"python train.py --resume {last}" in errors
-    assert train(data, stopped) == 0
-    compare(
-        tmp_path / "whole", stopped, ["models/killed/r/*_epoch.pth", "log/killed/r/metrics.csv"]
-    )
+    assert train(stopped, *END).returncode == 0
+    compare(whole, stopped, ["models/killed/r/*_epoch.pth", "log/killed/r/metrics.csv"])
 
 
 def small_files_only():
@@ -67,10 +80,10 @@ def small_files_only():
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
 
-def test_a_checkpoint_that_can_not_be_written_is_one_clear_line(data, tmp_path):
+def test_a_checkpoint_that_can_not_be_written_is_one_clear_line(data, run, tmp_path):
     steps = 'lr_scheduler={"type": "StepLR", "args": {"step_size": 2}}'  # allows more epochs
     first = [*command(data, tmp_path, steps), "--run-id", "r"]
-    assert subprocess.run(first, timeout=120).returncode == 0  # makes the crops without the limit
+    assert run(*first[1:], cwd=ROOT).returncode == 0  # makes the crops without the limit
     models = tmp_path / "models" / "killed" / "r"
     before = {path.name: path.read_bytes() for path in models.glob("*.pth")}
     done = subprocess.run(
@@ -82,15 +95,12 @@ def test_a_checkpoint_that_can_not_be_written_is_one_clear_line(data, tmp_path):
     assert {path.name: path.read_bytes() for path in models.glob("*.pth")} == before
 
 
-def test_weights_of_another_run_can_be_the_start_and_what_fits_is_said(data, tmp_path):
-    assert train(data, tmp_path) == 0
-    checkpoint = tmp_path / "models" / "killed" / "r" / "best_epoch.pth"
+def test_weights_of_another_run_can_be_the_start_and_what_fits_is_said(train, whole, tmp_path):
+    models = shutil.copytree(whole / "models", tmp_path / "models")
+    checkpoint = models / "killed" / "r" / "best_epoch.pth"
     other = 'loss_name=[["ce_loss", null, 1.0]]'
-    done = subprocess.run(
-        [*command(data, tmp_path / "b", "arch.type=TimmModel", other, "trainer.epochs=1"),
-         "--init-from", str(checkpoint)],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    change = ("--set", "arch.type=TimmModel", other, "trainer.epochs=1")
+    done = train(tmp_path / "b", *change, "--init-from", checkpoint)
     assert done.returncode == 0, done.stderr
     assert "new here, so initialized: classifiers.class.weight" in done.stdout
     assert "in the checkpoint only: classifiers.mask.weight" in done.stdout
@@ -98,10 +108,7 @@ def test_weights_of_another_run_can_be_the_start_and_what_fits_is_said(data, tmp
     assert "that validate now" not in done.stdout
     own = checkpoint.with_name("split.csv")
     own.write_text(own.read_text().replace(",val", ",train"))
-    again = command(data, tmp_path / "c", "trainer.epochs=1")
-    done = subprocess.run(
-        [*again, "--init-from", str(checkpoint)], capture_output=True, text=True, timeout=120
-    )
+    done = train(tmp_path / "c", "--set", "trainer.epochs=1", "--init-from", checkpoint)
     assert "people that validate now, so their scores flatter" in done.stdout
 
 

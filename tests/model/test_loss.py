@@ -9,7 +9,7 @@ import torch
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from model.class_weights import balanced_weights, effective_weights
+from model.class_weights import balanced_weights
 from model.loss import (
     LOSSES,
     all_loss,
@@ -48,38 +48,12 @@ TARGETS = torch.tensor([0, 1])
 WEIGHTS = torch.tensor([1.0, 3.0])
 
 
-def test_balanced_weights_of_the_competition_are_the_inverse_frequencies_by_label():
-    triples = [("focal", "balanced", 1.0)] * 3
-    mask, gender, age = (
-        entry.class_weights for entry in resolve_class_weights(FACES, triples, COMPETITION, HEADS)
-    )
-    assert mask == pytest.approx([1.4, 7.0, 7.0])
-    assert gender == pytest.approx([2.5912, 1.6285], abs=1e-4)
-    assert age == pytest.approx([4.5075, 3.9589, 28.4211, 14.0625, 2.8723, 14.0625], abs=1e-4)
-
-
 def test_an_absent_class_weighs_nothing_and_is_named_in_the_log(caplog):
     assert balanced_weights([4, 0, 6]).tolist() == [2.5, 0, pytest.approx(10 / 6)]
     counts = COMPETITION | {"age": np.array([5, 5, 0, 5, 5, 5])}
     with caplog.at_level(logging.WARNING):
         resolve_class_weights(FACES, [("f1", "balanced", 1.0)] * 3, counts, HEADS)
     assert "no photo in training shows 30s" in caplog.text
-
-
-def test_effective_weights_are_one_over_the_effective_number_of_photos():
-    # (1 - 0.9) / (1 - 0.9^n): 1 for one photo, 0.5263 for two; scaled to 1 on average.
-    expected = np.array([1, 1 / (1 + 0.9)])
-    assert effective_weights([1, 2], 0.9) == pytest.approx(expected * 2 / expected.sum())
-    assert effective_weights([3, 0, 100], 0.0).tolist() == [1, 0, 1]
-    near_one = effective_weights(COMPETITION["age"], 1 - 1e-9)
-    balanced = balanced_weights(COMPETITION["age"])
-    assert near_one / near_one[0] == pytest.approx(balanced / balanced[0], rel=1e-4)
-
-
-@pytest.mark.parametrize("rule, beta", [("effective", 0.999), ("effective:0.99", 0.99)])
-def test_a_configuration_may_ask_for_effective_weights(rule, beta):
-    (entry,) = resolve_class_weights(FACES, [("focal", rule, 1.0)], COMPETITION, {"age": 6})
-    assert entry.class_weights == pytest.approx(effective_weights(COMPETITION["age"], beta))
 
 
 def test_logit_adjustment_trains_on_logits_plus_the_log_frequencies():

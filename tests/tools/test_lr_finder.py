@@ -14,6 +14,7 @@ def config(shapes_config, monkeypatch):
     return shapes_config
 
 
+@pytest.mark.slow
 def test_the_command_names_a_rate_that_can_be_pasted(config, capsys):
     main(["-c", str(config), "--run-id", "range", "--steps", "40"])
     said = capsys.readouterr().out

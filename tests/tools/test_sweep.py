@@ -7,8 +7,6 @@ from pathlib import Path
 import optuna
 import pytest
 
-from utils.errors import UserError
-
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = {
     "optimizer.args.lr": {"type": "float", "low": 1e-3, "high": 1e-2, "log": True},
@@ -90,18 +88,6 @@ def test_the_same_permanent_error_ends_a_study_whatever_the_values(
     assert len(rows_of(tmp_path)) == 2
 
 
-def test_a_study_whose_trials_all_fail_in_other_ways_ends_too():
-    from trainer.search import GIVE_UP, TrialFailed, run_trials
-
-    def objective(trial):
-        raise TrialFailed(f"out of memory, {trial.number} bytes left")
-
-    study = optuna.create_study()
-    with pytest.raises(UserError, match=f"{GIVE_UP} trials in a row failed, the last: out of mem"):
-        run_trials(study, objective, 3)
-    assert len(study.trials) == GIVE_UP
-
-
 @pytest.mark.parametrize(
     ("space", "words"),
     [
@@ -139,66 +125,6 @@ def test_a_study_keeps_its_config_but_not_where_and_how_loudly_it_runs(
         assert_one_line_error(changed, "--study s: was begun with another", other.split("=")[0])
     free = ("trainer.verbosity=0", "data_loader.args.num_workers=1", "optimizer.args.lr=0.5")
     assert sweep(SPACE, "--trials", "0", "--set", *free).returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("path", "rule", "warned"),
-    [
-        ("loss_name.2.0", "min val/loss", True),
-        ("loss", "min val/age_loss", True),
-        ("loss_name.2.0", "max val/f1", False),
-        ("optimizer.args.lr", "min val/loss", False),
-    ],
-)
-def test_losses_of_different_kinds_are_said_to_be_no_score(path, rule, warned):
-    from trainer.search import Choice, incomparable
-
-    space = {path: Choice(type="categorical", choices=[1])}
-    assert bool(incomparable(space, rule)) == warned
-
-
-def test_the_trainer_reports_every_epoch_so_that_bad_trials_can_be_pruned():
-    from base.base_trainer import StopTraining
-    from trainer.search import Reports
-
-    study = optuna.create_study(
-        direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=0.2)
-    )
-
-    def objective(trial):
-        reports = Reports(trial, "val/f1")
-        for epoch, score in enumerate((0.5, 0.3, 0.1, 0.9), 1):
-            try:
-                reports.on_epoch_end(epoch, {"val/f1": score, "val/loss": 1.0}, False)
-            except StopTraining as end:
-                raise optuna.TrialPruned from end
-        return 0.9
-
-    study.optimize(objective, n_trials=1)
-
-    (trial,) = study.trials
-    assert trial.state.name == "PRUNED"
-    assert trial.intermediate_values == {1: 0.5, 2: 0.3, 3: 0.1}
-
-
-def test_lists_can_be_choices():
-    from trainer.search import Choice, suggest
-
-    edges = [[20, 30], [25, 35]]
-    study = optuna.create_study()
-    values = suggest(study.ask(), {"edges": Choice(type="categorical", choices=edges)})
-    assert values["edges"] in edges
-
-
-def test_the_shipped_space_fits_the_shipped_config(tmp_path):
-    from parse_config import ConfigParser
-    from trainer.search import corners, read_space
-    from utils.config_files import Draft, read_layers
-
-    config = ConfigParser(Draft(read_layers(ROOT / "config.json")))
-    for key, dimension in read_space(ROOT / "configs" / "space.json").items():
-        for value in corners(dimension):
-            config.variant({key: value}, "trial", "space.json")
 
 
 def test_processes_that_begin_a_study_at_the_same_moment_share_it(run, tmp_path):

@@ -32,38 +32,43 @@ def restored(checkpoint, *options):
 
 
 @pytest.fixture
+def best(trained_shapes):
+    return trained_shapes / "saved/models/shapes/first/best_epoch.pth"
+
+
+@pytest.fixture
 def arithmetic_as_before():
     yield
     set_arithmetic(deterministic=False, tf32=True)
 
 
 def test_a_test_of_the_validation_photos_gives_the_probabilities_of_the_validation(
-    call, tiny_config, people, tmp_path
+    call, shapes_config, shapes, tmp_path
 ):
     result = call(
-        "train.py", "-c", tiny_config, "--run-id", "half", "--set", "trainer.amp=bf16",
-        "trainer.epochs=1", "tta.flip=true", "tta.validation=true", "decoding.prior_strength=1.0",
+        "train.py", "-c", shapes_config, "--run-id", "half", "--set", "trainer.amp=bf16",
+        'task.answer={"product": ["kind", "colour"]}', "tta.flip=true",
+        "tta.validation=true", "decoding.prior_strength=1.0",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    best = tmp_path / "saved/models/tiny/half/best_epoch.pth"
-    photos = people / "train" / "images"
-    result = call("test.py", "-r", best, "--images", photos, "--out", "s.csv")
+    best = tmp_path / "saved/models/shapes/half/best_epoch.pth"
+    result = call("test.py", "-r", best, "--images", shapes, "--out", "s.csv")
     assert result.returncode == 0, result.stderr
     with open(tmp_path / "s.probabilities.csv", newline="", encoding="utf-8") as file:
         rows = {
             row.pop("ImageID"): [float(p) for p in row.values()] for row in csv.DictReader(file)
         }
-    saved = read_predictions(tmp_path / "saved/log/tiny/half/predictions.npz")
+    saved = read_predictions(tmp_path / "saved/log/shapes/half/predictions.npz")
     found = np.array([rows[photo] for photo in saved.photos["photo"]])
     counts = torch.load(best, weights_only=True)["class_counts"]
-    prior = resolve_decoding(Decoding(prior_strength=1.0), FACES, counts)
+    prior = resolve_decoding(Decoding(prior_strength=1.0), saved.task, counts)
     assert np.abs(found - decode(saved.raw()["class"], prior)).max() < 1e-6
     assert np.abs(found - saved.adjusted()["class"]).max() < 1e-6
 
 
-def test_a_run_is_asked_in_its_own_precision_and_memory_format(trained):
-    plain = restored(trained.best)
-    half = restored(trained.best, "--set", "trainer.amp=bf16", "trainer.channels_last=false")
+def test_a_run_is_asked_in_its_own_precision_and_memory_format(best):
+    plain = restored(best)
+    half = restored(best, "--set", "trainer.amp=bf16", "trainer.channels_last=false")
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
         expected = half.model(PHOTOS)
     for head, logits in half.logits(PHOTOS).items():
@@ -74,8 +79,8 @@ def test_a_run_is_asked_in_its_own_precision_and_memory_format(trained):
     assert channels_last == [True, False]
 
 
-def test_a_run_in_float16_answers_on_a_cpu_which_has_none(trained):
-    assert restored(trained.best, "--set", "trainer.amp=fp16").amp is None
+def test_a_run_in_float16_answers_on_a_cpu_which_has_none(best):
+    assert restored(best, "--set", "trainer.amp=fp16").amp is None
 
 
 def test_models_of_one_process_each_compute_as_their_run_did(arithmetic_as_before):

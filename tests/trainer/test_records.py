@@ -47,6 +47,7 @@ def decoded_run(tiny_config, tmp_path, in_an_empty_folder):
     return kept, saved
 
 
+@pytest.mark.slow
 def test_pictures_and_tables_show_the_decoded_answers(decoded_run):
     kept, saved = decoded_run
     decoded = saved.adjusted()["class"].argmax(axis=1)

@@ -18,8 +18,8 @@ from utils.images import decode_image
 
 
 @pytest.fixture(scope="module")
-def model(trained):
-    checkpoint = trained.home / "saved/models/tiny/first/best_epoch.pth"
+def model(trained_shapes):
+    checkpoint = trained_shapes / "saved/models/shapes/first/best_epoch.pth"
     config = ConfigParser({"name": "none"}).for_checkpoint(checkpoint)
     return PhotoModel.restore(config, checkpoint, torch.device("cpu"))
 
@@ -42,9 +42,11 @@ def test_a_photo_is_answered_as_by_the_model_itself(client, model, photo):
     expected = answer_photo([model], decode_image(photo))
     assert said.json()["class"] == expected.predicted["class"]
     assert said.json()["sentence"] == expected.sentence("en")
-    ages = said.json()["heads"]["age"]["probabilities"]
-    assert list(ages) == ["<30", "30-59", ">=60"]
-    assert list(ages.values()) == pytest.approx(expected.probabilities["age"].tolist(), abs=1e-6)
+    colors = said.json()["heads"]["colour"]["probabilities"]
+    assert list(colors) == ["blue", "green", "red"]
+    assert list(colors.values()) == pytest.approx(
+        expected.probabilities["colour"].tolist(), abs=1e-6
+    )
 
 
 def test_a_form_is_taken_too(client, photo):
@@ -89,7 +91,7 @@ def test_an_error_of_the_program_is_json_too_and_names_no_place_of_the_server(ph
 
 
 def test_health_names_the_task(client):
-    assert client.get("/health").json() == {"task": "faces", "models": 1}
+    assert client.get("/health").json() == {"task": "table", "models": 1}
     assert client.get("/elsewhere").json() == {"error": "Not Found"}
 
 

@@ -128,6 +128,7 @@ def metrics_of(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_training_learns_what_the_photos_show(tmp_path):
     best = a_trainer(tmp_path, epochs=12).train()
     assert best["val/gender_accuracy"] > 0.9
@@ -188,7 +189,10 @@ def test_a_resumed_training_ends_with_the_same_bits_as_one_that_never_stopped(tm
 
 @pytest.mark.parametrize(
     "optimizing",
-    [{}, {"ema_decay": 0.9, "clip_norm": 1.0, "accumulate": 2}],
+    [
+        {},
+        pytest.param({"ema_decay": 0.9, "clip_norm": 1.0, "accumulate": 2}, marks=pytest.mark.slow),
+    ],
     ids=["plain", "ema-clip-accumulate"],
 )
 def test_a_training_stopped_within_an_epoch_ends_with_the_same_bits(tmp_path, optimizing):
@@ -245,6 +249,7 @@ def test_an_average_of_the_weights_is_not_gone_on_with_as_the_weights(tmp_path):
         resumed(a_trainer(tmp_path, epochs=2), last)
 
 
+@pytest.mark.slow
 def test_a_stop_within_an_epoch_of_mixed_and_weighted_photos_changes_no_bit(tmp_path):
     def trainer(folder):
         mixing = Mixing(mixup=0.4, cutmix=0.3, half_face=0.3)
@@ -270,6 +275,7 @@ def as_an_older_version_saved_it(checkpoint):
     save_checkpoint(checkpoint, state)
 
 
+@pytest.mark.slow
 def test_mixed_photos_still_teach_what_they_show(tmp_path):
     mixing = Mixing(mixup=0.25, half_face=0.25)
     photos = loader(64, 1, True, mixing=mixing)

@@ -190,6 +190,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+@pytest.mark.slow
 def test_memory_that_a_step_frees_is_there_for_the_next_one():
     """Counts page faults once the heap has grown to its size, which takes 4 to 13 rounds."""
 

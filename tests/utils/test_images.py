@@ -204,6 +204,7 @@ def test_a_missing_file_is_named(tmp_path):
         read_image(tmp_path / "gone.jpg")
 
 
+@pytest.mark.slow
 def test_a_huge_jpeg_is_decoded_at_a_fraction_of_its_size(tmp_path):
     Image.new("L", (20_000, 20_000), 90).save(tmp_path / "huge.jpg")
     image = read_image(tmp_path / "huge.jpg")

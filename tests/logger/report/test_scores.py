@@ -6,7 +6,6 @@ from scipy.stats import norm
 from sklearn.metrics import f1_score
 
 from logger.report.predictions import HeadPredictions, galleries
-from logger.report.run import Run
 from logger.report.scores import (
     better_than_guessing,
     borders,
@@ -18,7 +17,6 @@ from logger.report.scores import (
     main_score,
     main_score_gain,
 )
-from logger.report.verdict import verdict
 
 
 def test_the_macro_f1_is_that_of_scikit_learn(mixed_answers):
@@ -85,6 +83,7 @@ def answers_of_two_models(rng, people=60, correlation=0.8, right=(0.75, 0.75)):
     return *heads, person
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
 def test_two_equal_models_seldom_differ_though_photos_of_a_person_go_together(correlation):
     rng, alarms = np.random.default_rng(3), 0
@@ -154,43 +153,3 @@ def test_galleries_start_with_the_most_confident_mistake_and_the_least_sure_answ
     predictions = make_answers([0, 0, 0, 0], [1, 0, 1, 0], confidence=[0.5, 0.4, 0.9, 0.95])
     assert [rows.tolist() for rows in galleries(predictions)] == [[2, 0], [1, 0, 2, 3], []]
     assert list(predictions.thumbnails) == [0, 1, 2, 3]
-
-
-class TestVerdict:
-    @pytest.mark.parametrize(
-        ("right", "grade"),
-        [(1.0, "Excellent"), (0.8, "Good"), (0.5, "Fair"), (0.3, "Weak"),
-         (1 / 6, "No better than guessing")],
-    )  # fmt: skip
-    def test_the_grade_follows_the_score(self, make_answers, right, grade):
-        truth = np.arange(600) % 6
-        said = np.where(np.arange(600) // 6 < right * 100, truth, (truth + 1) % 6)
-        assert verdict(Run("r", "1", predictions=make_answers(truth, said))).grade == grade
-
-    def test_a_single_mistake_is_not_rounded_away(self, make_answers):
-        truth = np.arange(600) % 6
-        said = truth.copy()
-        said[0] = 1
-        found = verdict(Run("r", "1", predictions=make_answers(truth, said)))
-        assert found.headline.startswith("Right on 99.8 of 100")
-
-    def test_close_calls_at_an_age_border_are_named_as_a_reason(self, mixed_answers):
-        said = " ".join(verdict(Run("r", "1", predictions=mixed_answers)).why)
-        assert "100% of the size mistakes are within 3 of the age 30" in said
-
-    def test_learning_by_heart_is_named_as_a_reason(self, mixed_answers):
-        history = [{"epoch": 1, "train/f1": 0.99, "val/f1": 0.6}]
-        run = Run("r", "1", predictions=mixed_answers, history=history, best_epoch=1)
-        assert "knows its training photos better than others" in verdict(run).why[0]
-
-    def test_being_too_sure_is_named_as_a_reason(self, make_answers):
-        truth = np.arange(60) % 6
-        said = np.where(np.arange(60) < 40, truth, (truth + 2) % 6)
-        found = verdict(Run("r", "1", predictions=make_answers(truth, said, confidence=0.99)))
-        assert "overconfident: on average 99% sure and 67% right" in " ".join(found.why)
-
-    def test_all_right_leaves_nothing_to_explain(self, make_answers):
-        truth = np.arange(60) % 6
-        assert verdict(Run("r", "1", predictions=make_answers(truth, truth))).where == [
-            "Nowhere: every photo is right."
-        ]

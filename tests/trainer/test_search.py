@@ -1,0 +1,82 @@
+"""Trials, without a training."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_study_whose_trials_all_fail_in_other_ways_ends_too():
+    from trainer.search import GIVE_UP, TrialFailed, run_trials
+
+    def objective(trial):
+        raise TrialFailed(f"out of memory, {trial.number} bytes left")
+
+    study = optuna.create_study()
+    with pytest.raises(UserError, match=f"{GIVE_UP} trials in a row failed, the last: out of mem"):
+        run_trials(study, objective, 3)
+    assert len(study.trials) == GIVE_UP
+
+
+@pytest.mark.parametrize(
+    ("path", "rule", "warned"),
+    [
+        ("loss_name.2.0", "min val/loss", True),
+        ("loss", "min val/age_loss", True),
+        ("loss_name.2.0", "max val/f1", False),
+        ("optimizer.args.lr", "min val/loss", False),
+    ],
+)
+def test_losses_of_different_kinds_are_said_to_be_no_score(path, rule, warned):
+    from trainer.search import Choice, incomparable
+
+    space = {path: Choice(type="categorical", choices=[1])}
+    assert bool(incomparable(space, rule)) == warned
+
+
+def test_the_trainer_reports_every_epoch_so_that_bad_trials_can_be_pruned():
+    from base.base_trainer import StopTraining
+    from trainer.search import Reports
+
+    study = optuna.create_study(
+        direction="maximize", pruner=optuna.pruners.ThresholdPruner(lower=0.2)
+    )
+
+    def objective(trial):
+        reports = Reports(trial, "val/f1")
+        for epoch, score in enumerate((0.5, 0.3, 0.1, 0.9), 1):
+            try:
+                reports.on_epoch_end(epoch, {"val/f1": score, "val/loss": 1.0}, False)
+            except StopTraining as end:
+                raise optuna.TrialPruned from end
+        return 0.9
+
+    study.optimize(objective, n_trials=1)
+
+    (trial,) = study.trials
+    assert trial.state.name == "PRUNED"
+    assert trial.intermediate_values == {1: 0.5, 2: 0.3, 3: 0.1}
+
+
+def test_lists_can_be_choices():
+    from trainer.search import Choice, suggest
+
+    edges = [[20, 30], [25, 35]]
+    study = optuna.create_study()
+    values = suggest(study.ask(), {"edges": Choice(type="categorical", choices=edges)})
+    assert values["edges"] in edges
+
+
+def test_the_shipped_space_fits_the_shipped_config(tmp_path):
+    from parse_config import ConfigParser
+    from trainer.search import corners, read_space
+    from utils.config_files import Draft, read_layers
+
+    config = ConfigParser(Draft(read_layers(ROOT / "config.json")))
+    for key, dimension in read_space(ROOT / "configs" / "space.json").items():
+        for value in corners(dimension):
+            config.variant({key: value}, "trial", "space.json")
