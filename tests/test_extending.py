@@ -2,11 +2,8 @@
 
 import csv
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -69,12 +66,8 @@ def test_each_change_takes_five_lines_or_so():
         assert len(added) <= 8, change
 
 
-@pytest.mark.slow
-def test_a_training_uses_all_of_them_at_once(copy):
-    done = subprocess.run(
-        [sys.executable, "train.py", "-c", "own.json", "--run-id", "r"],
-        cwd=copy, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+def test_a_training_uses_all_of_them_at_once(copy, run):
+    done = run(copy / "train.py", "-c", "own.json", "--run-id", "r", cwd=copy)
     assert done.returncode == 0, done.stderr[-3000:]
     (row,) = csv.DictReader((copy / "saved/log/own/r/metrics.csv").open())
     assert 0 <= float(row["val/kind_recall"]) <= 1

@@ -16,7 +16,7 @@ ELSEWHERE = {
     # What it draws is looked at where a training reads it.
     "TRACER/augmentation.py": "TRACER/test_dataset.py",
     # Commands are tested by calling them.
-    "TRACER/__main__.py TRACER/evaluate_command.py TRACER/evaluation.py TRACER/extract_command.py"
+    "TRACER/__main__.py TRACER/evaluate_command.py TRACER/extract_command.py"
     " TRACER/train_command.py": "TRACER/test_cli.py",
     "train.py": "end_to_end/test_training.py",
     "test.py trainer/prediction_session.py": "end_to_end/test_prediction.py",
@@ -37,18 +37,15 @@ ELSEWHERE = {
     "trainer/explain_session.py": "tools/test_explain.py",
     # Small parts of one thing, which are only right together.
     "app_parts/table.py": "app_parts/test_cards.py",
-    "base/base_model.py model/backbones.py model/decode.py": "model/test_model.py",
+    "base/base_model.py model/decode.py": "model/test_model.py",
     "base/base_trainer.py": "trainer/test_trainer.py",
-    "stored_config.py": "test_config_runs.py",
     "base/heads.py base/task_settings.py": "base/test_task.py",
-    "data_loader/crop_files.py data_loader/photo_digests.py": "data_loader/test_crops.py",
+    "data_loader/crop_files.py": "data_loader/test_crops.py",
     "logger/report/photos.py": "logger/report/test_page.py",
     "logger/report/predictions.py": "logger/report/test_per_head.py logger/report/test_scores.py",
     "logger/report/run.py": "logger/report/test_runs.py",
-    "model/metric_learning.py": "model/test_loss.py",
     # The schema: every key's description, default and refusal.
-    "utils/schema_base.py utils/schema_text.py utils/older_names.py"
-    " base/settings.py TRACER/settings.py"
+    "utils/schema_text.py utils/older_names.py base/settings.py TRACER/settings.py"
     " data_loader/settings.py logger/settings.py model/settings.py trainer/settings.py":
         "test_config_schema.py test_parse_config.py",
 }  # fmt: skip

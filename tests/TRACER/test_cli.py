@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from TRACER.__main__ import main
-from TRACER.evaluation import box_iou, object_box
 from TRACER.network import Tracer
 from TRACER.weights import load_tracer, save_float16
 
@@ -172,17 +171,6 @@ def test_evaluate_prints_the_measures_and_writes_them(data, tmp_path, weights, c
     for name in ("mae", "max_f", "dataset_max_f", "mean_f", "s_measure", "mean_e", "box_iou"):
         assert 0 <= figures[name] <= 1
         assert f"{name} " in printed
-
-
-def test_boxes_are_compared_by_their_overlap():
-    mask = np.zeros((20, 30), dtype=bool)
-    mask[4:10, 5:15] = True
-    mask[15:17, 25:27] = True
-    assert object_box(mask) == (5, 4, 15, 10)
-    assert object_box(np.zeros((4, 4), dtype=bool)) is None
-    assert box_iou((0, 0, 10, 10), (0, 0, 10, 10)) == 1
-    assert box_iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(50 / 150)
-    assert box_iou((0, 0, 10, 10), (10, 0, 20, 10)) == 0
 
 
 def test_train_makes_weights_that_evaluate_can_use(data, tmp_path, capsys):

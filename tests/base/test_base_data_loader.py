@@ -1,7 +1,5 @@
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,8 @@ import torch
 
 from base.base_data_loader import BaseDataLoader
 from base.sampler import EpochSampler
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Numbers:
@@ -48,24 +48,33 @@ class Numbers:
         return {{"index": key[1]}}
 
 def main():
-    options = {{"batch_size": 2, "num_workers": 1, "device": torch.device("cpu")}}
+    options = {{"batch_size": 2, "num_workers": {workers}, "device": torch.device("cpu")}}
     loader = BaseDataLoader(Numbers(), EpochSampler(4, shuffle=False), **options)
+    {before}
     batches = list(loader)
     {afterwards}
     print(len(batches))
 
 run_command(main)
 """
+DOES_NOTHING_ELSE = {"in_worker": "pass", "before": "pass", "afterwards": "pass", "workers": 1}
 
 
-def program(in_worker="pass", afterwards="pass"):
-    command = [sys.executable, "-c", SCRIPT.format(in_worker=in_worker, afterwards=afterwards)]
-    root = Path(__file__).resolve().parents[2]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
+@pytest.fixture
+def program(run, tmp_path):
+    """``program(…)``: what a process printed and ended with that read numbers."""
+
+    def _program(**lines):
+        script = tmp_path / "numbers.py"
+        script.write_text(SCRIPT.format(**DOES_NOTHING_ELSE | lines))
+        return run(script, cwd=tmp_path, PYTHONPATH=str(ROOT))
+
+    return _program
 
 
-def test_a_program_whose_loader_is_still_there_at_its_end_does_end():
-    done = program(afterwards="globals().update(kept=loader)")
+def test_a_program_whose_loader_is_still_there_at_its_end_does_end(run):
+    lines = DOES_NOTHING_ELSE | {"afterwards": "globals().update(kept=loader)"}
+    done = run("-c", SCRIPT.format(**lines), cwd=ROOT)  # so that it is the interpreter's end
     assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr
 
 
@@ -84,28 +93,21 @@ def test_a_program_whose_loader_is_still_there_at_its_end_does_end():
         ("os.kill(os.getpid(), signal.SIGKILL)", ("DataLoader worker", "num_workers")),
     ],
 )
-def test_whatever_ends_a_loader_process_ends_the_program_with_one_line(in_worker, words):
-    done = program(in_worker)
+def test_whatever_ends_a_loader_process_ends_the_program_with_one_line(program, in_worker, words):
+    done = program(in_worker=in_worker)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
     for word in words:
         assert word in done.stderr
 
 
-def test_a_bug_in_the_program_does_not_wait_for_the_loader_processes():
+def test_a_bug_in_the_program_does_not_wait_for_the_loader_processes(program):
     done = program(afterwards="1 / 0")
     assert done.returncode == 1 and done.stderr.endswith("ZeroDivisionError: division by zero\n")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX limits")
-def test_processes_that_began_before_one_could_not_are_ended_too():
+def test_processes_that_began_before_one_could_not_are_ended_too(program):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))"
-    script = SCRIPT.format(in_worker="pass", afterwards="pass")
-    script = script.replace('"num_workers": 1', '"num_workers": 9').replace(
-        "    batches =", f"    {limit}\n    batches ="
-    )
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60
-    )
+    done = program(before=limit, workers=9)
     assert done.returncode == 2 and "ulimit -n" in done.stderr, done.stderr

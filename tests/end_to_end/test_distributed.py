@@ -103,9 +103,11 @@ def metrics(folder):
 
 
 @pytest.fixture(scope="module")
-def alone(data, tmp_path_factory):
+def alone(data, run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
-    train(data, folder)
+    options = settings(data, folder, **{"data_loader.args.batch_size": 8})
+    done = run("train.py", "-c", ROOT / "config.json", "--run-id", "r", *options, cwd=folder)
+    assert done.returncode == 0, done
     return folder
 
 

@@ -225,51 +225,10 @@ def test_an_unknown_combination_is_refused():
         build_criterion(FACES, "al_loss", None, HEADS, {})
 
 
-@pytest.mark.parametrize("name", [*PROTOTYPE_LOSSES, "TripletMarginLoss", "ContrastiveLoss"])
-@pytest.mark.parametrize("num_classes", SIZES)
-def test_metric_learning_losses_work_for_every_head_size(name, num_classes):
-    logits, targets = batch_of(num_classes)
-    logits.requires_grad_()
-    single_loss(name, num_classes)(logits, targets).backward()
-    assert logits.grad.isfinite().all() and logits.grad.any()
-
-
-@pytest.mark.parametrize("name", [*PROTOTYPE_LOSSES, "TripletMarginLoss", "ContrastiveLoss"])
-def test_metric_learning_losses_make_the_true_class_the_largest_logit(name):
-    logits, targets = batch_of(6)
-    logits.requires_grad_()
-    loss, optimizer = single_loss(name, 6), torch.optim.Adam([logits], lr=0.2)
-    for _ in range(100):
-        optimizer.zero_grad()
-        loss(logits, targets).backward()
-        optimizer.step()
-    assert (logits.argmax(dim=1) == targets).all()
-
-
-def test_metric_learning_losses_say_what_they_cannot_do(caplog):
-    with caplog.at_level(logging.WARNING):
-        single_loss("ArcFaceLoss", 3, torch.ones(3))
-        single_loss("TripletMarginLoss", 3)
-    assert "ArcFaceLoss knows no class weights" in caplog.text
-    assert "TripletMarginLoss only compares photos" in caplog.text
-
-
-def test_metric_learning_losses_take_a_whole_epoch_at_once():
-    logits, targets = batch_of(3, photos=1000)
-    assert single_loss("TripletMarginLoss", 3)(logits, targets).isfinite()
-
-
 def test_a_rule_for_class_weights_that_does_not_exist_is_one_clear_line():
     for rule in ("even", "effective:2", "effective:x"):
         with pytest.raises(ConfigError, match='or "balanced", or "effective"'):
             resolve_class_weights(FACES, [("focal", rule, 1.0)], COMPETITION, {"mask": 3})
-
-
-def test_a_loss_that_compares_photos_takes_mixed_ones_for_their_larger_share():
-    logits, targets = batch_of(3)
-    shares = 0.6 * torch.nn.functional.one_hot(targets, 3) + 0.4 / 3
-    loss = single_loss("TripletMarginLoss", 3)
-    assert torch.allclose(loss.other(logits, shares), loss.other(logits, targets))
 
 
 @pytest.mark.parametrize("label", [-2, -100, 3])
@@ -402,11 +361,3 @@ def test_a_thousand_classes_have_class_weights_of_which_the_log_shows_a_few(capl
         criterion = build_criterion(many, "all_loss", triples, {"kind": 1000}, counts)
     assert criterion.losses["kind"].class_weights.shape == (1000,)
     assert "kind 29" in caplog.text and "kind 30" not in caplog.text
-
-
-def test_a_loss_that_compares_photos_takes_no_soft_labels():
-    metric_learning = {"age": ["ArcFaceLoss", None, 1.0]}
-    check_losses(FACES, "all_loss", metric_learning, HEADS)
-    with pytest.raises(ConfigError, match=r"the loss of age compares photos .* takes neither"):
-        check_losses(FACES, "all_loss", metric_learning, HEADS, soft=True)
-    check_losses(FACES, "all_loss", None, HEADS, soft=True)
