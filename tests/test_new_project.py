@@ -75,11 +75,10 @@ def test_its_make_knows_no_target_of_what_stayed_behind(project):
     assert "demo" in targets and not {"golden", "shape", "soak", "fuzz"} & set(targets)
 
 
-@pytest.mark.slow
-def test_its_tests_can_be_imported_and_pass(project):
+def test_its_tests_can_be_imported_and_pass(project, run):
     """All are imported; run are those of files that are not the same there as here."""
     few = "test_config_schema or test_shapes"
-    done = command("-m", "pytest", "-n0", "-k", few, cwd=project)
+    done = run("-m", "pytest", "-n0", "-k", few, cwd=project)
     assert done.returncode == 0, done.stdout[-2000:]
     assert int(re.search(r"(\d+) deselected", done.stdout)[1]) > 800
 

@@ -128,7 +128,8 @@ def test_a_study_keeps_its_config_but_not_where_and_how_loudly_it_runs(
 
 
 def test_processes_that_begin_a_study_at_the_same_moment_share_it(run, tmp_path):
-    code = """if True:
+    script = tmp_path / "begin.py"
+    script.write_text("""if True:
         import os, sys
         from trainer.search import open_study
         children = []
@@ -143,9 +144,9 @@ def test_processes_that_begin_a_study_at_the_same_moment_share_it(run, tmp_path)
                 finally:
                     os._exit(code)
         sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
-    """
+    """)
 
-    result = run("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    result = run(script, cwd=tmp_path, PYTHONPATH=str(ROOT))
 
     assert result.returncode == 0, result.stderr
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path / 'study.db'}")
