@@ -56,7 +56,7 @@ def test_a_test_of_the_validation_photos_gives_the_probabilities_of_the_validati
     assert result.returncode == 0, result.stderr
     with open(tmp_path / "s.probabilities.csv", newline="", encoding="utf-8") as file:
         rows = {
-            row.pop("ImageID"): [float(p) for p in row.values()] for row in csv.DictReader(file)
+            row.pop("path"): [float(p) for p in row.values()] for row in csv.DictReader(file)
         }
     saved = read_predictions(tmp_path / "saved/log/shapes/half/predictions.npz")
     found = np.array([rows[photo] for photo in saved.photos["photo"]])

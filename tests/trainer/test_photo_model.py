@@ -38,7 +38,7 @@ def said_by_test_py(csv_file):
     path = csv_file.with_suffix(".probabilities.csv")
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return {row.pop("ImageID"): np.array([float(p) for p in row.values()]) for row in rows}
+    return {row.pop("path"): np.array([float(p) for p in row.values()]) for row in rows}
 
 
 @pytest.mark.parametrize("weights", ["null", "sample"])
