@@ -55,9 +55,7 @@ def test_a_test_of_the_validation_photos_gives_the_probabilities_of_the_validati
     result = call("test.py", "-r", best, "--images", shapes, "--out", "s.csv")
     assert result.returncode == 0, result.stderr
     with open(tmp_path / "s.probabilities.csv", newline="", encoding="utf-8") as file:
-        rows = {
-            row.pop("path"): [float(p) for p in row.values()] for row in csv.DictReader(file)
-        }
+        rows = {row.pop("path"): [float(p) for p in row.values()] for row in csv.DictReader(file)}
     saved = read_predictions(tmp_path / "saved/log/shapes/half/predictions.npz")
     found = np.array([rows[photo] for photo in saved.photos["photo"]])
     counts = torch.load(best, weights_only=True)["class_counts"]
