@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from app_parts.answers import answer, explain
-from app_parts.checkpoints import load
+from app_parts.checkpoints import load, named_checkpoints, parse
 from app_parts.uploads import UploadProblem
 from parse_config import ConfigParser
 from tests.pictures import encoded
