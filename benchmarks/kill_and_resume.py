@@ -6,8 +6,8 @@
 Each command is run once without a break, then again and again with SIGKILL after a random time, and
 repeated as a user would (`--resume auto`). After each kill every file under its final name has to
 be whole; whenever the command gets to its end, what it made is compared with the first, bit by bit,
-and it begins anew. The commands are children of this process, which has imported what they need,
-so that the kills hit their work and not Python's start.
+and it begins anew. The commands are forked from a process that has imported what they need, so that
+the kills hit their work and not Python's start.
 """
 
 import argparse
@@ -24,7 +24,9 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,23 +121,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=200, help="kills in all")
     parser.add_argument("--only", metavar="SUBJECT", help="kill this one alone")
-    parser.add_argument("--persons", type=int, default=8)
+    parser.add_argument("--persons", type=int, default=4)
+    parser.add_argument("--jobs", type=int, default=1, help="commands that are killed side by side")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    chosen = subjects(sample_people(args.persons))
-    chosen = {args.only: chosen[args.only]} if args.only else chosen
+    data = sample_people(args.persons)
+    chosen = [args.only] if args.only else list(subjects(data))
     each = -(-args.times // len(chosen))
-    total = 0
-    for name, subject in chosen.items():
-        with tempfile.TemporaryDirectory() as folder:
-            kills, runs = kill_and_compare(subject, Path(folder), each, random.Random(args.seed))
-        total += kills
-        print(
-            f"{name}: {kills} kills, {runs} ends"
-            + (", each with the bits of the one never killed" if subject.made else ""),
-            flush=True,
-        )
+    work = partial(kill_by_name, data=data, times=each, seed=args.seed)
+    with ProcessPoolExecutor(args.jobs, mp_context=_forking()) as pool:
+        total = sum(pool.map(work, chosen))
     print(f"{total} kills; every file whole after each")
+
+
+def kill_by_name(name: str, data: Path, times: int, seed: int) -> int:
+    """Kill one of ``subjects``, say how it went, and return how many kills it had."""
+    subject = subjects(data)[name]
+    with tempfile.TemporaryDirectory() as folder:
+        kills, ends = kill_and_compare(subject, Path(folder), times, random.Random(seed))
+    bits = ", each with the bits of the one never killed" if subject.made else ""
+    print(f"{name}: {kills} kills, {ends} ends{bits}", flush=True)
+    return kills
+
+
+def _forking() -> multiprocessing.context.BaseContext:
+    """How children begin: as copies of a process that has imported all and computed nothing, since
+    a copy of one that has computed in threads may wait forever."""
+    if multiprocessing.parent_process():  # is such a copy, and computes in one thread
+        return multiprocessing.get_context("fork")
+    children = multiprocessing.get_context("forkserver")
+    children.set_forkserver_preload(NEEDED)
+    return children
 
 
 def kill_and_compare(
@@ -161,7 +177,7 @@ def kill_and_compare(
         if not killed.exists():
             shutil.copytree(begin, killed)
         # Of a run that is never let to its end nothing can be compared.
-        alive = draw.uniform(0, seconds) if kills < times and draw.random() < 0.8 else None
+        alive = draw.uniform(0, seconds) if kills < times and draw.random() < 0.9 else None
         code = run(subject.command, killed, alive, subject.writing)
         require_whole(killed)
         if code is None:
@@ -179,10 +195,7 @@ def run(
     command: Sequence[str], folder: Path, kill_after: float | None = None, writing: str = ""
 ) -> int | None:
     """Run a script of ours in a child; its exit code, or ``None`` when it was killed."""
-    # Not forked from here: a child of a process that has computed in threads may wait forever.
-    children = multiprocessing.get_context("forkserver")
-    children.set_forkserver_preload(NEEDED)
-    child = children.Process(target=_become, args=(command, folder))
+    child = _forking().Process(target=_become, args=(command, folder))
     child.start()
     child.join(kill_after)
     # The moment that matters most: while a file is being written beside its final name.

@@ -4,7 +4,8 @@ A subject is a module of this folder that has
 
     CASES = 1000       of `make fuzz`
     SLICE = 50         of `make test`
-    SECONDS = 10       of computing, after which a case hangs; six times as much of waiting
+    SECONDS = 10       of computing, after which a case hangs; six times as much of waiting in
+                       which it computes next to nothing
 
     def prepare(folder: Path) -> Callable[[random.Random], object]:
         '''What is slow is done once; returns what draws one case and tries it.'''
@@ -25,6 +26,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 import traceback
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -114,15 +116,29 @@ def _try(
 ) -> tuple[str, str]:
     """Which count the case belongs to, and what is wrong with it, if anything."""
 
+    computed = time.process_time()
+
     def give_up(*_: object) -> None:
         raise Hang
 
-    # Seconds of computing, since the machine may be busy; and for what waits, of the clock.
-    before = [signal.signal(each, give_up) for each in (signal.SIGPROF, signal.SIGALRM)]
+    def give_up_waiting(*_: object) -> None:
+        nonlocal computed
+        before, computed = computed, time.process_time()
+        if computed - before < seconds / 100:
+            raise Hang
+        wait()  # where the machine is busy, a case that computes gets on slowly, too
+
+    def wait() -> float:
+        # Code that never comes back to Python is not reached by a signal: the process ends.
+        faulthandler.dump_traceback_later(10 * seconds + 60, exit=True, file=sys.__stderr__)
+        return signal.setitimer(signal.ITIMER_REAL, 6 * seconds)[0]
+
+    before = [
+        signal.signal(signal.SIGPROF, give_up),
+        signal.signal(signal.SIGALRM, give_up_waiting),
+    ]
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    left = signal.setitimer(signal.ITIMER_REAL, 6 * seconds)  # to pytest's own time limit
-    # Code that never comes back to Python is not reached by a signal: the process ends.
-    faulthandler.dump_traceback_later(10 * seconds + 60, exit=True, file=sys.__stderr__)
+    left = wait()  # to pytest's own time limit
     try:
         attempt(draw)
     except Hang:
@@ -137,7 +153,7 @@ def _try(
         signal.setitimer(signal.ITIMER_REAL, 0)
         for each, handler in zip((signal.SIGPROF, signal.SIGALRM), before, strict=True):
             signal.signal(each, handler)
-        signal.setitimer(signal.ITIMER_REAL, *left)
+        signal.setitimer(signal.ITIMER_REAL, left)
         faulthandler.cancel_dump_traceback_later()
     return "right", ""
 
