@@ -13,6 +13,7 @@ from model.settings import Decoding
 from model.temperature import calibration_on_others, fit_temperatures
 from utils.errors import DataError
 from utils.files import write_json
+from utils.run_folder import DECODING
 
 FEW_PHOTOS = 20
 """Below so many photos of a class, its F1 is mostly chance."""
@@ -55,7 +56,7 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
             task, answers, truth, prior, single, groups, folds, args.seed
         ),
     }
-    out = args.out or source.with_name("decoding.json")
+    out = args.out or source.with_name(DECODING)
     write_json(out, to_json(tuned, task, counts, measured))
     print(f"{source}: {len(groups)} photos of {measured[several]} {several}")
     print(_table(measured, folds, several))

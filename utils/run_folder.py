@@ -25,6 +25,8 @@ ENDED = "ended.json"
 PREDICTIONS, OLDER_PREDICTIONS = "predictions.npz", ("oof.npz", "validation.npz")
 """The answers to the validation in the best epoch, or those of all folds; and what older versions
 called them."""
+DECODING = "decoding.json"
+"""What ``python -m tools.tune_decoding`` found on these answers, and what it is worth."""
 LOCK = ".lock"
 """Beside the checkpoints: held by the process that trains."""
 REPORT, EXPLANATIONS = "report.html", "gradcam"

@@ -1,8 +1,10 @@
 """From a run to the page about it: what each section of report.html shows."""
 
+import contextlib
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ from logger.report.scores import (
     main_score,
 )
 from logger.report.verdict import verdict
-from utils.run_folder import EXPLANATIONS
+from utils.run_folder import DECODING, EXPLANATIONS
 
 PARTS_OF_TIME = {
     "data wait": "waiting for photos",
@@ -87,7 +89,7 @@ def report_html(run: Run) -> str:
         curves=_learning_curves(run),
         matrices=[_matrix(q) for q in matrices],
         classes=[(*_classes(q), _f1_spans(q, spans)) for q in classes],
-        reliability=[reliability_chart(q.title, calibration(q)) for q in classes],
+        reliability=_reliability(run, classes),
         numbers=_numbers(predictions) if predictions else [],
         borders=_borders(predictions) if predictions else [],
         galleries=galleries(predictions) if predictions else [],
@@ -214,6 +216,25 @@ def _right_of_100(predictions: TaskPredictions) -> int | None:
     # 99.7 must not look like all, nor 0.2 like none.
     share = accuracy(predictions.whole)
     return min(max(round(100 * share), int(share > 0)), 99 if share < 1 else 100)
+
+
+def _reliability(run: Run, classes: Sequence[HeadPredictions]) -> list[Chart]:
+    """A chart per head; beside its error the one with the temperature that was tuned, if any."""
+    tuned: Any = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or older
+        if run.log_dir:
+            text = (run.log_dir / DECODING).read_text(encoding="utf-8")
+            tuned = {
+                k: float(v["ece_after"])
+                for k, v in json.loads(text)["measured"]["calibration"].items()
+            }
+    charts = []
+    for head in classes:
+        chart = reliability_chart(head.title, calibration(head))
+        if head.key in tuned:
+            chart = replace(chart, note=f"{chart.note}, {tuned[head.key]:.1%} with a temperature")
+        charts.append(chart)
+    return charts
 
 
 def _learning_curves(run: Run) -> list[Chart]:

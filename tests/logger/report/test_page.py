@@ -122,6 +122,16 @@ class TestWhatAReportShows:
         assert row.split("%")[0].startswith(f" 30 {share}") or share in row
         assert f"{above.sum()} {wrong[above].sum()} (" in row
 
+    def test_a_tuned_temperature_is_told_beside_the_calibration_error(
+        self, make_run, mixed_answers
+    ):
+        folder = make_run(predictions=mixed_answers)
+        assert "with a temperature" not in Page(write_report(folder)).text
+        found = {"measured": {"calibration": {"size": {"ece_before": 0.2, "ece_after": 0.0312}}}}
+        (folder / "decoding.json").write_text(json.dumps(found))
+        text = Page(write_report(folder)).text
+        assert re.search(r"ECE [\d.]+%, 3\.1% with a temperature", text)
+
     def test_the_time_is_broken_down(self, report):
         for part, seconds in {
             "waiting for photos": "9.0 s", "forward": "6.0 s", "backward": "12 s",
