@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from base.heads import HEADS, MISSING, Codes, NumberHead, TagHead, tags_of
 from base.task_settings import HeadSettings, TaskSettings, read_task, task_file
@@ -205,7 +206,7 @@ def build(settings: TaskSettings, columns: Mapping[str, Iterable[str]]) -> Task:
         columns: of the training table, column → a cell per photo.
 
     Raises:
-        DataError: a column is missing, or holds fewer than two classes.
+        DataError: a column is missing, holds fewer than two classes, or all together too many.
     """
     # Through plain values, since settings are frozen and have to be validated as a whole.
     values = settings.model_dump()
@@ -218,7 +219,11 @@ def build(settings: TaskSettings, columns: Mapping[str, Iterable[str]]) -> Task:
             )
         if head.num_classes is None:
             values["heads"][name]["classes"] = _found_classes(name, head, columns[column])
-    return Task(TaskSettings.model_validate(values))
+    try:
+        return Task(TaskSettings.model_validate(values))
+    except ValidationError as error:  # such as a product of too many classes
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise DataError(f"task: with the classes that the training data hold: {reason}") from error
 
 
 def _found_classes(name: str, head: HeadSettings, cells: Iterable[str]) -> list[str]:

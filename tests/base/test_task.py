@@ -208,6 +208,14 @@ def test_a_column_that_the_data_do_not_have_is_named_with_those_they_have():
         build(settings, COLUMNS | {"shape": ["a", "A", "", "a"]})
 
 
+def test_more_classes_in_the_data_than_a_product_may_have_are_one_line():
+    settings = TaskSettings(heads={"a": {}, "b": {}}, answer={"product": ["a", "b"]})
+    cells = [str(number) for number in range(60)]
+    with pytest.raises(DataError, match="product has 3600 classes; 2000 at most") as caught:
+        build(settings, {"a": cells, "b": cells})
+    assert "\n" not in str(caught.value)
+
+
 def test_moved_bins_move_the_bins_of_training():
     ages = np.array([29, 57, 58, 60])
     assert FACES.heads["age"].training_targets(ages).tolist() == [1, 4, 4, 5]
