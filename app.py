@@ -135,7 +135,6 @@ def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
     """
     text, arguments = TEXT[language], parse()
     named = named_checkpoints(arguments.resume)
-    # Each once; those of the command line first.
     offered = list(dict.fromkeys([*named, *saved_checkpoints(arguments.saved)]))
     if not offered:
         return None
@@ -193,7 +192,8 @@ def answers_to(
     # Streamlit runs this file at each click; answers are kept between the runs.
     known: dict = st.session_state.setdefault("answers", {})
     bar, shown, problems = st.empty(), [], []
-    # Nothing is left of those beyond the limit, also where others are taken out before them.
+    # Nothing is left of those beyond the limit, also
+    # where others are taken out before them.
     emptied = st.session_state.get("emptied", set()) & {upload.file_id for upload in uploads}
     whole = [upload for upload in uploads if upload.file_id not in emptied]
     here = {upload.file_id for upload in whole[:MAX_PHOTOS]}

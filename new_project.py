@@ -104,7 +104,6 @@ def framework_files() -> list[str]:
 def walked(folder: Path) -> list[str]:
     """Files below this project's ``folder`` that are its own."""
     entries = list(folder.iterdir())
-    # For copies without git, such as a downloaded archive.
     others = NOT_OURS(str(folder), [entry.name for entry in entries])
     ours = [entry for entry in entries if entry.name not in others and not entry.is_symlink()]
     below = [file for entry in ours if entry.is_dir() for file in walked(entry)]
@@ -168,7 +167,6 @@ def about_here(page: Path) -> str:
         place = link[3].partition("#")[0]
         if "://" in place or not place or (page.parent / place).exists():
             return link[0]
-        # An image goes, of a link the words stay.
         return "" if link[1] else link[2]
 
     text = page.read_text(encoding="utf-8").replace(f"[한국어](ko/{page.name})\n\n", "")

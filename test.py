@@ -23,6 +23,7 @@ from utils.config_options import DECODING
 def start() -> None:
     """Check the command line, then predict, also as one of several processes of torchrun."""
     config = parse()
+    # After the command line, whose mistakes are told at once.
     say_loading()
     from trainer import prediction_session  # takes seconds, which --help and a wrong key spare
 
@@ -43,7 +44,6 @@ def parse() -> ConfigParser:
         help="how several models are combined (default: mean of their probabilities)",
     )  # fmt: skip
     parser.add_argument("--images", type=Path, metavar="DIR", help="predict this folder of photos")
-    # Left out, the place follows from the checkpoint; see prediction_session.named_output.
     parser.add_argument("--out", type=Path, metavar="FILE", help="the CSV to write")
     parser.add_argument(
         "--answers", type=Path, metavar="FILE", help="true classes (ImageID,ans) to score against"

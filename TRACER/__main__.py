@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = _parser().parse_args(arguments)
         options.run(options)
 
-    # Parsing is inside `run`, so that a wrong option's error is one line like any other.
+    # Parsing is inside `run`, so that a wrong
+    # option's error is one line like any other.
     run_command(run, debug="--debug" in arguments)
 
 
@@ -43,7 +44,6 @@ def _parser() -> argparse.ArgumentParser:
             parents=[common],
             help=purpose,
             description=purpose,
-            # Defaults are the settings' own, which the help so never contradicts.
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         )
         module.add_options(command)

@@ -76,7 +76,6 @@ class PaperAugmentation:
 
     def __call__(self, sample: Sample, rng: Rng, draw_other: Callable[[], Sample]) -> Sample:
         """See ``Augmentation``."""
-        # The authors augment at the photo's own size and resize after.
         return _resize(_apply(self.transform, sample, rng), self.side)
 
 
@@ -91,7 +90,8 @@ class StrongAugmentation:
     def __init__(self, side: int, replace: float = 0.75) -> None:
         self.side = side
         self.replace = replace
-        # Both work on one surface at a time, so that object and background get their own.
+        # Both work on one surface at a time, so that
+        # object and background get their own.
         self.recolor = A.Compose(
             [
                 # A hue turned by up to 90 of 180: clothes of any color, so that none means
@@ -124,7 +124,6 @@ class StrongAugmentation:
                     p=0.3,
                 ),
                 A.GaussNoise(std_range=(0.01, 0.08), p=0.3),
-                # After blur and noise, as in a camera.
                 A.ImageCompression(quality_range=(30, 95), p=0.3),
                 A.CoarseDropout(
                     num_holes_range=(1, 3),
@@ -143,7 +142,8 @@ class StrongAugmentation:
             placed = _warp_in_view(sample, self.side, rng, scale=(0.6, 1.5))
             background = self._background(rng, draw_other)
         else:
-            # Not below 1 here: around a photo that shrinks its repeated border would show.
+            # Not below 1 here: around a photo that shrinks
+            # its repeated border would show.
             placed = _warp_in_view(sample, self.side, rng, scale=(1.0, 1.7))
             background = placed.image
             if chance(rng, 0.4):
@@ -157,7 +157,8 @@ class StrongAugmentation:
         if chance(rng, 0.6):
             return random_background(rng, self.side)
         other = _warp(draw_other(), self.side, rng, scale=(1.0, 2.0))
-        # Another photo's object would be a second salient one that the mask calls background.
+        # Another photo's object would be a second salient
+        # one that the mask calls background.
         background = _without_object(other)
         if chance(rng, 0.5):
             background = _recolor(self.recolor, background, rng)
@@ -217,20 +218,22 @@ def _warp(sample: Sample, side: int, rng: Rng, scale: tuple[float, float]) -> Sa
     height, width = sample.mask.shape
     # Log-uniform: half as large is as likely as twice as large.
     factor = np.exp(rng.uniform(*np.log(scale)))
-    # Up to 1.65 in the ratio of the sides, since photos are squeezed to squares anyway.
+    # Up to 1.65 in the ratio of the sides, since
+    # photos are squeezed to squares anyway.
     stretch = np.exp(rng.uniform(-0.25, 0.25))
     zoom = np.array([side / width * factor * stretch, side / height * factor / stretch])
     if chance(rng, 0.5):
-        # A mirrored photo, as a negative scale.
         zoom[0] = -zoom[0]
-    # Cameras are held about straight; turned by 90° are files that lost their EXIF mark.
+    # Cameras are held about straight; turned by 90°
+    # are files that lost their EXIF mark.
     angle = np.deg2rad(rng.normal(0, 6))
     if chance(rng, 0.03):
         angle += np.pi / 2 * rng.integers(1, 4)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     # Columns scaled by zoom: first scale, then turn. (2, 2)
     matrix = turn * zoom
-    # The photo's center goes to the middle of the result, give or take what scale leaves free.
+    # The photo's center goes to the middle of the
+    # result, give or take what scale leaves free.
     shift = rng.uniform(-1, 1, size=2) * side * (0.04 + 0.4 * abs(factor - 1))
     offset = side / 2 + shift - matrix @ (width / 2, height / 2)
     if chance(rng, 0.8):  # keep what the photo's lower border cuts off at the border
@@ -252,13 +255,13 @@ def _without_object(sample: Sample) -> np.ndarray:
         return sample.image
     side = sample.mask.shape[0]
     size = (max(2, side // 8), max(2, side // 8))
-    # Color and weight are blurred alike and then divided: the object's color does not bleed in.
+    # Color and weight are blurred alike and then
+    # divided: the object's color does not bleed in.
     visible = sample.image * outside[..., None]
     small, weight = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (visible, outside))
     small, weight = (cv2.GaussianBlur(x, (0, 0), size[0] / 6) for x in (small, weight))
     # 1e-4: far from any background the weight is 0.
     fill = cv2.resize(small / (weight[..., None] + 1e-4), (side, side))
-    # 5 px more, as the true edge is often a few pixels off the mask.
     covered = cv2.dilate(sample.mask, np.ones((5, 5), np.uint8))[..., None] > 0
     return np.where(covered, np.clip(fill, 0, 255), sample.image).astype(np.uint8)
 
@@ -267,6 +270,5 @@ def _composite(front: np.ndarray, back: np.ndarray, mask: np.ndarray, feather: f
     alpha = mask.astype(np.float32)
     if feather > 0.3:
         alpha = cv2.GaussianBlur(alpha, (0, 0), feather)
-    # (S, S) → (S, S, 1), over the colors
     mixed = back + alpha[..., None] * (front.astype(np.float32) - back)
     return np.round(mixed).astype(np.uint8)

@@ -136,7 +136,6 @@ def _lights(rng: Rng, side: int) -> np.ndarray:
         center = tuple(int(v) for v in rng.integers(0, side, size=2))
         radius = max(1, int(side * rng.uniform(0.02, 0.12)))
         cv2.circle(glow, center, radius, random_color(rng), -1, cv2.LINE_AA)
-        # Light adds up, and saturates in uint8 as on a sensor.
         picture = cv2.addWeighted(picture, 1, glow, rng.uniform(0.1, 0.6), 0)
     return cv2.GaussianBlur(picture, (0, 0), side * 0.01)
 
@@ -161,22 +160,18 @@ def _draw_row(rng: Rng, picture: np.ndarray, palette: list, top: float, height: 
     while left < side:
         right = left + max(2.0, width * rng.uniform(0.6, 1.4))
         color = palette[rng.integers(len(palette))]
-        # Books of several heights on one board.
         raised = top + height * rng.uniform(0, 0.2)
         cv2.rectangle(picture, (int(left), int(raised)), (int(right), int(top + height)), color, -1)
         left = right + gap
 
 
-# `_noise` twice: it varies most.
 PAINTERS = (_uniform, _gradient, _noise, _noise, _stripes, _checks, _dots, _lights, _shelves)
 
 
 def _draw_object(rng: Rng, picture: np.ndarray, side: int) -> None:
     color = random_color(rng)
-    # Also half outside, as things in photos are cut off by the border.
     center = rng.uniform(-0.1, 1.1, size=2) * side
     size = side * rng.uniform(0.02, 0.3, size=2)
-    # -1 fills.
     thickness = -1 if chance(rng, 0.7) else int(rng.integers(1, max(2, side // 30)))
     kind = rng.integers(4)
     if kind == 0:

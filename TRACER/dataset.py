@@ -152,7 +152,8 @@ class SaliencyDataset(Dataset):
             The photo, (S, S, 3) uint8 RGB, and the mask, (S, S) uint8, 0 or 1.
         """
         epoch, index, _ = key if isinstance(key, tuple) else (0, key, 0)
-        # One generator for all choices of an item, `draw_other` included: workers change nothing.
+        # One generator for all choices of an item,
+        # `draw_other` included: workers change nothing.
         rng = np.random.default_rng((self.seed, epoch, index))
 
         def draw_other() -> Sample:
@@ -178,7 +179,6 @@ def _by_name(folder: Path) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in found:
         name = path.relative_to(folder).with_suffix("").as_posix()
-        # a.jpg and a.png: which of them the mask belongs to can't be told.
         if named.setdefault(name, path) != path:
             raise DataError(f"{path}: {named[name].name} beside it has the same name; remove one")
     return named

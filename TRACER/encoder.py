@@ -52,7 +52,6 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Features:
         """images: (B, 3, S, S), normalized."""
-        # S → S/2
         stage1 = self.blocks[0](self.bn1(self.conv_stem(images)))
         stage2, edge_logit = self.edge(self.blocks[1](stage1))
         stage3 = self.blocks[2](stage2)

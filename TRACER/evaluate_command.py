@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> None:
     pairs = find_pairs(options.data, EVALUATION_LAYOUTS)
     device = resolve_device(options.device)
     use_device(device)
-    # The boxes are the map's own: margin 0, else the IoU would measure the margin.
     hands = {"batch_size": options.batch_size, "num_workers": options.num_workers}
     settings = BOX_SETTINGS.model_copy(update=hands)
     extractor = Extractor(load_tracer(options.weights), settings, device=device)

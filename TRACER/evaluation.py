@@ -66,7 +66,6 @@ def object_box(mask: np.ndarray) -> Box | None:
         x0, y0, x1, y1 in px, the last two exclusive; None for an empty mask.
     """
     _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    # Row 0 is the background.
     if len(statistics) < 2:
         return None
     largest = 1 + statistics[1:, cv2.CC_STAT_AREA].argmax()
@@ -79,7 +78,6 @@ def box_iou(first: Box, second: Box) -> float:
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
     common = max(0, width) * max(0, height)
-    # Union = the sum of both less what they have in common.
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (first, second)]
     return common / (sum(areas) - common)
 

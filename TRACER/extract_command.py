@@ -212,7 +212,6 @@ def encode_pictures(
     """
     makers = {
         "mask": lambda: resize_map(extraction.saliency, photo.shape[:2]),
-        # OpenCV writes BGR.
         "cutout": lambda: cv2.cvtColor(cut_out(photo, extraction.saliency), cv2.COLOR_RGBA2BGRA),
         "crop": lambda: cv2.cvtColor(extraction.crop, cv2.COLOR_RGB2BGR),
     }

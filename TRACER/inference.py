@@ -90,10 +90,8 @@ class Predictor:
         self._saliency = self._network.predict_saliency
         if compile:
             self._saliency = torch.compile(self._saliency, dynamic=False)
-        # · 255, so that bytes need not be divided first.
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
-        # One thread for the GPU; see the class.
         self._owner = ThreadPoolExecutor(1, "tracer-gpu")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -105,7 +103,8 @@ class Predictor:
         """
         if self.device.type != "cpu":
             return np.concatenate(
-                # Waiting is done here, in the worker's thread, where no core is needed for it.
+                # Waiting is done here, in the worker's thread,
+                # where no core is needed for it.
                 [wait() for wait in self._owner.submit(self._launch, images).result()]
             )
         starts = range(0, len(images), self.batch_size)
@@ -149,7 +148,8 @@ class Predictor:
         return queued
 
     def _on_gpu(self, images: np.ndarray) -> Callable[[], np.ndarray]:
-        # A thread starts on the first GPU, where pinned memory and events would be made.
+        # A thread starts on the first GPU, where
+        # pinned memory and events would be made.
         with torch.cuda.device(self.device):
             shape = (self.batch_size, self.side, self.side)
             # Pinned, or non_blocking copies would block after all.
@@ -196,7 +196,6 @@ def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
         return known[precision]
     if precision != "auto":
         raise ConfigError(f"precision {precision!r}: use 'auto', {', '.join(map(repr, known))}")
-    # bfloat16 or float16, whichever its tensor cores know.
     if device.type == "cuda":
         return half_dtype(device)
     return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
@@ -220,7 +219,8 @@ def cast_convolutions(network: Tracer, dtype: torch.dtype) -> None:
     }
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and layer not in spared:
-            # Convolutions alone: autocast keeps norms and softmax in float32 by itself.
+            # Convolutions alone: autocast keeps norms and
+            # softmax in float32 by itself.
             layer.to(dtype)
 
 

@@ -26,7 +26,6 @@ class ConvSelu(nn.Sequential):
         groups: int = 1,
     ) -> None:
         rows, columns = (kernel, kernel) if isinstance(kernel, int) else kernel
-        # Odd kernels: the map keeps its size.
         padding = (dilation * (rows // 2), dilation * (columns // 2))
         super().__init__()
         self.conv = nn.Conv2d(
@@ -77,7 +76,8 @@ class DilatedBlock(nn.Module):
             nn.Sequential(
                 ConvSelu(width, width, kernel, dilation, groups=width), ConvSelu(width, width // 4)
             )
-            # Receptive fields of 1, 3, 7 and 11 pixels; each gives a quarter of the width.
+            # Receptive fields of 1, 3, 7 and 11 pixels;
+            # each gives a quarter of the width.
             for kernel, dilation in ((1, 1), (3, 1), (3, 3), (3, 5))
         )
 

@@ -103,7 +103,6 @@ class Tracer(nn.Module):
         logits = (first + second + third) / 3
         return TracerOutput(
             torch.sigmoid(logits),
-            # The ReLU is the paper's; for the loss see `edge_logits`.
             torch.sigmoid(upsample(functional.relu(edge_logit), side)),
             torch.sigmoid(first),
             torch.sigmoid(second),

@@ -52,12 +52,12 @@ class OnnxPredictor:
         return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
 
     def _session(self) -> "InferenceSession":
-        # One builds, the others wait: each build takes two seconds and a copy of the network.
+        # One builds, the others wait: each build takes
+        # two seconds and a copy of the network.
         with _building:
             if self._digest not in _sessions:
                 _sessions[self._digest] = start(to_onnx(self._network))
                 if len(_sessions) > MOST_SESSIONS:
-                    # The oldest: dicts keep the order in which they were filled.
                     del _sessions[next(iter(_sessions))]
             return _sessions[self._digest]
 
@@ -67,7 +67,8 @@ def start(model: bytes) -> "InferenceSession":
     import onnxruntime  # takes a while to load, and only CPUs need it
 
     options = onnxruntime.SessionOptions()
-    # Photos are spread over the cores already; threads of its own would compete for them.
+    # Photos are spread over the cores already;
+    # threads of its own would compete for them.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
@@ -75,7 +76,6 @@ def start(model: bytes) -> "InferenceSession":
 def to_onnx(network: Tracer) -> bytes:
     """The network as ONNX: (1, S, S, 3) uint8 -> (1, S, S) uint8, S its input side."""
     folded: Any = fold_norms(network).cpu()
-    # Replaced on the copy; the network itself keeps its FFT.
     folded.encoder.edge.high_pass = high_pass_by_products(network.input_size // 4)
     side = network.input_size
     buffer = io.BytesIO()

@@ -67,7 +67,8 @@ def load_tracer(
             f"{path}: its SHA-256 is {digest}, but {sha256.lower()} was asked for; delete the file"
             " to download it again, or correct the SHA-256"
         )
-    # "te1" that holds TE0's weights would load, and crop otherwise than the name promises.
+    # "te1" that holds TE0's weights would load, and
+    # crop otherwise than the name promises.
     if scale is None and str(weights) in OFFICIAL_NAMES:
         scale = OFFICIAL_NAMES.index(str(weights))
     state, settings = read_checkpoint(path)
@@ -149,7 +150,6 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not values.isfinite().all():
             raise CheckpointError(f"{path}: damaged, {name} holds NaN or Inf; use another file")
     settings = {key: settings[key] for key in _File.model_fields if key in settings}
-    # Prefixes of DataParallel and torch.compile.
     return {re.sub(r"^(module\.|_orig_mod\.)+", "", k): v for k, v in file.model.items()}, settings
 
 
@@ -178,7 +178,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _read_pickle(path: Path) -> Any:
     """The content of a file of ``torch.save``; those of before 2020 are no zip files."""
-    # `read_tensors` checks the sizes in the archive's directory before it unpacks anything.
+    # `read_tensors` checks the sizes in the archive's
+    # directory before it unpacks anything.
     if zipfile.is_zipfile(path):
         return read_tensors(path)
     try:
@@ -308,7 +309,6 @@ def save_float16(network: Tracer, path: str | Path, made_by: str = "") -> None:
     state = {}
     for name, value in network.state_dict().items():
         kept = value.detach().cpu().contiguous()
-        # Norms and biases have one axis.
         state[name] = kept.half() if value.ndim > 1 else kept
         if not torch.isfinite(state[name]).all():
             raise CheckpointError(f"{name}: its values do not fit float16; {path} is not written")

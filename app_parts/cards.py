@@ -81,7 +81,6 @@ def no_model(language: str) -> str:
         "python train.py --config config.json": text["none_train"],
         "streamlit run app.py -- --resume CHECKPOINT": text["none_resume"],
     }
-    # Commands of the page's own; nothing to escape.
     rows = [f"<dt><code>{command}</code></dt><dd>{what}</dd>" for command, what in ways.items()]
     return (
         f'<article class="mt-card mt-empty"><h2 class="mt-answer">{text["none_title"]}</h2>'
@@ -95,7 +94,8 @@ def _confidence(said: PhotoAnswer, language: str) -> str:
     if said.confidence is None and said.trusted:
         return ""
     confidence = said.confidence or 0.0
-    # An answer to a photo that looks like none in training is doubtful at any probability.
+    # An answer to a photo that looks like none in
+    # training is doubtful at any probability.
     level = confidence_level(confidence) if said.trusted else len(text["sure"]) - 1
     sure = text["sure"][level] if said.trusted else text["doubtful"]
     share = "" if said.confidence is None else f"<span>{percent(confidence)}</span>"
@@ -124,7 +124,6 @@ def _bars(head: Head, said: PhotoAnswer, language: str) -> str:
         return f"{title}<p>{escape(said.in_words(language)[head.name])}</p>"
     rows, names = [], head.answer_names(language)
     probabilities, best = said.probabilities[head.name], said.predicted[head.name]
-    # Tags: several may be right.
     chosen = set(np.flatnonzero(best)) if head.settings.kind == "multilabel" else {int(best)}
     places = list(range(len(names)))
     if len(places) > BARS:

@@ -47,7 +47,8 @@ class Gate:
             try:
                 await self.app(scope, receive, send)
             finally:
-                # Twice: now, to note who has gone, and after the grace period, to end them.
+                # Twice: now, to note who has gone, and after
+                # the grace period, to end them.
                 self.sweep()
                 asyncio.get_running_loop().call_later(GRACE + 1, self.sweep)
         else:
@@ -63,7 +64,6 @@ class Gate:
             elif since is None:
                 self._absent_since[session] = now
             elif now - since >= GRACE:
-                # Which also frees what they sent.
                 runtime.close_session(session)
                 del self._absent_since[session]
         if sys.platform == "linux":

@@ -198,11 +198,11 @@ def run(
     child = _forking().Process(target=_become, args=(command, folder))
     child.start()
     child.join(kill_after)
-    # The moment that matters most: while a file is being written beside its final name.
+    # The moment that matters most: while a file is
+    # being written beside its final name.
     while writing and child.exitcode is None and not any(folder.glob(writing)):
         time.sleep(0.001)
     if child.exitcode is None:
-        # SIGKILL, which nothing can catch.
         child.kill()
         child.join()
         return None
@@ -213,7 +213,6 @@ def _become(command: Sequence[str], folder: Path) -> None:
     """Be the command."""
     os.chdir(folder)
     with open("messages", "ab") as messages:
-        # Into the folder, to be read when something is wrong.
         os.dup2(messages.fileno(), 1)
         os.dup2(messages.fileno(), 2)
     sys.argv = [str(ROOT / command[0]), *command[1:]]

@@ -117,7 +117,6 @@ def network_alone(setting: Setting) -> None:
         name: partial(lambda run: timed(lambda: run(setting.inputs)), run)
         for name, run in levers(setting).items()
     }
-    # With the memory handling that a script of its own would have.
     sides[NAIVE] = as_scripts_do(sides[NAIVE])
     for run in sides.values():
         run()
@@ -351,7 +350,6 @@ def matrix_flops(setting: Setting) -> int:
     a = torch.randn(side, side, device=setting.device, dtype=setting.dtype)
     for _ in range(times):
         a @ a
-    # A multiplication and an addition each.
     return times * 2 * side**3
 
 
@@ -363,7 +361,8 @@ def more_photos(setting: Setting) -> None:
         began = time.perf_counter()
         count = sum(1 for _ in extractor(paths))
         seconds = time.perf_counter() - began
-        # The largest so far, which can only grow: equal numbers mean that nothing grew.
+        # The largest so far, which can only grow:
+        # equal numbers mean that nothing grew.
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows.append((count, f"{seconds:.1f}", f"{1000 * seconds / count:.1f}", f"{peak_mib:.0f}"))
     print(table(("photos", "seconds", "ms per photo", "peak memory, MiB"), rows))

@@ -279,7 +279,6 @@ class JpegDataset(Dataset):
 
     def __init__(self, photos: list[Path], targets: np.ndarray) -> None:
         self.photos, self.targets = photos, targets
-        # create_loader puts it here.
         self.transform: Any = None  # set by timm's create_loader
 
     def __len__(self) -> int:
@@ -299,7 +298,6 @@ def timm_way(setting: Setting):
         is_training=True,
         hflip=0.5,
         color_jitter=0.2,
-        # Random erasing, beside our holes.
         re_prob=0.3,
         num_workers=setting.workers,
         persistent_workers=setting.workers > 0,
@@ -397,7 +395,8 @@ def report(
         for name, values in rates.items()
     ]
     print("\n" + table(("way", "images/s", "of bare", "ours over it"), rows))
-    # From the rate of an epoch: ten real ones of each way would take ten times as long.
+    # From the rate of an epoch: ten real ones of
+    # each way would take ten times as long.
     training = {n: EPOCHS * photos / statistics.median(values) for n, values in rates.items()}
     totals = {
         "ours, cropped": training["ours"] + extraction,
@@ -414,7 +413,6 @@ def report(
     with FlopCounterMode(display=False) as counter:
         model.eval()(image.to(setting.device))
     forward = counter.get_total_flops()
-    # Backward costs about twice the forward.
     rate = statistics.median(rates["ours"]) * 3 * forward / 1e9
     print(
         f"{setting.model_name} at {setting.size} px: {forward / 1e9:.2f} GFLOP forward,"

@@ -48,7 +48,8 @@ def load_arrays(
                 continue
             if not file.is_file():
                 raise ValueError(f"{file.name} is not there, or is no file")
-            # For reading at first: numpy would fill up with zeros a short file to be written.
+            # For reading at first: numpy would fill up with
+            # zeros a short file to be written.
             array = np.load(file, mmap_mode="r")
             shape = shape or array.shape[:2]
             # Fortran order would read the same bytes as other pixels.
@@ -72,7 +73,6 @@ def create_array(path: Path, dtype: type, shape: tuple[int, ...]) -> None:
     if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not SIGBUS later
         with open(partial, "r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.path.getsize(partial))
-    # Renamed last: a kill leaves a `.partial`, which the next build overwrites.
     partial.replace(path)
 
 

@@ -122,19 +122,20 @@ def setup(
             f"data_loader.args.stage: a training needs 'train', got {stage!r}; test.py predicts"
         )
     _require_new_photos(index, cache_dir, progress)
-    # Split before cropping: what is wrong with the split shows in a second, cropping may take
-    # hours.
+    # Before cropping: a wrong split shows in a second.
     train_rows, val_rows = _both_sides(index, validation, seed, limits, batch_size)
     if limits.overfit_batch:
-        # Anything that changes the photos would keep the loss from reaching 0, which is the test.
+        # Anything that changes the photos would keep the
+        # loss from reaching 0, which is the test.
         augmentation = mixing = sampling = None
     _describe(index, train_rows, val_rows)
-    # Of all photos and not of the chosen rows: every split, fold and limit finds the same cache.
+    # Of all photos and not of the chosen rows: every
+    # split, fold and limit finds the same cache.
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
-    # Both loaders keep their workers, so that their batches lie in shared memory at the same time.
-    photos_in_batches = batch_size + batch_of_predictions(batch_size, device)
-    workers = fit_workers(num_workers, device, photos_in_batches * 3 * input_size**2)
-    set_threads(workers, device)
+    # Both loaders keep their workers, so that their
+    # batches lie in shared memory at the same time.
+    at_once = batch_size + batch_of_predictions(batch_size, device)
+    workers = _fit_workers(num_workers, at_once, input_size, device)
     weights = sampling_weights(index.plain_targets(train_rows), sampling) if sampling else None
     transform = _transform_of_training(augmentation, input_size)
     train = BaseDataLoader(
@@ -150,6 +151,14 @@ def setup(
     counts = class_counts(index, train_rows)
     truths = (index.truth(rows) for rows in (train_rows, val_rows))
     return TrainingData(train, val, index, crops, train_rows, val_rows, counts, *truths)
+
+
+def _fit_workers(asked: int | str, photos: int, size: int, device: torch.device) -> int:
+    """How many processes load batches of ``photos`` in all; this one gets as many threads as they
+    leave."""
+    workers = fit_workers(asked, device, photos * 3 * size**2)  # bytes: uint8 RGB
+    set_threads(workers, device)
+    return workers
 
 
 def _require_new_photos(index: PhotoIndex, cache_dir: Path, progress: bool) -> None:
@@ -168,18 +177,20 @@ def _both_sides(
     index: PhotoIndex, validation: Validation, seed: int, limits: LimitSettings, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which rows of the index are trained on and validated, as far as the limits let them."""
-    # The split has its own seed where `--seeds` trains several models: all on the same people.
     train_rows, val_rows = split(
         index, validation, seed if validation.seed is None else validation.seed
     )
-    # After the split, so that `drop` moves nobody to the other side and scores stay comparable.
+    # After the split, so that `drop` moves nobody to the
+    # other side and scores stay comparable.
     for head in index.task.heads.values():
         train_rows = _without_dropped(index, train_rows, head)
     if limits.overfit_batch:
-        # The same photos on both sides: the validation, too, must reach a perfect score.
+        # The same photos on both sides: the
+        # validation, too, must reach a perfect score.
         train_rows = val_rows = spread(train_rows, batch_size)
     if limits.limit_val_batches is not None:
-        # Evenly over the rows, which are sorted by folder: the first ones would be few people.
+        # Evenly over the rows, which are sorted by
+        # folder: the first ones would be few people.
         val_rows = spread(val_rows, limits.limit_val_batches * batch_size)
     return train_rows, val_rows
 
@@ -224,8 +235,7 @@ def prediction_loader(
     )
     rows = np.arange(len(photos))
     at_once = batch_of_predictions(batch_size, device)
-    workers = fit_workers(num_workers, device, at_once * 3 * input_size**2)
-    set_threads(workers, device)
+    workers = _fit_workers(num_workers, at_once, input_size, device)
     return _in_order(crops, rows, None, input_size, batch_size, workers, device), crops
 
 
@@ -240,7 +250,8 @@ def _in_order(
 ) -> BaseDataLoader:
     batch_size = batch_of_predictions(batch_size, device)
     dataset = CropDataset(crops, rows, targets, eval_transform(input_size), seed=0)
-    # Rank r takes every world_size-th row; the trainer puts the answers in order again.
+    # Rank r takes every world_size-th row; the
+    # trainer puts the answers in order again.
     sampler = EpochSampler(
         len(rows), shuffle=False, rank=distributed.rank(), world_size=distributed.world_size()
     )
@@ -356,7 +367,6 @@ def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoI
 
 
 def _describe(index: PhotoIndex, train_rows: np.ndarray, val_rows: np.ndarray) -> None:
-    # Counted in groups, as 7 photos of one person say hardly more than one of them.
     learned, validated = (np.unique(index.group[rows]) for rows in (train_rows, val_rows))
     known = len(np.intersect1d(learned, validated))
     others = f"{index.plural}, {known} of them trained on" if known else "others"

@@ -25,7 +25,8 @@ RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
 
 
 def _known_weights(weights: str) -> str:
-    # A word without dot or slash is a mistyped name, and not a file that isn't there.
+    # A word without dot or slash is a mistyped
+    # name, and not a file that isn't there.
     if weights not in (*RELEASED_WEIGHTS, "sample") and not re.search(r"[./\\]", weights):
         raise ValueError("neither a known name nor a path")
     return usable_path(weights)
@@ -189,7 +190,6 @@ class Mixing(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_alias(cls, values: Any) -> Any:
-        # Whatever else is wrong with it, the check of the fields says with its place.
         if not isinstance(values, dict) or not isinstance(values.get("same_mask"), bool):
             return values
         others = {key: value for key, value in values.items() if key != "same_mask"}

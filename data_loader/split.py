@@ -115,16 +115,20 @@ def stratified_group_kfold(
             f"{index.root}: {index.counted(people)} cannot be divided into {folds} folds; set"
             f" validation.folds to {max(people, 2)} at most, or add more"
         )
-    # By folders and not by photos: whoever has more photos left counts no more than the others.
+    # By folders and not by photos: whoever has more
+    # photos left counts no more than the others.
     first = _one_of_each(index)
     strata = _strata(index, first)
     _warn_of_rare_strata(index, strata, first, folds)
-    # Renumbered by the seed: among groups that are alike the division goes by their numbers.
+    # Renumbered by the seed: among groups that are
+    # alike the division goes by their numbers.
     lots = np.random.default_rng((seed, 2)).permutation(len(index.groups))
-    # Repeated, since scikit-learn refuses to divide where every stratum is smaller than the folds.
+    # Repeated, since scikit-learn refuses to divide where
+    # every stratum is smaller than the folds.
     strata, groups = (np.repeat(each, folds) for each in (strata, lots[index.group[first]]))
     parts = list(StratifiedGroupKFold(folds).split(strata, strata, groups))
-    # By group and not by row, so that all photos of a person follow, also of a second folder.
+    # By group and not by row, so that all photos of a
+    # person follow, also of a second folder.
     chosen = np.isin(lots[index.group], groups[parts[fold][1]])
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
@@ -142,8 +146,6 @@ def image_level(index: PhotoIndex, fraction: float, seed: int) -> tuple[np.ndarr
         " the scores flatter; use holdout or %s for scores to rely on", FOLDS,
     )  # fmt: skip
     number = min(max(round(len(index) * fraction), 1), len(index) - 1)
-    # The second number keeps the streams of the ways of splitting apart (0 and 1: holdout, 2:
-    # folds).
     order = np.random.default_rng((seed, 3)).permutation(len(index))
     return np.sort(order[number:]), np.sort(order[:number])
 
@@ -173,7 +175,8 @@ def groups_in(path: Path, part: str) -> set[str]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if len(row) == 3 and row[2] == part]
             return {plain_cell(group) for group, *_ in rows}
-    # Only to tell whether a page knows somebody; a run copied without the file still works.
+    # Only to tell whether a page knows somebody; a run
+    # copied without the file still works.
     except (OSError, ValueError, csv.Error):
         return set()
 
@@ -244,7 +247,6 @@ def _warn_of_absent_classes(index: PhotoIndex, train: np.ndarray, val: np.ndarra
     meaning = {"training": "cannot be learned", "validation": "are not in its scores"}
     for part, rows in (("training", train), ("validation", val)):
         counts = class_counts(index, rows)
-        # Only what occurs somewhere: small data never show all 18 classes of the faces.
         absent = [
             _class_name(index.task, head, int(code))
             for head, all_counts in everything.items()

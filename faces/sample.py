@@ -43,7 +43,8 @@ MASK_OF_PHOTO = {
     photo: code for code, photos in enumerate(FACES.heads["mask"].cells) for photo in photos
 }
 """A photo's file name without its ending → mask code; everyone is photographed these seven ways."""
-# TRACER/weights.py knows this name, too: by it drawn people are told from photographed ones.
+# TRACER/weights.py knows this name, too: by it drawn
+# people are told from photographed ones.
 MARKER = "sample.json"
 RACE = "Drawn"
 VERSION = 1
@@ -99,9 +100,11 @@ def generate(
     if _already_there(out, asked):
         print(f"{out}: these sample people are already there")
         return
-    # Before the first photo, so that a folder that was cut off is told from somebody else's.
+    # Before the first photo, so that a folder that was
+    # cut off is told from somebody else's.
     write_json(out / MARKER, asked | {"complete": False})
-    # Two casts by seeds of their own: more people in one half change nobody in the other.
+    # Two casts by seeds of their own: more people in
+    # one half change nobody in the other.
     entries = [*cast_people(persons, 0, seed), *cast_people(eval_persons, 1, seed)]
     _write_tables(out, entries, seed)
     draw = partial(_draw_entry, out=out, seed=seed, saliency=saliency, varied=varied)
@@ -125,13 +128,15 @@ def cast_people(count: int, half: int, seed: int) -> list[Entry]:
     Every group of gender and age group gets one person before the shares are filled up, so that
     six people already cover them all.
     """
-    # The third number keeps this stream apart from those of the photos (2) and the order (3).
+    # The third number keeps this stream apart from
+    # those of the photos (2) and the order (3).
     rng = np.random.default_rng([seed, half, 1])
     quota = _quota(count)
     entries = []
     for (gender, ages), people in quota.items():
         entries += [(gender, int(rng.integers(ages[0], ages[1] + 1))) for _ in range(people)]
-    # Else the number in the id would tell the age: an eval of the first hundred would be all young.
+    # Else the number in the id would tell the age: an eval
+    # of the first hundred would be all young.
     order = rng.permutation(len(entries))
     return [Entry(half, number + 1, *entries[place]) for number, place in enumerate(order)]
 
@@ -152,7 +157,8 @@ def _quota(count: int) -> dict[tuple[int, tuple[int, int]], int]:
         quota[cell] = 1
     total = sum(GENDER_SHARES)
     while sum(quota.values()) < count:
-        # To whoever is furthest below their share: exact for any number, without drawing.
+        # To whoever is furthest below their share:
+        # exact for any number, without drawing.
         quota[max(share, key=lambda cell: share[cell] / total * count - quota[cell])] += 1
     return quota
 
@@ -194,7 +200,8 @@ def _run(draw: Callable[[Entry], None], entries: list[Entry], workers: int | Non
     spawn = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(workers, spawn, _prepare_process) as pool:
-            # In twos: few messages between processes, and all end at about the same time.
+            # In twos: few messages between processes, and
+            # all end at about the same time.
             for _ in bar(pool.map(draw, entries, chunksize=2)):
                 pass
     except BrokenProcessPool:
@@ -219,7 +226,6 @@ def _draw_entry(entry: Entry, out: Path, seed: int, saliency: bool, varied: bool
     for name, (image, covered, quality) in zip(masks, photos, strict=True):
         stem = eval_name(seed, entry, name) if entry.half else name
         jpeg = [cv2.IMWRITE_JPEG_QUALITY, quality]
-        # OpenCV writes BGR.
         _write(_image_folder(out, entry) / f"{stem}.jpg", image[..., ::-1], jpeg)
         if saliency:
             # Level 1: masks compress well at any level, and at this one quickly.
@@ -273,7 +279,8 @@ def _write_tables(out: Path, entries: list[Entry], seed: int) -> None:
         if entry.half == 1
         for photo, mask in MASK_OF_PHOTO.items()
     ]
-    # Mixed: in the order of people a neighbor's answer would give away gender and age.
+    # Mixed: in the order of people a neighbor's
+    # answer would give away gender and age.
     order = np.random.default_rng([seed, 3]).permutation(len(answers))
     answers = [answers[place] for place in order]
     rows = [(f"{e.number:06d}", GENDERS[e.gender], RACE, e.age, _folder(e)) for e in train]

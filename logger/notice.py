@@ -53,7 +53,6 @@ class Notice(Callback):
             return
         request = urllib.request.Request(
             self._url,
-            # Each service reads its own key and passes over the other.
             data=json.dumps({"text": text, "content": text}).encode(),
             headers={"Content-Type": "application/json"},
         )

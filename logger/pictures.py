@@ -26,7 +26,8 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None)
     # Multilabel tasks have no accuracy of one kind, numbers no F1: a panel without a curve is left
     # out.
     panels = {title: name for title, name in panels.items() if name in names or name == "loss"}
-    # Figure and not pyplot, which keeps every figure alive in a global list, and picks a GUI.
+    # Figure and not pyplot, which keeps every figure
+    # alive in a global list, and picks a GUI.
     figure = Figure(figsize=(3.7 * len(panels), 3.6), layout="constrained")
     every = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, name) in zip(every, panels.items(), strict=True):
@@ -63,7 +64,6 @@ def scatter_picture(true: np.ndarray, said: np.ndarray, title: str) -> np.ndarra
     """Numbers said over true ones, each (N,), with the mean error; (H, W, 3) uint8 RGB."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
-    # The diagonal, where prediction and truth are equal.
     ends = [min(true.min(), said.min()), max(true.max(), said.max())]
     axes.plot(ends, ends, color="gray", linestyle=":")
     axes.plot(true, said, ".", color="tab:blue", alpha=0.4, markeredgewidth=0)
@@ -83,7 +83,8 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> n
     shown = most_confused(matrix)
     if len(shown) < len(names):
         title = f"{title}: the {len(shown)} most confused of {len(names):,}"
-    # By row, of what is true: with raw counts the common classes would be all there is to see.
+    # By row, of what is true: with raw counts the
+    # common classes would be all there is to see.
     share = (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))[np.ix_(shown, shown)]
     matrix, names = matrix[np.ix_(shown, shown)], [names[code] for code in shown]
     # Inches: 0.42 for a cell is room for four digits of the font's 8 points.
@@ -91,7 +92,6 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> n
     figure = Figure(figsize=(side + 1.2, side), layout="constrained")
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    # Zeros are left white: of 40 classes most of the 1,600 cells are.
     for row, column in np.argwhere(matrix > 0):
         # The upper half of the color map is too dark for black digits.
         ink = "white" if share[row, column] > 0.5 else "black"
@@ -107,7 +107,6 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> n
 def most_confused(matrix: np.ndarray, limit: int = SHOWN_CLASSES) -> np.ndarray:
     """The classes of a confusion matrix (C, C) with the most errors, taken for others or others
     for them; at most ``limit`` codes, ascending."""
-    # The diagonal is in both sums, so it goes twice.
     errors = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
     # Stable, so that of equals the same ones are shown each time.
     return np.sort(np.argsort(-errors, kind="stable")[:limit])
@@ -133,7 +132,6 @@ def contact_sheet(
     columns = max(1, min(columns, len(photos)))
     lines = max((len(caption) for caption in captions), default=0)
     cell_height, cell_width = side + 18 * lines + 12, side + 10
-    # Rounded up.
     rows = -(-len(photos) // columns)
     sheet = np.full((rows * cell_height + 8, columns * cell_width + 10, 3), PAPER, np.uint8)
     texts: list[tuple[tuple[int, int], str, tuple[int, int, int]]] = []
@@ -144,7 +142,8 @@ def contact_sheet(
         sheet[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
         for line, (text, color) in enumerate(caption):
             texts.append(((left, top + side + 2 + 18 * line), text, color))
-    # Text by Pillow and not OpenCV, whose fonts know ASCII alone: names may be Korean.
+    # Text by Pillow and not OpenCV, whose fonts
+    # know ASCII alone: names may be Korean.
     drawn = Image.fromarray(sheet)
     font = ImageFont.truetype(font_for("".join(text for _, text, _ in texts)), 12)
     for at, text, color in texts:
@@ -201,5 +200,4 @@ def fit_picture(photo: np.ndarray, side: int) -> np.ndarray:
 def _render(figure: Figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    # (H, W, 4) → (H, W, 3); a copy, as the canvas goes with its buffer.
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -24,7 +24,8 @@ class TensorboardWriter(Writer):
     def __init__(self, log_dir: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, often not wanted
 
-        # Opened in `start` only, when the history is known from which purge_step follows.
+        # Opened in `start` only, when the history is
+        # known from which purge_step follows.
         self._open = SummaryWriter
         self._log_dir = Path(log_dir)
         self._epochs: Any = None
@@ -37,7 +38,8 @@ class TensorboardWriter(Writer):
 
     def describe(self, name: str, value: Any) -> None:
         """Record plain JSON values as text."""
-        # TensorBoard renders Markdown, which would run the lines of plain JSON together.
+        # TensorBoard renders Markdown, which would run
+        # the lines of plain JSON together.
         text = json.dumps(value, indent=2, ensure_ascii=False)
         self._epochs.add_text(name, f"```json\n{text}\n```")
 
@@ -51,7 +53,8 @@ class TensorboardWriter(Writer):
         for name, value in scalars.items():
             if name != "epoch":
                 self._epochs.add_scalar(name, value, epoch)
-        # Otherwise it buffers for two minutes, and a page that is watched seems to stand still.
+        # Otherwise it buffers for two minutes, and a page
+        # that is watched seems to stand still.
         self._epochs.flush()
         self._steps.flush()
 
@@ -61,7 +64,6 @@ class TensorboardWriter(Writer):
 
     def table(self, epoch: int, name: str, rows: Sequence[Mapping[str, Cell]]) -> None:
         """Record a table as text; its pictures, which text can't hold, follow under its name."""
-        # All rows have the same columns, but a picture may be missing in some.
         pictures = {c for row in rows for c, cell in row.items() if isinstance(cell, np.ndarray)}
         columns = ["row", *(column for column in rows[0] if column not in pictures)]
         lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
@@ -80,5 +82,4 @@ class TensorboardWriter(Writer):
 
 
 def _text(cell: Cell) -> str:
-    # A bar in a cell would begin a new column.
     return f"{cell:.3f}" if isinstance(cell, float) else str(cell).replace("|", "\\|")

@@ -85,7 +85,6 @@ class Guarded(Writer):
         if self._writer is None:
             return
         try:
-            # By name, so that what failed is one place and not eight.
             getattr(self._writer, method)(*args)
         except Exception as error:  # whatever a logging service does, training goes on
             name = type(self._writer).__name__

@@ -74,7 +74,6 @@ def brought() -> dict[str, Distribution]:
 def licence_of(package: Distribution) -> str:
     """In the words of the package itself, short."""
     data: Any = package.metadata  # a message, also where its type does not say so
-    # Older packages say it only there.
     classifiers = [each for each in data.get_all("Classifier") or () if "License ::" in each]
     text = data.get("License-Expression") or (data.get("License") or "").strip()
     # Some put the whole text of the licence into that field.

@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML file to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args()
-    # argparse knows "one or more", not "two or more".
     if args.compare and len(args.compare) < 2:
         parser.error("--compare needs two runs or more")
     # scikit-learn and OpenCV, which --help does without.

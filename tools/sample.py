@@ -23,7 +23,6 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="processes (default: one for each core)")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = vars(parser.parse_args())
-    # All others are the arguments of `generate`.
     args.pop("debug")
     generate(**args)
 

@@ -40,7 +40,6 @@ def start() -> None:
                 f"{where}n_gpu: a sweep trains on one GPU a process; set n_gpu=1 and start the same"
                 " command once for each (CUDA_VISIBLE_DEVICES=0, 1, …)"
             )
-    # Their scores are ranked in one table.
     if len(rules := {config["trainer"]["monitor"] for config in configs.values()}) > 1:
         raise ConfigError(
             f"--recipes: are compared by {' and '.join(sorted(rules))}; give all the same by"
@@ -55,7 +54,8 @@ def start() -> None:
 def parse() -> dict[str, ConfigParser]:
     """The command line, checked and merged with the config file: recipe → config, or one config
     without a name."""
-    # A parser of its own: what it takes is left out of the command that each job runs.
+    # A parser of its own: what it takes is left out
+    # of the command that each job runs.
     launcher = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     launcher.add_argument("--jobs", type=int, metavar="N", help="hand over to N jobs of Slurm")
     launcher.add_argument(
@@ -98,14 +98,16 @@ def parse() -> dict[str, ConfigParser]:
     )
     add_options(parser, OPTIONS)
     args = parser.parse_args()
-    # Before any config is read: combinations of options are wrong whatever those say.
+    # Before any config is read: combinations of
+    # options are wrong whatever those say.
     check(args)
     argv = sys.argv[1:]
     configs = {
         recipe: ConfigParser.from_args(parser, argv=[*argv, *(("-c", recipe) if recipe else ())])
         for recipe in args.recipes or ("",)
     }
-    # The command line without --jobs: each job works on the study as one process would.
+    # The command line without --jobs: each job works
+    # on the study as one process would.
     _, rest = launcher.parse_known_args(argv)
     for config in configs.values():
         config.args.rest = rest
@@ -114,7 +116,6 @@ def parse() -> dict[str, ConfigParser]:
         ]
     first = next(iter(configs.values()))
     try:
-        # The study's name is a folder's name.
         legal_file_name(args.study or first["name"])
     except ValueError as error:
         raise ConfigError(f"--study: {error}") from error

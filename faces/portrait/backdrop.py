@@ -53,7 +53,8 @@ def clouds(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
     """A random cut-out of a texture: (height, width) float32 in 0..1."""
     tile = texture(int(rng.integers(8)))
     wide = int(rng.integers(TEXTURE_SIZE // 4, TEXTURE_SIZE))
-    # Another ratio of sides than the picture's, which stretches the clouds: more kinds of them.
+    # Another ratio of sides than the picture's, which
+    # stretches the clouds: more kinds of them.
     tall = min(TEXTURE_SIZE, max(8, int(wide * rng.uniform(0.5, 2))))
     x, y = (
         rng.integers(0, TEXTURE_SIZE - wide + 1),
@@ -300,7 +301,8 @@ def _noise(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
         share = np.clip((share - 0.5) * rng.uniform(1, 8) + 0.5, 0, 1)
     ramp_colors = [mix(first, second, v / 128) for v in range(128)]
     ramp_colors += [mix(second, third, v / 128) for v in range(128)]
-    # 256 colors by their number: one look-up instead of three multiplications for each pixel.
+    # 256 colors by their number: one look-up instead of
+    # three multiplications for each pixel.
     table = np.clip(ramp_colors, 0, 255).astype(np.uint8)
     return table[(share * 255).astype(np.uint8)]
 

@@ -64,7 +64,8 @@ def _torso(person: Person) -> np.ndarray:
         (1.1 * wide, 2.7),
         (1.12 * wide, 3.6),
     ]
-    # Down beyond the picture, so that no lower edge shows, however far away the person stands.
+    # Down beyond the picture, so that no lower edge
+    # shows, however far away the person stands.
     half = np.concatenate([curve(right, False), [(1.16 * wide, BOTTOM)]])
     return np.concatenate([half, half[::-1] * (-1, 1)])
 
@@ -92,7 +93,8 @@ def _pattern(cloth: Shape, body: Frame, person: Person) -> None:
     choice, scale = person.details % 9, body.scale
     second = mix(person.clothes_color, person.second_color, 0.5)
     if person.clothes in ("tee", "sweater") and choice < 3:
-        # Bands sag at the sides, over the arms: straight ones would make the body flat.
+        # Bands sag at the sides, over the arms:
+        # straight ones would make the body flat.
         for y in np.arange(1.75, 3.4, 0.24):
             band = curve(
                 [(-2.2, y + 0.12), (-1, y), (0, y + 0.05), (1, y), (2.2, y + 0.12)],
@@ -170,7 +172,6 @@ def _suit(canvas: Canvas, body: Frame, person: Person) -> None:
     front = floats([(-0.4, 1.42), (0.4, 1.42), (0.44, 1.6), (0.0, 2.82), (-0.44, 1.6)])
     with canvas.shape(body(front), SHIRT) as shape:
         shape.slope(body.at(0, 1.8), body.at(0, 1.4), SHIRT * 0.78, 0.7)
-    # Two in three.
     if person.details % 3:
         right = [(0, 1.64), (0.09, 1.66), (0.07, 1.82), (0.13, 2.55), (0, 2.78)]
         canvas.fill(body(mirrored(right)), person.second_color * 0.8)

@@ -134,7 +134,8 @@ class Shape:
         moved = local + np.asarray(offset, np.float32) / SOFT
         cv2.fillPoly(small, [_fixed(moved)], 255, cv2.LINE_AA, SHIFT)
         sigma = max(blur / SOFT, 0.5)
-        # Replicated: else a shape cut by the picture's border would be shaded along it.
+        # Replicated: else a shape cut by the picture's
+        # border would be shaded along it.
         border = cv2.BORDER_REPLICATE
         small = cv2.GaussianBlur(small, (0, 0), sigma, borderType=border)
         self._mix((255.0 - small.astype(np.float32)) * (strength / 255), color)
@@ -177,7 +178,6 @@ class Shape:
         cv2.circle(self._detail(), (x, y), reach, _scalar(color), -1, cv2.LINE_AA, SHIFT)
 
     def _mix(self, weight: np.ndarray, color: Color) -> None:
-        # (h, w) → (h, w, 1), over the colors
         self._soft += weight[..., None] * (np.asarray(color, np.float32) - self._soft)
 
     def _detail(self) -> np.ndarray:
@@ -202,7 +202,8 @@ class Shape:
 
 def blend(image: np.ndarray, paint: np.ndarray, mask: np.ndarray) -> None:
     """Lay ``paint`` over ``image`` in place. All (h, w[, 3]) uint8; ``mask`` 255 is opaque."""
-    # (h, w) → (h, w, 3); OpenCV's own arithmetic on bytes is faster than numpy's in float.
+    # (h, w) → (h, w, 3); OpenCV's own arithmetic on
+    # bytes is faster than numpy's in float.
     weight = cv2.merge([mask, mask, mask])
     over = cv2.multiply(paint, weight, scale=1 / 255)
     under = cv2.multiply(image, cv2.bitwise_not(weight), scale=1 / 255)
@@ -220,7 +221,8 @@ def curve(knots, closed: bool = True, steps: int = 8) -> Points:
     if closed:
         padded = np.concatenate([knots[-1:], knots, knots[:2]])
     else:
-        # The ends continued in a straight line: the spline needs a neighbor on both sides.
+        # The ends continued in a straight line: the
+        # spline needs a neighbor on both sides.
         padded = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
     # (segments, 4, 2)
     windows = np.stack([padded[i : len(padded) - 3 + i] for i in range(4)], 1)

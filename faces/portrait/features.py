@@ -108,7 +108,6 @@ def draw_brow(face: Shape, head: Frame, person: Person, look: Look, side: int) -
         x,
         y,
     )
-    # Thick at first and thin at the tail.
     half = floats([(0, 0.78), (0, 1.0), (0, 0.8), (0, 0.12)]) * (thick / 2)
     edge = np.concatenate([curve(spine - half, False), curve((spine + half)[::-1], False)])
     move = floats((0.06 * look.turn, 0))

@@ -62,7 +62,6 @@ def draw_back_hair(canvas: Canvas, head: Frame, person: Person) -> None:
     if style.knot:
         bun = ellipse(0.1 * person.part, -1.2, 0.3, 0.27)
         _shaded(canvas, head, person, _wavy(bun, 0.012, person), hair_color(person) * 0.9)
-    # Short hair is all in front.
     if style.back is None:
         return
     if person.style == "ponytail":

@@ -83,7 +83,8 @@ def _shade_neck(shape: Shape, body: Frame, head: Frame, person: Person) -> None:
         dark,
         0.45,
     )
-    # The shadow of the jaw is the face once more, moved down and away from the light.
+    # The shadow of the jaw is the face once more,
+    # moved down and away from the light.
     chin = face_outline(person) * (0.97, 1.0) + floats((0.05 * far, 0.14))
     shape.patch(head(chin), 0.07 * scale, dark, 0.75)
     apple, x = person.adams_apple, 0.02 * far
@@ -115,7 +116,6 @@ def draw_ears(canvas: Canvas, head: Frame, person: Person, look: Look) -> None:
             (x - side * 0.06, -0.14), (x + side * 0.05, -0.17), (x + side * 0.1, -0.06),
             (x + side * 0.07, 0.12 * tall), (x + side * 0.01, 0.25 * tall), (x - side * 0.06, 0.2),
         ]  # fmt: skip
-        # The ear in the light is a little brighter.
         skin = person.skin * (0.97 if side * person.light > 0 else 0.9)
         dark, scale = shade(skin, 0.5), head.scale
         with canvas.shape(head(curve(knots)), skin) as ear:

@@ -140,7 +140,6 @@ def _outline(person: Person, mask: Mask, turn: float) -> np.ndarray:
 def _shade_mask(shape: Shape, head: Frame, person: Person, mask: Mask, turn: float) -> None:
     scale, light = head.scale, person.light
     dark = mask.color * (0.62, 0.64, 0.7)
-    # Black cloth shines less.
     bright = mix(mask.color, WHITE, 0.5 if mask.color.mean() > 90 else 0.2)
     middle = (mask.top + mask.bottom) / 2
     shape.rim((0.13 * light * scale, -0.1 * scale), 0.12 * scale, dark, 0.8)
@@ -232,7 +231,6 @@ def _grid(mask: Mask, across: float, down: float, turn: float) -> np.ndarray:
     """Points in staggered rows all over the mask, (N, 2)."""
     rows = np.arange(mask.top, mask.bottom + 0.1, down)
     columns = np.arange(-0.78, 0.8, across) + turn
-    # (rows · columns, 2)
     return floats([(x + across / 2 * (row % 2), y) for row, y in enumerate(rows) for x in columns])
 
 

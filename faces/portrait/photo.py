@@ -16,7 +16,6 @@ from faces.portrait.masks import Mask, draw_mask
 from faces.portrait.traits import Person
 from faces.portrait.wear import draw_glasses, draw_hat, draw_hat_back
 
-# The competition's size, px.
 WIDTH, HEIGHT = 384, 512
 GRAIN_SIZE = 704
 SHADOW_PARTS = (
@@ -152,7 +151,8 @@ def develop(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
     # Exposure, contrast and warmth in one table of 256 values per channel.
     image = cv2.LUT(image, np.clip(levels * gains, 0, 255).astype(np.uint8)[None])
     height, width = image.shape[:2]
-    # A cut-out of one fixed sheet: as much noise anew for each photo would take long.
+    # A cut-out of one fixed sheet: as much noise
+    # anew for each photo would take long.
     x, y = rng.integers(0, (GRAIN_SIZE - width + 1, GRAIN_SIZE - height + 1))
     grain = _grain()[y : y + height, x : x + width]
     # Shifted to 128 and back below, since bytes know no minus.

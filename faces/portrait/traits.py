@@ -175,7 +175,8 @@ def imagine_person(gender: int, age: int, rng: np.random.Generator) -> Person:
 
 def _apparent_age(age: int, rng: np.random.Generator) -> float:
     """How old the person looks, 0 to 1: continuous within an age group, with a step between."""
-    # Steps at 30 and 60, so that the groups can be told at all; real faces give no such help.
+    # Steps at 30 and 60, so that the groups can be told
+    # at all; real faces give no such help.
     looks = np.interp(age, [18, 29, 30, 59, 60, 75], [0.0, 0.1, 0.42, 0.62, 0.95, 1.0])
     return float(np.clip(rng.normal(looks, 0.03), 0, 1))
 
@@ -183,7 +184,6 @@ def _apparent_age(age: int, rng: np.random.Generator) -> float:
 def _skin(years: float, rng: np.random.Generator) -> np.ndarray:
     place = int(rng.choice(len(SKINS), p=SKIN_SHARES))
     skin = mix(SKINS[place], SKINS[min(place + 1, len(SKINS) - 1)], rng.random())
-    # Skin loses its color with the years.
     gray = np.full(3, skin.mean(), np.float32) * floats((1.02, 0.99, 0.94))
     return mix(skin, gray, 0.36 * years - 0.1) * (1 - 0.05 * years)
 
@@ -195,7 +195,8 @@ def _hair_color(
     # Fair hair only where the skin is light.
     choices = np.array(HAIR_SHARES) * (skin.mean() > (0, 0, 0, 0, 140, 160, 160, 180))
     hair = HAIRS[rng.choice(len(HAIRS), p=choices / choices.sum())] * rng.uniform(0.85, 1.15)
-    # Exceptions to the rule keep hair from giving the age away alone; so do dyed old people below.
+    # Exceptions to the rule keep hair from giving the age
+    # away alone; so do dyed old people below.
     if age < 30 and rng.random() < 0.1:
         return DYES[rng.integers(len(DYES))], 0.0
     gray = float(np.interp(years, [0, 0.2, 0.42, 0.62, 0.92, 1], [0, 0, 0.18, 0.4, 0.92, 1]))
@@ -224,7 +225,8 @@ def _glasses(years: float, rng: np.random.Generator) -> str | None:
 
 def _cloth(male: float, years: float, rng: np.random.Generator) -> np.ndarray:
     """A color of clothes; brighter among the young."""
-    # Weights fall along the list for men and rise for women; every color occurs in both.
+    # Weights fall along the list for men and rise
+    # for women; every color occurs in both.
     share = np.linspace(0.4 + 1.3 * male, 1.7 - 1.3 * male, len(CLOTHES_COLORS))
     color = CLOTHES_COLORS[rng.choice(len(share), p=share / share.sum())]
     gray = np.full(3, color.mean())

@@ -91,7 +91,8 @@ def _wrap(canvas: Canvas, head: Frame, person: Person, color: Color, reach: floa
     ]  # fmt: skip
     outer = _wrap_outline(person, reach)
     inner = curve(mirrored(inside)) * (person.face_width, 1)
-    # The way in and the way out again run along one line, so that the polygon is a ring.
+    # The way in and the way out again run along one
+    # line, so that the polygon is a ring.
     ring = np.concatenate([outer, outer[:1], inner[:1], inner[::-1]])
     with canvas.shape(head(ring), color) as cloth:
         cloth.patch(head(inner * 1.05), 0.1 * scale, dark, 0.55)

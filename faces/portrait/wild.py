@@ -46,7 +46,8 @@ def _view(person: Person, rng: np.random.Generator) -> np.ndarray:
         image = _patched(image, rng)
     chance = rng.random()
     if chance < 0.25:
-        # A background in the person's own colors, so that color alone can't part them.
+        # A background in the person's own colors, so
+        # that color alone can't part them.
         near = (person.skin, person.clothes_color, person.hair)[rng.integers(3)]
         flat = np.full_like(image, np.clip(near, 0, 255).astype(np.uint8))
         share = rng.uniform(0.4, 0.85)
@@ -86,7 +87,8 @@ def _scene(rng: np.random.Generator) -> Scene:
 
 
 def _camera(rng: np.random.Generator) -> Camera:
-    # A third as cheap cameras and messengers leave them: noise and hard compression together.
+    # A third as cheap cameras and messengers leave
+    # them: noise and hard compression together.
     bad = rng.random() < 0.35
     return Camera(
         exposure=np.exp(rng.normal(0, 0.22)),

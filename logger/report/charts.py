@@ -123,7 +123,6 @@ def line_chart(
             Dot(*at, 6, f"{label}, epoch {x:g}: {text(y)}")
             for at, (x, y) in zip(placed, values, strict=True)
         ]
-        # SVG: move to the first point, a line to each other one.
         path = "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in placed)
         epoch = (at or {}).get(label, mark and mark[0])
         x, y = next((point for point in values if point[0] == epoch), values[-1])
@@ -132,7 +131,8 @@ def line_chart(
     epochs = {first, last}
     if last - first > 3:
         epochs |= {x for x in MaxNLocator(4, integer=True).tick_values(first, last)}
-    # First and last epoch are always labeled, so that their neighbors must keep away.
+    # First and last epoch are always labeled, so
+    # that their neighbors must keep away.
     gap = (last - first) / 8
     epochs = {
         x for x in epochs if x in (first, last) or first + gap < x < last - gap
@@ -185,11 +185,13 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
         what: to call the number.
     """
     values = [row.value for row in rows]
-    # Bars as wide as the smallest step of the data, so that none covers its neighbor.
+    # Bars as wide as the smallest step of the data,
+    # so that none covers its neighbor.
     step = min([after - before for before, after in pairwise(values)] or [1])
     first, last = values[0], values[-1] + step
     scale = 100 / (last - first)
-    # 0.05 at least: a model with hardly any mistakes shall not look as bad as another.
+    # 0.05 at least: a model with hardly any
+    # mistakes shall not look as bad as another.
     highest = max([row.wrong / row.photos for row in rows] + [0.05])
     ticks = _ticks([0, min(1.0, highest)])
     most = max(row.photos for row in rows)
@@ -261,9 +263,7 @@ def _labels(values: Sequence[float], percent: bool = False) -> list[str]:
 def _ticks(values: Sequence[float]) -> list[float]:
     """Three to six round numbers that span ``values``."""
     low, high = min(values), max(values)
-    # A flat curve still needs an axis with two ends.
     if high - low < 1e-9:
         low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
     found = MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    # 0.30000000000000004 → 0.3
     return [float(f"{value:.6g}") for value in found]

@@ -66,7 +66,6 @@ class Gain:
         low, high = self.interval or (0.0, 0.0)
         # Only an interval that leaves 0 out decides.
         sign = int(low > 0) - int(high < 0)
-        # Of errors less is better.
         return -sign if self.measure == NumberPredictions.measure else sign
 
 
@@ -89,7 +88,6 @@ def comparison_html(runs: Sequence[Run]) -> str:
 def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[str | None]]]:
     """The config keys that are not the same in all runs; ``None`` where a run has no such key."""
     configs = [flat(run.config) for run in runs]
-    # Keys of all runs, since older runs lack some.
     keys = list(dict.fromkeys(key for config in configs for key in config))
     rows = [(key, [config.get(key) for config in configs]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
@@ -108,7 +106,6 @@ def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
     measure = _measure(runs)
     found = enumerate(map(main_score_of, runs))
     scores = {number: score for number, score in found if score is not None}
-    # One run alone has no rival.
     if len(scores) < 2:
         return "There is too little validation to say which run is better."
     of_number = measure == NumberPredictions.measure
@@ -229,7 +226,8 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     spans = [
         intervals_of(run.predictions) if run.predictions and _whole(run) else {} for run in runs
     ]
-    # JointPredictions are made anew at each asking, so that intervals are found by key.
+    # JointPredictions are made anew at each asking,
+    # so that intervals are found by key.
     of_wholes = [
         span.get(q.key) if q else None for span, q in zip(spans, map(_whole, runs), strict=True)
     ]
@@ -290,7 +288,6 @@ def _row(
 ) -> dict[str, Any]:
     known = [value for value in values if value is not None]
     best = None
-    # Of equals none is marked as the best.
     if better and len(set(known)) > 1:
         best = max(known) if better == "high" else min(known)
     signed, first = {"number": "{:+.3f}", "percent": "{:+.1%}"}.get(style), values[0]

@@ -150,7 +150,6 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
     if not folders:
         raise UserError(f"{root}: holds no runs{f' of {name}' if name else ''}; train one first")
     runs = [read_run(path) for path in folders]
-    # ISO dates sort as text; a run without one comes first.
     runs.sort(key=lambda run: str(run.environment.get("started", "")))
     told = config_differences(runs)
     # All seeds of a group differ in `seed`; that column would say nothing.
@@ -166,7 +165,6 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
             against_best=_against(_best(runs, run), run),
             differs=tuple(f"{key}={value}" for key, value in own if value is not None),
         )
-        # Groups stand where their first run does.
         groups.setdefault(row.group, Group(row.group)).rows.append(row)
     for group in groups.values():
         group.rows.sort(key=lambda row: row.label != group.label)  # the whole comes first
@@ -210,7 +208,8 @@ def _against(best: Run | None, run: Run) -> str:
     gain = gain_of(best.predictions, run.predictions)
     if gain is None or gain.interval is None:
         return ""
-    # On the photos that both predicted the order may be another than on all that each did.
+    # On the photos that both predicted the order may
+    # be another than on all that each did.
     return {-1: "worse", 0: "may be chance", 1: "better where both predicted"}[gain.sign]
 
 

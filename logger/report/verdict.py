@@ -54,7 +54,8 @@ def verdict(run: Run) -> Verdict:
     score, headline, detail = _outcome(run, predictions)
     grade, tone = _grade(run, score, better_than_guessing(predictions))
     if len(predictions) < FEW:
-        # An interval would say it better, and stands below; this is for who reads one line only.
+        # An interval would say it better, and stands
+        # below; this is for who reads one line only.
         detail += f" These are {_count(len(predictions), 'photo')} only: take no number as settled."
     if run.of_folds:
         detail += (
@@ -80,7 +81,8 @@ def _outcome(run: Run, predictions: TaskPredictions) -> tuple[float, str, str]:
     score = main_score(whole)
     if whole.kind == "number":
         return (
-            # The part of guessing's error that is saved, so that GRADES hold for numbers, too.
+            # The part of guessing's error that is saved, so
+            # that GRADES hold for numbers, too.
             1 - score / guess.score if guess.score else float(score == 0),
             f"Off by {score:.3g} on average on {_subjects(run)}.".replace(" on photos.", "."),
             f"Always guessing {guess.commonest} would be off by {guess.score:.3g}.",
@@ -162,7 +164,8 @@ def _where(predictions: TaskPredictions) -> list[str]:
     if not wrong:
         return off or ["Nowhere: every photo is right."]
     said = []
-    # Several heads may be wrong on one photo, so that these add up to more than the photos.
+    # Several heads may be wrong on one photo, so that
+    # these add up to more than the photos.
     shares = [(int(q.wrong.sum()), q) for q in predictions.details if q.kind != "number"]
     if any(count for count, _ in shares):
         most, head = max(shares, key=lambda pair: pair[0])
@@ -208,7 +211,6 @@ def _weakest(head: HeadPredictions) -> list[str]:
 def _commonest_mix_up(heads: list[HeadPredictions]) -> str:
     tables = [confusion(head) for head in heads]
     for table in tables:
-        # Right answers are no mix-up.
         np.fill_diagonal(table, 0)
     most = max(range(len(tables)), key=lambda number: tables[number].max())
     true, predicted = np.unravel_index(tables[most].argmax(), tables[most].shape)
@@ -283,7 +285,6 @@ def _still_rises(run: Run) -> bool:
 
 def _borders(predictions: TaskPredictions) -> list[str]:
     for head in predictions.details or (predictions.whole,):
-        # With four mistakes any share of them is chance.
         if not head.edges or head.values is None or head.wrong.sum() < 5:
             continue
         near = near_a_border(head)
@@ -337,7 +338,8 @@ def _confidence(predictions: TaskPredictions) -> list[str]:
     if predictions.whole.kind not in ("classes", "tags"):
         return []
     found = calibration(predictions.whole)
-    # Nearly every trained network has an ECE of some percent (Guo et al. 2017, arXiv:1706.04599).
+    # Nearly every trained network has an ECE of some
+    # percent (Guo et al. 2017, arXiv:1706.04599).
     if found.error < 0.08:
         return []
     mean, right = found.confidence, found.confidence - found.overconfidence

@@ -95,7 +95,6 @@ def _columns(block, later, half, differing, turned, i, j) -> np.ndarray:
 def _order(found: np.ndarray) -> np.ndarray:
     """Leaks first, then the most alike."""
     first, second, differing, _, leak = found.T
-    # lexsort's last key is the first to sort by.
     return np.lexsort((second, first, differing, -leak))
 
 

@@ -102,7 +102,6 @@ class Means:
 
     def __init__(self, number: int) -> None:
         shape = (number, MEAN_SIDE, MEAN_SIDE, 3)
-        # float64: sums of thousands of bytes, exact.
         self._sums = {part: np.zeros(shape) for part in ("photo", "crop")}
         self._counts = np.zeros(number, np.int64)
 
@@ -171,7 +170,8 @@ def augmentation_rows(
     Returns:
         What the columns show, and for each crop its pictures, (size, size, 3) uint8.
     """
-    # (transform, seed): the columns draw otherwise from row to row, but the same at each call.
+    # (transform, seed): the columns draw otherwise from
+    # row to row, but the same at each call.
     columns: dict[str, tuple[Transform, int]] = {"crop": (Transform([]), 0)}
     columns |= {name: (step, 1) for name, step in single_steps(settings, size).items()}
     together = train_transform(settings, size)
