@@ -29,7 +29,8 @@ class BaseDataLoader(DataLoader):
         worker_init_fn: called with the worker's number in each new worker.
     """
 
-    # What ``DataLoader`` says of them lacks ``set_epoch`` and the data set's own attributes.
+    # What ``DataLoader`` says of them lacks ``set_epoch`` and the
+    # data set's own attributes.
     dataset: Any
     sampler: Any
 
@@ -48,7 +49,8 @@ class BaseDataLoader(DataLoader):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=num_workers,
-            # Only from pinned memory can a copy to the GPU run beside the computation.
+            # Only from pinned memory can a copy to the GPU run beside
+            # the computation.
             pin_memory=device.type == "cuda",
             persistent_workers=num_workers > 0,
             generator=torch.Generator(),  # else each pass draws from the model's own random numbers
@@ -78,8 +80,8 @@ def _end_workers(loader: "weakref.ref[BaseDataLoader]") -> None:
 
 
 def _start_worker(initialize: Callable[[int], None] | None, number: int) -> None:
-    # Slurm sends its signals to every process of a job. The training process saves and ends the
-    # workers; if they died first, it would die of that.
+    # Slurm sends its signals to every process of a job. The training process
+    # saves and ends the workers; if they died first, it would die of that.
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     if initialize is not None:

@@ -41,12 +41,13 @@ class Prefetcher:
             if stream is not None:
                 # The stream waits for the copy, the host does not.
                 torch.cuda.current_stream(self.device).wait_stream(stream)
-                # Made on one stream, used on another: without this the allocator would give the
-                # memory to the next copy while the step still reads it.
+                # Made on one stream, used on another: without this the allocator would
+                # give the memory to the next copy while the step still reads it.
                 for name, values in present.items():
                     if name not in ON_HOST:
                         values.record_stream(torch.cuda.current_stream(self.device))
-            # On the CPU there is nothing to copy, and fetching ahead would only hold memory.
+            # On the CPU there is nothing to copy, and fetching ahead
+            # would only hold memory.
             if stream is not None:
                 following = self._fetch(source, stream)
             yield present

@@ -32,8 +32,8 @@ def profiled(
     source, profiler = iter(batches), None
     for number in itertools.count():
         if number == 1:
-            # From the second step on: in the first one libraries choose their kernels and memory is
-            # allocated.
+            # From the second step on: in the first one libraries
+            # choose their kernels and memory is allocated.
             profiler = profile(activities=activities, acc_events=True)
             profiler.start()
         batch = next(source, None)
