@@ -138,14 +138,9 @@ def setup(
     workers = _fit_workers(num_workers, at_once, input_size, device)
     weights = sampling_weights(index.plain_targets(train_rows), sampling) if sampling else None
     transform = _transform_of_training(augmentation, input_size)
-    train = BaseDataLoader(
-        _training_set(index, crops, train_rows, transform, mixing, seed),
-        _training_order(len(train_rows), batch_size, limits.limit_train_batches, seed, weights),
-        batch_size=batch_size,
-        num_workers=workers,
-        device=device,
-        worker_init_fn=start_worker,
-    )
+    dataset = _training_set(index, crops, train_rows, transform, mixing, seed)
+    order = _training_order(len(train_rows), batch_size, limits.limit_train_batches, seed, weights)
+    train = _loader(dataset, order, batch_size, workers, device)
     val_targets = index.targets(val_rows)
     val = _in_order(crops, val_rows, val_targets, input_size, batch_size, workers, device)
     counts = class_counts(index, train_rows)
@@ -255,6 +250,16 @@ def _in_order(
     sampler = EpochSampler(
         len(rows), shuffle=False, rank=distributed.rank(), world_size=distributed.world_size()
     )
+    return _loader(dataset, sampler, batch_size, workers, device)
+
+
+def _loader(
+    dataset: CropDataset,
+    sampler: EpochSampler,
+    batch_size: int,
+    workers: int,
+    device: torch.device,
+) -> BaseDataLoader:
     return BaseDataLoader(
         dataset,
         sampler,
