@@ -51,9 +51,8 @@ def start() -> None:
     sweep(configs)
 
 
-def parse() -> dict[str, ConfigParser]:
-    """The command line, checked and merged with the config file: recipe → config, or one config
-    without a name."""
+def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Of the whole command line, and of the part that hands it over to jobs."""
     # A parser of its own: what it takes is left out
     # of the command that each job runs.
     launcher = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -97,6 +96,13 @@ def parse() -> dict[str, ConfigParser]:
         "--init-from", metavar="CHECKPOINT", help="start every training from these weights"
     )
     add_options(parser, OPTIONS)
+    return parser, launcher
+
+
+def parse() -> dict[str, ConfigParser]:
+    """The command line, checked and merged with the config file: recipe → config, or one config
+    without a name."""
+    parser, launcher = _parsers()
     args = parser.parse_args()
     # Before any config is read: combinations of
     # options are wrong whatever those say.

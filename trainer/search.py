@@ -217,12 +217,21 @@ def open_study(
     study.sampler = optuna.samplers.TPESampler(seed=seed)
     _require_same_plan(study, begun)
     for recipe, config in (configs or {}).items():
-        kept_as = f"config {recipe}".strip()
-        scored = any(values_of(trial).get(RECIPE) == recipe for trial in done(study))
-        if scored or not recipe:  # a recipe that has failed may be mended
-            _require_same_config(study, study.user_attrs.get(kept_as), dict(config), space)
-        study.set_user_attr(kept_as, config)
+        _keep_config(study, recipe, config, space)
     return study
+
+
+def _keep_config(
+    study: optuna.Study,
+    recipe: str,
+    config: Mapping[str, Any],
+    space: Mapping[str, Dimension | None],
+) -> None:
+    kept_as = f"config {recipe}".strip()
+    scored = any(values_of(trial).get(RECIPE) == recipe for trial in done(study))
+    if scored or not recipe:  # a recipe that has failed may be mended
+        _require_same_config(study, study.user_attrs.get(kept_as), dict(config), space)
+    study.set_user_attr(kept_as, config)
 
 
 def _require_same_plan(study: optuna.Study, plan: Mapping[str, Any]) -> None:

@@ -128,19 +128,10 @@ def line_chart(
         x, y = next((point for point in values if point[0] == epoch), values[-1])
         shown = f"{text(y)} in epoch {x:g}"
         lines.append(Line(label, tone, path, [] if crowded else dots, shown))
-    epochs = {first, last}
-    if last - first > 3:
-        epochs |= {x for x in MaxNLocator(4, integer=True).tick_values(first, last)}
-    # First and last epoch are always labeled, so
-    # that their neighbors must keep away.
-    gap = (last - first) / 8
-    epochs = {
-        x for x in epochs if x in (first, last) or first + gap < x < last - gap
-    }  # no label on top of another
     return Chart(
         title,
         "epoch",
-        [(place(x, bottom)[0], f"{x:g}") for x in sorted(epochs)],
+        [(place(x, bottom)[0], f"{x:g}") for x in _labeled_epochs(first, last)],
         [
             (place(left, y)[1], label)
             for y, label in zip(y_values, _labels(y_values, percent), strict=True)
@@ -148,6 +139,13 @@ def line_chart(
         lines,
         marks=[(place(mark[0], bottom)[0], mark[1])] if mark else [],
     )
+
+
+def _labeled_epochs(first: float, last: float) -> list[float]:
+    """Those with a label: first and last always, others where they stand on no other's label."""
+    between = MaxNLocator(4, integer=True).tick_values(first, last) if last - first > 3 else ()
+    gap = (last - first) / 8
+    return sorted({first, last, *(x for x in between if first + gap < x < last - gap)})
 
 
 def reliability_chart(title: str, found: Calibration) -> Chart:
