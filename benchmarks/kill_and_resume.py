@@ -144,7 +144,7 @@ def kill_by_name(name: str, data: Path, times: int, seed: int) -> int:
     return kills
 
 
-def _forking() -> multiprocessing.context.BaseContext:
+def _forking() -> multiprocessing.context.ForkContext | multiprocessing.context.ForkServerContext:
     """How children begin: as copies of a process that has imported all and computed nothing, since
     a copy of one that has computed in threads may wait forever."""
     if multiprocessing.parent_process():  # is such a copy, and computes in one thread
