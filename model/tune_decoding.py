@@ -1,5 +1,4 @@
-# Moved: python -m tools.tune_decoding; this spelling goes with the
-# next release.
+# Moved: python -m tools.tune_decoding; this spelling goes with the next release.
 import runpy
 
 if __name__ == "__main__":
