@@ -23,7 +23,7 @@ def test_it_is_a_notebook_without_outputs():
 def test_its_cells_run_in_order(tmp_path):
     # As a kernel does it: one namespace, one cell after the other.
     code = "import json, sys\nspace = {}\nfor cell in json.load(sys.stdin): exec(cell, space)\n"
-    code += "assert space['best']['val/kind_accuracy'] >= 0 and space['answer'].said\n"
+    code += "assert space['best']['val/kind_accuracy'] >= 0 and space['answer'].predicted\n"
     code += "assert space['changed'].save_dir.is_dir() and space['config'].save_dir.is_dir()"
     done = subprocess.run(
         [sys.executable, "-c", code],
