@@ -60,8 +60,8 @@ class Graphed:
         self._graph = self._graph or self._capture(inputs)
         if self._graph is None:
             return self.function(*inputs)
-        # A graph reads the addresses that it was captured with, so
-        # new values have to be copied there.
+        # A graph reads the addresses that it was captured
+        # with, so new values have to be copied there.
         for own, given in zip(tree_leaves(self._inputs), tree_leaves(inputs), strict=True):
             own.copy_(given, non_blocking=True)
         self._graph.replay()
@@ -71,8 +71,8 @@ class Graphed:
         """An eager call on a stream of its own, as the capture will be; the last is watched."""
         here = torch.cuda.current_stream()
         self._stream = self._stream or torch.cuda.Stream()
-        # The inputs may still be under way on the stream of the
-        # caller; behind, the same the other way.
+        # The inputs may still be under way on the stream
+        # of the caller; behind, the same the other way.
         self._stream.wait_stream(here)
         watched: Any = _noting_waits() if self._calls == WARM_UP else contextlib.nullcontext([])
         with torch.cuda.stream(self._stream), watched as places:
@@ -88,13 +88,13 @@ class Graphed:
         self._inputs = tree_map(torch.clone, inputs)
         graph = torch.cuda.CUDAGraph()
         try:
-            # Only this thread's calls count: the loader pins memory
-            # in one of its own meanwhile.
+            # Only this thread's calls count: the loader
+            # pins memory in one of its own meanwhile.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._outputs = self.function(*self._inputs)
         except Exception as error:
-            # A capture that fails keeps hold of the random numbers of
-            # the GPU.
+            # A capture that fails keeps hold
+            # of the random numbers of the GPU.
             generator.graphsafe_set_state(unharmed)
             place = traceback.extract_tb((error.__context__ or error).__traceback__)[-1]
             self._fail(f"{place.filename}:{place.lineno}, {place.line}: {error}")
@@ -119,8 +119,8 @@ def rates_on_device(optimizer: torch.optim.Optimizer, rates: Tensor) -> Iterator
     """
     groups = optimizer.param_groups
     numbers = [group["lr"] for group in groups]
-    # Outside of the graph: within it the copy of these very numbers
-    # would be replayed.
+    # Outside of the graph: within it the copy
+    # of these very numbers would be replayed.
     rates.copy_(torch.tensor(numbers, dtype=rates.dtype), non_blocking=True)
     for group, rate in zip(groups, rates.unbind(), strict=True):
         group["lr"] = rate

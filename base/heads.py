@@ -94,8 +94,8 @@ class Head:
         texts = [cell.strip().casefold() for cell in cells]
         values = [MISSING if text in self._no_label else self._code_of.get(text) for text in texts]
         unknown = [place for place, value in enumerate(values) if value is None]
-        # A place in `unknown` tells of it; whoever reads the table
-        # refuses the row or leaves it out.
+        # A place in `unknown` tells of it; whoever reads
+        # the table refuses the row or leaves it out.
         codes = [MISSING if value is None else value for value in values]
         return np.array(codes, np.int64), np.array(unknown, np.int64)
 
@@ -233,8 +233,8 @@ class BinnedHead(Head):
 
     def trained_on(self, values: np.ndarray) -> np.ndarray:
         """See ``Head.trained_on``."""
-        # An interval that holds no number; comparisons with NaN are
-        # false, so missing labels stay.
+        # An interval that holds no number; comparisons
+        # with NaN are false, so missing labels stay.
         first, last = self.settings.drop or (math.inf, -math.inf)
         return ~((values >= first) & (values <= last))
 
@@ -250,15 +250,15 @@ class BinnedHead(Head):
             return self.class_of(values)
         middle = 0.5 if self.settings.whole else 0.0
         edges = self._inner_edges
-        # A row for each number that occurs, some 80 ages, and not for
-        # each of the photos.
+        # A row for each number that occurs, some
+        # 80 ages, and not for each of the photos.
         distinct, places = np.unique(values, return_inverse=True)
         below = [
             [0.0, *(_normal_cdf((edge - value - middle) / sigma) for edge in edges), 1.0]
             for value in distinct
         ]
-        # (K, n + 1) cumulative → (K, n); rows add up to 1, since the
-        # first and last edge are 0 and 1.
+        # (K, n + 1) cumulative → (K, n); rows add up to
+        # 1, since the first and last edge are 0 and 1.
         shares = np.diff(np.array(below), axis=1).astype(np.float32)
         shares[np.isnan(distinct)] = 0
         return shares[places]
@@ -371,8 +371,8 @@ def number_in(cell: str) -> float:
     """
     text = re.sub(r"^([+-]?\d+),(\d{1,2}|\d{4,})$", r"\1.\2", cell) if "," in cell else cell
     try:
-        # Python reads "nan", "inf" and "1_000", too; the first two
-        # are no numbers here.
+        # Python reads "nan", "inf" and "1_000",
+        # too; the first two are no numbers here.
         number = float(text)
     except ValueError:
         return math.nan

@@ -34,8 +34,8 @@ class Preemption:
     def install(self) -> Iterator[None]:
         """Take note of the signals instead of dying of them, for the time of the block."""
         if threading.current_thread() is not threading.main_thread():
-            # A notebook or a test may train in a thread, where
-            # `signal.signal` raises.
+            # A notebook or a test may train in a
+            # thread, where `signal.signal` raises.
             yield  # signals are the main thread's
             return
         before = {number: signal.signal(number, self._take_note) for number in SIGNALS}
@@ -49,11 +49,11 @@ class Preemption:
         """Whether all ranks stop after this move of the weights, because one was asked to."""
         if distributed.world_size() == 1:
             return self.received
-        # Asking is a collective that GPUs wait for; a rank that
-        # stopped by itself would hang the rest.
+        # Asking is a collective that GPUs wait for; a
+        # rank that stopped by itself would hang the rest.
         return step % AGREE_EVERY == 0 and any(distributed.gather(self.received))
 
     def _take_note(self, _number: int, _frame: FrameType | None) -> None:
-        # No more than a flag: a handler runs between any two
-        # instructions, in the middle of a write.
+        # No more than a flag: a handler runs between any
+        # two instructions, in the middle of a write.
         self.received = True

@@ -73,8 +73,8 @@ class EpochSampler(Sampler[Key]):
     def _order(self) -> tuple[np.ndarray, np.ndarray]:
         """The epoch's positions (N,) and, for each, how often it came before (N,)."""
         order, visits = np.arange(self.num_items), np.zeros(self.num_items, np.int64)
-        # Of seed and epoch alone: ranks agree without a word, and a
-        # resume needs no stored state.
+        # Of seed and epoch alone: ranks agree without
+        # a word, and a resume needs no stored state.
         draw = np.random.default_rng((self.seed, self.epoch))
         if self.weights is not None:
             draw.shuffle(order)
@@ -84,8 +84,8 @@ class EpochSampler(Sampler[Key]):
             ends = np.cumsum(self.weights[line]) * (self.num_items / self.weights.sum())
             drawn = np.searchsorted(ends, np.arange(self.num_items) + draw.random(), side="right")
             drawn = np.minimum(drawn, self.num_items - 1)  # the last end may be rounded down
-            # `drawn` is sorted, so the distance to a position's first
-            # place is how often it came before.
+            # `drawn` is sorted, so the distance to a position's
+            # first place is how often it came before.
             visits = np.arange(self.num_items) - np.searchsorted(drawn, drawn)
             draw.shuffle(order)
             return line[drawn][order], visits[order]

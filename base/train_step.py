@@ -87,13 +87,13 @@ class TrainStep:
         self.scheduler = scheduler
         self.schedule_every = schedule_every
         self.amp = amp_dtype(settings.amp, self.device)
-        # bfloat16 has the range of float32, so its gradients need no
-        # scaling.
+        # bfloat16 has the range of float32,
+        # so its gradients need no scaling.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.ema = None
         if settings.ema_decay is not None:
-            # Without warm-up, half of the first weights would still
-            # be in it after 700 steps at 0.999.
+            # Without warm-up, half of the first weights
+            # would still be in it after 700 steps at 0.999.
             self.ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
         self.updates = 0
         self.at_once: int | None = None
@@ -104,8 +104,8 @@ class TrainStep:
         self.stopwatch = Stopwatch(self.device)
         self._frozen = backbone_modules(self.model, settings.freeze)
         for module in self._frozen:
-            # The optimizer has them, too, but leaves alone what gets
-            # no gradient.
+            # The optimizer has them, too, but
+            # leaves alone what gets no gradient.
             module.requires_grad_(False)
         self._forward = self._wrapped()
         self._rates = torch.empty(len(optimizer.param_groups), device=self.device)
@@ -183,8 +183,8 @@ class TrainStep:
         After the last step of an epoch each has its own, of its own photos, and only the first's
         are saved. Not their mean: a run that resumes within the epoch knows the first's alone.
         """
-        # Buffers alone: the weights of all ranks are equal already,
-        # as their gradients are.
+        # Buffers alone: the weights of all ranks
+        # are equal already, as their gradients are.
         average = self.best_model.state_dict().values() if self.ema is not None else ()
         distributed.broadcast_tensors([*self.model.buffers(), *average])
 
@@ -266,8 +266,8 @@ class TrainStep:
         """
         if state["kinds"] != self._class_names():
             raise ValueError(f"{state['kinds']} saved, {self._class_names()} configured")
-        # `raw_model` is there where an average was kept beside the
-        # weights that are trained.
+        # `raw_model` is there where an average was
+        # kept beside the weights that are trained.
         if (state["raw_model"] is not None) != (self.ema is not None):
             raise ValueError("trainer.ema_decay is another")
         groups = self.optimizer.state_dict()["param_groups"]
@@ -347,12 +347,12 @@ class TrainStep:
         with self.stopwatch.part("forward"):
             with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
                 logits = self._logits(images)
-            # Outside of autocast: losses compute in float32, whatever
-            # the model does.
+            # Outside of autocast: losses compute
+            # in float32, whatever the model does.
             total, losses = self.criterion(*_over_all_ranks(logits, targets))
         with self.stopwatch.part("backward"), self._statistics_held():
-            # Divided here, gradients of a sum of batches add up to
-            # that of their mean.
+            # Divided here, gradients of a sum of
+            # batches add up to that of their mean.
             self.scaler.scale(total / (summed / share)).backward()
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: loss.detach() for head, loss in losses.items()}
@@ -398,8 +398,8 @@ class TrainStep:
 
     def _logits(self, images: Tensor) -> Logits:
         if self.settings.compile in WITH_GRAPHS:
-            # Else torch takes the outputs of the last step for still
-            # in use and copies them, or fails.
+            # Else torch takes the outputs of the last step
+            # for still in use and copies them, or fails.
             torch.compiler.cudagraph_mark_step_begin()
         try:
             return self._forward(images)
@@ -424,8 +424,8 @@ class TrainStep:
             # With shapes left open, the padding of TensorFlow's networks took
             # minutes at the second size of a batch, 20 s when compiled anew.
             mode = None if self.settings.compile is True else self.settings.compile
-            # Inside of DDP, as torch recommends: from outside, its
-            # hooks would break the compiled graph.
+            # Inside of DDP, as torch recommends: from outside,
+            # its hooks would break the compiled graph.
             forward = torch.compile(self.model, dynamic=False, mode=mode)
         if distributed.world_size() == 1:
             return forward
@@ -457,8 +457,8 @@ class TrainStep:
 
     def _move_weights(self) -> None:
         if self.settings.clip_norm is not None:
-            # The norm is meant of the true gradients, not of those
-            # scaled for float16.
+            # The norm is meant of the true gradients,
+            # not of those scaled for float16.
             self.scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         else:
@@ -467,8 +467,8 @@ class TrainStep:
             norm = norm / self.scaler.get_scale()
         self.grad_norm.copy_(norm)
         try:
-            # torch compares no shapes when an optimizer's state is
-            # loaded: a foreign one fails here.
+            # torch compares no shapes when an optimizer's
+            # state is loaded: a foreign one fails here.
             self.scaler.step(self.optimizer)
         except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             if self._restored is None or isinstance(error, torch.OutOfMemoryError):
@@ -538,15 +538,15 @@ def move_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
     pairs = zip(average.state_dict().values(), model.state_dict().values(), strict=True)
     floats: list[tuple[Tensor, Tensor]] = []
     for own, new in pairs:
-        # The counters of batch norms are whole numbers, which have no
-        # average.
+        # The counters of batch norms are whole
+        # numbers, which have no average.
         if own.is_floating_point():
             floats.append((own, new))
         else:
             own.copy_(new)
     averages, values = zip(*floats, strict=True)
-    # Three launches for all weights, where a loop over them would
-    # make three for each.
+    # Three launches for all weights, where a
+    # loop over them would make three for each.
     differences = torch._foreach_sub(values, averages)
     torch._foreach_mul_(differences, weight)
     torch._foreach_add_(averages, differences)
@@ -593,8 +593,8 @@ def synchronized(model: nn.Module, device: torch.device) -> Any:
     """
     if device.type == "cpu":
         raise ConfigError("trainer.sync_batchnorm: torch has it for GPUs only; set it to false")
-    # timm's own way: torch's would drop the activations that timm
-    # keeps in its batch norms.
+    # timm's own way: torch's would drop the
+    # activations that timm keeps in its batch norms.
     return convert_sync_batchnorm(model)
 
 
@@ -624,8 +624,8 @@ class _AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # A sum over ranks: every rank computed the loss of all rows,
-        # so each has a gradient for them.
+        # A sum over ranks: every rank computed the loss
+        # of all rows, so each has a gradient for them.
         gradient = gradient.contiguous()
         torch.distributed.all_reduce(gradient)
         return gradient.chunk(distributed.world_size())[distributed.rank()]

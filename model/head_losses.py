@@ -76,13 +76,13 @@ class CrossEntropy(nn.Module):
         log_p = F.log_softmax(logits, dim=1)
         values = -log_p
         if self.gamma:
-            # The floor keeps the gradient of the power finite where p
-            # is 1 and gamma is below 1.
+            # The floor keeps the gradient of the power
+            # finite where p is 1 and gamma is below 1.
             values = (-torch.expm1(log_p)).clamp_min(1e-12) ** self.gamma * values
         if targets.ndim == 1:
             targets, known = known_labels(targets, logits.shape[1])
-            # A missing label has the weight 0, so it adds to neither
-            # the sum nor what that is divided by.
+            # A missing label has the weight 0, so it adds to
+            # neither the sum nor what that is divided by.
             weights = by_photo(self.class_weights[targets] * known, photo_weights)
             return weighted_mean((self.labels[targets] * values).sum(dim=1), weights)
         weights = by_photo(targets * self.class_weights, photo_weights)
@@ -92,8 +92,8 @@ class CrossEntropy(nn.Module):
         """(B, n) values of the classes → (B, n), of each label the mean over what it stands for."""
         if self.sharp:  # the same, without n² values a photo
             return values
-        # By element and not by matrix product, which GPUs may compute
-        # in lower precision.
+        # By element and not by matrix product,
+        # which GPUs may compute in lower precision.
         return (self.labels * values[:, None, :]).sum(dim=2)  # (B, n, n) → (B, n)
 
 
@@ -165,8 +165,8 @@ class BinaryCrossEntropy(nn.Module):
         """(B, n) logits and (B, n) of 0, 1 or, of mixed photos, between → scalar; NaN where it is
         not known."""
         known = ~targets.isnan()
-        # NaN times a weight of 0 would still be NaN, in the loss as
-        # in the gradient.
+        # NaN times a weight of 0 would still be
+        # NaN, in the loss as in the gradient.
         there = targets.nan_to_num()
         values = F.binary_cross_entropy_with_logits(logits.float(), there, reduction="none")
         return weighted_mean(values, by_photo(self.class_weights * known, photo_weights))

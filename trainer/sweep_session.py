@@ -76,8 +76,8 @@ def sweep(configs: Mapping[str, ConfigParser]) -> None:
     name = args.study or config["name"]
     folder = Path(config["trainer"]["save_dir"]) / "sweeps" / name
     rule, epochs = config["trainer"]["monitor"], config["trainer"]["epochs"]
-    # Jobs run on several machines, whose common folder SQLite does
-    # not suit.
+    # Jobs run on several machines, whose
+    # common folder SQLite does not suit.
     default = f"journal:{folder / 'study.log'}" if args.jobs else f"sqlite:///{folder / 'study.db'}"
     storage = args.storage or default
     planned, space = None, {}
@@ -179,8 +179,8 @@ def train_trial(
         free_disk(run.save_dir)
         raise
     finally:
-        # A trial that ran out of memory is kept alive by its
-        # traceback, and the next one needs the room.
+        # A trial that ran out of memory is kept alive by
+        # its traceback, and the next one needs the room.
         gc.collect()
         torch.cuda.empty_cache()
     free_disk(run.save_dir, keep=BEST)

@@ -60,8 +60,8 @@ def run_command(main: Callable[[], None], debug: bool = False) -> None:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # `| head` has read enough, which is no error; Python would
-        # write once more when it ends.
+        # `| head` has read enough, which is no error;
+        # Python would write once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
@@ -106,8 +106,8 @@ def message_of(error: Exception) -> str | None:
         extra = EXTRAS[error.name or ""]
         return f"{error.name} is not installed; python -m pip install -e '.[{extra}]' brings it"
     if "in DataLoader worker process" in text:
-        # The traceback of the loader process is text here; errors in
-        # it begin a line with their class.
+        # The traceback of the loader process is text here;
+        # errors in it begin a line with their class.
         raised = re.findall(r"^(?:\w+\.)*(\w+: .*)", text, re.MULTILINE)
         cause = raised[-1] if raised else text.splitlines()[-1]
         if isinstance(error, UserError):
