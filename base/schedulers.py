@@ -218,21 +218,29 @@ def filled_in(settings: SchedulerSettings, monitor_mode: str) -> dict[str, Any]:
     return args
 
 
-def refuse_longer(saved: dict[str, Any], epochs: int) -> None:
-    """Refuse to resume for more epochs than the schedule was made for.
+def refuse_longer(saved: dict[str, Any], epochs: int, hours: float | None = None) -> None:
+    """Refuse to resume for more epochs, or hours, than the schedule was made for.
 
     Args:
         saved: config of the run.
-        epochs: asked for now.
+        epochs, hours: asked for now.
 
     Raises:
         ConfigError: the schedule has the length of the training among its arguments.
     """
     schedule, before = saved.get("lr_scheduler") or {}, saved["trainer"]["epochs"]
-    if epochs > before and ALL in (schedule.get("args") or {}).values():
+    if ALL not in (schedule.get("args") or {}).values():
+        return
+    if epochs > before:
         raise ConfigError(
             f"trainer.epochs: {schedule['type']} was made for {before} epochs and is at its end"
             f" then; it can't be resumed for {epochs}: {AFRESH}"
+        )
+    limit = saved["trainer"].get("hours")
+    if limit and (hours is None or hours > limit):
+        raise ConfigError(
+            f"trainer.hours: {schedule['type']} was made to be at its end after {limit:g} hours; it"
+            f" can't be resumed for {'more' if hours is None else f'{hours:g}'}: {AFRESH}"
         )
 
 

@@ -177,7 +177,8 @@ def checkpoint_to_resume(config: ConfigParser) -> Saved | None:
     require_training(state, path)
     # Through the parser, so that keys of an older version are today's.
     state["config"] = ConfigParser.stored(state["config"], path).config
-    refuse_longer(state["config"], config.settings.trainer.epochs)
+    settings = config.settings.trainer
+    refuse_longer(state["config"], settings.epochs, settings.hours)
     return state, path
 
 

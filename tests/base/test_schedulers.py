@@ -260,6 +260,14 @@ def test_a_schedule_made_for_the_length_of_the_training_is_not_resumed_for_more(
     with pytest.raises(ConfigError, match=words):
         refuse_longer(saved, 5)
     refuse_longer(saved, 3)
+    saved["trainer"]["hours"] = 2.0
+    words = (
+        f"trainer.hours: {name} was made to be at its end after 2 hours; it can't be resumed for"
+    )
+    for hours, shown in ((3.0, "3"), (None, "more")):
+        with pytest.raises(ConfigError, match=f"{words} {shown}: --init-from CHECKPOINT starts"):
+            refuse_longer(saved, 3, hours)
+    refuse_longer(saved, 3, 2.0)
 
 
 @pytest.mark.parametrize("name", ["StepLR", "ExponentialLR", "ReduceLROnPlateau", "CyclicLR"])
