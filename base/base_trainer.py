@@ -230,6 +230,7 @@ class BaseTrainer(ABC):
         # One log for all ranks: a last bit that differs
         # would let one stop early and others wait.
         log |= distributed.broadcast(self._validate_epoch(epoch))
+        self.budget.end_epoch(epoch)
         if self.settings.hours is not None:
             self._keep_to_hours(epoch)
         # After the validation, whose score ReduceLROnPlateau goes by.
@@ -247,7 +248,6 @@ class BaseTrainer(ABC):
             raise self._end or StopTraining(end)
 
     def _keep_to_hours(self, epoch: int) -> None:
-        self.budget.end_epoch(epoch)
         # Clocks differ: one rank must not go on where another stops.
         self.budget.left = distributed.broadcast(self.budget.left)
         self.train_step.fit_schedule(epoch, self.epochs, self.budget.left)

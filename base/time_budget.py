@@ -33,6 +33,11 @@ class TimeBudget:
         """Seconds so far."""
         return self._before + time.monotonic() - self._began
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the end of the training, as expected; ``None`` before the end of an epoch."""
+        return self.left * self._each if self.left is not None and self._seconds else None
+
     def start(self) -> None:
         """From now on time is used."""
         self._began = time.monotonic()
@@ -46,9 +51,12 @@ class TimeBudget:
     def _estimate(self, done: int) -> None:
         self.left = self.epochs - done
         if self.hours is not None and self._seconds:
-            each = max((self._seconds[1:] or self._seconds)[-RECENT:])
             room = max(0.0, 3600 * self.hours - self._epoch_began)
-            self.left = min(self.left, int(room / max(each, 1e-9)))
+            self.left = min(self.left, int(room / max(self._each, 1e-9)))
+
+    @property
+    def _each(self) -> float:
+        return max((self._seconds[1:] or self._seconds)[-RECENT:])
 
     def state_dict(self) -> dict[str, Any]:
         """What a resume goes on with, as plain values."""

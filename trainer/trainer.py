@@ -20,6 +20,7 @@ from base.settings import LoopSettings
 from base.task import Task
 from base.train_step import TrainStep
 from logger.logger import attempt
+from logger.report.page import duration
 from model.answers import ClassPrior, with_marginals
 from model.decode import answers, probabilities
 from model.metric import always, compute_metrics, evaluate, find_metrics, metrics_of, names_of
@@ -147,6 +148,8 @@ class Trainer(BaseTrainer):
         began, done = time.perf_counter(), len(self._steps)
         updates = Updates(self.train_step, fetched, done)
         title = f"epoch {epoch}/{self.epochs}"
+        if left := self.budget.seconds_left:
+            title += f", {duration(left)} left"
         batches = self._progress(batches, title, done, total)
         for number, batch in enumerate(batches, len(self._steps)):
             self._steps.append(self._step(batch, number, total))

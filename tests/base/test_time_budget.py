@@ -31,6 +31,13 @@ def test_the_first_epoch_counts_until_there_is_another(clock):
     assert left_after(budget, clock, [900, 300, 300, 400, 300]) == [3, 8, 7, 4, 3]
 
 
+def test_the_rest_is_what_its_epochs_will_take(clock):
+    budget = TimeBudget(None, 4)
+    assert budget.seconds_left is None
+    left_after(budget, clock, [900, 100, 120])
+    assert budget.seconds_left == 120
+
+
 def test_epochs_are_never_more_than_asked_for(clock):
     assert left_after(TimeBudget(1.0, 3), clock, [10, 10, 10]) == [2, 1, 0]
     assert left_after(TimeBudget(None, 3), clock, [10, 10, 10]) == [2, 1, 0]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -37,17 +38,22 @@ class TestWithSubmitit:
         with pytest.raises(UserError, match=r"could not be handed over to local.*tea"):
             submit(["true"], 1, "local", {"slurm_tea": 1}, tmp_path)
 
-    def test_two_jobs_share_a_grid(self, run, shapes_config, tmp_path):
-        done = run(
+    def test_two_jobs_share_a_grid(self, shapes_config, tmp_path):
+        command = (
             SWEEP, "-c", shapes_config, "--study", "s", "--seeds", "2", "--jobs", "2",
-            "--cluster", "local", "--slurm", "timeout_min=5", cwd=tmp_path,
-            PYTHONPATH=os.pathsep.join([str(ROOT), *sys.path]),
+            "--cluster", "local", "--slurm", "timeout_min=5",
         )  # fmt: skip
-        assert done.returncode == 0, done
+        paths = os.pathsep.join([str(ROOT), *sys.path])
+        with open(tmp_path / "said", "w") as said:  # not a pipe, which the jobs would keep open
+            subprocess.run(
+                [sys.executable, *command], cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths},
+                stdout=said, stderr=said, check=True,
+            )  # fmt: skip
+        assert "what they print: saved/sweeps/s/jobs" in (tmp_path / "said").read_text()
         runs = [tmp_path / f"saved/log/shapes/s-trial0000-seed{seed}" for seed in (42, 43)]
-        deadline = time.monotonic() + 100
+        deadline = time.monotonic() + 200
         while not all((run / "finished.json").exists() for run in runs):
-            assert time.monotonic() < deadline, done
+            assert time.monotonic() < deadline
             time.sleep(0.5)
 
     def test_a_job_whose_time_is_over_lets_its_command_save(self, tmp_path):
