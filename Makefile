@@ -57,7 +57,7 @@ $(DEMO_RUN)/finished.json: $(DEMO_DRAWN)
 test: .venv/ready  ## run the test suite
 	$(BIN)/python -m pytest
 
-test-fast: .venv/ready  ## the tests that take a minute together
+test-fast: .venv/ready  ## the quick tests of every room, about three in four
 	$(BIN)/python -m pytest -m "not slow and not browser"
 
 fuzz: .venv/ready  ## wrong and hostile files by the thousand, and a table of how they were taken

@@ -184,7 +184,8 @@ SLOW_PLACES = (
     "TRACER/test_extractor", "TRACER/test_folding", "TRACER/test_network",
     "TRACER/test_onnx_engine", "TRACER/test_training", "TRACER/test_weights", "TestWithTheNetwork",
     "base/test_base_data_loader", "faces/test_sample", "logger/report/test_page",
-    "logger/test_wandb", "tests/test_benchmarks", "utils/test_distributed",
+    "logger/test_wandb", "tests/test_benchmarks", "tests/test_new_project",
+    "utils/test_distributed",
 )  # fmt: skip
 """And what starts processes, draws people or runs TRACER by itself: more than 4 s a file."""
 

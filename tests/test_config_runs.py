@@ -144,7 +144,7 @@ def test_a_run_goes_on_where_it_lies_also_outside_the_working_folder(tmp_path_fa
     elsewhere = str(tmp_path_factory.mktemp("large_disk"))
     checkpoint = start_run({"trainer": {"save_dir": elsewhere}})
     config = parse("-r", str(checkpoint))
-    assert config["trainer"]["save_dir"] == elsewhere and config._goes_on
+    assert config["trainer"]["save_dir"] == elsewhere and config._resumes_here
     moved = checkpoint.parent.rename("moved")
     assert parse("-r", str(moved / checkpoint.name))["trainer"]["save_dir"] == "saved/"
 

@@ -166,6 +166,7 @@ def test_folds_are_equally_large_and_alike_in_gender_and_age(crowd):
             assert max(shares) - min(shares) <= 2
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_folds(crowd):
     first, again, other = (folds_of(crowd, seed=seed)[0][1] for seed in (1, 1, 2))
     assert (first == again).all()

@@ -15,7 +15,8 @@ FACES = load_task("faces")
 
 TINY = "test_resnet"
 FAMILIES = ["test_resnet", "test_efficientnet", "test_vit", "test_convnext", "test_mambaout"]
-FAMILIES += ["mobilenetv3_small_050", "densenet121", "swin_tiny_patch4_window7_224"]
+FAMILIES += ["mobilenetv3_small_050", "densenet121"]
+FAMILIES += [pytest.param("swin_tiny_patch4_window7_224", marks=pytest.mark.slow)]
 
 
 HEADS = {"mask": 3, "gender": 2, "age": 6}

@@ -179,6 +179,7 @@ def test_training_stops_early_after_the_patience(tmp_path):
     assert len(trainer.history) == 3
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_with_the_same_bits_as_one_that_never_stopped(tmp_path):
     a_trainer(tmp_path / "whole", epochs=4).train()
     a_trainer(tmp_path / "parts", epochs=2).train()

@@ -93,6 +93,7 @@ def test_two_equal_models_seldom_differ_though_photos_of_a_person_go_together(co
     assert alarms <= 0.1 * 150  # 5 % wanted; photos for people give 24 to 33 %
 
 
+@pytest.mark.slow
 def test_a_model_that_is_better_is_found_to_be_so_and_in_the_right_direction():
     rng = np.random.default_rng(4)
     pairs = [answers_of_two_models(rng, right=(0.6, 0.9)) for _ in range(20)]
