@@ -199,18 +199,7 @@ def open_study(
         "space": {key: each and each.model_dump(mode="json") for key, each in space.items()},
         "--init-from": init_from,
     }
-    try:
-        with alone(storage):
-            study = optuna.create_study(
-                storage=_storage(storage),
-                study_name=name,
-                direction="maximize" if rule.startswith("max") else "minimize",
-                pruner=pruner,
-                load_if_exists=True,
-            )
-    except Exception as error:  # each database has its own kinds
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"--storage {storage}: can't be opened ({reason})") from error
+    study = _create_study(storage, name, rule, pruner)
     # With a seed alone, a study that goes on would
     # draw the values of its first trials again.
     seed = None if seed is None else seed + len(study.trials)
@@ -232,6 +221,23 @@ def _keep_config(
     if scored or not recipe:  # a recipe that has failed may be mended
         _require_same_config(study, study.user_attrs.get(kept_as), dict(config), space)
     study.set_user_attr(kept_as, config)
+
+
+def _create_study(
+    storage: str, name: str, rule: str, pruner: optuna.pruners.BasePruner
+) -> optuna.Study:
+    try:
+        with alone(storage):
+            return optuna.create_study(
+                storage=_storage(storage),
+                study_name=name,
+                direction="maximize" if rule.startswith("max") else "minimize",
+                pruner=pruner,
+                load_if_exists=True,
+            )
+    except Exception as error:  # each database has its own kinds
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"--storage {storage}: can't be opened ({reason})") from error
 
 
 def _require_same_plan(study: optuna.Study, plan: Mapping[str, Any]) -> None:
