@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     kinds = _parse_kinds(options.save)
     out = Path(options.out)
-    _refuse_own_results(Path(options.images), out)
+    _require_place_apart(Path(options.images), out)
     photos, others = find_photos(Path(options.images))
     if others and rank == 0:
         print(f"warning: {describe_others(others, Path(options.images))}", file=sys.stderr)
@@ -226,7 +226,7 @@ def _parse_kinds(text: str) -> list[str]:
     return [kind for kind in KINDS if kind in kinds]
 
 
-def _refuse_own_results(images: Path, out: Path) -> None:
+def _require_place_apart(images: Path, out: Path) -> None:
     """Results among the photos would be photos to the next call, or to another process now."""
     photos = images.resolve()
     for results in ((out / kind).resolve() for kind in (*KINDS, "boxes")):

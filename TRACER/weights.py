@@ -50,8 +50,8 @@ def load_tracer(
         weights: ``"te0"`` ... ``"te7"`` (released by the authors, downloaded once into torch hub's
             cache), ``"sample"`` (shipped with the project), or the path of a released ``.pth``, of
             a checkpoint of ``python -m TRACER train`` or of a ``.safetensors``.
-        scale: refuse weights of another scale than this.
-        sha256: refuse a file with another SHA-256 than this.
+        scale: which the weights must be of; ``None`` takes any.
+        sha256: which the file must have; ``None`` takes any.
         device: where the network shall live.
         base_url: where the released files are.
 

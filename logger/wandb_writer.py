@@ -132,19 +132,19 @@ class WandbWriter(Writer):
         return self._wandb.Image(cell) if isinstance(cell, np.ndarray) else cell
 
 
-def legal_for_wandb(name: str, refused: str = r"[:;,#?/'\\%]|^\s|\s$") -> str:
-    """``name`` with dashes for what wandb refuses, at most 128 characters; the same each time.
+def legal_for_wandb(name: str, illegal: str = r"[:;,#?/'\\%]|^\s|\s$") -> str:
+    """``name`` with dashes for what is invalid for wandb, at most 128 characters; the same each time.
 
     A digest keeps names apart that would become the same one. Without this, wandb would refuse a
     run id such as ``lr#2`` when the run starts, or its artifact once all is trained.
 
     Args:
         name: of a run, project or artifact.
-        refused: pattern of a character.
+        illegal: pattern of a character.
     """
     # ASCII: \w would else let Korean letters pass,
     # which the name of an artifact may not have.
-    legal = re.sub(refused, "-", name, flags=re.ASCII)
+    legal = re.sub(illegal, "-", name, flags=re.ASCII)
     if legal == name and len(name) <= 128:
         return name
     return f"{legal[:120]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:6]}"

@@ -40,7 +40,7 @@ def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     weights = {name: state["state_dict"] for name, state in states.items()}
     first = weights[names[0]]
     for name in names:
-        _refuse_other_shapes(names[0], first, name, weights[name])
+        _require_same_shapes(names[0], first, name, weights[name])
     averaged = {}
     for key, value in first.items():
         # Counters of batch norms are whole numbers; the first one's will do.
@@ -70,7 +70,7 @@ def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {**about, "state_dict": averaged, MEMBERS: [str(name) for name in names]}
 
 
-def _refuse_other_shapes(
+def _require_same_shapes(
     first_name: str, first: Mapping[str, Any], name: str, weights: Mapping[str, Any]
 ) -> None:
     for key in {**first, **weights}:
