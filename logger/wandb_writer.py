@@ -133,7 +133,7 @@ class WandbWriter(Writer):
 
 
 def legal_for_wandb(name: str, illegal: str = r"[:;,#?/'\\%]|^\s|\s$") -> str:
-    """``name`` with dashes for what is invalid in wandb, 128 characters at most; the same each time.
+    """``name`` with dashes for what is invalid in wandb, 128 characters at most; always the same.
 
     A digest keeps names apart that would become the same one. Without this, wandb would refuse a
     run id such as ``lr#2`` when the run starts, or its artifact once all is trained.
