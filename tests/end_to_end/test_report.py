@@ -105,7 +105,7 @@ def test_photos_that_can_not_be_made_small_end_no_training(
     def fail(*_):
         raise OSError("no codec")
 
-    monkeypatch.setattr("logger.report.answers.jpeg", fail)
+    monkeypatch.setattr("logger.report.predictions.jpeg", fail)
     done = call("train.py", "-c", shapes_config, "--run-id", "r")
     assert done.returncode == 0, done.stderr
     assert "photos of a report: not written: OSError: no codec" in done.stdout + done.stderr
