@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from parse_config import ConfigParser
 from trainer.photo_model import PhotoAnswer, PhotoModel, answer_photo, require_one_task
-from utils.devices import prepare_device
+from utils.devices import choose_device
 from utils.errors import DataError, UserError
 from utils.images import UPLOAD_BYTES, UPLOAD_PIXELS, decode_image
 
@@ -45,7 +45,8 @@ def serve(config: ConfigParser, host: str, port: int, language: str) -> None:
             f"--host {host} --port {port}: can't be listened on ({reason}); choose another --port"
         ) from error
     with listening:
-        device = prepare_device(config["n_gpu"], config.device)
+        # Not prepared like one that ends: memory that a large photo took goes back to the system.
+        device = choose_device(config["n_gpu"], config.device)
         members = [
             PhotoModel.restore(config.for_checkpoint(path), path, device) for path in config.resumes
         ]
