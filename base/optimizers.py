@@ -96,6 +96,28 @@ def make_optimizer(
         ) from error
 
 
+def require_state_fits(optimizer: torch.optim.Optimizer) -> None:
+    """Compare a state that was loaded into a fused optimizer with its weights, before a step.
+
+    A fused kernel trusts what it is given: with a moment that is shorter than its weight, as only a
+    damaged or made-up checkpoint has it, it reads and writes past the end, and the process dies.
+
+    Raises:
+        ValueError: something in it is no tensor, or has another shape or type than its weight.
+    """
+    if type(optimizer) not in FUSED:
+        return
+    for weight, values in optimizer.state.items():
+        for name, value in values.items():
+            if name == "momentum_buffer" and value is None:  # of SGD without momentum
+                continue
+            like = torch.zeros(()) if name == "step" else weight
+            if not isinstance(value, torch.Tensor) or (value.shape, value.dtype, value.layout) != (
+                like.shape, like.dtype, like.layout
+            ):  # fmt: skip
+                raise ValueError(f"{name} does not fit a weight of shape {tuple(weight.shape)}")
+
+
 def _try_step(build: partial, groups: list[dict[str, Any]]) -> None:
     """One step over small weights with as many dimensions: much is noticed only when it is used."""
     small = []

@@ -21,7 +21,7 @@ from base.checkpoint import load_weights
 from base.checkpoint_schema import require_like
 from base.cuda_graph import Graphed, rates_on_device
 from base.inference import infer
-from base.optimizers import FUSED
+from base.optimizers import FUSED, require_state_fits
 from base.schedulers import move
 from base.settings import StepSettings
 from base.stopwatch import Stopwatch
@@ -273,6 +273,7 @@ class TrainStep:
         groups = self.optimizer.state_dict()["param_groups"]
         require_like(state["optimizer"]["param_groups"], groups, "optimizer")
         self.optimizer.load_state_dict(state["optimizer"])
+        require_state_fits(self.optimizer)
         if self.scheduler is not None:
             require_like(state["lr_scheduler"], self.scheduler.state_dict(), "lr_scheduler")
             self.scheduler.load_state_dict(state["lr_scheduler"])

@@ -293,14 +293,29 @@ def test_a_state_of_a_version_that_had_swa_is_gone_on_with_unless_it_was_on(ema_
         train_step.restore(saved.state_dict() | {"averaged_epochs": 2}, Path("old.pth"))
 
 
-@pytest.mark.parametrize("momentum", ["a text", torch.zeros(9, 9), 3])
-def test_an_optimizer_state_that_fits_no_weight_is_a_line_and_not_a_bug(momentum):
+@pytest.mark.parametrize("value", ["a text", torch.zeros(9, 9), 3])
+def test_an_optimizer_state_that_fits_no_weight_is_a_line_and_not_a_bug(value):
     saved, going_on = a_train_step(), a_train_step()
     for each in (saved, going_on):
-        each.optimizer.param_groups[0]["momentum"] = 0.9
+        each.optimizer = torch.optim.RMSprop(each.model.parameters(), lr=0.1)
     changed_by_an_epoch(saved)
     state = saved.state_dict()
-    state["optimizer"]["state"][0]["momentum_buffer"] = momentum
+    state["optimizer"]["state"][0]["square_avg"] = value
     going_on.restore(state, Path("theirs.pth"))
     with pytest.raises(CheckpointError, match=r"theirs\.pth: what it holds of the optimizer"):
         changed_by_an_epoch(going_on)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(1), torch.zeros(0), torch.zeros(9, 9)])
+@pytest.mark.parametrize("name", ["exp_avg", "exp_avg_sq", "step"])
+def test_a_fused_optimizer_never_meets_a_state_that_it_would_read_beyond(name, value):
+    saved, going_on = a_train_step(), a_train_step()
+    for each in (saved, going_on):
+        each.optimizer = torch.optim.AdamW(each.model.parameters(), fused=True)
+    changed_by_an_epoch(saved)
+    going_on.restore(copy.deepcopy(saved.state_dict()), Path("own.pth"))
+    assert changed_by_an_epoch(going_on)
+    state = saved.state_dict()
+    state["optimizer"]["state"][0][name] = value
+    with pytest.raises(CheckpointError, match=rf"theirs\.pth: .*{name} does not fit a weight"):
+        going_on.restore(state, Path("theirs.pth"))
