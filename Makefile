@@ -60,8 +60,9 @@ test: .venv/ready  ## run the test suite
 test-fast: .venv/ready  ## the quick tests of every room, about three in four
 	$(BIN)/python -m pytest -m "not slow and not browser"
 
-fuzz: .venv/ready  ## wrong and hostile files by the thousand, and a table of how they were taken
+fuzz: .venv/ready  ## wrong files by the thousand and 200 kills, with tables of how they were taken
 	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m benchmarks.kill_and_resume
 
 soak: $(DEMO_CHECKPOINT)  ## 1,000 photos by visitors of the page who come and go, and its memory
 	$(BIN)/python -m benchmarks.app_soak --resume $(DEMO_CHECKPOINT)

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from utils.files import write_atomically
 
@@ -27,7 +27,19 @@ def write_rows(path: str | Path, rows: Iterable[Iterable[Any]]) -> None:
         UserError: the file cannot be written.
     """
     with write_atomically(path) as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        csv.writer(_LineFeeds(file)).writerows(rows)
+
+
+class _LineFeeds:
+    """Ends rows in a line feed alone. Told so itself, the writer would quote no carriage return
+    (before Python 3.13), and a cell with one would be read back as two rows."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.file = file
+
+    def write(self, row: str) -> int:
+        """Called once for each row."""
+        return self.file.write(row.removesuffix("\r\n") + "\n")
 
 
 def safe_cell(cell: Any) -> Any:

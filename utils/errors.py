@@ -57,4 +57,5 @@ def nearest(name: str, valid, limit: int = 3) -> str:
 def reason_of(error: BaseException) -> str:
     """What an error of a library says, in one line; of an ``assert`` without words, its code."""
     line = " ".join(str(error).split())
-    return line or traceback.extract_tb(error.__traceback__)[-1].line or type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)  # none of an error that was never raised
+    return line or (frames and frames[-1].line) or type(error).__name__

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from data_loader.readers import read_table
-from utils.csv_files import plain_cell, safe_cell, write_csv
+from utils.csv_files import plain_cell, safe_cell, write_csv, write_rows
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+x", "-x.jpg", "@SUM(A1)", "\tx", "'=1", "''-1"])
@@ -27,3 +27,8 @@ def test_names_that_somebody_else_chose_come_back_from_a_table(tmp_path):
     assert [row["ImageID"] for _, row in rows] == names and rows[0][1]["ans"] == "-1"
     write_csv(tmp_path / "t.csv", ("@id", "-"), [("a", "b")])
     assert read_table(tmp_path / "t.csv", ("@id", "-"))[0][1] == {"@id": "a", "-": "b"}
+
+
+def test_a_carriage_return_in_a_cell_breaks_no_row(tmp_path):
+    write_rows(tmp_path / "table.csv", [["id", "answer"], ["a\rb", 1]])
+    assert (tmp_path / "table.csv").read_bytes() == b'id,answer\n"a\rb",1\n'

@@ -29,3 +29,7 @@ def test_an_error_is_one_line_and_an_assert_without_words_its_code():
         raise AssertionError  # as an ``assert`` of a library does
     except AssertionError as caught:
         assert reason_of(caught).startswith("raise AssertionError")
+
+
+def test_an_error_without_words_that_was_never_raised_has_the_name_of_its_kind():
+    assert reason_of(ValueError()) == "ValueError"
