@@ -11,12 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag
 
-from base.settings import (
-    OptimizerArguments,
-    OptimizerSettings,
-    SchedulerSettings,
-    TrainerSettings,
-)
+from base.settings import OptimizerArguments, OptimizerSettings, SchedulerSettings, TrainerSettings
 from base.task_settings import TASKS, TaskSettings, read_task
 from data_loader.settings import (
     Augmentation,

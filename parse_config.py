@@ -21,14 +21,7 @@ from utils.config_options import Option, add_options, assignments
 from utils.errors import ConfigError
 from utils.files import exclusive, write_json
 from utils.objects import check_arguments, find
-from utils.run_folder import (
-    CONFIG,
-    ENVIRONMENT,
-    FOLD_RUN,
-    LOCK,
-    RunFolder,
-    is_run,
-)
+from utils.run_folder import CONFIG, ENVIRONMENT, FOLD_RUN, LOCK, RunFolder, is_run
 from utils.schema_base import legal_file_name
 from utils.schema_text import MOST_ERRORS, explain
 

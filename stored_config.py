@@ -41,11 +41,7 @@ def _config_inside(checkpoint: Path, stamp: int) -> tuple[dict[str, Any], str | 
     return state["config"], state.get("run_id")
 
 
-WRITING = {
-    "submit_dir": "submit",
-    "trainer.save_dir": "saved/",
-    "tracer.cache_dir": "saved/crops",
-}
+WRITING = {"submit_dir": "submit", "trainer.save_dir": "saved/", "tracer.cache_dir": "saved/crops"}
 """Keys that say where files are written → their defaults."""
 
 

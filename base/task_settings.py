@@ -8,13 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from utils.config_files import read_json5
 from utils.errors import ConfigError
@@ -78,9 +72,7 @@ HeadName = Annotated[
 Names = dict[str, tuple[str, ...]]
 """Language → what to show a person for each code."""
 Edges = Annotated[
-    tuple[float, ...],
-    BeforeValidator(_edges),
-    described("rising numbers, or 'FIRST:LAST:STEP'"),
+    tuple[float, ...], BeforeValidator(_edges), described("rising numbers, or 'FIRST:LAST:STEP'")
 ]
 
 

@@ -60,11 +60,7 @@ class TimeBudget:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resume goes on with, as plain values."""
-        return {
-            "used": self.used,
-            "epoch_began": self._epoch_began,
-            "seconds": self._seconds,
-        }
+        return {"used": self.used, "epoch_began": self._epoch_began, "seconds": self._seconds}
 
     def load_state_dict(self, state: dict[str, Any], done: int) -> None:
         """Go on where another process stopped, after so many epochs."""

@@ -144,11 +144,7 @@ class Trial:
     """
 
     def __init__(
-        self,
-        model: BaseModel,
-        optimizer: torch.optim.Optimizer,
-        settings: StepSettings,
-        size: int,
+        self, model: BaseModel, optimizer: torch.optim.Optimizer, settings: StepSettings, size: int
     ) -> None:
         self.device = next(model.parameters()).device
         self.format = (

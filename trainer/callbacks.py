@@ -136,11 +136,7 @@ class GradCamPictures(Callback):
     name = "Grad-CAM pictures"
 
     def __init__(
-        self,
-        pictures: Pictures,
-        input_size: int,
-        best: Path,
-        restore: Callable[[Path], BaseModel],
+        self, pictures: Pictures, input_size: int, best: Path, restore: Callable[[Path], BaseModel]
     ) -> None:
         self._pictures = pictures
         self._input_size = input_size

@@ -67,9 +67,7 @@ def geometric(first: float, last: float, count: int) -> list[float]:
 
 
 def range_test(
-    step: TrainStep,
-    batches: Iterable[tuple[Tensor, dict[str, Tensor]]],
-    rates: Sequence[float],
+    step: TrainStep, batches: Iterable[tuple[Tensor, dict[str, Tensor]]], rates: Sequence[float]
 ) -> list[float]:
     """The loss of a batch at each rate, each batch with an update; ends early where it explodes.
 

@@ -170,10 +170,7 @@ def ask_members(
 
 
 def predict_photos(
-    config: ConfigParser,
-    predictor: Predictor,
-    photos: Sequence[Path],
-    skip_unreadable: bool,
+    config: ConfigParser, predictor: Predictor, photos: Sequence[Path], skip_unreadable: bool
 ) -> tuple[Crops, Predictions]:
     """The crops of ``photos``, as the config of a model has them, and the model's predictions.
 

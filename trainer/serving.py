@@ -159,8 +159,4 @@ def in_json(answer: PhotoAnswer, language: str) -> dict[str, Any]:
             names = head.answer_names(language)
             heads[name]["probabilities"] = dict(zip(names, shares, strict=True))
     code = {"class": int(answer.predicted["class"])} if "class" in answer.predicted else {}
-    return code | {
-        "heads": heads,
-        "sentence": answer.sentence(language),
-        "trusted": answer.trusted,
-    }
+    return code | {"heads": heads, "sentence": answer.sentence(language), "trusted": answer.trusted}
