@@ -47,8 +47,7 @@ class Config(Section):
     """Folder that the places of `task.data` start from; of the faces with train/images and \
 eval/images."""
     task: TaskSettings = Field(
-        # Read when it is needed and not on import: a
-        # scaffolded project may have no such file.
+        # Read when it is needed and not on import: a scaffolded project may have no such file.
         default_factory=lambda: read_task(TASKS / "faces.json"),
         json_schema_extra={"default": "faces"},
     )
@@ -85,8 +84,7 @@ unweighted."""
 type and args), its class weights (`balanced` and `effective` count them in the training data), \
 and the head's weight in the sum. `null`, and heads that an object leaves out, take \
 `task.heads.<head>.loss`. `TimmModel` has one head, so one entry."""
-    # A discriminator, here as above: a plain union
-    # would report the errors of all alternatives.
+    # A discriminator, here as above: a plain union would report the errors of all alternatives.
     decoding: Annotated[
         Annotated[str | None, Tag("file")] | Annotated[Decoding, Tag("values")],
         Discriminator(lambda value: "values" if isinstance(value, dict | Decoding) else "file"),
@@ -125,8 +123,7 @@ def without_aliases(config: Config) -> Config:
         # What `heads` itself says goes first.
         args["heads"] = {AGE: layer} | args.get("heads", {})
     arch = config.arch.model_copy(update={"args": ArchArguments(**args)})
-    # Written out, so that the run's config
-    # tells by what its best epoch was chosen.
+    # Written out, so that the run's config tells by what its best epoch was chosen.
     monitor = config.trainer.monitor or default_monitor(config.task)
     trainer = config.trainer.model_copy(update={"monitor": monitor})
     config = config.model_copy(update={"arch": arch, "trainer": trainer})
@@ -181,8 +178,7 @@ def migrate(values: dict[str, Any]) -> list[str]:
         section, key = path.split(".")
         if not isinstance(values.get(section), dict) or key not in values[section]:
             continue
-        # At its default a removed option did
-        # nothing, so nobody has to hear of it.
+        # At its default a removed option did nothing, so nobody has to hear of it.
         if (value := values[section].pop(key)) != default:
             lines.append(
                 f"{path}={json.dumps(value)}: dropped, since it was removed; use {instead}"
@@ -230,8 +226,7 @@ def idle_options(config: Config) -> list[tuple[set[str], str]]:
     return idle
 
 
-# Generated and committed: editors fetch it
-# from the working tree, tests compare it.
+# Generated and committed: editors fetch it from the working tree, tests compare it.
 EDITOR_SCHEMA = Path(__file__).parent / "configs/schema.json"
 
 

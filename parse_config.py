@@ -132,8 +132,7 @@ class ConfigParser:
             layers = [up_to_date(layer) for layer in layers]
         own = Draft(layers, assignments(args, options))
         run_id = args.run_id or (given[0].name if len(given) == 1 and given[0].is_dir() else None)
-        # Without a checkpoint first: only the finished
-        # config tells the folder to look for one in.
+        # Without a checkpoint first: only the finished config tells the folder to look for one in.
         config = cls._over_checkpoints(own, named, run_id)
         # Of several runs each looks for its own checkpoint.
         alone = not (getattr(args, "folds", None) or getattr(args, "seeds", None))
@@ -245,15 +244,13 @@ class ConfigParser:
         # without TRACER, what is without effect for once is no mistake.
         told = {path for _, path, _ in self._own.assignments}
         folds, whole = getattr(self.args, "folds", None), "tracer.weights" in told
-        # Whole sections, since a recipe fills
-        # them in for the other way of running it.
+        # Whole sections, since a recipe fills them in for the other way of running it.
         spared = (*["validation."] * bool(folds), *["tracer."] * whole)
         written = {path for path in written if path in told or not path.startswith(spared)}
         idle = [(sorted(keys & written), reason) for keys, reason in idle_options(self.settings)]
         notes = [(layer.source, note) for layer in self._draft.layers for note in layer.notes]
         return [
-            # A note on a checkpoint's value
-            # matters to nobody who gives another.
+            # A note on a checkpoint's value matters to nobody who gives another.
             *(f"{of}: {note}" for of, note in notes if note.partition("=")[0] not in told),
             *(f"{', '.join(keys)}: no effect, since {reason}" for keys, reason in idle if keys),
         ]
@@ -297,8 +294,7 @@ class ConfigParser:
             ConfigError: another process trains there.
             UserError: the folder cannot be written.
         """
-        # Closing any handle of a locked file lets
-        # go of the lock, so it is opened but once.
+        # Closing any handle of a locked file lets go of the lock, so it is opened but once.
         if not self.save_dir.is_dir() or (self._lock and self._lock.name == str(self._lock_file)):
             return
         self._lock = exclusive(self._lock_file)
@@ -329,8 +325,7 @@ class ConfigParser:
 
         self.require_free_folders()
         stamp, number = self.run_id, 1
-        # Two runs may be started within one second;
-        # making the folder decides which of them has it.
+        # Two runs may be started within one second; making the folder decides which of them has it.
         while not (_made(self.save_dir) or self._resumes_here or self._chosen_run_id):
             number += 1
             self.run_id = f"{stamp}-{number}"
@@ -385,8 +380,7 @@ class ConfigParser:
     def _newest_checkpoint(self) -> Path | None:
         if self._chosen_run_id:
             return self.folder.last
-        # A fold is resumed as one of all folds,
-        # never as the newest run of the name.
+        # A fold is resumed as one of all folds, never as the newest run of the name.
         runs = [run for run in self.save_dir.parent.glob("*") if not FOLD_RUN.search(run.name)]
         folders = (RunFolder(self.folder.root, self.folder.name, run.name) for run in runs)
         found = [folder.last for folder in folders if folder.last]
@@ -419,8 +413,7 @@ def _validate(draft: Draft) -> Config:
     values = draft.merged(prepare=_read_task)
     values.pop("$schema", None)  # is for editors
     try:
-        # As JSON: there `strict` refuses "5" for
-        # 5, and still takes a list for a tuple.
+        # As JSON: there `strict` refuses "5" for 5, and still takes a list for a tuple.
         config = Config.model_validate_json(json.dumps(values, default=str), strict=True)
         return without_aliases(config)
     except ValidationError as error:
@@ -457,8 +450,7 @@ def _read_task(values: dict[str, Any]) -> None:
 
 
 def _defaults() -> dict[str, Any]:
-    # The task is put in by `_read_task`,
-    # which may find it in a file of its own.
+    # The task is put in by `_read_task`, which may find it in a file of its own.
     return Config(name="unnamed").model_dump(mode="json", exclude={"name", "task"})
 
 

@@ -20,8 +20,7 @@ def origin_of(checkpoint: Path) -> tuple[Layer, str | None]:
     Raises:
         ConfigError, CheckpointError: it can't be read.
     """
-    # The file beside it first: no torch to import,
-    # and no gigabyte to read for a few keys.
+    # The file beside it first: no torch to import, and no gigabyte to read for a few keys.
     if is_run(checkpoint.parent):
         beside, run_id = checkpoint.parent / CONFIG, None
         layer = up_to_date(Layer(str(beside), read_json5(beside)))
@@ -35,8 +34,7 @@ def origin_of(checkpoint: Path) -> tuple[Layer, str | None]:
 def _config_inside(checkpoint: Path, stamp: int) -> tuple[dict[str, Any], str | None]:
     from base.checkpoint import load_checkpoint  # imports torch, which --help spares
 
-    # `stamp`, the time of the file, is there for the
-    # cache: a checkpoint written anew is read anew.
+    # `stamp`, the time of the file, is there for the cache: a checkpoint written anew is read anew.
     state = load_checkpoint(checkpoint)
     return state["config"], state.get("run_id")
 
@@ -69,8 +67,7 @@ def _leads_out(place: str) -> bool:
 
 def up_to_date(layer: Layer) -> Layer:
     """What a run has kept, without the keys that there are no more."""
-    # What was read from a checkpoint is cached
-    # above, and others take it from there.
+    # What was read from a checkpoint is cached above, and others take it from there.
     values = copy.deepcopy(layer.values)
     return layer._replace(values=values, notes=migrate(values))
 

@@ -29,8 +29,7 @@ class BaseDataLoader(DataLoader):
         worker_init_fn: called with the worker's number in each new worker.
     """
 
-    # What ``DataLoader`` says of them lacks
-    # ``set_epoch`` and the data set's own attributes.
+    # What ``DataLoader`` says of them lacks ``set_epoch`` and the data set's own attributes.
     dataset: Any
     sampler: Any
 
@@ -49,8 +48,7 @@ class BaseDataLoader(DataLoader):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=num_workers,
-            # Only from pinned memory can a copy to
-            # the GPU run beside the computation.
+            # Only from pinned memory can a copy to the GPU run beside the computation.
             pin_memory=device.type == "cuda",
             persistent_workers=num_workers > 0,
             generator=torch.Generator(),  # else each pass draws from the model's own random numbers

@@ -53,8 +53,7 @@ class BaseModel(nn.Module):
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         layers = head_layers or {}
-        # A ModuleDict has attributes of its own, such
-        # as `type`, which no head may be stored under.
+        # A ModuleDict has attributes of its own, such as `type`, which no head may be stored under.
         self.classifiers = nn.ModuleDict(
             {
                 module_name(head): layers.get(head, nn.Linear)(num_features, n)
@@ -87,8 +86,7 @@ class BaseModel(nn.Module):
         # Casting the features alone does not do: autocast
         # would cast them back in each linear layer.
         with torch.autocast(features.device.type, enabled=False):
-            # By place: a key of the ModuleDict
-            # need not be the name of the head.
+            # By place: a key of the ModuleDict need not be the name of the head.
             layers = zip(self.heads, self.classifiers.values(), strict=True)
             return {head: layer(features).float() for head, layer in layers}
 
@@ -98,8 +96,7 @@ class BaseModel(nn.Module):
         Raises:
             ConfigError: photos of a size that the backbone cannot take.
         """
-        # A transformer made for one size fails deep
-        # inside, in words that name no config key.
+        # A transformer made for one size fails deep inside, in words that name no config key.
         height, width = images.shape[-2:]
         if self.input_size is not None and (height, width) != (self.input_size, self.input_size):
             raise ConfigError(
@@ -111,14 +108,12 @@ class BaseModel(nn.Module):
 
     def normalize(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..255 → the zero-mean, unit-variance scale the backbone was made for."""
-        # The type of the buffers decides, so that an
-        # export in float16 computes in it from here on.
+        # The type of the buffers decides, so that an export in float16 computes in it from here on.
         return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
 
     def parameter_groups(self) -> list[dict]:
         """The trainable parameters as two optimizer groups, named ``backbone`` and ``heads``."""
-        # Fixed parameters, such as sine position
-        # embeddings, are nothing for an optimizer.
+        # Fixed parameters, such as sine position embeddings, are nothing for an optimizer.
         submodules = {"backbone": self.backbone, "heads": self.classifiers}
         return [
             {"name": name, "params": [p for p in module.parameters() if p.requires_grad]}

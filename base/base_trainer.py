@@ -176,11 +176,9 @@ class BaseTrainer(ABC):
                 self._run_epochs()
             self._log_outcome()
             self._tell("on_train_end", self.history, self.monitor.best_epoch)
-            # Rank 0 may draw and report for longer
-            # than a collective would wait for it.
+            # Rank 0 may draw and report for longer than a collective would wait for it.
             distributed.wait_for_main()
-        # Ctrl-C and exits, too: a run that nobody
-        # marked as ended would count as running.
+        # Ctrl-C and exits, too: a run that nobody marked as ended would count as running.
         except BaseException as error:
             self._tell("on_exception", error)
             raise
@@ -203,8 +201,7 @@ class BaseTrainer(ABC):
         # Resumed from an earlier save, the folder may
         # hold the best of epochs that are still to come.
         self.checkpoints.bring_best(self.monitor.best_epoch, path)
-        # With another number of ranks no saved state
-        # is anybody's: all go on as they were seeded.
+        # With another number of ranks no saved state is anybody's: all go on as they were seeded.
         if len(state["random"]) == distributed.world_size():
             restore_random_state(state["random"][distributed.rank()])
         steps = f", step {self.mid_epoch['step']}" if self.mid_epoch else ""
@@ -215,8 +212,7 @@ class BaseTrainer(ABC):
             if self.monitor.exhausted or self.budget.left == 0:
                 break
             self._run_epoch(epoch)
-            # Asked between epochs, too: an epoch
-            # may be too short to be asked within.
+            # Asked between epochs, too: an epoch may be too short to be asked within.
             if epoch < self.epochs and self.preemption.should_stop(0):
                 raise Stopped(self.checkpoints.last)
 
@@ -227,8 +223,7 @@ class BaseTrainer(ABC):
         log |= self._train_epoch(epoch)
         self.mid_epoch = None
         self.train_step.sync_ranks()
-        # One log for all ranks: a last bit that differs
-        # would let one stop early and others wait.
+        # One log for all ranks: a last bit that differs would let one stop early and others wait.
         log |= distributed.broadcast(self._validate_epoch(epoch))
         self.budget.end_epoch(epoch)
         if self.settings.hours is not None:
@@ -262,12 +257,10 @@ class BaseTrainer(ABC):
         accumulate = self.train_step.settings.accumulate
         stop = self.preemption.should_stop(step // accumulate)
         every = self.settings.save_every_steps
-        # An update takes `accumulate` batches and
-        # may pass over a multiple of `every`.
+        # An update takes `accumulate` batches and may pass over a multiple of `every`.
         if stop or (every and step // every > (step - accumulate) // every):
             self.mid_epoch = {"step": step, "rates": self.rates, **self._mid_epoch_state()}
-            # A checkpoint to resume from must be sound:
-            # the next run could only fail again.
+            # A checkpoint to resume from must be sound: the next run could only fail again.
             self._refuse_non_finite_parameter(len(self.history) + 1)
             path = self.checkpoints.save(self._state(), len(self.history), step)
             self.checkpoints.make_last(path)
@@ -277,8 +270,7 @@ class BaseTrainer(ABC):
     def _tell(self, event: str, *arguments: Any) -> None:
         """Call the method ``event`` of every callback; see ``Callback``."""
         for callback in self.callbacks:
-            # What has failed is closed all the same:
-            # its files and connections are still open.
+            # What has failed is closed all the same: its files and connections are still open.
             if callback in self._dropped and event != "close":
                 continue
             try:
@@ -286,8 +278,7 @@ class BaseTrainer(ABC):
             except StopTraining as end:
                 self._end = end  # of one rank: all of them agree on it at the end of the epoch
             except Exception as error:
-                # In those two the training is over,
-                # and a second error would hide why.
+                # In those two the training is over, and a second error would hide why.
                 if callback.essential and event not in ("on_exception", "close"):
                     raise
                 if callback not in self._dropped:
@@ -332,8 +323,7 @@ class BaseTrainer(ABC):
             "epoch": len(self.history),
             "monitor": self.monitor.state_dict(),
             "history": self.history,
-            # The names of the keys are stored:
-            # checkpoints of older versions have the same.
+            # The names of the keys are stored: checkpoints of older versions have the same.
             "partial": self.mid_epoch,
             # Of all ranks, since rank 0 alone writes.
             "random": distributed.gather(random_state()),

@@ -85,8 +85,7 @@ class CheckpointFolder:
         _link(path, self.last)
         saves = self._numbered()
         place = saves.index(path)
-        # What is ahead of the newest save was made by
-        # a course that the run has gone back from.
+        # What is ahead of the newest save was made by a course that the run has gone back from.
         for old in saves[:place] + saves[place + self.keep_last :]:
             old.unlink(missing_ok=True)
 
@@ -97,8 +96,7 @@ class CheckpointFolder:
             return
         _link(path, self.best)
         _link(path, self.folder / f"best_{path.stem.removeprefix('at_')}.pth")
-        # With a keep_best of 1 no numbered name
-        # stays: best_epoch.pth itself is the one.
+        # With a keep_best of 1 no numbered name stays: best_epoch.pth itself is the one.
         kept = sorted(self.folder.glob("best_[0-9]*.pth"), reverse=True)
         for old in kept[self.keep_best if self.keep_best > 1 else 0 :]:
             old.unlink()
@@ -112,8 +110,7 @@ class CheckpointFolder:
         """
         if epoch is None or not distributed.is_main():
             return
-        # Any file of the resumed run may still hold
-        # that epoch; a name alone proves nothing.
+        # Any file of the resumed run may still hold that epoch; a name alone proves nothing.
         stamp = f"{epoch:04d}_000000.pth"
         names = (BEST, f"best_{stamp}", f"epoch_{epoch}.pth", f"at_{stamp}")
         for path in dict.fromkeys([self.best, source, *map(source.with_name, names)]):
@@ -214,8 +211,7 @@ def read_tensors(path: Path) -> Any:
         _require_sound(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the error says what is wrong with the file
-            # On the CPU first: the GPU of whoever
-            # saved it may not exist here, or be full.
+            # On the CPU first: the GPU of whoever saved it may not exist here, or be full.
             return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
         raise CheckpointError(
@@ -301,8 +297,7 @@ def init_from(model: nn.Module, state: dict[str, Any]) -> str:
     """
     theirs, ours = state["state_dict"], model.state_dict()
     fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
-    # Not strict, which leaves the rest as initialized;
-    # shapes that differ would still be an error.
+    # Not strict, which leaves the rest as initialized; shapes that differ would still be an error.
     model.load_state_dict(fitting, strict=False)
     left = {
         "new here, so initialized": [key for key in ours if key not in theirs],

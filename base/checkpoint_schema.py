@@ -26,8 +26,7 @@ def _plain(tensor: Tensor) -> Tensor:
     """An ordinary tensor, whose values are all in the file: no view that repeats a few of them a
     billion times, none without values, none in a layout that models don't have."""
     ordinary = tensor.device.type == "cpu" and tensor.layout == torch.strided
-    # A view of stride 0 claims any number of
-    # values; summing it up would run for hours.
+    # A view of stride 0 claims any number of values; summing it up would run for hours.
     if not ordinary or tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
         raise ValueError("must be an ordinary tensor")
     return tensor
@@ -92,8 +91,7 @@ class _Familiarity(_Section):
 
 class _Optimizer(_Section):
     state: dict[int, dict[str, PlainTensor | JsonValue]]
-    # Only the optimizer knows what belongs here;
-    # `require_like` compares it with its own.
+    # Only the optimizer knows what belongs here; `require_like` compares it with its own.
     param_groups: list[dict[str, Any]]
 
 
@@ -157,8 +155,7 @@ class _Checkpoint(_Section):
     """Of the model that is trained, where ``state_dict`` is an average of it."""
     averaged_epochs: int | None = None
     optimizer: _Optimizer | None = None
-    # The classes of optimizer and scheduler. Stored
-    # names stay, and so does `partial` below.
+    # The classes of optimizer and scheduler. Stored names stay, and so does `partial` below.
     kinds: str = ""
     lr_scheduler: dict[str, Any] | None = None
     scaler: dict[str, float] = {}
@@ -219,8 +216,7 @@ def require_training(content: dict[str, Any], path: Any) -> None:
             f"{path}: was trained by a version before there were tasks, so no training can go on"
             " from it; start from it with --init-from (test.py, app.py and tools.export take it)"
         )
-    # Types alone would let a best epoch pass that
-    # never was, at which the history is read later.
+    # Types alone would let a best epoch pass that never was, at which the history is read later.
     epochs, best = len(content["history"]), (content["monitor"] or {}).get("best_epoch")
     if content["monitor"] is None or (best or 0) > epochs or content.get("epoch", epochs) != epochs:
         raise CheckpointError(f"{path}: its history has {epochs} epochs, but it says otherwise")
@@ -248,8 +244,7 @@ def require_like(saved: Any, ours: Any, where: str) -> None:
             if key not in ours:
                 raise ValueError(f"{where} has no {key!r}")
             require_like(saved[key], ours[key], f"{where}.{key}")
-    # Lengths may differ: a schedule notes
-    # the milestones and rates it has passed.
+    # Lengths may differ: a schedule notes the milestones and rates it has passed.
     elif isinstance(ours, list | tuple) and isinstance(saved, list | tuple):
         for number, (one, other) in enumerate(zip(saved, ours, strict=False)):
             require_like(one, other, f"{where}.{number}")

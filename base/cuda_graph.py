@@ -88,13 +88,11 @@ class Graphed:
         self._inputs = tree_map(torch.clone, inputs)
         graph = torch.cuda.CUDAGraph()
         try:
-            # Only this thread's calls count: the loader
-            # pins memory in one of its own meanwhile.
+            # Only this thread's calls count: the loader pins memory in one of its own meanwhile.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._outputs = self.function(*self._inputs)
         except Exception as error:
-            # A capture that fails keeps hold
-            # of the random numbers of the GPU.
+            # A capture that fails keeps hold of the random numbers of the GPU.
             generator.graphsafe_set_state(unharmed)
             place = traceback.extract_tb((error.__context__ or error).__traceback__)[-1]
             self._fail(f"{place.filename}:{place.lineno}, {place.line}: {error}")
@@ -119,8 +117,7 @@ def rates_on_device(optimizer: torch.optim.Optimizer, rates: Tensor) -> Iterator
     """
     groups = optimizer.param_groups
     numbers = [group["lr"] for group in groups]
-    # Outside of the graph: within it the copy
-    # of these very numbers would be replayed.
+    # Outside of the graph: within it the copy of these very numbers would be replayed.
     rates.copy_(torch.tensor(numbers, dtype=rates.dtype), non_blocking=True)
     for group, rate in zip(groups, rates.unbind(), strict=True):
         group["lr"] = rate

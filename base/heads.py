@@ -233,8 +233,7 @@ class BinnedHead(Head):
 
     def trained_on(self, values: np.ndarray) -> np.ndarray:
         """See ``Head.trained_on``."""
-        # An interval that holds no number; comparisons
-        # with NaN are false, so missing labels stay.
+        # An interval that holds no number; comparisons with NaN are false, so missing labels stay.
         first, last = self.settings.drop or (math.inf, -math.inf)
         return ~((values >= first) & (values <= last))
 
@@ -250,8 +249,7 @@ class BinnedHead(Head):
             return self.class_of(values)
         middle = 0.5 if self.settings.whole else 0.0
         edges = self._inner_edges
-        # A row for each number that occurs, some
-        # 80 ages, and not for each of the photos.
+        # A row for each number that occurs, some 80 ages, and not for each of the photos.
         distinct, places = np.unique(values, return_inverse=True)
         below = [
             [0.0, *(_normal_cdf((edge - value - middle) / sigma) for edge in edges), 1.0]
@@ -371,8 +369,7 @@ def number_in(cell: str) -> float:
     """
     text = re.sub(r"^([+-]?\d+),(\d{1,2}|\d{4,})$", r"\1.\2", cell) if "," in cell else cell
     try:
-        # Python reads "nan", "inf" and "1_000",
-        # too; the first two are no numbers here.
+        # Python reads "nan", "inf" and "1_000", too; the first two are no numbers here.
         number = float(text)
     except ValueError:
         return math.nan

@@ -28,8 +28,7 @@ def infer(
     Returns:
         What the model gives: of a ``BaseModel`` head → (B, n) float32.
     """
-    # Weights and photos in different layouts would
-    # be converted in front of each convolution.
+    # Weights and photos in different layouts would be converted in front of each convolution.
     images = images.contiguous(memory_format=memory_format)
     with (
         explain_out_of_memory("a prediction", images),

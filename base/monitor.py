@@ -41,8 +41,7 @@ class Monitor:
             ConfigError: the log has no such scalar.
         """
         if self.off:
-            # The newest counts, so that there is a
-            # best_epoch.pth to predict with in any case.
+            # The newest counts, so that there is a best_epoch.pth to predict with in any case.
             self.best_epoch = epoch
             return True
         self.require(log)
@@ -63,8 +62,7 @@ class Monitor:
             raise ConfigError(f"trainer.monitor: no {self.name!r}{nearest(self.name, names)}")
 
     def _better(self, value: float) -> bool:
-        # NaN compares false with all numbers: as
-        # the first value it would remain the best.
+        # NaN compares false with all numbers: as the first value it would remain the best.
         if math.isnan(value):
             return False
         if self.best is None:

@@ -31,15 +31,13 @@ NOT_OFFERED = {
 """Names that can't work here → why."""
 
 
-# torch's before timm's, but for Muon: torch's takes
-# matrices only, timm's moves the rest by AdamW.
+# torch's before timm's, but for Muon: torch's takes matrices only, timm's moves the rest by AdamW.
 OPTIMIZERS = {
     **classes_in(timm.optim, torch.optim.Optimizer, NOT_OFFERED),
     **classes_in(torch.optim, torch.optim.Optimizer, NOT_OFFERED),
     "Muon": timm.optim.Muon,
 }
-# `utils.objects.find` looks names up in a
-# module, so they become names of this one.
+# `utils.objects.find` looks names up in a module, so they become names of this one.
 globals().update(OPTIMIZERS)
 __all__ = sorted(OPTIMIZERS)
 
@@ -66,15 +64,13 @@ def make_optimizer(
     """
     optimizer: Any = find(sys.modules[__name__], settings.type, "optimizer.type")
     args = settings.args.model_dump()
-    # One launch for all weights; torch refuses two of
-    # these ways at once, so the user's goes first.
+    # One launch for all weights; torch refuses two of these ways at once, so the user's goes first.
     if optimizer in FUSED and not {"fused", "foreach", "differentiable"} & args.keys():
         args["fused"] = True
     if batches_per_step > 1:
         rate = args.get("lr")
         logger.info("a step takes %d batches, at learning rate %s", batches_per_step, rate)
-    # Without decay both halves would be alike,
-    # and each further group is one more launch.
+    # Without decay both halves would be alike, and each further group is one more launch.
     spared = _without_decay(model) if _weight_decay(optimizer, args) else set()
     groups = []
     for name, weights, ratio in _by_learning_rate(model, settings.layer_decay):
@@ -85,8 +81,7 @@ def make_optimizer(
             groups.append({"params": some, "part": name} | own_rate | exempt)
     groups = [group for group in groups if group["params"]]
     try:
-        # Before the real one: a bad value is reported
-        # now, and not after an hour of cropping.
+        # Before the real one: a bad value is reported now, and not after an hour of cropping.
         _try_step(partial(optimizer, **args), groups)
         return optimizer(groups, **args)
     except Exception as error:  # whatever the library's code makes of these values
@@ -122,8 +117,7 @@ def _try_step(build: partial, groups: list[dict[str, Any]]) -> None:
     """One step over small weights with as many dimensions: much is noticed only when it is used."""
     small = []
     for group in groups:
-        # (32, 3, 7, 7) → (2, 2, 2, 2): what is refused
-        # depends on the number of axes, not on sizes.
+        # (32, 3, 7, 7) → (2, 2, 2, 2): what is refused depends on the number of axes, not on sizes.
         shapes = {(2,) * weight.ndim: weight for weight in group["params"]}
         params = [nn.Parameter(like.new_ones(shape)) for shape, like in shapes.items()]
         for weight in params:
@@ -140,8 +134,7 @@ def _by_learning_rate(
         if group["name"] != "backbone" or layer_decay == 1.0:
             yield group["name"], group["params"], 1.0
         else:
-            # Which weights decay is decided in
-            # `_by_decay`, for all backbones alike.
+            # Which weights decay is decided in `_by_decay`, for all backbones alike.
             layers = param_groups_layer_decay(
                 model.backbone, weight_decay_exclude_1d=False, layer_decay=layer_decay
             )
@@ -157,8 +150,7 @@ def _weight_decay(optimizer: Callable, args: dict[str, Any]) -> float | None:
 
 def _without_decay(model: BaseModel) -> set[nn.Parameter]:
     """Norms, biases, and what the backbone exempts, whose size says nothing of its complexity."""
-    # timm's own list, such as the class
-    # token; torchvision's networks have none.
+    # timm's own list, such as the class token; torchvision's networks have none.
     listed: set[str] = getattr(model.backbone, "no_weight_decay", set)()
     patterns = {*(f"backbone.{name}" for name in listed), *UNDECAYED}
     return {

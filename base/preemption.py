@@ -34,8 +34,7 @@ class Preemption:
     def install(self) -> Iterator[None]:
         """Take note of the signals instead of dying of them, for the time of the block."""
         if threading.current_thread() is not threading.main_thread():
-            # A notebook or a test may train in a
-            # thread, where `signal.signal` raises.
+            # A notebook or a test may train in a thread, where `signal.signal` raises.
             yield  # signals are the main thread's
             return
         before = {number: signal.signal(number, self._take_note) for number in SIGNALS}

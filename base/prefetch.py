@@ -46,8 +46,7 @@ class Prefetcher:
                 for name, values in present.items():
                     if name not in ON_HOST:
                         values.record_stream(torch.cuda.current_stream(self.device))
-            # On the CPU there is nothing to copy, and
-            # fetching ahead would only hold memory.
+            # On the CPU there is nothing to copy, and fetching ahead would only hold memory.
             if stream is not None:
                 following = self._fetch(source, stream)
             yield present

@@ -73,8 +73,7 @@ class EpochSampler(Sampler[Key]):
     def _order(self) -> tuple[np.ndarray, np.ndarray]:
         """The epoch's positions (N,) and, for each, how often it came before (N,)."""
         order, visits = np.arange(self.num_items), np.zeros(self.num_items, np.int64)
-        # Of seed and epoch alone: ranks agree without
-        # a word, and a resume needs no stored state.
+        # Of seed and epoch alone: ranks agree without a word, and a resume needs no stored state.
         draw = np.random.default_rng((self.seed, self.epoch))
         if self.weights is not None:
             draw.shuffle(order)

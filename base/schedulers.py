@@ -96,8 +96,7 @@ def make_schedule(
         raise ConfigError(f"{error}; {AFRESH}" if epochs_done else str(error)) from error
     except Exception as error:  # whatever the library's code makes of these values
         raise _invalid_arguments(name, optimizer, error) from error
-    # Behind a warm-up the rate has changed anyhow;
-    # of a course that was cut short nobody knows.
+    # Behind a warm-up the rate has changed anyhow; of a course that was cut short nobody knows.
     if not warmup and len(rates) == length:
         _require_change(rates, name, every)
     _require_rates_left(rates[max(0, epochs_done * unit - warmup) :], name, epochs_done)
@@ -108,8 +107,7 @@ def make_schedule(
 def _behind_rise(
     optimizer: torch.optim.Optimizer, scheduler: LRScheduler, warmup: int
 ) -> SequentialLR:
-    # The schedule has set the rates already;
-    # the rise has to start from the full ones.
+    # The schedule has set the rates already; the rise has to start from the full ones.
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"]
     # From 1/(n + 1) of the rate: from 0, the first step would move nothing.
@@ -120,8 +118,7 @@ def _behind_rise(
 def _check_warmup(settings: SchedulerSettings, schedule: type, epochs: int) -> None:
     if settings.warmup_epochs >= epochs:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
-    # SequentialLR calls `step()` without the
-    # number or the score that these two go by.
+    # SequentialLR calls `step()` without the number or the score that these two go by.
     if settings.warmup_epochs and issubclass(schedule, TimmScheduler | ReduceLROnPlateau):
         raise ConfigError(
             f"lr_scheduler.warmup_epochs: {settings.type} can't follow a warm-up; timm's schedules"
@@ -133,8 +130,7 @@ def _invalid_arguments(
     name: str, optimizer: torch.optim.Optimizer, error: Exception
 ) -> ConfigError:
     why = reason_of(error)
-    # torch names the momentum that is missing,
-    # but not the argument that asks for it.
+    # torch names the momentum that is missing, but not the argument that asks for it.
     if "cycle_momentum" in why:
         why = f"{type(optimizer).__name__} has no momentum; set cycle_momentum=false"
     return ConfigError(
@@ -176,8 +172,7 @@ def move(
         if isinstance(scheduler, ReduceLROnPlateau) and monitored is not None:
             scheduler.step(monitored)
         elif isinstance(scheduler, TimmScheduler):
-            # timm's schedules are told how much is
-            # done, torch's count for themselves.
+            # timm's schedules are told how much is done, torch's count for themselves.
             scheduler.step(number, monitored) if every == "epoch" else scheduler.step_update(number)
         else:
             scheduler.step()
@@ -207,8 +202,7 @@ def filled_in(settings: SchedulerSettings, monitor_mode: str) -> dict[str, Any]:
             )
         told = {"mode": (monitor_mode, "trainer.monitor")}
     elif "t_in_epochs" in inspect.signature(schedule).parameters:
-        # Left to the user, timm's unit and ours might
-        # differ, and the rate would never move.
+        # Left to the user, timm's unit and ours might differ, and the rate would never move.
         told = {"t_in_epochs": (every == "epoch", "lr_scheduler.every")}
     for key, (value, source) in told.items():
         if args.setdefault(key, value) != value:
@@ -329,8 +323,7 @@ def _keep_proportions(optimizer: torch.optim.Optimizer) -> None:
     groups = [group for group in optimizer.param_groups if SHARE in group]
     if len({group[SHARE] for group in groups}) < 2:
         return
-    # By the ratio kept at the start; the rates of
-    # this moment may already be out of proportion.
+    # By the ratio kept at the start; the rates of this moment may already be out of proportion.
     fastest = max(groups, key=lambda group: group[SHARE])
     for group in groups:
         rate = fastest["lr"] * group[SHARE] / fastest[SHARE]
@@ -350,8 +343,7 @@ def _rates_of_groups(
     highest = max(rates) or 1.0
     told: dict[str, Any] = {name: args[name] for name in ("max_lr", "base_lr") if name in args}
     if "max_lr" in inspect.signature(schedule).parameters:
-        # OneCycleLR demands it, and the config
-        # has it already, as optimizer.args.lr.
+        # OneCycleLR demands it, and the config has it already, as optimizer.args.lr.
         told = {"max_lr": highest} | told
     return {
         name: [rate * share / highest for share in rates]

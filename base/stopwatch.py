@@ -51,8 +51,7 @@ class Stopwatch:
     def read(self) -> dict[str, float]:
         """Part → seconds since the last reading."""
         if self._events:
-            # A stream finishes its events in order,
-            # so the last one stands for all.
+            # A stream finishes its events in order, so the last one stands for all.
             self._events[-1][2].synchronize()
         for name, began, ended in self._events:
             self._seconds[name] += began.elapsed_time(ended) / 1000
@@ -64,7 +63,6 @@ class Stopwatch:
     def _now(self) -> Any:
         if not self._on_gpu:
             return time.perf_counter()
-        # Recorded, not waited for: the host runs
-        # ahead of the GPU by several steps.
+        # Recorded, not waited for: the host runs ahead of the GPU by several steps.
         event = torch.cuda.Event(enable_timing=True)
         return torch.cuda.current_stream(self._device).record_event(event)

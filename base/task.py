@@ -76,15 +76,13 @@ class Task:
         first, *others = (self.heads[name].group(probabilities[name]) for name in self.product)
         for other in others:  # (B, m) and (B, n) → (B, m·n)
             both = first[:, :, None] * other[:, None, :]
-            # The batch is what stays open: an ONNX
-            # export would write len(first) down.
+            # The batch is what stays open: an ONNX export would write len(first) down.
             first = both.reshape(-1, int(both.shape[1]) * int(both.shape[2]))
         return first
 
     def marginals(self, joint: Codes) -> dict[str, Codes]:
         """(B, ``num_classes``) probabilities → head → (B, its answers), of the same kind."""
-        # A class is a cell of this table, by the
-        # mixed radix of the module's first lines.
+        # A class is a cell of this table, by the mixed radix of the module's first lines.
         table = joint.reshape(-1, *self.sizes)  # (B, C) → (B, answers of the first, …)
         places = range(1, len(self.sizes) + 1)
         return {
@@ -114,8 +112,7 @@ class Task:
         if not self.product:
             return {}
         answers = {name: self.heads[name].answer_of(values[name]) for name in self.product}
-        # One head without a label leaves the
-        # class of the whole without one.
+        # One head without a label leaves the class of the whole without one.
         unknown = np.any([each == MISSING for each in answers.values()], axis=0)
         return {"class": np.where(unknown, MISSING, self.encode(answers))}
 
@@ -188,8 +185,7 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which ``TaskSettings`` and this class make the same task again."""
-        # By way of JSON, in which tuples are lists:
-        # what is stored then equals what is read again.
+        # By way of JSON, in which tuples are lists: what is stored then equals what is read again.
         return json.loads(self.settings.model_dump_json())
 
 
@@ -212,8 +208,7 @@ def build(settings: TaskSettings, columns: Mapping[str, Iterable[str]]) -> Task:
     Raises:
         DataError: a column is missing, holds fewer than two classes, or all together too many.
     """
-    # Through plain values, since settings are
-    # frozen and have to be validated as a whole.
+    # Through plain values, since settings are frozen and have to be validated as a whole.
     values = settings.model_dump()
     for name, head in settings.heads.items():
         column = head.column or name
@@ -237,8 +232,7 @@ def _found_classes(name: str, head: HeadSettings, cells: Iterable[str]) -> list[
     if head.kind == "multilabel":
         labels = (tag for cell in labels for tag in tags_of(cell, head))
     spelled: dict[str, str] = {}
-    # Sorted first: which spelling is kept must
-    # not depend on the order of the rows.
+    # Sorted first: which spelling is kept must not depend on the order of the rows.
     for label in sorted(set(labels)):
         spelled.setdefault(label.casefold(), label)
     least = 1 if head.kind == "multilabel" else 2

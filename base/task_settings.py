@@ -52,8 +52,7 @@ def _edges(value: Any) -> Any:
         return value
     first, last, step = map(float, span.groups())
     steps = (last - first) / step if step else -1
-    # Left as it is, so that the error is
-    # pydantic's, which says what is allowed.
+    # Left as it is, so that the error is pydantic's, which says what is allowed.
     if not 0 <= steps <= MOST_BINS:
         return value
     # Rounded: (1 - 0) / 0.1 may come out as 9.999….
@@ -254,8 +253,7 @@ those of the task's file."""
         """Cells that hold no label, as they are compared."""
         missing = self.missing if self.missing is not None else [""]
         if self.missing is None and self.kind == "multilabel":
-            # Among tags an empty cell says that
-            # there are none, which is a label.
+            # Among tags an empty cell says that there are none, which is a label.
             missing = []
         return frozenset(cell.strip().casefold() for cell in missing)
 
@@ -356,8 +354,7 @@ class TaskSettings(Section):
             # validation, and scores could not be compared.
             split_bins = before.split_bins or before.bins
             settings = {"names": {}, "split_bins": split_bins} | settings
-        # `model_copy` would run no validator,
-        # and bins that fall would pass.
+        # `model_copy` would run no validator, and bins that fall would pass.
         values = self.model_dump()
         values["heads"][head] |= settings
         return TaskSettings.model_validate(values)
@@ -377,8 +374,7 @@ class TaskSettings(Section):
             head = self.heads[name]
             if head.kind not in ("classes", "binned"):
                 raise ValueError(f"answer.product: {name!r} does not answer with one class")
-            # Classes that only the data tell count as one
-            # here; the built task is validated again.
+            # Classes that only the data tell count as one here; the built task is validated again.
             number *= len(head.groups.edges) + 1 if head.groups else head.num_classes or 1
         if number > MOST_CLASSES:
             raise ValueError(f"answer.product has {number} classes; {MOST_CLASSES} at most")
@@ -407,8 +403,7 @@ def default_loss(head: Mapping[str, Any]) -> list[Any]:
 
 def task_file(name: str) -> Path:
     """The file of a task, by its name in configs/tasks/ or its path."""
-    # A name goes before a path: a folder called
-    # faces in the working folder is no task.
+    # A name goes before a path: a folder called faces in the working folder is no task.
     known = TASKS / f"{name}.json"
     return known if known.is_file() else Path(name)
 
@@ -421,8 +416,7 @@ def read_task(path: Path) -> TaskSettings:
     """
     values = read_json5(path)
     try:
-        # As JSON: `strict` then takes a list for a
-        # tuple, which it would refuse from Python.
+        # As JSON: `strict` then takes a list for a tuple, which it would refuse from Python.
         return TaskSettings.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         problems = explain(error, TaskSettings.model_json_schema(), values)

@@ -87,8 +87,7 @@ class TrainStep:
         self.scheduler = scheduler
         self.schedule_every = schedule_every
         self.amp = amp_dtype(settings.amp, self.device)
-        # bfloat16 has the range of float32,
-        # so its gradients need no scaling.
+        # bfloat16 has the range of float32, so its gradients need no scaling.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         self.ema = None
         if settings.ema_decay is not None:
@@ -104,8 +103,7 @@ class TrainStep:
         self.stopwatch = Stopwatch(self.device)
         self._frozen = backbone_modules(self.model, settings.freeze)
         for module in self._frozen:
-            # The optimizer has them, too, but
-            # leaves alone what gets no gradient.
+            # The optimizer has them, too, but leaves alone what gets no gradient.
             module.requires_grad_(False)
         self._forward = self._wrapped()
         self._rates = torch.empty(len(optimizer.param_groups), device=self.device)
@@ -183,8 +181,7 @@ class TrainStep:
         After the last step of an epoch each has its own, of its own photos, and only the first's
         are saved. Not their mean: a run that resumes within the epoch knows the first's alone.
         """
-        # Buffers alone: the weights of all ranks
-        # are equal already, as their gradients are.
+        # Buffers alone: the weights of all ranks are equal already, as their gradients are.
         average = self.best_model.state_dict().values() if self.ema is not None else ()
         distributed.broadcast_tensors([*self.model.buffers(), *average])
 
@@ -266,8 +263,7 @@ class TrainStep:
         """
         if state["kinds"] != self._class_names():
             raise ValueError(f"{state['kinds']} saved, {self._class_names()} configured")
-        # `raw_model` is there where an average was
-        # kept beside the weights that are trained.
+        # `raw_model` is there where an average was kept beside the weights that are trained.
         if (state["raw_model"] is not None) != (self.ema is not None):
             raise ValueError("trainer.ema_decay is another")
         groups = self.optimizer.state_dict()["param_groups"]
@@ -348,12 +344,10 @@ class TrainStep:
         with self.stopwatch.part("forward"):
             with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
                 logits = self._logits(images)
-            # Outside of autocast: losses compute
-            # in float32, whatever the model does.
+            # Outside of autocast: losses compute in float32, whatever the model does.
             total, losses = self.criterion(*_over_all_ranks(logits, targets))
         with self.stopwatch.part("backward"), self._statistics_held():
-            # Divided here, gradients of a sum of
-            # batches add up to that of their mean.
+            # Divided here, gradients of a sum of batches add up to that of their mean.
             self.scaler.scale(total / (summed / share)).backward()
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: loss.detach() for head, loss in losses.items()}
@@ -458,8 +452,7 @@ class TrainStep:
 
     def _move_weights(self) -> None:
         if self.settings.clip_norm is not None:
-            # The norm is meant of the true gradients,
-            # not of those scaled for float16.
+            # The norm is meant of the true gradients, not of those scaled for float16.
             self.scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         else:
@@ -539,15 +532,13 @@ def move_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
     pairs = zip(average.state_dict().values(), model.state_dict().values(), strict=True)
     floats: list[tuple[Tensor, Tensor]] = []
     for own, new in pairs:
-        # The counters of batch norms are whole
-        # numbers, which have no average.
+        # The counters of batch norms are whole numbers, which have no average.
         if own.is_floating_point():
             floats.append((own, new))
         else:
             own.copy_(new)
     averages, values = zip(*floats, strict=True)
-    # Three launches for all weights, where a
-    # loop over them would make three for each.
+    # Three launches for all weights, where a loop over them would make three for each.
     differences = torch._foreach_sub(values, averages)
     torch._foreach_mul_(differences, weight)
     torch._foreach_add_(averages, differences)
@@ -594,8 +585,7 @@ def synchronized(model: nn.Module, device: torch.device) -> Any:
     """
     if device.type == "cpu":
         raise ConfigError("trainer.sync_batchnorm: torch has it for GPUs only; set it to false")
-    # timm's own way: torch's would drop the
-    # activations that timm keeps in its batch norms.
+    # timm's own way: torch's would drop the activations that timm keeps in its batch norms.
     return convert_sync_batchnorm(model)
 
 

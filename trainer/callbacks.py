@@ -34,8 +34,7 @@ class BestAnswers(Callback):
         decoding: class prior that multiplies the probabilities; ``None`` for none.
     """
 
-    # Without these answers a finished run has
-    # no report, and folds cannot be joined.
+    # Without these answers a finished run has no report, and folds cannot be joined.
     essential = True
 
     def __init__(
@@ -54,11 +53,9 @@ class BestAnswers(Callback):
             UserError: the answers cannot be written.
         """
         index, crops = self._data.index, self._data.crops
-        # From the place in the validation set
-        # to the row in the table of photos.
+        # From the place in the validation set to the row in the table of photos.
         rows = self._data.val_rows[predictions.index]
-        # Of a product the classes alone: the
-        # answers of its heads are their marginals.
+        # Of a product the classes alone: the answers of its heads are their marginals.
         whole = {k: v for k, v in predictions.probabilities.items() if k == SINGLE_HEAD}
         saved = SavedPredictions(
             task=index.task,
@@ -95,8 +92,7 @@ class Pictures(Callback):
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
         """Draw them."""
         epochs = [dict(epoch) for epoch in history]
-        # Of the photos that were validated
-        # on, whose answers the file holds.
+        # Of the photos that were validated on, whose answers the file holds.
         crops, rows = self.data.crops, self.data.val_rows
         self.files = training_pictures(self.log_dir, epochs, best_epoch, crops, rows)
         for file in self.files:
@@ -145,12 +141,10 @@ class GradCamPictures(Callback):
 
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
         """Draw them, where the best epoch's checkpoint is here."""
-        # A run that was resumed in another folder
-        # may have had its best epoch before.
+        # A run that was resumed in another folder may have had its best epoch before.
         if not self._best.exists():
             return
-        # From the file: the model in memory has
-        # been trained on since its best epoch.
+        # From the file: the model in memory has been trained on since its best epoch.
         of, data = self._pictures, self._pictures.data
         files = explanation_pictures(
             of.log_dir, self._restore(self._best), self._input_size,

@@ -45,8 +45,7 @@ def with_soft_labels(index: PhotoIndex) -> PhotoIndex:
             f"{where}: of the task {saved.task.name!r}, whose heads or classes are others; train"
             " the folds on this task"
         )
-    # By the path of the photo: rows of a
-    # table change when photos come or go.
+    # By the path of the photo: rows of a table change when photos come or go.
     row_of = {str(photo): row for row, photo in enumerate(saved.photos["photo"])}
     rows = np.array([row_of.get(str(file), -1) for file in index.files])
     if index.further is not None:

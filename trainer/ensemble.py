@@ -47,8 +47,7 @@ def combine(
 
 
 def _sound(model: str, probabilities: np.ndarray) -> np.ndarray:
-    # One NaN would spoil the mean of all models,
-    # and the likeliest of NaN is class 0.
+    # One NaN would spoil the mean of all models, and the likeliest of NaN is class 0.
     broken = ~np.isfinite(probabilities).all(axis=1)
     if broken.any():
         raise CheckpointError(

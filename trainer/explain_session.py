@@ -27,8 +27,7 @@ def explain(config: ConfigParser) -> None:
     words = answer.in_words("en")
     for name, head in answer.task.heads.items():
         sure = ""
-        # Numbers and tags have no single likeliest
-        # answer whose probability says how sure it is.
+        # Numbers and tags have no single likeliest answer whose probability says how sure it is.
         if head.settings.kind in ("classes", "binned"):
             sure = f"{answer.probabilities[name][answer.predicted[name]]:.1%}"
         print(f"{name:7} {words[name]:20} {sure}".rstrip())

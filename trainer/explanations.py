@@ -60,14 +60,12 @@ def explanation_pictures(
         return []
     saved = read_predictions(log_dir / PREDICTIONS)
     chosen = rows_to_explain(predictions_of_run(saved).whole, limit)
-    # From the saved row to the place in the validation
-    # set to the row in the table of photos.
+    # From the saved row to the place in the validation set to the row in the table of photos.
     rows = val_rows[saved.photos["index"][chosen]]
     # As validation sees them; the heat belongs to these very pixels.
     dataset = CropDataset(crops, rows, None, eval_transform(input_size))
     images = torch.stack([dataset[place]["image"] for place in range(len(dataset))])
-    # As decoded, since that is the answer
-    # that was given and has to be explained.
+    # As decoded, since that is the answer that was given and has to be explained.
     probabilities, truth = saved.adjusted(chosen), saved.at(chosen).truth()
     codes = codes_to_explain(index.task, probabilities)
     heat = HeadCam(model, index.task, input_size)(images, codes)
@@ -112,7 +110,6 @@ def rows_to_explain(head: HeadPredictions, limit: int) -> np.ndarray:
     """
     mistakes = head.mistakes[: limit // 2]
     hits = np.setdiff1d(np.flatnonzero(~head.wrong), mistakes)
-    # One of each class: rows come group by group,
-    # and the first few would show one person.
+    # One of each class: rows come group by group, and the first few would show one person.
     _, first = np.unique(head.truth[hits], axis=0, return_index=True)
     return np.concatenate([mistakes, spread(hits[first], limit - len(mistakes))])

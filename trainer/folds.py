@@ -55,8 +55,7 @@ def train_folds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
     config.run_id = distributed.broadcast(config.run_id)
     runs = {fold: config.for_fold(fold) for fold in range(folds)}
     for fold in chosen:
-        # Asked by rank 0: on a network file system
-        # the others may not see the mark yet.
+        # Asked by rank 0: on a network file system the others may not see the mark yet.
         if distributed.broadcast(runs[fold].folder.is_finished):
             continue
         try:
@@ -79,16 +78,14 @@ def start_folds(config: ConfigParser) -> None:
     resumes = config.args.resume == AUTO
     if resumes and not config.args.run_id:
         config.run_id = newest_folds(config.save_dir.parent) or config.run_id
-    # One that failed before its first checkpoint,
-    # as at a cell of a table, may begin anew.
+    # One that failed before its first checkpoint, as at a cell of a table, may begin anew.
     begun = any(config.folder.fold(n).last for n in range(config["validation"]["folds"]))
     if not config.folder.folds.exists() or not (begun or resumes):
         config.start_run("that of each fold")
         record_folds(config.folder, config["validation"]["folds"], [])
     elif resumes:
         beside = config.folder.config
-        # Through the parser, since the file may be
-        # from before there were some of today's keys.
+        # Through the parser, since the file may be from before there were some of today's keys.
         require_same_config(
             beside, ConfigParser.stored(read_json5(beside), beside).config, config.config
         )
@@ -151,12 +148,10 @@ def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
     values = np.array([[row[key] for key in keys] for row in rows])
     summary = {"mean": values.mean(axis=0)}
     if len(rows) > 1:
-        # Few folds out of all that might have
-        # been drawn: a sample, hence n - 1.
+        # Few folds out of all that might have been drawn: a sample, hence n - 1.
         summary["sd"] = values.std(axis=0, ddof=1)
     rows += [{"part": name} | dict(zip(keys, each, strict=True)) for name, each in summary.items()]
-    # Not the mean of the folds: an F1 over all
-    # photos has more of each rare class to go by.
+    # Not the mean of the folds: an F1 over all photos has more of each rare class to go by.
     rows.append(_row("out of fold", saved))
     header = ["part", *keys]
     write_csv(folder / "folds.csv", header, ([row.get(k, "") for k in header] for row in rows))
@@ -169,8 +164,7 @@ def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
 def _row(part: str, saved: SavedPredictions) -> dict[str, float | str]:
     task, found = saved.task, saved.adjusted()
     if task.product:  # like a submission, in which a head's answer is that of the likeliest class
-        # One-hot rows: their marginals are the
-        # answers that the likeliest class says.
+        # One-hot rows: their marginals are the answers that the likeliest class says.
         whole = np.eye(task.num_classes, dtype=np.float32)[found[SINGLE_HEAD].argmax(axis=1)]
         found = with_marginals(task, found | {SINGLE_HEAD: whole})
     scores = score(task, found, saved.truth())

@@ -70,8 +70,7 @@ class Predictor:
     def probabilities(self, images: Tensor) -> dict[str, np.ndarray]:
         """(B, 3, S, S) RGB in 0..255 on the model's device → head → (B, answers) float32, and with
         a product ``"class"``; adjusted."""
-        # `predict` sorts by position; counted up, the
-        # answers stay in the order of the photos.
+        # `predict` sorts by position; counted up, the answers stay in the order of the photos.
         batch = {"image": images, "index": torch.arange(len(images))}
         return self.predict([batch]).probabilities
 

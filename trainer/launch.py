@@ -81,8 +81,7 @@ def submit(
     try:
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         executor.update_parameters(**named)
-        # One array of jobs, which schedulers
-        # with a limit on jobs count as one.
+        # One array of jobs, which schedulers with a limit on jobs count as one.
         with executor.batch():
             submitted = [executor.submit(Job(command)) for _ in range(jobs)]
     except Exception as error:  # of submitit, of sbatch, of the file system

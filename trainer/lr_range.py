@@ -85,11 +85,9 @@ def range_test(
     for rate, (images, targets) in zip(rates, batches, strict=False):
         for group, ratio in zip(groups, ratios, strict=True):
             group["lr"] = rate * ratio
-        # Each as if it were the only one of an
-        # epoch, so each is followed by an update.
+        # Each as if it were the only one of an epoch, so each is followed by an update.
         _, total, _ = step.step(images, targets, 0, 1)
-        # A wait in every step, which a test
-        # of some hundred of them can afford.
+        # A wait in every step, which a test of some hundred of them can afford.
         losses.append(total.item())
         if not math.isfinite(losses[-1]) or losses[-1] > EXPLODED * min(losses):
             # Without the last one, which would bend the smoothed curve.
@@ -118,8 +116,7 @@ def smoothed(losses: Sequence[float]) -> list[float]:
 def steepest(rates: Sequence[float], losses: Sequence[float]) -> float | None:
     """The rate at which the smoothed loss falls the most from one step to the next, each of which
     is as far from the last on the rates' logarithmic scale; ``None`` where it nowhere falls."""
-    # Behind the lowest loss the curve rises and
-    # jumps, and single falls there mean nothing.
+    # Behind the lowest loss the curve rises and jumps, and single falls there mean nothing.
     lowest = losses.index(min(losses)) if losses else 0
     pairs = itertools.pairwise(losses[: lowest + 1])
     falls = {number: before - after for number, (before, after) in enumerate(pairs)}

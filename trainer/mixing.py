@@ -35,11 +35,9 @@ def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tupl
         return batch["index"], own
     lam = batch[LAM]
     partner = batch[OTHER + "index"]
-    # The position stays on the host (`base.prefetch.ON_HOST`),
-    # everything mixed is on the device.
+    # The position stays on the host (`base.prefetch.ON_HOST`), everything mixed is on the device.
     index = batch["index"].to(lam.device, non_blocking=True)
-    # A metric counts one true class per photo,
-    # so the one that fills the larger part.
+    # A metric counts one true class per photo, so the one that fills the larger part.
     metric_index = torch.where(lam >= 0.5, index, partner)
     weight = {}
     if WEIGHT in batch:  # each of the two photos counts by its share and its own weight
@@ -58,6 +56,5 @@ def _shares(targets: Tensor, classes: int) -> Tensor:
     """(B,) codes or (B, n) shares → (B, n) shares; a missing label has none."""
     if targets.ndim == 2:
         return targets
-    # (B,) → (B, n); -1 is no index, and a
-    # row of zeros adds nothing to a loss.
+    # (B,) → (B, n); -1 is no index, and a row of zeros adds nothing to a loss.
     return F.one_hot(targets.clamp_min(0), classes) * (targets != MISSING)[:, None].float()

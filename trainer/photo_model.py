@@ -63,8 +63,7 @@ class PhotoModel:
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""
-        # The very data set of the training: a second
-        # way to make a batch could come to differ.
+        # The very data set of the training: a second way to make a batch could come to differ.
         dataset = CropDataset(crops, np.arange(len(crops)), None, eval_transform(self.input_size))
         samples = default_collate([dataset[place] for place in range(len(dataset))])
         return samples["image"].to(self.predictor.device)
@@ -94,8 +93,7 @@ class PhotoModel:
         Returns:
             head → (``input_size``, ``input_size``) float32 in [0, 1].
         """
-        # Made when first asked for: it runs
-        # the model once, to look for a layer.
+        # Made when first asked for: it runs the model once, to look for a layer.
         if self._cam is None:
             self._cam = HeadCam(self.model, self.task, self.input_size)
         # (n,) → (1, n), a batch of one.
@@ -175,12 +173,10 @@ def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswe
     cut: dict[str, Any] = {}
     answers, strange = [], []
     for member in members:
-        # The key names all that a crop depends
-        # on: weights, region, margin, size, …
+        # The key names all that a crop depends on: weights, region, margin, size, …
         key = member.extractor.key
         if key not in cut:
-            # TRACER costs more than the classification,
-            # so nothing is cropped twice.
+            # TRACER costs more than the classification, so nothing is cropped twice.
             cut[key] = next(iter(member.extractor([photo])))
         answers.append(member.probabilities([cut[key].crop]))
         strange.append(member.strange([cut[key].crop])[0])

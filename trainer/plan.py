@@ -108,19 +108,16 @@ def enqueue(study: optuna.Study, name: str, planned: Sequence[Mapping[str, Any]]
     trials = study.get_trials(deepcopy=False)
     runs = {_key(values_of(trial)): trial.user_attrs[RUN] for trial in trials if _planned(trial)}
     numbers = {_key(_without_seed(values_of(trial))): 0 for trial in trials if _planned(trial)}
-    # By their place in the study, which only
-    # grows: runs are called by these numbers.
+    # By their place in the study, which only grows: runs are called by these numbers.
     numbers = {key: number for number, key in enumerate(numbers)}
     settled = {_key(values_of(trial)) for trial in trials if trial.state is not TrialState.FAIL}
     for values in planned:
         number = numbers.setdefault(_key(_without_seed(values)), len(numbers))
         seed = f"-seed{values[SEED]}" if SEED in values else ""
-        # A training that is repeated keeps its run
-        # id, under which its checkpoints are found.
+        # A training that is repeated keeps its run id, under which its checkpoints are found.
         run_id = runs.get(_key(values), f"{name}-trial{number:04d}{seed}")
         if _key(values) not in settled:
-            # As an attribute: lists and objects of
-            # a config are no parameters to Optuna.
+            # As an attribute: lists and objects of a config are no parameters to Optuna.
             study.enqueue_trial({}, user_attrs={PLANNED: dict(values), RUN: run_id})
 
 
@@ -145,8 +142,7 @@ def run_planned(study: optuna.Study, objective: Callable[[Trial], float]) -> Non
 def put_back(trial: Trial) -> None:
     """Let another process, or the next command, go on with a trial that was asked to stop."""
     kept = {key: trial.user_attrs[key] for key in (PLANNED, RUN)}
-    # Optuna knows no giving back: the trial
-    # fails, and its values are queued once more.
+    # Optuna knows no giving back: the trial fails, and its values are queued once more.
     trial.study.tell(trial.number, state=TrialState.FAIL)
     trial.study.enqueue_trial({}, user_attrs=kept)
 
@@ -176,8 +172,7 @@ def show_plan(study: optuna.Study, rule: str) -> str:
 
 
 def require_success(study: optuna.Study) -> None:
-    """Raises:
-    UserError: some of the planned trainings failed.
+    """Raises: UserError: some of the planned trainings failed.
     """
     newest = _newest(study)
     failed = [trial for trial in newest if ERROR in trial.user_attrs]

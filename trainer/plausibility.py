@@ -34,8 +34,7 @@ def note_familiarity(
     predictor = restore_predictor(config, checkpoint, device, state)
     transform = eval_transform(config["data_loader"]["args"]["input_size"])
     trained, unseen = (
-        # Evenly from all rows: they come person by
-        # person, and the first 512 would be few people.
+        # Evenly from all rows: they come person by person, and the first 512 would be few people.
         _features(predictor, CropDataset(data.crops, spread(rows, PHOTOS), None, transform))
         for rows in (data.train_rows, data.val_rows)
     )

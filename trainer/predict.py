@@ -99,11 +99,9 @@ def joint_logits(
             # the mean; the number of views cancels out.
             joint[head] = F.logsigmoid(logits).logsumexp(0) - F.logsigmoid(-logits).logsumexp(0)
             continue
-        # A softmax takes no notice of their size;
-        # losses that read them as an embedding do.
+        # A softmax takes no notice of their size; losses that read them as an embedding do.
         size = logits.logsumexp(dim=2, keepdim=True).mean(dim=0)
-        # (views, B, n) → (B, n): log of the mean
-        # probability, moved to the size of before.
+        # (views, B, n) → (B, n): log of the mean probability, moved to the size of before.
         joint[head] = logits.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(views)) + size
     return joint
 
@@ -148,8 +146,7 @@ def _mean(answers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def _joined(batches: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Float32 or integer tensors on the CPU, joined head by head."""
-    # Joined first, so that there is one copy off
-    # the device per head and not one per batch.
+    # Joined first, so that there is one copy off the device per head and not one per batch.
     joined = {head: torch.cat([batch[head] for batch in batches]).cpu() for head in batches[0]}
     return {
         head: values.float() if values.is_floating_point() else values

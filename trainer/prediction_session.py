@@ -66,8 +66,7 @@ def predict(config: ConfigParser) -> None:
     photos = photos_of(config)
     truth = read_answers(args.answers, photos.files, task) if args.answers else None
     device = prepare_device(config["n_gpu"], config.device)
-    # Each by its own config, since models of one
-    # ensemble may crop and decode differently.
+    # Each by its own config, since models of one ensemble may crop and decode differently.
     members = {path: config.for_checkpoint(path) for path in config.resumes}
     require_one_scheme({path: member.settings.task for path, member in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
@@ -76,22 +75,19 @@ def predict(config: ConfigParser) -> None:
     # All ranks have all predictions by now; one writes.
     if not distributed.is_main():
         return
-    # Whether a photo can be read is the same for
-    # all models, so the crops of the last one tell.
+    # Whether a photo can be read is the same for all models, so the crops of the last one tell.
     rows = np.flatnonzero(crops.states != UNREADABLE)
     if not len(rows):
         raise DataError(f"{photos.root}: none of the {len(photos)} photos can be read")
     combined = combine(task, answers_of_members, args.ensemble)
     probabilities = {name: values[rows] for name, values in combined.items()}
-    # Before the new answers come: a kill in between
-    # leaves no scores rather than those of others.
+    # Before the new answers come: a kill in between leaves no scores rather than those of others.
     gone = forget_scores(out)
     if gone and truth is None:
         names = ", ".join(file.name for file in gone)
         print(f"removed, since they were about the answers before: {names}; --answers scores anew")
     ids = photos.files[rows].tolist()
-    # Answers and probabilities that belong to
-    # different calls would contradict each other.
+    # Answers and probabilities that belong to different calls would contradict each other.
     with all_or_none():
         if not args.out:
             call.note(out)
@@ -121,8 +117,7 @@ def named_output(config: ConfigParser) -> tuple[Call, Path]:
     call = Call.of(config.config, config.resumes, args.images, args.ensemble)
     if args.out:
         return call, args.out
-    # A single --resume may be a folder of folds,
-    # and then all its models are the run's own.
+    # A single --resume may be a folder of folds, and then all its models are the run's own.
     folds = config.resumes if len(args.resume) == 1 else config.resumes[:1]
     own = Call.of(config.as_trained(config.resumes[0]).config, folds, None, "mean")
     tags = call.tags(own, images=args.images is not None)
@@ -140,8 +135,7 @@ def photos_of(config: ConfigParser) -> Photos:
         config["data_dir"],
         config.settings.task,
         config["info_dir"],
-        # A photo that is listed and not there
-        # is one more that cannot be read.
+        # A photo that is listed and not there is one more that cannot be read.
         must_exist=not config.args.skip_unreadable,
     )
 

@@ -78,18 +78,15 @@ def sample_predictions(
     """
     whole = answers.whole
     wrong = whole.mistakes[: limit // 3]
-    # Mistakes alone would make a model look
-    # worse than it is, and hits alone better.
+    # Mistakes alone would make a model look worse than it is, and hits alone better.
     rest = np.setdiff1d(np.arange(len(answers)), wrong)
     places = np.concatenate([wrong, spread(rest, limit - len(wrong))])
     probabilities = saved.adjusted(places)
-    # A column for each probability: with
-    # hundreds of them nobody would find any.
+    # A column for each probability: with hundreds of them nobody would find any.
     heads = [head for head in saved.task.heads.values() if len(head.answers) <= SHOWN_CLASSES]
     table = []
     for sample, place in enumerate(places.tolist()):
-        # From the saved row to the place in the validation
-        # set to the row in the table of photos.
+        # From the saved row to the place in the validation set to the row in the table of photos.
         row = int(data.val_rows[saved.photos["index"][place]])
         table.append(
             {
@@ -118,8 +115,7 @@ def augmentation_sheet(data: TrainingData, photos: int = 4, variants: int = 5) -
     for row in rows:
         crop = np.asarray(data.crops[row])
         for epoch in range(variants + 1):
-            # The seeds of those very epochs: shown
-            # is what is trained on, but for mixing.
+            # The seeds of those very epochs: shown is what is trained on, but for mixing.
             changed = dataset.transform(crop, photo_seed(dataset.seed, epoch, int(row)))
             cells.append(changed if epoch else crop)
             captions.append([(f"epoch {epoch}" if epoch else "crop", INK)])

@@ -42,8 +42,7 @@ def restore_predictor(
         ConfigError, DataError: a decoding that it can't do.
     """
     state = load_checkpoint(checkpoint) if state is None else state
-    # Before the model is built, since it takes
-    # no time to refuse what does not fit.
+    # Before the model is built, since it takes no time to refuse what does not fit.
     decoding = _decoding(config, state, checkpoint)
     task = Task(config.settings.task)
     model = build_without_weights(config, task)
@@ -97,8 +96,7 @@ def model_to_train(
 
 def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bool:
     ours = {k: v.shape for k, v in model.state_dict().items() if k.startswith("backbone.")}
-    # One tensor that does not fit, and the
-    # published weights are asked for after all.
+    # One tensor that does not fit, and the published weights are asked for after all.
     return all(k in weights and weights[k].shape == shape for k, shape in ours.items())
 
 

@@ -81,8 +81,7 @@ def training_pictures(
     """
     files = [log_dir / "learning_curves.png"]
     save_picture(files[0], learning_curves(history, best_epoch))
-    # Without it the best epoch was one of the
-    # run before, whose pictures lie there.
+    # Without it the best epoch was one of the run before, whose pictures lie there.
     if (log_dir / PREDICTIONS).exists():
         saved = read_predictions(log_dir / PREDICTIONS)
         rows = val_rows[saved.photos["index"]]
@@ -118,8 +117,7 @@ def prediction_pictures(
 
 def answer_pictures(predictions: TaskPredictions) -> dict[str, np.ndarray]:
     """Name → confusion matrix or scatter plot, of the whole answer, else of each head."""
-    # A matrix of all combinations would be mostly
-    # empty where the heads make no class together.
+    # A matrix of all combinations would be mostly empty where the heads make no class together.
     joint = predictions.whole.kind != "together"
     pictures = {}
     for head in (predictions.whole,) if joint else predictions.details:
@@ -155,8 +153,7 @@ def mistakes_sheet(
 def examples_sheet(crops: Crops, rows: np.ndarray, head: HeadPredictions) -> np.ndarray:
     """One photo of each class that occurs, the same ones each time, as a contact sheet (RGB); of
     more than ``SHOWN_CLASSES`` classes evenly chosen ones."""
-    # The first of each, and not any: the sheets
-    # of two runs can be laid side by side.
+    # The first of each, and not any: the sheets of two runs can be laid side by side.
     _, places = np.unique(head.truth, axis=0, return_index=True)
     return _sheet(crops, rows, head, spread(places, SHOWN_CLASSES).tolist())
 
@@ -180,7 +177,6 @@ def _caption(head: HeadPredictions, place: int) -> list[tuple[str, tuple[int, in
 
 def _wrapped(text: str) -> list[str]:
     """At most three lines, short enough for a photo of a contact sheet."""
-    # Characters of Chinese, Japanese and
-    # Korean take the room of two Latin ones.
+    # Characters of Chinese, Japanese and Korean take the room of two Latin ones.
     wide = any(east_asian_width(character) in "WF" for character in text)
     return textwrap.wrap(text, 13 if wide else 22, max_lines=3, placeholder=" ..")

@@ -106,8 +106,7 @@ def corners(dimension: Dimension) -> list[Any]:
     """Values that show whether a dimension fits the config."""
     if isinstance(dimension, Choice):
         return dimension.choices
-    # Whatever lies between is of the same type, and
-    # a bound of the config is passed at an end.
+    # Whatever lies between is of the same type, and a bound of the config is passed at an end.
     return [dimension.low, dimension.high]
 
 
@@ -152,8 +151,7 @@ class Reports(Callback):
         # NaN is no number to rank by; an epoch without one is passed over.
         if math.isfinite(scalars[self.watched]):
             self.trial.report(scalars[self.watched], epoch)
-        # Asked after every epoch, of the scores
-        # that other trials had in the same one.
+        # Asked after every epoch, of the scores that other trials had in the same one.
         if self.trial.should_prune():
             raise StopTraining(f"after epoch {epoch}")
 
@@ -187,8 +185,7 @@ def open_study(
     """
     # Its own lines would repeat ours, in the middle of a progress bar.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Repeating trials that were killed is an
-    # experimental part of Optuna, and says so each time.
+    # Repeating trials that were killed is an experimental part of Optuna, and says so each time.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if any(space.values()):
@@ -200,8 +197,7 @@ def open_study(
         "--init-from": init_from,
     }
     study = _create_study(storage, name, rule, pruner)
-    # With a seed alone, a study that goes on would
-    # draw the values of its first trials again.
+    # With a seed alone, a study that goes on would draw the values of its first trials again.
     seed = None if seed is None else seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
     _require_same_plan(study, begun)
@@ -241,8 +237,7 @@ def _create_study(
 
 
 def _require_same_plan(study: optuna.Study, plan: Mapping[str, Any]) -> None:
-    # Kept in the study itself: another process
-    # may have begun it, on another machine.
+    # Kept in the study itself: another process may have begun it, on another machine.
     for key, value in plan.items():
         if study.user_attrs.setdefault(key, value) != value:
             raise ConfigError(
@@ -258,8 +253,7 @@ def _require_same_config(
     """Trials with other settings can't be compared: of a study that remembers its own, refuse."""
     if begun is None:
         return
-    # Through the parser, since the study may be
-    # from before there were some of today's keys.
+    # Through the parser, since the study may be from before there were some of today's keys.
     saved, now = ConfigParser.stored(begun, study.study_name).config, copy.deepcopy(config)
     for path in (*FREE, *space):
         for values in (saved, now):
@@ -290,8 +284,7 @@ def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number:
             value = objective(trial)
         except TrialFailed as failure:
             in_a_row += 1
-            # Once it may be the values of this trial;
-            # the same words with others mean the config.
+            # Once it may be the values of this trial; the same words with others mean the config.
             if failure.permanent and str(failure) in seen:
                 raise ConfigError(
                     f"two trials failed alike, so others would: {failure}"
@@ -411,8 +404,7 @@ def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
     from matplotlib import pyplot
 
     values = {trial.value for trial in study.get_trials(states=(TrialState.COMPLETE,))}
-    # Where all trials reached the same, there is
-    # no difference for a parameter to explain.
+    # Where all trials reached the same, there is no difference for a parameter to explain.
     if len(values) < 2:
         return []
     files = []
@@ -478,8 +470,7 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(
         max_retry=3, inherit_intermediate_values=True
     )
-    # A process that died says nothing more: after
-    # two minutes of silence its trial is repeated.
+    # A process that died says nothing more: after two minutes of silence its trial is repeated.
     return optuna.storages.RDBStorage(
         url, heartbeat_interval=30, grace_period=120, heartbeat_stale_trial_callback=retry
     )

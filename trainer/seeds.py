@@ -51,8 +51,7 @@ def train_seeds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
         saved = ConfigParser.stored(read_json5(begun), begun)
         require_same_config(begun, saved.config, run.config)
     for run in runs:
-        # Asked by rank 0: on a network file system
-        # the others may not see the mark yet.
+        # Asked by rank 0: on a network file system the others may not see the mark yet.
         if distributed.broadcast(run.folder.is_finished):
             continue
         try:

@@ -68,8 +68,7 @@ def make_app(members: Sequence[PhotoModel], language: str = "en") -> Starlette:
         members: of one task; their answers are averaged.
         language: of the words in the answers.
     """
-    # One photo after the other: a model is not
-    # to be shared, and fills the machine alone.
+    # One photo after the other: a model is not to be shared, and fills the machine alone.
     turn = anyio.Semaphore(1)
     waiting = 0
 
@@ -102,8 +101,7 @@ def make_app(members: Sequence[PhotoModel], language: str = "en") -> Starlette:
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
     async def fail(request: Request, error: Exception) -> JSONResponse:
-        # Its words may name places of this
-        # machine; the log of the server has them.
+        # Its words may name places of this machine; the log of the server has them.
         return JSONResponse({"error": "the photo could not be answered"}, 500)
 
     return Starlette(
@@ -128,8 +126,7 @@ async def _photo_of(request: Request) -> bytes:
     async def again() -> Any:
         return {"type": "http.request", "body": bytes(body), "more_body": False}
 
-    # No further files or fields: each would be
-    # one more thing to fill the memory with.
+    # No further files or fields: each would be one more thing to fill the memory with.
     async with Request(request.scope, again).form(max_files=1, max_fields=0) as form:
         sent = form.get(FIELD)
         if sent is None or isinstance(sent, str):

@@ -108,8 +108,7 @@ def train(
     if by_step:
         scheduler = build_scheduler(config, optimizer, monitor, saved, len(data.train))
     step = build_step(config, model, data, optimizer, scheduler, device)
-    # Model and losses had to be drawn alike on all
-    # ranks; dropout from here on has to differ.
+    # Model and losses had to be drawn alike on all ranks; dropout from here on has to differ.
     seed_ranks_apart(config["seed"])
     if saved:  # before the run's own config is written over with one that does not fit
         step.restore(*saved)
@@ -137,8 +136,7 @@ def prepare(config: ConfigParser) -> torch.device:
     for line in config.warnings():
         logger.warning("warning: %s", line)
     device = prepare_device(config["n_gpu"], config.device)
-    # Before the first product on a GPU:
-    # cuBLAS reads its workspace setting once.
+    # Before the first product on a GPU: cuBLAS reads its workspace setting once.
     set_arithmetic(settings.deterministic, settings.tf32, settings.cudnn_benchmark)
     seed_everything(config["seed"])
     return device
@@ -197,14 +195,12 @@ def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> 
     task = index.task
     find_metrics(task, config["metrics"])
     monitor.require(scalar_names(task, config["metrics"], [*task.heads, SINGLE_HEAD]))
-    # How often classes occur is not known yet; that
-    # a decoding fits the task shows with any counts.
+    # How often classes occur is not known yet; that a decoding fits the task shows with any counts.
     ones = {name: np.ones(head.num_classes) for name, head in task.heads.items()}
     resolve_decoding(
         config.settings.decoding, task, ones | {SINGLE_HEAD: np.ones(task.num_classes)}
     )
-    # The classes found in the data belong to the
-    # run: test and app have no training table.
+    # The classes found in the data belong to the run: test and app have no training table.
     config.adopt(task.settings)
     if saved:
         require_classes(saved[0], task, saved[1])
@@ -227,8 +223,7 @@ def build_model(
     task, soft = index.task, bool(index.soft) or index.weight is not None
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
     model = model_to_train(config, task, saved is not None, origin).to(device)
-    # Once more, by the heads of this model:
-    # TimmModel has a single one, `class`.
+    # Once more, by the heads of this model: TimmModel has a single one, `class`.
     monitor.require(scalar_names(task, config["metrics"], model.heads))
     check_losses(task, config["loss"], config["loss_name"], model.heads, soft)
     backbone_modules(model, config.settings.trainer.freeze)
@@ -342,8 +337,7 @@ def begin_run(config: ConfigParser, data: TrainingData, device: torch.device) ->
         began_with = config.resume and config.resume.parent / split.name
         known = began_with.read_bytes() if began_with and began_with.exists() else None
         save_split(split, data.index, {"train": data.train_rows, "val": data.val_rows})
-        # The file is written in one fixed order,
-        # so the same split has the same bytes.
+        # The file is written in one fixed order, so the same split has the same bytes.
         if known not in (None, split.read_bytes()):
             logger.warning(
                 "warning: not the %s, or not the split, that the run began with", data.index.plural
@@ -357,8 +351,7 @@ def warn_of_known_people(init_from: str | None, data: TrainingData) -> None:
         return
     index = data.index
     ours = {str(index.groups[group]) for group in np.unique(index.group[data.val_rows])}
-    # A model that has memorized a person scores
-    # well on them, whatever the split is now.
+    # A model that has memorized a person scores well on them, whatever the split is now.
     known = ours & groups_in(Path(init_from).parent / SPLIT, "train")
     if known:
         logger.warning(
@@ -419,8 +412,7 @@ def build_trainer(
     callbacks: Sequence[Callback],
 ) -> Trainer:
     """The trainer, with what checkpoints and callbacks record of the run."""
-    # Off by default in validation, which it
-    # would make twice as long in every epoch.
+    # Off by default in validation, which it would make twice as long in every epoch.
     views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
     if len(views) > 1:
         logger.info("validation, each epoch: %s", describe([len(views)], len(data.val_rows)))

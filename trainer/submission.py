@@ -49,8 +49,7 @@ class Call:
         ensemble: str,
     ) -> "Call":
         """The call of test.py with these checkpoints and the config of the first."""
-        # <name>/<run_id>/<file>, which stay
-        # the same wherever saved/ is moved to.
+        # <name>/<run_id>/<file>, which stay the same wherever saved/ is moved to.
         names = tuple("/".join(path.resolve().parts[-3:]) for path in checkpoints)
         of_run = config["info_dir"] or Path(config["data_dir"]) / "eval"
         # Where crops are cached changes no answer.
@@ -92,8 +91,7 @@ class Call:
         try:
             wrote = json.loads(path.with_suffix(CALL).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            # A file without a note is of an older
-            # version, which wrote only the run's own.
+            # A file without a note is of an older version, which wrote only the run's own.
             wrote = self.to_json() if plain else {}
         differing = [key for key, value in self.to_json().items() if wrote.get(key) != value]
         if differing:

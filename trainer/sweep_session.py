@@ -76,8 +76,7 @@ def sweep(configs: Mapping[str, ConfigParser]) -> None:
     name = args.study or config["name"]
     folder = Path(config["trainer"]["save_dir"]) / "sweeps" / name
     rule, epochs = config["trainer"]["monitor"], config["trainer"]["epochs"]
-    # Jobs run on several machines, whose
-    # common folder SQLite does not suit.
+    # Jobs run on several machines, whose common folder SQLite does not suit.
     default = f"journal:{folder / 'study.log'}" if args.jobs else f"sqlite:///{folder / 'study.db'}"
     storage = args.storage or default
     planned, space = None, {}

@@ -202,8 +202,7 @@ class Trainer(BaseTrainer):
             self._tell("on_step", *update)
 
     def _step(self, batch: Batch, number: int, of: int) -> Step:
-        # Not of the config: a data set of the
-        # user's own may give another size.
+        # Not of the config: a data set of the user's own may give another size.
         self._side = batch["image"].shape[-1]
         # Of a mixed photo a loss takes both labels, a metric only one.
         metric_index, targets = split_targets(batch, self.train_step.model.heads)
@@ -217,8 +216,7 @@ class Trainer(BaseTrainer):
     def _train_log(self) -> dict[str, float]:
         sizes = torch.tensor([len(step.index) for step in self._steps])
         losses = torch.stack([step.losses for step in self._steps]).cpu()
-        # (steps, losses) → (losses,); by photos,
-        # since the last batch may be a small one.
+        # (steps, losses) → (losses,); by photos, since the last batch may be a small one.
         means = ((losses * sizes[:, None]).sum(0) / sizes.sum()).tolist()
         log = dict(zip(self._loss_names, means, strict=True))
         seen = [
@@ -263,8 +261,7 @@ class Trainer(BaseTrainer):
         predictions = self.predictions = predict(
             self.train_step.predict, batches, self.task, self.views
         )
-        # The loss of the whole epoch at once: a mean
-        # of batch values would weigh photos unevenly.
+        # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
         on_device = [
             {head: values.to(self.train_step.device) for head, values in group.items()}
             for group in (predictions.logits, predictions.targets)
@@ -300,8 +297,7 @@ class Trainer(BaseTrainer):
             name for name, fine in zip(self._loss_names, good[number], strict=True) if not fine
         ]
         bad = step.index[~step.finite.cpu()]
-        # The loss is that of all ranks, so all are
-        # here; whose photos did it, only some can say.
+        # The loss is that of all ranks, so all are here; whose photos did it, only some can say.
         found = distributed.gather([self.name_of(position) for position in bad.tolist()])
         whole = distributed.gather([self.name_of(position) for position in step.index.tolist()])
         photos = list(itertools.chain(*found)) or list(itertools.chain(*whole))

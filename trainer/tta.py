@@ -25,8 +25,7 @@ PLAIN: tuple[View, ...] = (unchanged,)
 
 def views_from(tta: Mapping[str, Any] | None) -> tuple[View, ...]:
     """The views that the config section ``tta`` asks for; the first is the photo as it is."""
-    # More views, of up to ten passes, were
-    # measured and left out: docs/accuracy.md.
+    # More views, of up to ten passes, were measured and left out: docs/accuracy.md.
     return (unchanged, mirrored) if tta and tta["flip"] else PLAIN
 
 

@@ -33,12 +33,10 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
     folds, several = min(args.folds, len(np.unique(groups))), plural_of(task.noun)
     if folds < 2:
         raise DataError(f"{source}: photos of one {task.noun} only; nothing can be tuned on them")
-    # The prior is that of these photos and not of the
-    # training, whose counts are not at hand here.
+    # The prior is that of these photos and not of the training, whose counts are not at hand here.
     counts = counts_of(task, truth)
     tuned = Decoding() if args.temperature_only else tune(task, answers, truth)
-    # A model with one head for the whole saves no
-    # probabilities of the heads in the product.
+    # A model with one head for the whole saves no probabilities of the heads in the product.
     single = bool(task.product) and not set(task.product) <= set(saved.probabilities)
     prior = class_prior(tuned, task, counts)
     temperature = fit_temperatures(task, answers, truth, prior, single)

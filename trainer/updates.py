@@ -46,8 +46,7 @@ class Updates:
         self._photos += photos
         self._photos_of_update += photos
         update = self.train_step.updates
-        # Not every batch moves weights: several
-        # may be summed up, or float16 overflowed.
+        # Not every batch moves weights: several may be summed up, or float16 overflowed.
         if update != self._last_update:
             rates = self.train_step.learning_rates
             norm = self.train_step.grad_norm.clone()
@@ -80,8 +79,7 @@ class Updates:
     def _speed(self) -> dict[str, float]:
         """What the time since the last call was good for, now that the device has caught up."""
         now, waited = time.perf_counter(), self.fetched.waited_seconds
-        # Over all steps since: a single one cannot
-        # be timed, as the host only queues it.
+        # Over all steps since: a single one cannot be timed, as the host only queues it.
         seconds, self._began = now - self._began, now
         waiting, self._waited = waited - self._waited, waited
         photos, self._photos = self._photos, 0
@@ -103,8 +101,7 @@ def training_flops(model: BaseModel, size: int) -> float:
         model: stays as it is.
         size: side of the photos, px.
     """
-    # A copy, on a device where nothing is
-    # computed and nothing takes memory.
+    # A copy, on a device where nothing is computed and nothing takes memory.
     twin = copy.deepcopy(model).to("meta")
     photos = torch.empty(2, 3, size, size, dtype=torch.uint8, device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
