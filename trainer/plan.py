@@ -172,8 +172,7 @@ def show_plan(study: optuna.Study, rule: str) -> str:
 
 
 def require_success(study: optuna.Study) -> None:
-    """Raises: UserError: some of the planned trainings failed.
-    """
+    """Raises: UserError: some of the planned trainings failed."""
     newest = _newest(study)
     failed = [trial for trial in newest if ERROR in trial.user_attrs]
     if failed:
