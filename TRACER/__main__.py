@@ -25,8 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = _parser().parse_args(arguments)
         options.run(options)
 
-    # Parsing is inside `run`, so that a wrong
-    # option's error is one line like any other.
+    # Parsing is inside `run`, so that a wrong option's error is one line like any other.
     run_command(run, debug="--debug" in arguments)
 
 

@@ -63,8 +63,7 @@ class UnionAttention(nn.Module):
         # + 1: a residual, so that no channel vanishes here.
         x = self.norm(x * (confidence + 1).to(x.dtype))
         x = x * keep_confident(confidence).to(x.dtype)
-        # (B, C, H, W) → (B, 1, H, W) each: rows are
-        # the tokens, columns their features.
+        # (B, C, H, W) → (B, 1, H, W) each: rows are the tokens, columns their features.
         query, key, value = (f(x).float() for f in (self.query, self.key, self.value))
         with torch.autocast(x.device.type, enabled=False):
             # (B, 1, H, H) @ (B, 1, H, W) → (B, 1, H, W)
@@ -170,8 +169,7 @@ class ObjectAttention(nn.Module):
             features: (B, C, H, W).
         """
         foreground = torch.sigmoid(logit)
-        # Object features s·f and, where it counts,
-        # background (1 - s)·f: together f, else s·f.
+        # Object features s·f and, where it counts, background (1 - s)·f: together f, else s·f.
         weight = torch.where(1 - foreground > DENOISING_RATIO, foreground, 1.0)
         # Each refinement only adds: what the coarse map found can't be lost again.
         return logit + functional.relu(

@@ -90,8 +90,7 @@ class StrongAugmentation:
     def __init__(self, side: int, replace: float = 0.75) -> None:
         self.side = side
         self.replace = replace
-        # Both work on one surface at a time, so that
-        # object and background get their own.
+        # Both work on one surface at a time, so that object and background get their own.
         self.recolor = A.Compose(
             [
                 # A hue turned by up to 90 of 180: clothes of any color, so that none means
@@ -142,8 +141,7 @@ class StrongAugmentation:
             placed = _warp_in_view(sample, self.side, rng, scale=(0.6, 1.5))
             background = self._background(rng, draw_other)
         else:
-            # Not below 1 here: around a photo that shrinks
-            # its repeated border would show.
+            # Not below 1 here: around a photo that shrinks its repeated border would show.
             placed = _warp_in_view(sample, self.side, rng, scale=(1.0, 1.7))
             background = placed.image
             if chance(rng, 0.4):
@@ -157,8 +155,7 @@ class StrongAugmentation:
         if chance(rng, 0.6):
             return random_background(rng, self.side)
         other = _warp(draw_other(), self.side, rng, scale=(1.0, 2.0))
-        # Another photo's object would be a second salient
-        # one that the mask calls background.
+        # Another photo's object would be a second salient one that the mask calls background.
         background = _without_object(other)
         if chance(rng, 0.5):
             background = _recolor(self.recolor, background, rng)
@@ -218,22 +215,19 @@ def _warp(sample: Sample, side: int, rng: Rng, scale: tuple[float, float]) -> Sa
     height, width = sample.mask.shape
     # Log-uniform: half as large is as likely as twice as large.
     factor = np.exp(rng.uniform(*np.log(scale)))
-    # Up to 1.65 in the ratio of the sides, since
-    # photos are squeezed to squares anyway.
+    # Up to 1.65 in the ratio of the sides, since photos are squeezed to squares anyway.
     stretch = np.exp(rng.uniform(-0.25, 0.25))
     zoom = np.array([side / width * factor * stretch, side / height * factor / stretch])
     if chance(rng, 0.5):
         zoom[0] = -zoom[0]
-    # Cameras are held about straight; turned by 90°
-    # are files that lost their EXIF mark.
+    # Cameras are held about straight; turned by 90° are files that lost their EXIF mark.
     angle = np.deg2rad(rng.normal(0, 6))
     if chance(rng, 0.03):
         angle += np.pi / 2 * rng.integers(1, 4)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     # Columns scaled by zoom: first scale, then turn. (2, 2)
     matrix = turn * zoom
-    # The photo's center goes to the middle of the
-    # result, give or take what scale leaves free.
+    # The photo's center goes to the middle of the result, give or take what scale leaves free.
     shift = rng.uniform(-1, 1, size=2) * side * (0.04 + 0.4 * abs(factor - 1))
     offset = side / 2 + shift - matrix @ (width / 2, height / 2)
     if chance(rng, 0.8):  # keep what the photo's lower border cuts off at the border
@@ -255,8 +249,7 @@ def _without_object(sample: Sample) -> np.ndarray:
         return sample.image
     side = sample.mask.shape[0]
     size = (max(2, side // 8), max(2, side // 8))
-    # Color and weight are blurred alike and then
-    # divided: the object's color does not bleed in.
+    # Color and weight are blurred alike and then divided: the object's color does not bleed in.
     visible = sample.image * outside[..., None]
     small, weight = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (visible, outside))
     small, weight = (cv2.GaussianBlur(x, (0, 0), size[0] / 6) for x in (small, weight))

@@ -22,8 +22,7 @@ def save_checkpoint(path: Path, network: Any, training: dict[str, Any] | None) -
         network: a ``Tracer``; the one to use, that is, the averaged one where there is one.
         training: plain values, tensors and state dicts; None for weights alone.
     """
-    # The settings stand at the top, where
-    # `load_tracer` reads them from any weights file.
+    # The settings stand at the top, where `load_tracer` reads them from any weights file.
     content = {**network_settings(network), "model": network.state_dict()}
     more = {} if training is None else {"training": training}
     base.checkpoint.save_checkpoint(path, content | more)

@@ -83,8 +83,7 @@ def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | Non
         areas = np.bincount(labels.ravel())
         areas[0] = 0  # what is outside of all parts
         largest, area = int(areas.argmax()), areas.max()
-        # Their pixels are black in the crop: a second
-        # person behind would be taken for this one.
+        # Their pixels are black in the crop: a second person behind would be taken for this one.
         others = (labels != 0) & (labels != largest)
         box = cv2.boundingRect((labels == largest).view(np.uint8))
         saliency = saliency.copy()
@@ -111,8 +110,7 @@ def box_in_photo(box: Box, side: int, shape: tuple[int, int], margin: float) -> 
         margin: as in ``CropSettings``.
     """
     height, width = shape
-    # The map is a square that the photo was squeezed
-    # into: each axis has its own scale.
+    # The map is a square that the photo was squeezed into: each axis has its own scale.
     x0, x1 = box[0] * width / side, box[2] * width / side
     y0, y1 = box[1] * height / side, box[3] * height / side
     # By the longer side: a narrow box would get hardly any room.
@@ -148,8 +146,7 @@ def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> 
     x0, y0, x1, y1 = region.box
     row_px, column_px = height / region.saliency.shape[0], width / region.saliency.shape[1]
     inside = _above(region.saliency[y0:y1, x0:x1], settings)
-    # Widths in px of the photo, as rows and columns of
-    # the map are differently large there.
+    # Widths in px of the photo, as rows and columns of the map are differently large there.
     depth = _head_rows(_sums(inside, of="rows") * column_px, row_px)
     share, center = (FACE_SIDE, FACE_MIDDLE) if settings.region == "face" else (1.0, 0.5)
     side = min(depth * row_px * share * (1 + 2 * settings.margin), height, width)

@@ -152,8 +152,7 @@ class SaliencyDataset(Dataset):
             The photo, (S, S, 3) uint8 RGB, and the mask, (S, S) uint8, 0 or 1.
         """
         epoch, index, _ = key if isinstance(key, tuple) else (0, key, 0)
-        # One generator for all choices of an item,
-        # `draw_other` included: workers change nothing.
+        # One generator for all choices of an item, `draw_other` included: workers change nothing.
         rng = np.random.default_rng((self.seed, epoch, index))
 
         def draw_other() -> Sample:

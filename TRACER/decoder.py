@@ -62,8 +62,7 @@ class Aggregation(nn.Module):
         Returns:
             (B, 1, H, W) float32 logit.
         """
-        # Coarse scales know what the object is, fine ones
-        # where it ends: the coarse gate the fine.
+        # Coarse scales know what the object is, fine ones where it ends: the coarse gate the fine.
         coarse2 = double(coarse)
         gated_middle = self.coarse_gates_middle(coarse2) * middle
         gated_fine = (
@@ -78,6 +77,5 @@ class Aggregation(nn.Module):
 
 def double(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, 2H, 2W), bilinear, the corner pixels staying in the corners."""
-    # align_corners here and not in `upsample`: as each
-    # is in the released weights' training.
+    # align_corners here and not in `upsample`: as each is in the released weights' training.
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)

@@ -64,15 +64,13 @@ def _fetch_rest(url: str, part: Path, deadline: float) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
-        # 416: what lies here is as long as the file or
-        # longer, that is, of another version.
+        # 416: what lies here is as long as the file or longer, that is, of another version.
         if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
         part.unlink()
         return _fetch_rest(url, part, deadline)
     with response:
-        # A server that knows no ranges answers 200,
-        # with the file from its beginning.
+        # A server that knows no ranges answers 200, with the file from its beginning.
         continued = response.status == http.HTTPStatus.PARTIAL_CONTENT
         done = done if continued else 0
         total = done + response.length if response.length is not None else None

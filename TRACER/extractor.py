@@ -83,8 +83,7 @@ class Extractor:
         self.batch_size = self.settings.batch_size or default_batch_size(device, None)
         self._network = network
         self._predict: Predictor | OnnxPredictor | None = None
-        # See WAITING_FOR_GPU: a thread that waits for
-        # the GPU lends its core to another.
+        # See WAITING_FOR_GPU: a thread that waits for the GPU lends its core to another.
         self._core = threading.Semaphore(self.num_workers)
         self._running = (device, precision, compile)
         self.digest = digest
@@ -115,8 +114,7 @@ class Extractor:
             # Fused kernels round differently.
             "compile": compile and crops,
         }
-        # Only where it is not torch: caches from before
-        # there was a second engine stay good.
+        # Only where it is not torch: caches from before there was a second engine stay good.
         if crops and (engine := choose_engine(device, precision, compile)) != "torch":
             description["engine"] = engine
         if type(self).cut is not Extractor.cut:
@@ -163,8 +161,7 @@ class Extractor:
         waiting: deque[Future] = deque()
         threads = self._threads()
         with one_thread_per_worker(threads) as pool:
-            # One batch more than there are threads, so
-            # that none waits for the caller.
+            # One batch more than there are threads, so that none waits for the caller.
             for batch in itertools.islice(batches, threads + 1):
                 waiting.append(pool.submit(self._run, function, batch))
             while waiting:
@@ -287,8 +284,7 @@ def one_thread_per_worker(num_workers: int) -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     finally:
-        # Who stops asking, by break or an error, must
-        # not wait for photos that nobody wants.
+        # Who stops asking, by break or an error, must not wait for photos that nobody wants.
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(torch_threads)
         cv2.setNumThreads(opencv_threads)

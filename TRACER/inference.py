@@ -103,8 +103,7 @@ class Predictor:
         """
         if self.device.type != "cpu":
             return np.concatenate(
-                # Waiting is done here, in the worker's thread,
-                # where no core is needed for it.
+                # Waiting is done here, in the worker's thread, where no core is needed for it.
                 [wait() for wait in self._owner.submit(self._launch, images).result()]
             )
         starts = range(0, len(images), self.batch_size)
@@ -148,8 +147,7 @@ class Predictor:
         return queued
 
     def _on_gpu(self, images: np.ndarray) -> Callable[[], np.ndarray]:
-        # A thread starts on the first GPU, where
-        # pinned memory and events would be made.
+        # A thread starts on the first GPU, where pinned memory and events would be made.
         with torch.cuda.device(self.device):
             shape = (self.batch_size, self.side, self.side)
             # Pinned, or non_blocking copies would block after all.
@@ -219,8 +217,7 @@ def cast_convolutions(network: Tracer, dtype: torch.dtype) -> None:
     }
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and layer not in spared:
-            # Convolutions alone: autocast keeps norms and
-            # softmax in float32 by itself.
+            # Convolutions alone: autocast keeps norms and softmax in float32 by itself.
             layer.to(dtype)
 
 

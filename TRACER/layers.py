@@ -76,8 +76,7 @@ class DilatedBlock(nn.Module):
             nn.Sequential(
                 ConvSelu(width, width, kernel, dilation, groups=width), ConvSelu(width, width // 4)
             )
-            # Receptive fields of 1, 3, 7 and 11 pixels;
-            # each gives a quarter of the width.
+            # Receptive fields of 1, 3, 7 and 11 pixels; each gives a quarter of the width.
             for kernel, dilation in ((1, 1), (3, 1), (3, 3), (3, 5))
         )
 

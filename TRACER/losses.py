@@ -66,8 +66,7 @@ def api_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> T
 
     error = _per_image(weights * (probability - target).abs())
     extra = _per_image(weights - 1)
-    # `where` twice: the gradient of a division by
-    # zero is NaN also where it is not chosen.
+    # `where` twice: the gradient of a division by zero is NaN also where it is not chosen.
     absolute = torch.where(extra > 0, error / torch.where(extra > 0, extra, 1), 0)
     return (API_WEIGHT * (cross_entropy + iou + absolute)).mean()
 
@@ -83,8 +82,7 @@ def pixel_weights(target: Tensor) -> Tensor:
     Returns:
         (B, 1, H, W) in [1, 2.5].
     """
-    # average - y| is large where the neighborhood
-    # differs from the pixel: near a border.
+    # average - y| is large where the neighborhood differs from the pixel: near a border.
     contrast = sum((_box_average(target, size) - target).abs() for size in KERNELS)
     return 1 + 0.5 * contrast * target
 

@@ -84,8 +84,7 @@ def s_measure(prediction: np.ndarray, mask: np.ndarray, first_pixel: int = 1) ->
             published; TRACER's authors count from 0, so their regions meet one pixel earlier.
     """
     covered = mask.mean()
-    # Without an object, or without background,
-    # regions and their means are not defined.
+    # Without an object, or without background, regions and their means are not defined.
     if covered == 0:
         return float(1 - prediction.mean())
     if covered == 1:
@@ -107,8 +106,7 @@ def _object_score(values: np.ndarray) -> float:
 
 def _region_score(prediction: np.ndarray, mask: np.ndarray, first_pixel: int) -> float:
     """Similarity of the four blocks that meet at the mask's centroid, weighted by their area."""
-    # Pixels in the upper and the left blocks: the rounded
-    # centroid, as MATLAB rounds (halves up).
+    # Pixels in the upper and the left blocks: the rounded centroid, as MATLAB rounds (halves up).
     row, column = (int(places.mean() + first_pixel + 0.5) for places in np.nonzero(mask))
     total = 0.0
     for vertical in (slice(None, row), slice(row, None)):
@@ -148,8 +146,7 @@ def _counts(prediction: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nd
 def _f_curve(hits: np.ndarray, false_alarms: np.ndarray, positives: int) -> np.ndarray:
     precision = hits / (hits + false_alarms + TINY)
     recall = hits / (positives + TINY)
-    # β² = 0.3 weighs precision over recall, as the
-    # field does since Achanta et al. 2009.
+    # β² = 0.3 weighs precision over recall, as the field does since Achanta et al. 2009.
     below = BETA_SQUARED * precision + recall
     f = (1 + BETA_SQUARED) * precision * recall / np.where(below > 0, below, 1)
     return np.where(below > 0, f, 0.0)

@@ -52,8 +52,7 @@ class OnnxPredictor:
         return np.concatenate([session.run(None, {name: image[None]})[0] for image in images])
 
     def _session(self) -> "InferenceSession":
-        # One builds, the others wait: each build takes
-        # two seconds and a copy of the network.
+        # One builds, the others wait: each build takes two seconds and a copy of the network.
         with _building:
             if self._digest not in _sessions:
                 _sessions[self._digest] = start(to_onnx(self._network))
@@ -67,8 +66,7 @@ def start(model: bytes) -> "InferenceSession":
     import onnxruntime  # takes a while to load, and only CPUs need it
 
     options = onnxruntime.SessionOptions()
-    # Photos are spread over the cores already;
-    # threads of its own would compete for them.
+    # Photos are spread over the cores already; threads of its own would compete for them.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

@@ -126,8 +126,7 @@ def _settings(options: argparse.Namespace, network: Tracer, num_workers: int) ->
 def _checkpoint_to_resume(resume: str | None, out: Path) -> Path | None:
     last = out / LAST
     if resume == "auto":
-        # "auto" is for a job that is started again and
-        # again: the first time there is nothing yet.
+        # "auto" is for a job that is started again and again: the first time there is nothing yet.
         return last if last.exists() else None
     if resume is None and last.exists():
         raise ConfigError(f"{last} exists; go on with --resume auto, or choose another --out")

@@ -84,8 +84,7 @@ class Training:
                 f"{len(train)} training photos are fewer than one batch; lower --batch-size"
                 f" {settings.batch_size}"
             )
-        # Full batches only: batch norms of a rest of one
-        # photo would upset the running means.
+        # Full batches only: batch norms of a rest of one photo would upset the running means.
         self.steps = min(full, settings.limit_steps or full)
         augmentation = AUGMENTATIONS[settings.augment](settings.side)
         self.loader = _loader(train, augmentation, settings, device, self.steps)
@@ -147,8 +146,7 @@ class Training:
                 f"{checkpoint}: was trained with another {', '.join(changed)}; resume with the"
                 " options of the first run, or start a new one from it with --weights"
             )
-        # The checkpoint's "model" is the averaged one, for
-        # use; the trained one stands in `state`.
+        # The checkpoint's "model" is the averaged one, for use; the trained one stands in `state`.
         if self.ema:
             self.ema.module.load_state_dict(model)
         self.network.load_state_dict(state["network"] if self.ema else model)
@@ -164,8 +162,7 @@ class Training:
     def _train_epoch(self) -> float:
         self.network.train()
         sampler: Any = self.loader.sampler
-        # The order depends on the epoch, so that a
-        # resumed run goes on with the same one.
+        # The order depends on the epoch, so that a resumed run goes on with the same one.
         sampler.epoch = self.epoch
         total = torch.zeros((), device=self.device)
         bar = tqdm(
@@ -177,8 +174,7 @@ class Training:
         for step, (images, masks) in bar:
             loss = self._train_step(*_to_device(images, masks, self.device))
             total += loss
-            # `item` waits for the GPU; every step it would
-            # take the lead away that the host has.
+            # `item` waits for the GPU; every step it would take the lead away that the host has.
             if step % 10 == 9:
                 bar.set_postfix(loss=f"{total.item() / (step + 1):.3f}")
         # Before the checkpoint of this epoch is written over the last good one.

@@ -67,8 +67,7 @@ def load_tracer(
             f"{path}: its SHA-256 is {digest}, but {sha256.lower()} was asked for; delete the file"
             " to download it again, or correct the SHA-256"
         )
-    # "te1" that holds TE0's weights would load, and
-    # crop otherwise than the name promises.
+    # "te1" that holds TE0's weights would load, and crop otherwise than the name promises.
     if scale is None and str(weights) in OFFICIAL_NAMES:
         scale = OFFICIAL_NAMES.index(str(weights))
     state, settings = read_checkpoint(path)
@@ -178,8 +177,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _read_pickle(path: Path) -> Any:
     """The content of a file of ``torch.save``; those of before 2020 are no zip files."""
-    # `read_tensors` checks the sizes in the archive's
-    # directory before it unpacks anything.
+    # `read_tensors` checks the sizes in the archive's directory before it unpacks anything.
     if zipfile.is_zipfile(path):
         return read_tensors(path)
     try:

@@ -126,8 +126,7 @@ def cumulated() -> dict[str, dict[str, Any]]:
     settings: dict[str, Any] = {}
     rungs = {}
     for name, changes in RUNGS.items():
-        # Each rung on all before it: a change alone would
-        # be measured without what it builds on.
+        # Each rung on all before it: a change alone would be measured without what it builds on.
         settings = settings | changes
         rungs[name] = settings
     return rungs
@@ -148,8 +147,7 @@ def measure(args: argparse.Namespace, name: str, settings: dict, seed: str) -> d
     }
     if args.photos:
         batch = settings.get("data_loader.args.batch_size", 16)  # the original's
-        # As photos and not as batches, so that rungs of
-        # several batch sizes see equally many.
+        # As photos and not as batches, so that rungs of several batch sizes see equally many.
         settings["trainer.limit_train_batches"] = max(1, args.photos // batch)
     # One cache for all rungs, since their crops are mostly the same.
     if "tracer.weights" in settings:

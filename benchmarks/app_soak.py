@@ -134,8 +134,7 @@ async def visit(port: int, photos: list[bytes]) -> None:
             info.file_urls.CopyFrom(url)
         await page.send(rerun.SerializeToString())
         told = await until_finished(page)
-        # Cards of answers, and lines of what was left
-        # out; one of both for each photo.
+        # Cards of answers, and lines of what was left out; one of both for each photo.
         answered = told["html"].count("<article") + told["html"].count("<li><b>")
         assert answered, f"no answer to {len(photos)} photos: {told['html'][:300]}"
 

@@ -82,8 +82,7 @@ def plant(index: PhotoIndex, share: float, draw: np.random.Generator) -> dict[st
     gender = {str(ids[p]): genders[1 - int(index.values["gender"][first[p]])] for p in swapped}
     age = {}
     for person in aged:
-        # An age of another bin, by how often ages occur: a
-        # year more would be no error to a model.
+        # An age of another bin, by how often ages occur: a year more would be no error to a model.
         other = draw.choice(ages[bins != bins[first[person]]])
         age[str(ids[person])] = str(other)
     mask = {}

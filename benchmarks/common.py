@@ -75,8 +75,7 @@ def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, li
     """
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
-        # All sides in each round: a machine that gets
-        # slower does so for all of them.
+        # All sides in each round: a machine that gets slower does so for all of them.
         for name, run in sides.items():
             rates[name].append(run())
             print(
@@ -109,8 +108,7 @@ def as_scripts_do(run: Callable[[], float]) -> Callable[[], float]:
 def ratio(rates: dict[str, list[float]], side: str, to: str) -> float:
     """The median over the rounds of one side's rate over another's."""
     pairs = zip(rates[side], rates[to], strict=True)
-    # The ratio of each round first, then the median:
-    # a slow round is slow on both sides.
+    # The ratio of each round first, then the median: a slow round is slow on both sides.
     return statistics.median(first / second for first, second in pairs)
 
 

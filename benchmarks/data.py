@@ -80,8 +80,7 @@ def cost_of_augmentations(persons: int, size: int) -> None:
             began = time.perf_counter()
             for row in range(100):
                 transform(crops[row], row)
-            # Seconds for 100 photos → ms per photo. The best
-            # of five: other work only ever adds.
+            # Seconds for 100 photos → ms per photo. The best of five: other work only ever adds.
             best = min(best, (time.perf_counter() - began) * 10)
         return best
 

@@ -78,8 +78,7 @@ class SleepingGpu(Predictor):
         self.rate = rate
         self._owner = ThreadPoolExecutor(1)
         down, across = np.mgrid[:SIDE, :SIDE] - SIDE / 2
-        # A plausible outline: the work of cutting
-        # depends on the shape, not on the photo.
+        # A plausible outline: the work of cutting depends on the shape, not on the photo.
         head = (down / 0.7 + 100) ** 2 / 1.3 + across**2 < 60**2
         shoulders = (down > -30) & (abs(across) < 110)  # one part with the head, as in photos
         self._map = np.where(head | shoulders, 255, 0).astype(np.uint8)
@@ -88,8 +87,7 @@ class SleepingGpu(Predictor):
         """(n, S, S, 3) uint8 -> (n, S, S) uint8."""
         # sleep gives the interpreter's lock back, as waiting for a GPU does.
         self._owner.submit(time.sleep, len(images) / self.rate).result()
-        # A view, since even copying maps would count
-        # as work that a GPU does not take.
+        # A view, since even copying maps would count as work that a GPU does not take.
         return np.broadcast_to(self._map, (len(images), SIDE, SIDE))
 
 

@@ -95,8 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps alone")
     parser.add_argument("--out", type=Path, help="of the table; else as said above")
     args = parser.parse_args(argv)
-    # Without a card the same code, so that tests find
-    # what is broken before one is borrowed.
+    # Without a card the same code, so that tests find what is broken before one is borrowed.
     size = TINY if args.tiny or not torch.cuda.is_available() else FULL
     steps = checks() if args.check else STEPS
     folder = Path(tempfile.mkdtemp(prefix="gpu-"))
@@ -141,8 +140,7 @@ def in_its_time(name: str, step: Step, size: Size, log: Path) -> Sequence[Row]:
     began = time.perf_counter()
     child.start()
     assert child.pid is not None
-    # Else this process would hold the pipe open,
-    # and never hear of the child's death.
+    # Else this process would hold the pipe open, and never hear of the child's death.
     theirs.close()
     rows: Sequence[Row] = [(name, f"FAILED: see {log}")]
     if not ours.poll(step.seconds):
@@ -231,8 +229,7 @@ def different(photos: Sequence[Path], times: int) -> list[Path]:
     for number, photo in enumerate(dict.fromkeys(photos)):
         for copy in range(times):
             copies.append(folder / f"{number}-{copy}{photo.suffix}")
-            # Decoders stop at the picture's end, but the
-            # digest differs: a cache must not help.
+            # Decoders stop at the picture's end, but the digest differs: a cache must not help.
             copies[-1].write_bytes(photo.read_bytes() + bytes([copy]))
     return copies
 
@@ -243,8 +240,7 @@ def training(batch_of: int) -> Callable[[Size], Iterator[Row]]:
     def measure(size: Size) -> Iterator[Row]:
         setting = setting_of(size, size.batches[min(batch_of, len(size.batches) - 1)])
         _, crops = extracted(setting, None)
-        # With the moving average, as recipes have it:
-        # it reads and writes all weights.
+        # With the moving average, as recipes have it: it reads and writes all weights.
         eager = trainer(setting, crops, ema_decay=0.998)
         sides = {"bare eager loop": bare(setting), "ours, eager": epochs(eager)}
         trainings = {"ours, eager": eager}
@@ -255,8 +251,7 @@ def training(batch_of: int) -> Callable[[Size], Iterator[Row]]:
         sides["timm's way"] = timm_way(setting)
         for run in sides.values():
             run()  # warms up, and captures; not counted
-        # Model FLOPs, not those done: recomputing
-        # would not count as use of the card.
+        # Model FLOPs, not those done: recomputing would not count as use of the card.
         flops = training_flops(setting.model(), setting.size)
         peak = peak_flops(setting.device, setting.amp)
         for name, rates in in_turns(sides, size.rounds).items():

@@ -68,8 +68,7 @@ def graph(device: torch.device) -> str:
     require_gpu(device)
     set_arithmetic(deterministic=True, tf32=True)
     eager, graphed = (_scheduled(device, on) for on in (False, True))
-    # A batch of another size cannot go through the
-    # graph, and must take the eager way.
+    # A batch of another size cannot go through the graph, and must take the eager way.
     first, second = (trained(each, odd=True) for each in (eager, graphed))
     if graphed._graphed is None or graphed._graphed.failed:
         raise AssertionError("no graph was captured")
@@ -213,8 +212,7 @@ def _resumed(device: torch.device, **options: Any) -> str:
 def trained(step: TrainStep, odd: bool = False, seed: int = 1) -> dict[str, Tensor]:
     """The state after some steps."""
     draw = torch.Generator().manual_seed(seed)
-    # Full batches, perhaps an odd one, and full ones
-    # again: the graph must go on after it.
+    # Full batches, perhaps an odd one, and full ones again: the graph must go on after it.
     sizes = [BATCH] * STEPS + [BATCH - 1] * odd + [BATCH] * 2
     step.start_epoch()
     for number, size in enumerate(sizes):

@@ -198,8 +198,7 @@ def run(
     child = _forking().Process(target=_become, args=(command, folder))
     child.start()
     child.join(kill_after)
-    # The moment that matters most: while a file is
-    # being written beside its final name.
+    # The moment that matters most: while a file is being written beside its final name.
     while writing and child.exitcode is None and not any(folder.glob(writing)):
         time.sleep(0.001)
     if child.exitcode is None:

@@ -74,8 +74,7 @@ def main() -> None:
     if args.compile:
         sides["compile: true"] = steps(compile=True)
     for run in sides.values():
-        # Kernels are chosen, memory is taken, and
-        # torch.compile compiles, at the first call.
+        # Kernels are chosen, memory is taken, and torch.compile compiles, at the first call.
         run()  # warms up, and is not counted
     rates = in_turns(sides, args.rounds)
     rows = [
@@ -95,8 +94,7 @@ def stepper(
     optimizer = make_optimizer(
         OptimizerSettings.model_validate({"type": "AdamW", "args": arguments}), model
     )
-    # One step object for each side, all in memory
-    # at once, so that rounds take turns.
+    # One step object for each side, all in memory at once, so that rounds take turns.
     train_step = TrainStep(model, criterion, optimizer, StepSettings(**options))
     images, targets = random_batch(model, args.batch, args.size, device)
 

@@ -92,8 +92,7 @@ def repeat_people(people: Path, data: Path, times: int) -> None:
             folder = data / "train" / "images" / f"{again:02d}{number:04d}_{traits}"
             folder.mkdir(parents=True)
             for photo in person.iterdir():
-                # Copies and not links: each has a digest
-                # and a cached crop of its own.
+                # Copies and not links: each has a digest and a cached crop of its own.
                 (folder / photo.name).write_bytes(photo.read_bytes())
 
 
@@ -154,8 +153,7 @@ def memory_mib(process: int) -> tuple[float, float]:
     except OSError:  # it has just ended
         return 0.0, 0.0
     sizes = {name: int(size) for name, size in (line.split()[:2] for line in lines)}
-    # Pss divides shared pages among those who share
-    # them, so that they are counted once.
+    # Pss divides shared pages among those who share them, so that they are counted once.
     own = sizes.get("Pss_Anon:", 0) + sizes.get("Pss_Shmem:", 0)
     return own / 1024, sizes.get("Pss_File:", 0) / 1024
 

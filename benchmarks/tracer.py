@@ -361,8 +361,7 @@ def more_photos(setting: Setting) -> None:
         began = time.perf_counter()
         count = sum(1 for _ in extractor(paths))
         seconds = time.perf_counter() - began
-        # The largest so far, which can only grow:
-        # equal numbers mean that nothing grew.
+        # The largest so far, which can only grow: equal numbers mean that nothing grew.
         peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows.append((count, f"{seconds:.1f}", f"{1000 * seconds / count:.1f}", f"{peak_mib:.0f}"))
     print(table(("photos", "seconds", "ms per photo", "peak memory, MiB"), rows))

@@ -395,8 +395,7 @@ def report(
         for name, values in rates.items()
     ]
     print("\n" + table(("way", "images/s", "of bare", "ours over it"), rows))
-    # From the rate of an epoch: ten real ones of
-    # each way would take ten times as long.
+    # From the rate of an epoch: ten real ones of each way would take ten times as long.
     training = {n: EPOCHS * photos / statistics.median(values) for n, values in rates.items()}
     totals = {
         "ours, cropped": training["ours"] + extraction,

@@ -108,12 +108,10 @@ def apply_corrections(
     fitting = [(correction, _fitting(correction, rows_of, index)) for correction in chosen]
     known = [(correction, rows) for correction, rows in fitting if rows]
     values = {name: cells.copy() for name, cells in index.values.items()}
-    # Dropping is a field like the others, so that it
-    # is counted and contradicted like them.
+    # Dropping is a field like the others, so that it is counted and contradicted like them.
     values[DROP] = np.zeros(len(index), dtype=np.int64)
     applied = 0
-    # In the order of the file: a line on one photo
-    # may follow one on its person, and wins.
+    # In the order of the file: a line on one photo may follow one on its person, and wins.
     for correction, rows in known:
         cells = values[correction.field]
         applied += bool((cells[rows] != correction.value).any())
@@ -189,8 +187,7 @@ def _read_value(field: str, text: str, where: str, task: Task) -> np.ndarray | i
     if text in head.classes and head.settings.kind == "classes":
         return head.classes.index(text)
     values, unknown = head.encode([text])
-    # An empty cell is a photo without tags; of any
-    # other head it would erase the label.
+    # An empty cell is a photo without tags; of any other head it would erase the label.
     no_tag = not text and head.settings.kind == "multilabel"
     if len(unknown) or not (text or no_tag):
         hint = f"; write {head.expected}" if head.settings.bins else nearest(text, head.classes)
@@ -211,12 +208,10 @@ def _read_was(text: str, where: str, task: Task) -> dict[str, float] | None:
                 was[name] = float(values[0])
             continue
         meant = [c for c in head.classes if c.casefold().startswith(letters.casefold())]
-        # Letters that begin two classes tell nothing of
-        # this head, which is then missed below.
+        # Letters that begin two classes tell nothing of this head, which is then missed below.
         if letters and len(meant) == 1:
             was[name] = head.classes.index(meant[0])
-    # Half a description would fit strangers, too: ids
-    # are numbers that other data use as well.
+    # Half a description would fit strangers, too: ids are numbers that other data use as well.
     of_each = {name for name, head in task.heads.items() if head.settings.per}
     if not was or not of_each <= was.keys():
         raise DataError(
@@ -227,8 +222,7 @@ def _read_was(text: str, where: str, task: Task) -> dict[str, float] | None:
 
 
 def _check_contradictions(path: str | Path, corrections: list[Correction]) -> None:
-    # Each different statement once: a table may say
-    # the same of a key a thousand times.
+    # Each different statement once: a table may say the same of a key a thousand times.
     said: dict[tuple[str, str], dict[tuple, Correction]] = defaultdict(dict)
     for correction in corrections:
         was, value = correction.was, correction.value
@@ -262,8 +256,7 @@ def _rows_by_key(index: PhotoIndex) -> dict[str, list[int]]:
     for row, (file, group) in enumerate(zip(index.files, index.group, strict=True)):
         name = str(index.groups[group])
         stem = str(index.columns["stem"][row]).lower()
-        # Once each: where every photo is its own
-        # group, group and file are the same key.
+        # Once each: where every photo is its own group, group and file are the same key.
         for key in dict.fromkeys((name, f"{name}/{stem}", str(file))):
             rows[normalize("NFC", key)].append(row)
     return dict(rows)

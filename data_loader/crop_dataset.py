@@ -68,8 +68,7 @@ class CropDataset(Dataset):
             ``lam`` and the position and targets of the mixing partner; an unmixed one is its own,
             with a ``lam`` of 1.
         """
-        # A key instead of state: workers, ranks and
-        # resumed runs make the same sample of it.
+        # A key instead of state: workers, ranks and resumed runs make the same sample of it.
         epoch, position, visit = key if isinstance(key, tuple) else (0, key, 0)
         row = int(self.rows[position])
         image = self.transform(self.crops[row], photo_seed(self.seed, epoch, row, visit))
@@ -98,8 +97,7 @@ class CropDataset(Dataset):
             image, lam = join(image, self.transform(crop, int(draw.integers(2**63))))
         others = {OTHER + head: values[other] for head, values in self.targets.items()}
         others[OTHER + "index"] = other
-        # float32: of a Python float `collate` makes
-        # float64, and the loss would follow it.
+        # float32: of a Python float `collate` makes float64, and the loss would follow it.
         return image, {LAM: np.float32(lam), **others}
 
 

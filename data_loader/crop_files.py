@@ -48,8 +48,7 @@ def load_arrays(
                 continue
             if not file.is_file():
                 raise ValueError(f"{file.name} is not there, or is no file")
-            # For reading at first: numpy would fill up with
-            # zeros a short file to be written.
+            # For reading at first: numpy would fill up with zeros a short file to be written.
             array = np.load(file, mmap_mode="r")
             shape = shape or array.shape[:2]
             # Fortran order would read the same bytes as other pixels.

@@ -81,11 +81,9 @@ def extractor_from(tracer: Tracer, input_size: int, device: torch.device) -> Ext
     name, digest = None, None
     if (weights := tracer.weights) is not None:
         load = partial(load_tracer, weights, sha256=tracer.sha256, device=device)
-        # With `sha256`: whoever sets another one gets the
-        # file looked at, although crops are there.
+        # With `sha256`: whoever sets another one gets the file looked at, although crops are there.
         name = " ".join(filter(None, (_full_name(weights), tracer.sha256)))
-        # Where all crops are there, no photo needs
-        # weights that would have to be got first.
+        # Where all crops are there, no photo needs weights that would have to be got first.
         if not weights_path(weights).is_file():
             file = Path(tracer.cache_dir) / KNOWN_WEIGHTS
             if digest := _known_weights(file).get(name):
@@ -101,8 +99,7 @@ def _full_name(weights: str) -> str:
 
 def _known_weights(file: Path) -> dict[str, str]:
     """Name of weights → their digest, as ``_remember_weights`` left it."""
-    # Only a shortcut: without it the weights are
-    # fetched, which tells their digest as well.
+    # Only a shortcut: without it the weights are fetched, which tells their digest as well.
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(file.read_text(encoding="utf-8"))
         if isinstance(known, dict):
@@ -194,8 +191,7 @@ def build_crops(
     try:
         folder, digests = _cache_folder(photos, extractor, cache_dir, progress)
         shape = len(photos), extractor.settings.size
-        # Without the lock, since a finished cache may
-        # lie where nothing can be written.
+        # Without the lock, since a finished cache may lie where nothing can be written.
         if not _main_finds_complete(folder, shape):
             if main:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -208,8 +204,7 @@ def build_crops(
                     _fill(folder, photos, digests, extractor, progress)
     except OSError as error:
         raise UserError(f"{cache_dir}: the crop cache cannot be written ({error})") from error
-    # Every rank opens it before anybody raises, as one
-    # that left early would let the others wait.
+    # Every rank opens it before anybody raises, as one that left early would let the others wait.
     crops = _open_on_every_rank(folder)
     if main:
         _remember_weights(extractor, cache_dir / KNOWN_WEIGHTS)
@@ -222,8 +217,7 @@ def _cache_folder(
     photos: Sequence[Path], extractor: Extractor, cache_dir: Path, progress: bool
 ) -> tuple[Path, np.ndarray]:
     digests = photo_digests(photos, cache_dir, progress)
-    # Two levels, so that caches of the same settings
-    # lie together: `_copy_known` looks there.
+    # Two levels, so that caches of the same settings lie together: `_copy_known` looks there.
     return cache_dir / extractor.key[:16] / _name(digests), digests
 
 
@@ -237,8 +231,7 @@ def _leave_for_the_report(photo: Path, error: DataError) -> None:
 
 def _main_finds_complete(folder: Path, shape: tuple[int, int]) -> bool:
     """Whether rank 0 finds a finished cache; it may have waited for another process before."""
-    # Rank 0 may wait for another process that crops for
-    # hours; a broadcast alone would time out.
+    # Rank 0 may wait for another process that crops for hours; a broadcast alone would time out.
     found = distributed.is_main() and _is_complete(folder, shape)
     distributed.wait_for_main()
     return distributed.broadcast(found)
@@ -302,8 +295,7 @@ def _prepare(folder: Path, shape: tuple[int, int], digests: np.ndarray) -> None:
     arrays = load_arrays(folder, "r+", shape)
     if absent == ["checks"]:  # of a version that kept none
         arrays["checks"][:] = checks_of(arrays, range(len(digests)))
-    # One of the arrays was lost, so that what the
-    # others hold of a row can't be told.
+    # One of the arrays was lost, so that what the others hold of a row can't be told.
     elif absent:
         arrays["states"][:] = PENDING
     if (rows := damaged_rows(arrays)).size:
@@ -345,8 +337,7 @@ def _crop(
             state = WHOLE if extraction.fallback else CROPPED
             check = check_of(crop, np.array(extraction.box, np.int32), state)
             done.append((row, extraction.box, state, check))
-            # By time and not by number, so that a kill costs
-            # as many seconds on a CPU as on a GPU.
+            # By time and not by number, so that a kill costs as many seconds on a CPU as on a GPU.
             if time.monotonic() - last_flush > FLUSH_SECONDS:
                 _flush(arrays, done)
                 last_flush = time.monotonic()
@@ -413,8 +404,7 @@ def _copy_from(sibling: Path, digests: np.ndarray, arrays: dict[str, np.ndarray]
     wanted = {digests[row].tobytes() for row in np.flatnonzero(arrays["states"] == PENDING)}
     if not any(digest.tobytes() in wanted for digest in theirs):
         return  # checking rows that nobody wants takes as long as reading the whole cache
-    # The checksums are compared before anything is
-    # copied: damage must not spread to new caches.
+    # The checksums are compared before anything is copied: damage must not spread to new caches.
     sound = np.setdiff1d(np.arange(len(theirs)), missing_rows(other["states"]))
     done = {theirs[row].tobytes(): row for row in np.setdiff1d(sound, damaged_rows(other))}
     for row in np.flatnonzero(arrays["states"] == PENDING).tolist():

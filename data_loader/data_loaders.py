@@ -125,15 +125,12 @@ def setup(
     # Before cropping: a wrong split shows in a second.
     train_rows, val_rows = _both_sides(index, validation, seed, limits, batch_size)
     if limits.overfit_batch:
-        # Anything that changes the photos would keep the
-        # loss from reaching 0, which is the test.
+        # Anything that changes the photos would keep the loss from reaching 0, which is the test.
         augmentation = mixing = sampling = None
     _describe(index, train_rows, val_rows)
-    # Of all photos and not of the chosen rows: every
-    # split, fold and limit finds the same cache.
+    # Of all photos and not of the chosen rows: every split, fold and limit finds the same cache.
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
-    # Both loaders keep their workers, so that their
-    # batches lie in shared memory at the same time.
+    # Both loaders keep their workers, so that their batches lie in shared memory at the same time.
     at_once = batch_size + batch_of_predictions(batch_size, device)
     workers = _fit_workers(num_workers, at_once, input_size, device)
     weights = sampling_weights(index.plain_targets(train_rows), sampling) if sampling else None
@@ -175,17 +172,14 @@ def _both_sides(
     train_rows, val_rows = split(
         index, validation, seed if validation.seed is None else validation.seed
     )
-    # After the split, so that `drop` moves nobody to the
-    # other side and scores stay comparable.
+    # After the split, so that `drop` moves nobody to the other side and scores stay comparable.
     for head in index.task.heads.values():
         train_rows = _without_dropped(index, train_rows, head)
     if limits.overfit_batch:
-        # The same photos on both sides: the
-        # validation, too, must reach a perfect score.
+        # The same photos on both sides: the validation, too, must reach a perfect score.
         train_rows = val_rows = spread(train_rows, batch_size)
     if limits.limit_val_batches is not None:
-        # Evenly over the rows, which are sorted by
-        # folder: the first ones would be few people.
+        # Evenly over the rows, which are sorted by folder: the first ones would be few people.
         val_rows = spread(val_rows, limits.limit_val_batches * batch_size)
     return train_rows, val_rows
 
@@ -245,8 +239,7 @@ def _in_order(
 ) -> BaseDataLoader:
     batch_size = batch_of_predictions(batch_size, device)
     dataset = CropDataset(crops, rows, targets, eval_transform(input_size), seed=0)
-    # Rank r takes every world_size-th row; the
-    # trainer puts the answers in order again.
+    # Rank r takes every world_size-th row; the trainer puts the answers in order again.
     sampler = EpochSampler(
         len(rows), shuffle=False, rank=distributed.rank(), world_size=distributed.world_size()
     )

@@ -290,8 +290,7 @@ def eval_photos(
             " of photos with --images"
         )
     if info_dir is not None:
-        # `info_dir` is the folder itself, so that the
-        # source's own `dir` below it no longer counts.
+        # `info_dir` is the folder itself, so that the source's own `dir` below it no longer counts.
         data_dir, source = info_dir, source.model_copy(update={"dir": "."})
     do = "set info_dir to the folder that holds it, or predict a plain folder with --images"
     table = read_source(Path(data_dir), source, do)
@@ -357,8 +356,7 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
             raise DataError(f"{path}: line {number} lists {row[identity]} again; delete one")
         place_of[row[identity]] = place
     known = set(ids.tolist())
-    # A Mac writes é as two characters; such a name
-    # counts as the one that was predicted.
+    # A Mac writes é as two characters; such a name counts as the one that was predicted.
     for name, other in alike(known - place_of.keys(), place_of.keys() - known, path).items():
         place_of[name] = place_of.pop(other)
     do = "use the answers of these very photos"
@@ -399,8 +397,7 @@ def _joined(data_dir: Path, tables: list[Table]) -> Table:
     columns: dict[str, list[str]] = {name: [] for name in names}
     on_disk: dict[str, str] = {}
     for table in tables:
-        # Paths start from `data_dir` then, as two
-        # tables may have photos of one name each.
+        # Paths start from `data_dir` then, as two tables may have photos of one name each.
         below = Path(os.path.relpath(table.root, data_dir)).as_posix()
         before = "" if below == "." else f"{below}/"
         files = [f"{before}{file}" for file in table.columns["path"]]
@@ -432,8 +429,7 @@ def _groups(table: Table, column: str | None, labeled: int) -> tuple[np.ndarray,
             f"task.data.group: the training data have no column {column!r}; they have"
             f" {', '.join(table.columns)}"
         )
-    # A name in two Unicode forms is one person, who
-    # must not be on both sides of a split.
+    # A name in two Unicode forms is one person, who must not be on both sides of a split.
     names = [normalize("NFC", name) for name in table.columns[column].tolist()]
     groups, group = np.unique(names[:labeled], return_inverse=True)
     if labeled == len(names):

@@ -35,12 +35,10 @@ class Mixer:
             if head not in targets:
                 hint = nearest(head, targets)
                 raise ConfigError(f"mixing.same: no head is called {head!r}{hint}")
-        # Photos that agree in `same` have one row in
-        # common: (N, columns) → (N,) group numbers.
+        # Photos that agree in `same` have one row in common: (N, columns) → (N,) group numbers.
         number = len(next(iter(targets.values())))
         columns = [targets[head].reshape(number, -1) for head in settings.same]
-        # A column of zeros, so that there is a group
-        # also where `same` is empty: all photos.
+        # A column of zeros, so that there is a group also where `same` is empty: all photos.
         codes = np.hstack([*columns, np.zeros((number, 1))])
         _, self._group = np.unique(codes, axis=0, return_inverse=True)
         self._group = self._group.reshape(-1)
@@ -53,8 +51,7 @@ class Mixer:
             position: of the photo, 0 to N - 1.
             draw: the only source of chance.
         """
-        # Both are drawn before anything is decided: a
-        # changed probability changes no partner.
+        # Both are drawn before anything is decided: a changed probability changes no partner.
         s, chance = self.settings, draw.random()
         members = self._members[self._group[position]]
         other = int(members[draw.integers(len(members))])

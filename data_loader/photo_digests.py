@@ -29,8 +29,7 @@ def photo_digests(photos: Sequence[Path], cache_dir: Path, progress: bool = Fals
     paths = os.fsencode("\0".join(str(photo.absolute()) for photo in photos))
     file = cache_dir / "digests" / f"{hashlib.sha256(paths).hexdigest()[:16]}.npz"
     stamps = np.array([_stamp(photo) for photo in photos], np.int64).reshape(-1, 3)
-    # Zeros stand for a file that can't be read; it
-    # is then missed where it is cropped.
+    # Zeros stand for a file that can't be read; it is then missed where it is cropped.
     digests, known = np.zeros(len(photos), "V16"), np.zeros(len(photos), bool)
     # Not there, or damaged in whatever way: then all photos are read once more.
     with contextlib.suppress(Exception), io.BytesIO(read_regular(file, MOST_DIGESTS)) as data:
@@ -60,8 +59,7 @@ def photo_digests(photos: Sequence[Path], cache_dir: Path, progress: bool = Fals
 
 def _digest(path: Path) -> bytes:
     try:
-        # blake2b: faster than SHA-256 where the
-        # processor has no instructions for that one.
+        # blake2b: faster than SHA-256 where the processor has no instructions for that one.
         return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
     except OSError:
         return bytes(16)
@@ -72,6 +70,5 @@ def _stamp(path: Path) -> tuple[int, int, int]:
         status = path.stat()
     except OSError:
         return (0, 0, 0)
-    # ctime too: tools that copy with times (`cp -p`,
-    # `rsync -a`) set mtime, nobody sets ctime.
+    # ctime too: tools that copy with times (`cp -p`, `rsync -a`) set mtime, nobody sets ctime.
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -75,8 +75,7 @@ def read_source(data_dir: Path, source: AnySource, do: str) -> Table:
 def _read_pattern(root: Path, files: list[str], source: PatternSource, do: str) -> Table:
     pattern = re.compile(source.pattern)
     fits = {file: pattern.fullmatch(file) for file in files}
-    # fullmatch: a pattern that fits a part of a path
-    # would take backups such as "mask1 (2).jpg".
+    # fullmatch: a pattern that fits a part of a path would take backups such as "mask1 (2).jpg".
     odd = [file for file, match in fits.items() if match is None or not is_image(file)]
     wanted = f"only {_readable(source.pattern)} as {', '.join(KINDS)} belong here"
     raise_if_any(_by_folder(odd, files), f"{root}: unexpected", f"{wanted}; rename or move away")
@@ -135,8 +134,7 @@ def _listed(table: Path, column: str, rows: Sequence[tuple[int, dict[str, str]]]
             raise DataError(
                 f"{table}: lines {first_line[name]} and {number} both list {name}; delete one"
             )
-        # PureWindowsPath knows `C:\` and `/` as roots
-        # alike, whatever this system is.
+        # PureWindowsPath knows `C:\` and `/` as roots alike, whatever this system is.
         if PureWindowsPath(name).anchor or ".." in PurePosixPath(name).parts:
             raise DataError(
                 f"{table}: line {number}: {name} leads out of the folder of the photos; write the"
@@ -158,12 +156,10 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
             of ``columns``, or is no table: two columns of one name, rows with too many cells.
     """
     text = _text_of(Path(path))
-    # The heading decides on the delimiter: cells may
-    # hold commas, names of columns hardly.
+    # The heading decides on the delimiter: cells may hold commas, names of columns hardly.
     heading = re.split(r"[\r\n]", text, maxsplit=1)[0]
     delimiter = max(DELIMITERS, key=heading.count)
-    # newline="": line ends within quotes stay what they
-    # are. strict: a lost quote is an error.
+    # newline="": line ends within quotes stay what they are. strict: a lost quote is an error.
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[tuple[int, dict[str, str]]] = []
     try:
@@ -226,8 +222,7 @@ def _text_of(path: Path) -> str:
             text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        # Zeros are UTF-16 without its mark, or no text
-        # at all; cp1252 would take either.
+        # Zeros are UTF-16 without its mark, or no text at all; cp1252 would take either.
         if "\0" in text:
             break
         if not encoding.startswith("utf"):
@@ -309,8 +304,7 @@ def _columns(files: Sequence[str], columns: Mapping[str, Sequence[str]]) -> dict
                 f"column {name!r}: a cell of {longest} characters is too long for a table of"
                 f" {len(cells)} rows; shorten it or leave the column out"
             )
-    # Arrays and not lists: a forked worker counts
-    # references to objects, and so copies their pages.
+    # Arrays and not lists: a forked worker counts references to objects, and so copies their pages.
     return {name: np.array(cells, dtype=str) for name, cells in columns.items()}
 
 
@@ -328,8 +322,7 @@ def _without_ending(file: str) -> str:
 
 def _readable(pattern: str) -> str:
     """A pattern for people: ``<person>_*_<age>/<photo>.*``."""
-    # Innermost groups first: "(?P<folder>(?P<person>[^_]+)_…)"
-    # → "(?P<folder><person>_…)"
+    # Innermost groups first: "(?P<folder>(?P<person>[^_]+)_…)" → "(?P<folder><person>_…)"
     inner = re.sub(r"\(\?P<(\w+)>[^()]*\)", r"<\1>", pattern)
     plain = re.sub(r"\(\?P<\w+>([^()]*)\)", r"\1", inner)
     return re.sub(r"\[\^?[^\]]*\][+*]", "*", plain).replace("\\", "")

@@ -25,8 +25,7 @@ RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
 
 
 def _known_weights(weights: str) -> str:
-    # A word without dot or slash is a mistyped
-    # name, and not a file that isn't there.
+    # A word without dot or slash is a mistyped name, and not a file that isn't there.
     if weights not in (*RELEASED_WEIGHTS, "sample") and not re.search(r"[./\\]", weights):
         raise ValueError("neither a known name nor a path")
     return usable_path(weights)

@@ -115,20 +115,16 @@ def stratified_group_kfold(
             f"{index.root}: {index.counted(people)} cannot be divided into {folds} folds; set"
             f" validation.folds to {max(people, 2)} at most, or add more"
         )
-    # By folders and not by photos: whoever has more
-    # photos left counts no more than the others.
+    # By folders and not by photos: whoever has more photos left counts no more than the others.
     first = _one_of_each(index)
     strata = _strata(index, first)
     _warn_of_rare_strata(index, strata, first, folds)
-    # Renumbered by the seed: among groups that are
-    # alike the division goes by their numbers.
+    # Renumbered by the seed: among groups that are alike the division goes by their numbers.
     lots = np.random.default_rng((seed, 2)).permutation(len(index.groups))
-    # Repeated, since scikit-learn refuses to divide where
-    # every stratum is smaller than the folds.
+    # Repeated, since scikit-learn refuses to divide where every stratum is smaller than the folds.
     strata, groups = (np.repeat(each, folds) for each in (strata, lots[index.group[first]]))
     parts = list(StratifiedGroupKFold(folds).split(strata, strata, groups))
-    # By group and not by row, so that all photos of a
-    # person follow, also of a second folder.
+    # By group and not by row, so that all photos of a person follow, also of a second folder.
     chosen = np.isin(lots[index.group], groups[parts[fold][1]])
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
@@ -175,8 +171,7 @@ def groups_in(path: Path, part: str) -> set[str]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = [row for row in csv.reader(file) if len(row) == 3 and row[2] == part]
             return {plain_cell(group) for group, *_ in rows}
-    # Only to tell whether a page knows somebody; a run
-    # copied without the file still works.
+    # Only to tell whether a page knows somebody; a run copied without the file still works.
     except (OSError, ValueError, csv.Error):
         return set()
 

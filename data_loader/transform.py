@@ -48,8 +48,7 @@ def single_steps(settings: Augmentation, size: int) -> dict[str, Transform]:
     """Each augmentation alone, done to every photo, by the name of its step."""
     alone = {}
     for step in _augmentations(settings, size):
-        # A picture of what blur does must show blur, and
-        # not the one time in ten that it comes.
+        # A picture of what blur does must show blur, and not the one time in ten that it comes.
         step.p = 1.0
         alone[type(step).__name__] = Transform([_resize(size), step])
     return alone
@@ -61,15 +60,13 @@ def start_worker(worker: int) -> None:
 
 
 def _resize(size: int) -> A.BasicTransform:
-    # Area for shrinking: linear interpolation passes
-    # over pixels of a crop that is much larger.
+    # Area for shrinking: linear interpolation passes over pixels of a crop that is much larger.
     return A.Resize(size, size, area_for_downscale="image")
 
 
 def _augmentations(settings: Augmentation, size: int) -> list[A.BasicTransform]:
     s = settings
-    # Geometry first, then tone, then what a camera adds:
-    # noise that is rotated would be blurred.
+    # Geometry first, then tone, then what a camera adds: noise that is rotated would be blurred.
     steps = [A.HorizontalFlip(p=s.flip)]
     if s.shift or s.scale or s.rotate:
         steps.append(
@@ -77,8 +74,7 @@ def _augmentations(settings: Augmentation, size: int) -> list[A.BasicTransform]:
                 translate_percent={"x": (-s.shift, s.shift), "y": (-s.shift, s.shift)},
                 scale=(1 - s.scale, 1 + s.scale),
                 rotate=(-s.rotate, s.rotate),
-                # Reflected: black corners would tell the
-                # model that a photo was rotated.
+                # Reflected: black corners would tell the model that a photo was rotated.
                 border_mode=cv2.BORDER_REFLECT_101,
                 p=s.affine,
             )
@@ -89,8 +85,7 @@ def _augmentations(settings: Augmentation, size: int) -> list[A.BasicTransform]:
     # One noise for the three channels: independent ones take three times as long.
     steps.append(A.GaussNoise(std_range=(0.01, 0.04), per_channel=False, p=s.noise))
     if s.dropout_holes and s.dropout_size:
-        # In pixels: as a fraction, the whole side
-        # (1.0) would be taken for one pixel.
+        # In pixels: as a fraction, the whole side (1.0) would be taken for one pixel.
         side = (max(1, round(size * s.dropout_size / 2)), max(1, round(size * s.dropout_size)))
         steps.append(A.CoarseDropout((1, s.dropout_holes), side, side, p=s.dropout))
     return [step for step in steps if step.p > 0]

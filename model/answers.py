@@ -23,8 +23,7 @@ def with_marginals(task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
     """``probabilities``, numpy or torch, also for the heads of the product: whichever way those of
     the classes came about, a head's answer has the sum over the classes that say it."""
     marginals = task.marginals(found[SINGLE_HEAD]) if task.product else {}
-    # In the order of the heads, which columns,
-    # pictures and exported outputs have, too.
+    # In the order of the heads, which columns, pictures and exported outputs have, too.
     ordered = {name: (dict(found) | marginals)[name] for name in task.heads}
     return ordered | {name: values for name, values in found.items() if name == SINGLE_HEAD}
 
@@ -44,8 +43,7 @@ def decode(probabilities: Any, prior: ClassPrior | None, name: str = SINGLE_HEAD
     if weights is None:
         return probabilities
     if not isinstance(probabilities, np.ndarray):
-        # Within an exported model it is a tensor
-        # already: an array would leave the trace.
+        # Within an exported model it is a tensor already: an array would leave the trace.
         known = isinstance(weights, np.ndarray)
         weights = probabilities.new_tensor(weights) if known else weights.to(probabilities)
     weighted = probabilities * weights
@@ -86,8 +84,7 @@ def calibrated(task: Task, found: Mapping[str, Any], prior: ClassPrior | None) -
     table = result[SINGLE_HEAD].reshape(-1, *task.sizes)
     for place, name in enumerate(task.product, 1):
         size = [task.sizes[place - 1] if axis == place else 1 for axis in range(1, table.ndim)]
-        # What the power of a marginal adds
-        # to it: the other heads keep theirs.
+        # What the power of a marginal adds to it: the other heads keep theirs.
         table = table * (marginals[name].clip(TINY) ** (powers[name] - 1)).reshape(-1, *size)
     joint = table.reshape(-1, task.num_classes)
     return result | {SINGLE_HEAD: joint / joint.sum(axis=1, keepdims=True)}
@@ -106,8 +103,7 @@ def _to_power(probabilities: Any, power: float) -> Any:
 
 def macro_f1(truth: np.ndarray, given: np.ndarray) -> float:
     """Macro-F1 of (N,) answers against (N,) true codes."""
-    # Classes above the highest that occurs have
-    # no F1, and `mean_f1` would leave them out.
+    # Classes above the highest that occurs have no F1, and `mean_f1` would leave them out.
     number = int(max(truth.max(initial=0), given.max(initial=0))) + 1
     right = np.bincount(truth[truth == given], minlength=number)
     # F1 = 2·TP / (2·TP + FP + FN), and 2·TP + FP + FN is

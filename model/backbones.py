@@ -47,8 +47,7 @@ def timm_backbone(
         network = _create_timm(model_name, options)
     config = network.pretrained_cfg
     fixed = config["input_size"][-1] if config.get("fixed_input_size") else None
-    # MobileNetV3 and others have one more layer
-    # behind the pooling, whose width this is.
+    # MobileNetV3 and others have one more layer behind the pooling, whose width this is.
     width = getattr(network, "head_hidden_size", None) or network.num_features
     return Backbone(network, width, config["mean"], config["std"], img_size or fixed)
 
@@ -79,12 +78,10 @@ def torchvision_backbone(
             network.load_state_dict(state)
         except RuntimeError as error:
             raise _other_network(checkpoint_path, model_name, network, state) from error
-    # Last, since weights files hold those heads,
-    # too, and every key has to find its place.
+    # Last, since weights files hold those heads, too, and every key has to find its place.
     _drop_auxiliary_heads(network)
     scale = weights.transforms()
-    # Only transformers have it: their position
-    # embeddings are made for one size.
+    # Only transformers have it: their position embeddings are made for one size.
     size = getattr(network, "image_size", None)
     return Backbone(network, width, tuple(scale.mean), tuple(scale.std), size)
 
@@ -120,8 +117,7 @@ def _timm_with_file(model_name: str, checkpoint_path: str, options: Mapping) -> 
     overlay = {"state_dict": state, "num_classes": 0, "label_offset": 0}
     try:
         network = _create_timm(model_name, options, pretrained=True, pretrained_cfg_overlay=overlay)
-    # A file of another network fails anywhere
-    # in timm's conversion of older key names.
+    # A file of another network fails anywhere in timm's conversion of older key names.
     except (RuntimeError, LookupError, ValueError, AttributeError) as error:
         # Built once more, so that the message can tell which keys differ.
         network = _create_timm(model_name, options)
@@ -208,8 +204,7 @@ def _last_linear(network: nn.Module, model_name: str) -> str:
             f"arch.args.model_name: torchvision's {model_name!r} ends in no linear layer that our"
             " heads could replace; choose another, such as resnet18 or efficientnet_b0"
         )
-    # Modules come in the order of their
-    # making, and the classifier is made last.
+    # Modules come in the order of their making, and the classifier is made last.
     return names[-1]
 
 

@@ -47,8 +47,7 @@ def effective_weights(counts: Sequence[int] | np.ndarray, beta: float = 0.999) -
     # to 1 would lose; the 1 - beta cancels out below.
     effective = -np.expm1(counts * np.log(beta)) if beta else np.minimum(counts, 1)
     weights = np.divide(1, effective, out=np.zeros_like(counts), where=counts > 0)
-    # For people who read the log: losses
-    # divide by the sum of the weights anyhow.
+    # For people who read the log: losses divide by the sum of the weights anyhow.
     return weights * (counts > 0).sum() / max(weights.sum(), 1e-12)
 
 
@@ -66,8 +65,7 @@ def count_weights(rule: str, counts: Sequence[int] | np.ndarray, head: str) -> n
     name, _, beta = rule.partition(":")
     if rule == "balanced":
         return balanced_weights(counts)
-    # A beta that is no number ends in the
-    # error below, which says what is allowed.
+    # A beta that is no number ends in the error below, which says what is allowed.
     with contextlib.suppress(ValueError):
         if name == "effective" and 0 <= float(beta or "0.999") < 1:
             return effective_weights(counts, float(beta or "0.999"))

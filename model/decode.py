@@ -76,12 +76,10 @@ def probabilities(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]
         for name, head in task.heads.items()
         if name not in task.product
     }
-    # Heads in the product are left out above:
-    # they follow from the classes of the whole.
+    # Heads in the product are left out above: they follow from the classes of the whole.
     if not task.product:
         return found
-    # A model with a single head answers the
-    # whole at once, the others head by head.
+    # A model with a single head answers the whole at once, the others head by head.
     joint = of_heads[SINGLE_HEAD] if SINGLE_HEAD in of_heads else task.joint(of_heads)
     return found | {SINGLE_HEAD: joint}
 

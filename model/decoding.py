@@ -68,8 +68,7 @@ def class_prior(
                 # the bins of a group, as probabilities do.
                 of_name = task.heads[name].group(of_name[None])[0]
             logs = logs - decoding.prior_strength * np.log(np.maximum(of_name, 1))
-        # Only their ratios count; around 1 they
-        # are readable, and far from overflowing.
+        # Only their ratios count; around 1 they are readable, and far from overflowing.
         found[name] = np.exp(logs - logs.mean())
     return with_temperatures(found, task, decoding.temperature) if decoding.temperature else found
 
@@ -111,8 +110,7 @@ def tune(
     best = Decoding()
     for _ in range(ROUNDS):
         before = best
-        # `best` stands first: of equals `max` keeps
-        # it, so nothing moves without a gain.
+        # `best` stands first: of equals `max` keeps it, so nothing moves without a gain.
         stronger = (best.model_copy(update={"prior_strength": float(s)}) for s in STRENGTHS)
         best = max([best, *stronger], key=gain)
         for head, answer in _biased(task, truth):
@@ -181,8 +179,7 @@ def to_json(
     found = class_prior(plain, task, counts)
     counted = {name: values.tolist() for name, values in counts.items()}
     return {
-        # The keys stay as they are: files that
-        # older versions wrote are still read.
+        # The keys stay as they are: files that older versions wrote are still read.
         "weights": {name: values.tolist() for name, values in found.items()},
         "temperature": decoding.temperature,
         "made_of": decoding.model_dump(mode="json") | {"counts": counted},
@@ -200,8 +197,7 @@ def read_class_prior(path: Path, task: Task) -> dict[str, np.ndarray]:
         values = json.loads(path.read_text(encoding="utf-8"))
         weights = values["weights"]
         calibration = Decoding(temperature=values.get("temperature") or {})
-        # Before there were tasks, a file held
-        # the classes of the whole alone.
+        # Before there were tasks, a file held the classes of the whole alone.
         weights = weights if isinstance(weights, dict) else {SINGLE_HEAD: weights}
         found = {name: np.array(values, dtype=float) for name, values in weights.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -284,12 +280,10 @@ def _biased(task: Task, truth: Mapping[str, np.ndarray]) -> Iterator[tuple[str, 
     codes = task.decode(truth[SINGLE_HEAD]) if task.product else truth
     for head in task.product or _sizes(task):
         number = len(task.heads[head].answers)
-        # A bias for each of many answers would fit
-        # the noise of the few photos that each has.
+        # A bias for each of many answers would fit the noise of the few photos that each has.
         if number <= MOST_BIASED:
             known = codes[head][codes[head] != MISSING]
-            # Biases act relative to one another,
-            # so one of them is left at 0.
+            # Biases act relative to one another, so one of them is left at 0.
             most = np.bincount(known, minlength=number).argmax()
             yield from ((head, answer) for answer in range(number) if answer != most)
 

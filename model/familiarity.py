@@ -47,8 +47,7 @@ class Familiarity:
         # (N, D) → (min(N, D),) and (min(N, D), D)
         _, sizes, directions = torch.linalg.svd(trained - mean, full_matrices=False)
         variances = sizes**2 / n
-        # At most half, or there would be too
-        # little left to estimate the rest by.
+        # At most half, or there would be too little left to estimate the rest by.
         kept = min(DIRECTIONS, n // 2, trained.shape[1] // 2)
         rest = variances[kept:].sum() / (trained.shape[1] - kept)
         floor = 1e-6 * variances.sum().clamp(min=1e-12)  # of features that are all alike
@@ -59,8 +58,7 @@ class Familiarity:
             float(rest.clamp(min=floor)),
             0.0,
         )
-        # With a margin, since photos of other days
-        # vary more than those of one data set.
+        # With a margin, since photos of other days vary more than those of one data set.
         limit = known.distance(unseen).quantile(UNSEEN_SHARE) * MARGIN
         return cls(**{**known.to_state(), "limit": float(limit)})
 
@@ -68,8 +66,7 @@ class Familiarity:
         """(B, D) → (B,), in standard deviations, the mean over all directions."""
         apart = features.to(self.mean) - self.mean
         along = apart @ self.directions.T  # (B, D) → (B, K)
-        # Pythagoras: what is not along the K directions
-        # lies beside them, without the D - K others.
+        # Pythagoras: what is not along the K directions lies beside them, without the D - K others.
         beside = (apart**2).sum(dim=1) - (along**2).sum(dim=1)
         squares = (along**2 / self.variances).sum(dim=1) + beside.clamp(min=0) / self.rest
         return (squares / len(self.mean)).sqrt()

@@ -167,8 +167,7 @@ def _last_block_but_one(backbone: nn.Module, outputs: Mapping[nn.Module, Tensor]
         module for module in backbone.modules() if isinstance(module, nn.Sequential | nn.ModuleList)
     ]
     blocks = [[block for block in row if block in outputs] for row in rows]
-    # The blocks are the longest row: stems,
-    # patches and heads are short ones.
+    # The blocks are the longest row: stems, patches and heads are short ones.
     longest = max(blocks, key=len, default=[])
     if len(longest) < 2:
         raise ConfigError("Grad-CAM: this backbone has no row of blocks; choose another")
@@ -188,11 +187,9 @@ def as_map(output: Tensor) -> Tensor:
     """
     if output.ndim == 3:
         side = math.isqrt(output.shape[1])
-        # Class and register tokens stand in front of
-        # the cells. (B, tokens, C) → (B, side, side, C)
+        # Class and register tokens stand in front of the cells. (B, tokens, C) → (B, side, side, C)
         output = output[:, -side * side :].unflatten(1, (side, side))
-    # Of square photos H and W are equal, and
-    # C is seldom: Swin gives (B, H, W, C).
+    # Of square photos H and W are equal, and C is seldom: Swin gives (B, H, W, C).
     elif output.shape[2] == output.shape[3]:
         return output
     return output.permute(0, 3, 1, 2)

@@ -76,8 +76,7 @@ class CrossEntropy(nn.Module):
         log_p = F.log_softmax(logits, dim=1)
         values = -log_p
         if self.gamma:
-            # The floor keeps the gradient of the power
-            # finite where p is 1 and gamma is below 1.
+            # The floor keeps the gradient of the power finite where p is 1 and gamma is below 1.
             values = (-torch.expm1(log_p)).clamp_min(1e-12) ** self.gamma * values
         if targets.ndim == 1:
             targets, known = known_labels(targets, logits.shape[1])
@@ -92,8 +91,7 @@ class CrossEntropy(nn.Module):
         """(B, n) values of the classes → (B, n), of each label the mean over what it stands for."""
         if self.sharp:  # the same, without n² values a photo
             return values
-        # By element and not by matrix product,
-        # which GPUs may compute in lower precision.
+        # By element and not by matrix product, which GPUs may compute in lower precision.
         return (self.labels * values[:, None, :]).sum(dim=2)  # (B, n, n) → (B, n)
 
 
@@ -165,8 +163,7 @@ class BinaryCrossEntropy(nn.Module):
         """(B, n) logits and (B, n) of 0, 1 or, of mixed photos, between → scalar; NaN where it is
         not known."""
         known = ~targets.isnan()
-        # NaN times a weight of 0 would still be
-        # NaN, in the loss as in the gradient.
+        # NaN times a weight of 0 would still be NaN, in the loss as in the gradient.
         there = targets.nan_to_num()
         values = F.binary_cross_entropy_with_logits(logits.float(), there, reduction="none")
         return weighted_mean(values, by_photo(self.class_weights * known, photo_weights))

@@ -84,8 +84,7 @@ def check_losses(
     logging.disable(logging.CRITICAL)  # what there is to log is logged with the true counts
     ones = {head: np.ones(n) for head, n in heads.items()}
     try:
-        # Some losses draw prototypes; the training has
-        # to draw the same with this look and without.
+        # Some losses draw prototypes; the training has to draw the same with this look and without.
         with torch.random.fork_rng(devices=()):
             criterion = build_criterion(task, loss, loss_name, heads, ones)
     finally:
@@ -132,8 +131,7 @@ class AllLoss(nn.Module):
 
     def __init__(self, losses: Mapping[str, nn.Module], head_weights: Mapping[str, float]) -> None:
         super().__init__()
-        # By place and not by key below: a ModuleDict
-        # cannot store every name a head may have.
+        # By place and not by key below: a ModuleDict cannot store every name a head may have.
         self.losses = nn.ModuleDict({module_name(head): loss for head, loss in losses.items()})
         self.head_weights = dict(head_weights)
 
@@ -155,8 +153,7 @@ class AllLoss(nn.Module):
                 photo counts.
         """
         device = next(iter(logits.values())).device.type
-        # Exponentials and their sums need float32,
-        # also where the caller is under autocast.
+        # Exponentials and their sums need float32, also where the caller is under autocast.
         with torch.autocast(device, enabled=False):
             losses = zip(self.head_weights, self.losses.values(), strict=True)
             weights = [targets[WEIGHT]] if WEIGHT in targets else []
@@ -203,8 +200,7 @@ def single_loss(
     if name == "ce_loss" and "gamma" in args:  # would be another loss than the one that is named
         raise ConfigError(f"{where}: ce_loss takes no gamma; focal does")
     if "logit_adjustment" in args:
-        # Of the losses nobody knows the counts,
-        # so what they take is the finished prior.
+        # Of the losses nobody knows the counts, so what they take is the finished prior.
         args = {**args, "log_prior": _log_prior(args["logit_adjustment"], counts, where)}
         del args["logit_adjustment"]
     try:
@@ -237,8 +233,7 @@ def resolve_class_weights(
             # The head of TimmModel, `class`, is none of the task's.
             known = task.heads.get(head)
             log_weights(head, weights, rule, known.class_names() if known else None)
-            # As numbers from here on, so that neither
-            # checks nor losses know of rules.
+            # As numbers from here on, so that neither checks nor losses know of rules.
             entry = entry._replace(class_weights=weights.tolist())
         resolved.append(entry)
     by_name = not isinstance(loss_name, Sequence)
@@ -248,8 +243,7 @@ def resolve_class_weights(
 def _log_prior(strength: float, counts: np.ndarray | None, where: str) -> Tensor:
     if counts is None:
         raise ConfigError(f"{where}: logit_adjustment needs the class counts of a training")
-    # A class that never occurs is taken to occur
-    # once: its logarithm has to be a number.
+    # A class that never occurs is taken to occur once: its logarithm has to be a number.
     counts = np.maximum(np.asarray(counts, dtype=float), 1)
     return torch.tensor(strength * np.log(counts / counts.sum()), dtype=torch.float32)
 

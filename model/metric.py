@@ -98,8 +98,7 @@ def compute_metrics(
     values = {name: np.asarray(each) for name, each in probabilities.items()}
     for name, each in values.items():
         _check(task, name, each, truth[name])
-    # By the very function that training steps
-    # use, so that ties and thresholds fall alike.
+    # By the very function that training steps use, so that ties and thresholds fall alike.
     predicted = answers(task, {name: torch.from_numpy(each) for name, each in values.items()})
     found = evaluate(task, names, {name: each.numpy() for name, each in predicted.items()}, truth)
     for name in (name for name in names if name.endswith(MAP) and name not in found):

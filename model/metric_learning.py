@@ -66,8 +66,7 @@ class MetricLearningLoss(nn.Module):
             return logits.sum()  # 0, and has a gradient
         require_codes(targets, range(logits.shape[1]), "targets of a loss")
         chunks = zip(logits.float().split(MOST_PHOTOS), targets.split(MOST_PHOTOS), strict=True)
-        # By size: the last chunk may be small, and
-        # its photos count no more than others.
+        # By size: the last chunk may be small, and its photos count no more than others.
         return sum(self.loss(x, y) * (len(y) / len(targets)) for x, y in chunks)
 
 
@@ -88,8 +87,7 @@ def _check_on_labels(loss: nn.Module, num_classes: int) -> None:
     """Some losses need pairs, views or equal class counts; better reported now than in an epoch."""
     # Each class several times, and not all equally often, as in any batch.
     targets = torch.arange(4 * num_classes + 1) % num_classes
-    # Numbers that differ; random ones would move
-    # the generator that the training draws from.
+    # Numbers that differ; random ones would move the generator that the training draws from.
     steps = torch.arange(float(targets.numel() * num_classes))
     logits = steps.sin().view(-1, num_classes).requires_grad_()
     try:
@@ -107,8 +105,7 @@ def _prototypes_on_axes(loss: nn.Module, num_classes: int) -> bool:
     """Put one prototype (or several, alike) per class on its axis; False where there are none."""
     found = False
     for parameter in loss.parameters():
-        # Trained, they would turn away from the axes,
-        # and the largest logit would mean nothing.
+        # Trained, they would turn away from the axes, and the largest logit would mean nothing.
         parameter.requires_grad_(False)
         if parameter.ndim == 2 and parameter.shape[0] == num_classes:
             # SoftTriple keeps several per class, side by side: (n, n · k).

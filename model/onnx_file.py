@@ -25,11 +25,9 @@ TOLERANCES = {"float32": 1e-4, "float16": 2e-2}
 CROPS, PROBABILITIES = "crops", "probabilities"
 """What the input is called, and the output for the classes of a product; the probabilities of
 another head are called ``<head>_probabilities``, and logits like their head."""
-# The first with LayerNormalization, which
-# transformers would otherwise be written out for.
+# The first with LayerNormalization, which transformers would otherwise be written out for.
 OPSET = 17
-# Neither is the size that is traced, 2: one that
-# got written down as a constant would show.
+# Neither is the size that is traced, 2: one that got written down as a constant would show.
 CHECKED_BATCHES = (1, 5)
 
 
@@ -61,8 +59,7 @@ def to_onnx(
     names = [*network.heads, *outputs_of(task).values()]
     copied = copy.deepcopy(network)
     if precision == "float16":
-        # The heads stay in float32, as in training:
-        # half precision makes equals of near answers.
+        # The heads stay in float32, as in training: half precision makes equals of near answers.
         copied.half().classifiers.float()
     wrapped = _WithAnswers(copied, task, views, decoding).eval()
     # Two, since tracing may take an axis of length 1 for one to broadcast.
@@ -71,8 +68,7 @@ def to_onnx(
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of what tracing leaves out, which the comparison shows
         try:
-            # dynamo=True, the newer exporter, needs
-            # onnxscript, a dependency for this alone.
+            # dynamo=True, the newer exporter, needs onnxscript, a dependency for this alone.
             torch.onnx.export(
                 wrapped,
                 (crops,),
@@ -221,8 +217,7 @@ def largest_difference(
     session = open_session(exported)
     draw, differences, outputs = np.random.default_rng(0), [], outputs_of(task)
     for batch in CHECKED_BATCHES:
-        # Blotches under fine noise: of noise alone,
-        # a network sees little but the mean.
+        # Blotches under fine noise: of noise alone, a network sees little but the mean.
         coarse = draw.integers(0, 200, (batch, 3, 4, 4), dtype=np.uint8)
         blotches = np.kron(coarse, np.ones((-(-side // 4),) * 2, np.uint8))[..., :side, :side]
         crops = blotches + draw.integers(0, 56, blotches.shape, dtype=np.uint8)

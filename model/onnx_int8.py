@@ -48,8 +48,7 @@ def to_int8(exported: bytes, crops: Iterable[np.ndarray], described: dict[str, s
                 per_channel=True,
                 weight_type=QuantType.QInt8,
                 activation_type=QuantType.QUInt8,
-                # Without 8-bit dot products (AVX2) sums of
-                # two products overflow 16 bits otherwise.
+                # Without 8-bit dot products (AVX2) sums of two products overflow 16 bits otherwise.
                 reduce_range=True,
             )
             quantized = onnx.load(path)

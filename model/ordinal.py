@@ -32,10 +32,8 @@ class CornHead(nn.Module):
 def log_probabilities(z: Tensor) -> Tensor:
     """(B, n - 1) logits of "beyond class k, given not before it" → (B, n) log probabilities."""
     nothing = torch.zeros_like(z[:, :1])
-    # log(f_0 · … · f_(j-1)): nothing has to
-    # be passed on the way to the first class.
+    # log(f_0 · … · f_(j-1)): nothing has to be passed on the way to the first class.
     reached = torch.cat([nothing, F.logsigmoid(z).cumsum(dim=1)], dim=1)
-    # log(1 - f_j): of the last class nothing
-    # is asked, so it stays for certain.
+    # log(1 - f_j): of the last class nothing is asked, so it stays for certain.
     stays = torch.cat([F.logsigmoid(-z), nothing], dim=1)
     return reached + stays

@@ -86,12 +86,10 @@ they come nearer to each other. `python -m tools.tune_decoding` finds them."""
             return values
         others = {key: value for key, value in values.items() if key not in BIASED}
         named = {key: values[key] for key in BIASED if key in values}
-        # Whatever else is wrong in it is left to
-        # pydantic, whose errors name the place.
+        # Whatever else is wrong in it is left to pydantic, whose errors name the place.
         bias = others.get("bias") or {}
         if not isinstance(bias, dict):
             return values
-        # Behind a validator of one's own a list of
-        # JSON is no tuple to pydantic any more.
+        # Behind a validator of one's own a list of JSON is no tuple to pydantic any more.
         tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in (bias | named).items()}
         return others | ({"bias": tuples} if tuples else {})

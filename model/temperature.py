@@ -73,8 +73,7 @@ def calibration_on_others(
     """
     before = adjusted(task, answers, prior)
     after = {name: values.copy() for name, values in before.items()}
-    # By group, or the photos of a person
-    # would be fitted on and measured at once.
+    # By group, or the photos of a person would be fitted on and measured at once.
     division = GroupKFold(folds, shuffle=True, random_state=seed)
     for others, own in division.split(groups, None, groups):
         asked, true = ({k: each[others] for k, each in group.items()} for group in (answers, truth))
@@ -107,8 +106,7 @@ def ece(probabilities: np.ndarray, truth: np.ndarray) -> float:
     right = probabilities[known].argmax(axis=1) == truth[known]
     # A probability of 1 belongs to the last bin.
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    # Sums, not means: divided by all photos,
-    # each bin weighs as much as it holds.
+    # Sums, not means: divided by all photos, each bin weighs as much as it holds.
     gaps = np.bincount(place, confidence - right, minlength=BINS)
     return float(np.abs(gaps).sum() / max(1, known.sum()))
 

@@ -60,8 +60,7 @@ def run_command(main: Callable[[], None], debug: bool = False) -> None:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # `| head` has read enough, which is no error;
-        # Python would write once more when it ends.
+        # `| head` has read enough, which is no error; Python would write once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:

@@ -74,8 +74,7 @@ class Draft:
         for assignment in reversed(self.assignments):
             if _overlap(assignment.path, path):
                 return assignment.source
-        # The last one that wrote it, since
-        # later layers lie over earlier ones.
+        # The last one that wrote it, since later layers lie over earlier ones.
         for layer in reversed(self.layers):
             if any(_overlap(leaf, path) for leaf in leaf_paths(layer.values)):
                 return layer.source
@@ -122,8 +121,7 @@ def read_layers(path: str | Path) -> list[Layer]:
 
 def _same(path: Path) -> str:
     """What two names of one file have in common."""
-    # A NUL, which no file name can hold, makes `realpath`
-    # raise; reading the file says so properly.
+    # A NUL, which no file name can hold, makes `realpath` raise; reading the file says so properly.
     return os.path.realpath(path) if "\0" not in str(path) else str(path)
 
 
@@ -193,8 +191,7 @@ def assign(values: dict[str, Any], path: str, value: Any, source: str) -> None:
         if isinstance(node, dict) and isinstance(node.get(key), bool | None):
             node[key] = {}
         node = node[key]
-    # A copy, since one value may go into the
-    # configs of several folds or trials.
+    # A copy, since one value may go into the configs of several folds or trials.
     node[_key(node, last, ".".join(parents), path, source)] = copy.deepcopy(value)
 
 
@@ -226,13 +223,11 @@ def _bases(named: Any, path: Path) -> list[Path]:
     return [Path(os.path.normpath(path.parent / name)) for name in named]
 
 
-# Both in one pattern, since // in a text begins
-# no comment, nor does " in a comment a text.
+# Both in one pattern, since // in a text begins no comment, nor does " in a comment a text.
 _COMMENT_OR_TEXT = re.compile(
     r"""//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""", re.DOTALL
 )
-# Texts are matched to be passed over: ",}"
-# in one of them is no trailing comma.
+# Texts are matched to be passed over: ",}" in one of them is no trailing comma.
 _TEXT_OR_COMMA = re.compile(r"""("(?:\\.|[^"\\])*"|[\[{,]\s*,)|,(\s*[}\]])""", re.DOTALL)
 """Group 1 stays; the comma before group 2 goes, unless it ends nothing, as in ``[,]``."""
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)

@@ -59,8 +59,7 @@ def prepare_device(n_gpu: int, name: str | None = None) -> torch.device:
 def use_device(device: torch.device) -> torch.device:
     """Settle a process that does one thing over and over, and then ends, on its device."""
     if device.type == "cuda" and device.index is not None:
-        # What names no device (pinned memory, an
-        # event, a stream) is made for the current one.
+        # What names no device (pinned memory, an event, a stream) is made for the current one.
         torch.cuda.set_device(device)
     keep_freed_memory()
     return device
@@ -104,8 +103,7 @@ def keep_freed_memory() -> bool:
 
 def available_cores() -> int:
     """Cores that fall to this process (containers, ``taskset`` and torchrun's others included)."""
-    # `cpu_count` is that of the machine, also where
-    # a scheduler has given us two cores of it.
+    # `cpu_count` is that of the machine, also where a scheduler has given us two cores of it.
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
@@ -131,8 +129,7 @@ def fit_workers(requested: int | str, device: torch.device, batch_bytes: int = 0
     if not (batch_bytes and SHARED_MEMORY.is_dir()):
         return limit
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # of this machine, each with its loaders
-    # What workers have ready lies in it,
-    # those of all ranks on this machine.
+    # What workers have ready lies in it, those of all ranks on this machine.
     room = shutil.disk_usage(SHARED_MEMORY).free // (PREFETCHED * batch_bytes * ranks)
     if room < limit:
         logger.warning(
@@ -156,8 +153,7 @@ def explain_out_of_memory(work: str, images: torch.Tensor) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        # Up to the figures; behind them torch
-        # explains fragmentation for a paragraph.
+        # Up to the figures; behind them torch explains fragmentation for a paragraph.
         reason = str(error).partition(". GPU")[0]
         raise UserError(
             f"{work} of {len(images)} photos of {images.shape[-1]} px does not fit into the GPU's"
@@ -230,8 +226,7 @@ def set_threads(num_workers: int, device: torch.device) -> int:
 
     ``OMP_NUM_THREADS``, where it is set, is the most it takes.
     """
-    # Beside a GPU torch's own threads have little
-    # to do, and take no core from the workers.
+    # Beside a GPU torch's own threads have little to do, and take no core from the workers.
     threads = max(1, available_cores() - (num_workers if device.type == "cpu" else 0))
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdecimal():

@@ -36,8 +36,7 @@ def launched() -> bool:
 
 def rank() -> int:
     """This process's number, 0 to ``world_size() - 1``."""
-    # Before the group is joined the launcher's number
-    # counts: messages are rank 0's from the start.
+    # Before the group is joined the launcher's number counts: messages are rank 0's from the start.
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", 0))
 
 
@@ -90,8 +89,7 @@ def launch(processes: int, command: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
-    # A free port of its own, so that two
-    # trainings on one machine do not meet.
+    # A free port of its own, so that two trainings on one machine do not meet.
     options = ["--standalone", f"--nproc-per-node={processes}"]
     if hasattr(signal, "SIGUSR1"):
         options += [
@@ -121,8 +119,7 @@ def process_group(n_gpu: int) -> Iterator[None]:
     on_gpu = n_gpu > 0 and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # By hand: `init_process_group` would take the
-    # launcher's store as it is, see `agree_on_store`.
+    # By hand: `init_process_group` would take the launcher's store as it is, see `agree_on_store`.
     store, number, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
     store.set_timeout(TIMEOUT)
     _stores.append(agree_on_store(store, number, size))
@@ -225,8 +222,7 @@ def gather(value: Any) -> list[Any]:
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * world_size()
-    # Pickled and sent over gloo: whatever lies on
-    # a GPU would come back on the sender's device.
+    # Pickled and sent over gloo: whatever lies on a GPU would come back on the sender's device.
     dist.all_gather_object(values, value)
     return values
 

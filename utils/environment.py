@@ -40,8 +40,7 @@ def describe_environment(device: str) -> dict[str, Any]:
 def git_state(folder: Path) -> dict[str, Any] | None:
     """``commit`` and whether tracked files were ``dirty``; ``None`` outside a repository."""
     commit = _git(folder, "rev-parse", "HEAD")
-    # Data, runs and crops are untracked on purpose;
-    # they do not change what the code does.
+    # Data, runs and crops are untracked on purpose; they do not change what the code does.
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     if commit is None or changes is None:
         return None
@@ -50,8 +49,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        # In a repository on a network that is
-        # gone, git would hold up the training.
+        # In a repository on a network that is gone, git would hold up the training.
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,

@@ -39,8 +39,7 @@ def write_atomically(path: str | Path, mode: str = "w") -> Iterator[IO]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The name of a file may be no text, and would
-        # otherwise be refused when it is written.
+        # The name of a file may be no text, and would otherwise be refused when it is written.
         binary = "b" in mode
         text: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -83,8 +82,7 @@ def all_or_none() -> Iterator[None]:
                 _put_in_place(*waiting[0])
             except OSError as error:
                 raise cannot_write(waiting[0][1], error) from error
-            # What could not be moved stays in the list,
-            # and is removed below with all behind it.
+            # What could not be moved stays in the list, and is removed below with all behind it.
             del waiting[0]
     finally:
         _waiting.reset(before)

@@ -58,8 +58,7 @@ def answers(url: str, seconds: float = 8.0) -> bool:
             urllib.request.urlopen(request, timeout=seconds).close()
             heard.set()
         except urllib.error.HTTPError as error:
-            # 403 and 404 are answers, too: the server
-            # is there, and many refuse a HEAD.
+            # 403 and 404 are answers, too: the server is there, and many refuse a HEAD.
             if error.code < 500:
                 heard.set()
         except (OSError, ValueError):

@@ -47,8 +47,7 @@ STRIP = 2**22
 SAMPLE_FORMAT = 339
 """Tag of a TIFF: 1 for unsigned numbers, which are also meant without it."""
 
-# The limit above is ours and more precise;
-# Pillow's own would warn on half of it.
+# The limit above is ours and more precise; Pillow's own would warn on half of it.
 Image.MAX_IMAGE_PIXELS = None
 pillow_heif.register_heif_opener()
 # It tells of damaged tags, which nobody here reads, once for each photo.
@@ -229,8 +228,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode == "I" and _says_unsigned(image):
         deep = deep.view(np.uint32)
     gray = deep.astype(np.float32)
-    # Files say nothing of their scale: the brightest
-    # pixel tells of 8 bits, of 16, or of neither.
+    # Files say nothing of their scale: the brightest pixel tells of 8 bits, of 16, or of neither.
     most = gray.max(initial=0, where=np.isfinite(gray))
     white = next((each for each in (255.0, 65535.0) if most <= each), most)
     if image.format == "PNG":  # all its deep pictures are of 16 bits, however dark they are
@@ -259,8 +257,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
             strip = image.crop((0, top, image.width, min(top + rows, image.height)))
         if image.has_transparency_data:
             strip = strip.convert("RGBA")
-            # `convert("RGB")` alone shows whatever
-            # color lies under transparent pixels.
+            # `convert("RGB")` alone shows whatever color lies under transparent pixels.
             strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
         strip = strip if strip.mode == "RGB" else strip.convert("RGB")
         _copy(strip, pixels[top : top + rows])
@@ -297,7 +294,6 @@ def _copy(image: Image.Image, pixels: np.ndarray) -> None:
     # Buffer 0 would tell which pixels are null; the pixels are in buffer 1.
     start = array.children[0].contents.buffers[1]
     size = image.height * image.width * 4
-    # A view of memory that is Pillow's, so
-    # `image` has to outlive it, as it does here.
+    # A view of memory that is Pillow's, so `image` has to outlive it, as it does here.
     rgbx = np.frombuffer(memoryview((ctypes.c_uint8 * size).from_address(start)), np.uint8)
     cv2.cvtColor(rgbx.reshape(image.height, image.width, 4), cv2.COLOR_RGBA2RGB, pixels)

@@ -73,8 +73,7 @@ def check_arguments(
         return
     keywords = keywords or {}
     places = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    # What is set automatically may not be given again:
-    # Python would raise, in words about our code.
+    # What is set automatically may not be given again: Python would raise, in words about our code.
     taken = {*places[: len(positional)], *keywords}
     name = getattr(target, "__name__", str(target))
     free = [p.name for p in parameters if p.name not in taken and not _variable(p)]
@@ -93,8 +92,7 @@ def check_arguments(
 def _offers(module: ModuleType, name: str, value: Any) -> bool:
     if hasattr(module, "__all__"):
         return name in module.__all__ and callable(value)
-    # With the dot, or model.loss would also offer
-    # what it imports from model.loss_extras.
+    # With the dot, or model.loss would also offer what it imports from model.loss_extras.
     own = f"{getattr(value, '__module__', '')}.".startswith(f"{module.__name__}.")
     return (
         not name.startswith("_") and own and (inspect.isclass(value) or inspect.isfunction(value))

@@ -56,8 +56,7 @@ class RunFolder:
         if len(folder.parts) < 4 or folder.parts[-3] not in ("log", "models"):
             return None
         root = folder.parents[2]
-        # As a config has it, so that commands in
-        # messages can be pasted and are short.
+        # As a config has it, so that commands in messages can be pasted and are short.
         if root.is_relative_to(Path.cwd()):
             root = root.relative_to(Path.cwd())
         return cls(root, *folder.parts[-2:])

@@ -34,8 +34,7 @@ class Arguments(Section):
 
     @model_serializer
     def _given(self) -> dict[str, Any]:
-        # A default written out here would be taken
-        # for the user's own choice by every class.
+        # A default written out here would be taken for the user's own choice by every class.
         known = [name for name in type(self).model_fields if name in self.model_fields_set]
         return {name: getattr(self, name) for name in known} | (self.model_extra or {})
 
@@ -51,8 +50,7 @@ def legal_file_name(name: str) -> str:
     Raises:
         ValueError: it may not be one.
     """
-    # Windows drops dots and spaces at the end
-    # of a name, and then finds no such file.
+    # Windows drops dots and spaces at the end of a name, and then finds no such file.
     fits = re.fullmatch(r'[^/\\:*?"<>|\x00-\x1f]+', name) and not name.endswith((".", " "))
     # Several of them and an ending must fit into the name of one file.
     if not fits or len(os.fsencode(name)) > 100 or RESERVED_ON_WINDOWS.fullmatch(name):

@@ -28,11 +28,9 @@ def explain(error: ValidationError, schema: Node, values: Any) -> dict[str, str]
     found: dict[tuple[str | int, ...], str] = {}
     for detail in error.errors(include_url=False)[:MOST_ERRORS]:
         path = _real_path(detail["loc"], values, detail["type"] == "missing")
-        # The first: a union reports one error
-        # for each alternative that does not fit.
+        # The first: a union reports one error for each alternative that does not fit.
         found.setdefault(path, _sentence(detail, path, schema))
-    # A union tried in vain complains of the whole
-    # value as well as of the part that is wrong.
+    # A union tried in vain complains of the whole value as well as of the part that is wrong.
     wholes = {path[:end] for path in found for end in range(len(path))}
     return {dotted(path): text for path, text in found.items() if path not in wholes}
 
