@@ -192,8 +192,7 @@ def answers_to(
     # Streamlit runs this file at each click; answers are kept between the runs.
     known: dict = st.session_state.setdefault("answers", {})
     bar, shown, problems = st.empty(), [], []
-    # Nothing is left of those beyond the limit, also
-    # where others are taken out before them.
+    # Nothing is left of those beyond the limit, also where others are taken out before them.
     emptied = st.session_state.get("emptied", set()) & {upload.file_id for upload in uploads}
     whole = [upload for upload in uploads if upload.file_id not in emptied]
     here = {upload.file_id for upload in whole[:MAX_PHOTOS]}

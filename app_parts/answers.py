@@ -87,8 +87,7 @@ def explain(member: PhotoModel, shown: Shown) -> None:
     if shown.heat:
         return
     try:
-        # In the same thread: gradients and hooks of
-        # two visitors would mix in one model.
+        # In the same thread: gradients and hooks of two visitors would mix in one model.
         shown.heat = _worker.submit(_heat, member, shown).result()
     except ConfigError:  # no feature map; the answer stands without it
         return

@@ -94,8 +94,7 @@ def _confidence(said: PhotoAnswer, language: str) -> str:
     if said.confidence is None and said.trusted:
         return ""
     confidence = said.confidence or 0.0
-    # An answer to a photo that looks like none in
-    # training is doubtful at any probability.
+    # An answer to a photo that looks like none in training is doubtful at any probability.
     level = confidence_level(confidence) if said.trusted else len(text["sure"]) - 1
     sure = text["sure"][level] if said.trusted else text["doubtful"]
     share = "" if said.confidence is None else f"<span>{percent(confidence)}</span>"

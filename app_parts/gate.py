@@ -47,8 +47,7 @@ class Gate:
             try:
                 await self.app(scope, receive, send)
             finally:
-                # Twice: now, to note who has gone, and after
-                # the grace period, to end them.
+                # Twice: now, to note who has gone, and after the grace period, to end them.
                 self.sweep()
                 asyncio.get_running_loop().call_later(GRACE + 1, self.sweep)
         else:

@@ -158,6 +158,5 @@ def confidence_level(probability: float) -> int:
 
 def percent(probability: float) -> str:
     """A probability as people read it; nothing is called 100 %."""
-    # From 0.995 on a whole number would be 100; there
-    # a decimal is shown, 99.9 % at most.
+    # From 0.995 on a whole number would be 100; there a decimal is shown, 99.9 % at most.
     return f"{probability:.0%}" if probability < 0.995 else f"{min(probability, 0.999):.1%}"

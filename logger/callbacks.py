@@ -26,8 +26,7 @@ class MetricsTables(Callback):
         log_dir: where they go.
     """
 
-    # A training without its table is of no use: here a
-    # failure ends it, and is not passed over.
+    # A training without its table is of no use: here a failure ends it, and is not passed over.
     essential = True
 
     def __init__(self, log_dir: Path) -> None:
@@ -40,8 +39,7 @@ class MetricsTables(Callback):
     ) -> None:
         """Take over the rows of the epochs that are done, as far as they are known."""
         self._metrics = [dict(log) for log in history]
-        # No checkpoint has the timings; the file's are
-        # kept but for epochs that come again.
+        # No checkpoint has the timings; the file's are kept but for epochs that come again.
         known = read_metrics(self._log_dir / TIMINGS)
         self._timings = [row for row in known if row["epoch"] <= len(history)]
         (self._log_dir / ENDED).unlink(missing_ok=True)
@@ -52,8 +50,7 @@ class MetricsTables(Callback):
         Raises:
             UserError: they cannot be written.
         """
-        # Two tables, as only what is the same on every
-        # machine can be compared byte by byte.
+        # Two tables, as only what is the same on every machine can be compared byte by byte.
         timings = {name: value for name, value in scalars.items() if name.startswith(MACHINE)}
         self._metrics.append({k: v for k, v in scalars.items() if k not in timings})
         self._timings.append({"epoch": epoch} | timings)
@@ -104,8 +101,7 @@ class EpochLines(Callback):
         # Without a monitor every epoch would count as the best.
         star = "  * best" if best and self._monitored else ""
         speed = scalars.get("time/images_per_second", 0)
-        # Only this call's epochs: those before a
-        # resume may have run on another machine.
+        # Only this call's epochs: those before a resume may have run on another machine.
         each = (time.monotonic() - self._began) / (epoch - self._done_before)
         left = scalars.get("time/epochs_left", self._epochs - epoch) * each
         rest = f"  {duration(left)} left" if left else ""
@@ -151,8 +147,7 @@ class Sinks(Callback):
             return
         sums = {name: sum(each[name] for each in self._losses) for name in losses}
         scalars = {name: total / len(self._losses) for name, total in sums.items()} | dict(rates)
-        # Emptied: a point is the mean since the last one, so
-        # that no step is left out of the curve.
+        # Emptied: a point is the mean since the last one, so that no step is left out of the curve.
         self._losses = []
         for writer in self.writers:
             writer.log_step(update, {f"step/{name}": value for name, value in scalars.items()})

@@ -21,7 +21,6 @@ def heat_picture(crop: np.ndarray, heat: np.ndarray, side: int) -> np.ndarray:
     colors = cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     # (S, S) → (S, S, 1), darkened so that the colors stand out.
     gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)[..., None] * 0.75
-    # The square root shows weak places, too; 0.7 leaves
-    # the photo to be seen below the hottest.
+    # The square root shows weak places, too; 0.7 leaves the photo to be seen below the hottest.
     opacity = (0.7 * np.sqrt(heat))[..., None]
     return (gray * (1 - opacity) + colors * opacity).astype(np.uint8)

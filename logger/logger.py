@@ -54,13 +54,11 @@ def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
         handlers.append(_Backlog())
     else:
         log_dir.mkdir(parents=True, exist_ok=True)
-        # backslashreplace: a path that is no UTF-8 must
-        # not make the message about it fail.
+        # backslashreplace: a path that is no UTF-8 must not make the message about it fail.
         file = logging.FileHandler(log_dir / MESSAGES, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
         handlers.append(file)
-        # Before force=True, below, takes the old
-        # handlers away, and the backlog with them.
+        # Before force=True, below, takes the old handlers away, and the backlog with them.
         for handler in logging.getLogger().handlers:
             for record in handler.records if isinstance(handler, _Backlog) else ():
                 file.handle(record)
@@ -81,8 +79,7 @@ def attempt(write: Callable[[], T], what: str = "report") -> T | None:
     try:
         return write()
     except Exception as error:
-        # Libraries' errors run over several lines; in
-        # the log one message is one line.
+        # Libraries' errors run over several lines; in the log one message is one line.
         reason = " ".join(str(error).split())
         if not isinstance(error, UserError):
             reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
@@ -106,8 +103,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     """
     try:
         with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            # After a power failure some file systems leave
-            # zeros where the last line was to be.
+            # After a power failure some file systems leave zeros where the last line was to be.
             text = file.read().replace("\0", "")
     except OSError:
         return []
@@ -123,8 +119,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             continue
         row = {k: v for k, v in zip(table[0], map(_number, values), strict=True) if v is not None}
         if row.get("epoch", 0) >= 1:
-            # A later row of the same epoch wins: a
-            # resumed run wrote it after a crash.
+            # A later row of the same epoch wins: a resumed run wrote it after a crash.
             rows[int(row["epoch"])] = row | {"epoch": int(row["epoch"])}
     return [rows[epoch] for epoch in sorted(rows)]
 

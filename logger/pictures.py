@@ -26,8 +26,7 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None)
     # Multilabel tasks have no accuracy of one kind, numbers no F1: a panel without a curve is left
     # out.
     panels = {title: name for title, name in panels.items() if name in names or name == "loss"}
-    # Figure and not pyplot, which keeps every figure
-    # alive in a global list, and picks a GUI.
+    # Figure and not pyplot, which keeps every figure alive in a global list, and picks a GUI.
     figure = Figure(figsize=(3.7 * len(panels), 3.6), layout="constrained")
     every = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, name) in zip(every, panels.items(), strict=True):
@@ -83,8 +82,7 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> n
     shown = most_confused(matrix)
     if len(shown) < len(names):
         title = f"{title}: the {len(shown)} most confused of {len(names):,}"
-    # By row, of what is true: with raw counts the
-    # common classes would be all there is to see.
+    # By row, of what is true: with raw counts the common classes would be all there is to see.
     share = (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))[np.ix_(shown, shown)]
     matrix, names = matrix[np.ix_(shown, shown)], [names[code] for code in shown]
     # Inches: 0.42 for a cell is room for four digits of the font's 8 points.
@@ -142,8 +140,7 @@ def contact_sheet(
         sheet[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
         for line, (text, color) in enumerate(caption):
             texts.append(((left, top + side + 2 + 18 * line), text, color))
-    # Text by Pillow and not OpenCV, whose fonts
-    # know ASCII alone: names may be Korean.
+    # Text by Pillow and not OpenCV, whose fonts know ASCII alone: names may be Korean.
     drawn = Image.fromarray(sheet)
     font = ImageFont.truetype(font_for("".join(text for _, text, _ in texts)), 12)
     for at, text, color in texts:

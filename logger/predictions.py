@@ -68,16 +68,14 @@ class SavedPredictions:
             if name not in self.task.product
         }
         if self.task.product:
-            # The heads of a product follow from its
-            # classes by their marginals, below.
+            # The heads of a product follow from its classes by their marginals, below.
             found[SINGLE_HEAD] = self.probabilities[SINGLE_HEAD][rows].astype(np.float32)
         return with_marginals(self.task, found)
 
     def adjusted(self, rows: Any = slice(None)) -> dict[str, np.ndarray]:
         """``raw``, as the decoding of the run answers; of folds each by its own."""
         found = self.raw(rows)
-        # Each fold was trained on other photos, and so
-        # has its own class prior and bias.
+        # Each fold was trained on other photos, and so has its own class prior and bias.
         model = self.photos.get("model", np.zeros(len(self), int))[rows]
         for number in np.unique(model) if self.prior else ():
             mine = model == number
@@ -136,8 +134,7 @@ def joined(parts: Mapping[int, SavedPredictions]) -> SavedPredictions:
         }
         for name in COLUMNS
     }
-    # Photos and not people: with image_level a
-    # person is in several folds on purpose.
+    # Photos and not people: with image_level a person is in several folds on purpose.
     photos, times = np.unique(columns["photos"]["photo"], return_counts=True)
     if (times > 1).any():
         raise DataError(
@@ -174,8 +171,7 @@ def write_predictions(path: Path, saved: SavedPredictions) -> None:
     arrays |= {f"value_{name}": values for name, values in saved.values.items()}
     arrays |= {f"probabilities_{name}": _packed(p) for name, p in saved.probabilities.items()}
     arrays |= {f"factors_{name}": values for name, values in saved.prior.items()}
-    # One array of bytes with their sizes, since npz
-    # knows no list of arrays of several lengths.
+    # One array of bytes with their sizes, since npz knows no list of arrays of several lengths.
     jpegs = saved.thumbnails.values()
     arrays["thumbnail_rows"] = np.array(list(saved.thumbnails), np.int64)
     arrays["thumbnail_sizes"] = np.array([len(jpeg) for jpeg in jpegs], np.int64)
@@ -222,8 +218,7 @@ def read_predictions(path: Path) -> SavedPredictions:
             f"{path}: not the answers of a validation ({error!r}); a training writes them"
         ) from error
     for name, values in saved.probabilities.items():
-        # NaN counts as no class at all, and every score
-        # below it would quietly be one too.
+        # NaN counts as no class at all, and every score below it would quietly be one too.
         broken = ~np.isfinite(values).all(axis=1)
         if broken.any():
             raise DataError(
@@ -235,8 +230,7 @@ def read_predictions(path: Path) -> SavedPredictions:
 
 def _packed(probabilities: np.ndarray) -> np.ndarray:
     """(N, n) float, in half precision where n is large."""
-    # Three digits of float16 would move scores of few
-    # classes; of many they halve the file.
+    # Three digits of float16 would move scores of few classes; of many they halve the file.
     if probabilities.shape[1] <= EXACT:
         return probabilities.astype(np.float32, copy=False)
     packed = probabilities.astype(np.float16)

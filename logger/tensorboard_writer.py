@@ -24,8 +24,7 @@ class TensorboardWriter(Writer):
     def __init__(self, log_dir: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, often not wanted
 
-        # Opened in `start` only, when the history is
-        # known from which purge_step follows.
+        # Opened in `start` only, when the history is known from which purge_step follows.
         self._open = SummaryWriter
         self._log_dir = Path(log_dir)
         self._epochs: Any = None
@@ -38,8 +37,7 @@ class TensorboardWriter(Writer):
 
     def describe(self, name: str, value: Any) -> None:
         """Record plain JSON values as text."""
-        # TensorBoard renders Markdown, which would run
-        # the lines of plain JSON together.
+        # TensorBoard renders Markdown, which would run the lines of plain JSON together.
         text = json.dumps(value, indent=2, ensure_ascii=False)
         self._epochs.add_text(name, f"```json\n{text}\n```")
 
@@ -53,8 +51,7 @@ class TensorboardWriter(Writer):
         for name, value in scalars.items():
             if name != "epoch":
                 self._epochs.add_scalar(name, value, epoch)
-        # Otherwise it buffers for two minutes, and a page
-        # that is watched seems to stand still.
+        # Otherwise it buffers for two minutes, and a page that is watched seems to stand still.
         self._epochs.flush()
         self._steps.flush()
 

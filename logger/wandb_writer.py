@@ -61,16 +61,14 @@ class WandbWriter(Writer):
     def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
         """Start the run, or go on with it if wandb knows its id; asks nobody anything."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
-        # resume="allow": a stopped run goes on under its
-        # id. 30 s, where wandb's own wait is 90.
+        # resume="allow": a stopped run goes on under its id. 30 s, where wandb's own wait is 90.
         init = partial(
             self._wandb.init, dir=str(self._log_dir.absolute()), id=self._run_id, resume="allow",
             settings=self._wandb.Settings(silent=True, console="off", init_timeout=30),
             **self._options,
         )  # fmt: skip
         mode: Any = self._mode
-        # Asked first: `init` itself would wait for an
-        # answer at a prompt, or for the network.
+        # Asked first: `init` itself would wait for an answer at a prompt, or for the network.
         obstacle = _why_offline(self._wandb) if mode == "online" else None
         if obstacle is None:
             try:
@@ -93,8 +91,7 @@ class WandbWriter(Writer):
     def describe(self, name: str, value: Any) -> None:
         """Show plain JSON values beside the curves; those of ``config`` without a name before."""
         values = value if name == "config" else {name: value}
-        # A resumed run may change keys, such as
-        # trainer.epochs; wandb takes that for a mistake.
+        # A resumed run may change keys, such as trainer.epochs; wandb takes that for a mistake.
         self._run.config.update(values, allow_val_change=True)
 
     def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -142,8 +139,7 @@ def legal_for_wandb(name: str, illegal: str = r"[:;,#?/'\\%]|^\s|\s$") -> str:
         name: of a run, project or artifact.
         illegal: pattern of a character.
     """
-    # ASCII: \w would else let Korean letters pass,
-    # which the name of an artifact may not have.
+    # ASCII: \w would else let Korean letters pass, which the name of an artifact may not have.
     legal = re.sub(illegal, "-", name, flags=re.ASCII)
     if legal == name and len(name) <= 128:
         return name

@@ -31,8 +31,7 @@ def commands() -> dict[str, str]:
     return {
         name: (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
         for name, text in texts.items()
-        # Every command hands itself to run_command; a
-        # plain module of this folder does not.
+        # Every command hands itself to run_command; a plain module of this folder does not.
         if "run_command(" in text and name != "__main__"
     }
 
@@ -52,8 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if name not in known:
         raise UserError(f"{name}: no such command{nearest(name, known)}")
     if name in SCRIPTS:
-        # As if called directly: messages, --help and the
-        # run's record of its command name the file.
+        # As if called directly: messages, --help and the run's record of its command name the file.
         sys.argv = [str(ROOT / f"{name}.py"), *rest]
         runpy.run_path(sys.argv[0], run_name="__main__")
         return

@@ -48,8 +48,7 @@ def guess_task(data: Path, name: str = "task") -> dict[str, Any]:
     """
     if not data.is_dir():
         raise DataError(f"{data}: no such folder; name the one that holds the photos")
-    # A table first: photos in folders of classes
-    # often have one, which then knows more.
+    # A table first: photos in folders of classes often have one, which then knows more.
     proposal = _of_tables(data) or _of_folders(data)
     if proposal is None:
         raise DataError(
@@ -98,8 +97,7 @@ def _folders(data: Path) -> list[str]:
             folders.clear()
         found += [(below / name).as_posix() for name in folders][:MOST_FOLDERS]
     likely = (".", "images", "train", "train/images")
-    # So that paths are taken to start where most people
-    # put photos, if several places would do.
+    # So that paths are taken to start where most people put photos, if several places would do.
     return sorted(found, key=lambda name: (name not in likely, name.count("/"), found.index(name)))
 
 
@@ -108,8 +106,7 @@ def _source(
 ) -> dict[str, Any] | None:
     """How to read a table of photos; ``None`` for another table."""
     for column in rows[0] if rows else ():
-        # A sample is enough: one cell of another kind
-        # among 200, and it is no column of photos.
+        # A sample is enough: one cell of another kind among 200, and it is no column of photos.
         cells = [row[column].strip().replace("\\", "/") for row in rows[:SAMPLE]]
         if not all(is_image(cell) for cell in cells):
             continue
@@ -141,8 +138,7 @@ def _heads(rows: Sequence[dict[str, str]], path: str) -> tuple[dict[str, Any], s
             # An id that no two photos share groups nothing.
             groups += [column] if len(different) < len(rows) else []
         elif head := _head(cells, different):
-            # Heads have names that files and state dicts can
-            # carry; the column keeps its own.
+            # Heads have names that files and state dicts can carry; the column keeps its own.
             name = re.sub(r"[^a-z0-9]+", "_", column.casefold()).strip("_") or "label"
             name = (name if name[0].isalpha() else f"head_{name}")[:28]
             if name in heads:  # columns whose names have no letters that a head's name may have

@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"--steps must be {FEWEST_STEPS} or more, and 0 < --lowest < --highest; got"
             f" {steps}, {lowest:g} and {highest:g}"
         )
-    # Each update is to be one batch at the rate of
-    # this moment, measured before any average.
+    # Each update is to be one batch at the rate of this moment, measured before any average.
     plain = dict.fromkeys(("lr_scheduler", "trainer.effective_batch", "trainer.ema_decay"))
     plain |= {"trainer.accumulate": 1}
     say_loading()

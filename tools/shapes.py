@@ -46,8 +46,7 @@ def generate(out: Path, photos: int = 90, eval_photos: int = 30, seed: int = 0) 
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), draw_shape(draw, kind, color, size, filled))
             tags = " ".join(["large"] * (size >= 14) + ["filled"] * filled)
-            # Three photos, of all kinds, to a board: the
-            # group that a split keeps together.
+            # Three photos, of all kinds, to a board: the group that a split keeps together.
             board = f"b{row // PER_BOARD:03}"
             rows.append((f"{folder}/{path.name}", board, kind, color, tags, size))
         header = ("path", "board", "kind", "colour", "tags", "size")

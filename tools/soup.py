@@ -46,16 +46,14 @@ def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         # Counters of batch norms are whole numbers; the first one's will do.
         averaged[key] = value
         if value.is_floating_point():
-            # double: sums of many float16 or float32
-            # weights would round at each step.
+            # double: sums of many float16 or float32 weights would round at each step.
             total = sum(weights[name][key].double() for name in names)
             averaged[key] = (total / len(names)).to(value.dtype)
     from base.checkpoint import metadata_of  # imports torch
 
     about = metadata_of(states[names[0]])
     counts = [state["class_counts"] for state in states.values() if "class_counts" in state]
-    # Logit adjustment needs the class prior of what
-    # the soup was trained on: all folds.
+    # Logit adjustment needs the class prior of what the soup was trained on: all folds.
     if len(counts) == len(states):  # folds are trained on different people
         about["class_counts"] = {
             head: [sum(column) / len(names) for column in zip(*of_members, strict=True)]

@@ -53,8 +53,7 @@ def start() -> None:
 
 def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """Of the whole command line, and of the part that hands it over to jobs."""
-    # A parser of its own: what it takes is left out
-    # of the command that each job runs.
+    # A parser of its own: what it takes is left out of the command that each job runs.
     launcher = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     launcher.add_argument("--jobs", type=int, metavar="N", help="hand over to N jobs of Slurm")
     launcher.add_argument(
@@ -104,16 +103,14 @@ def parse() -> dict[str, ConfigParser]:
     without a name."""
     parser, launcher = _parsers()
     args = parser.parse_args()
-    # Before any config is read: combinations of
-    # options are wrong whatever those say.
+    # Before any config is read: combinations of options are wrong whatever those say.
     check(args)
     argv = sys.argv[1:]
     configs = {
         recipe: ConfigParser.from_args(parser, argv=[*argv, *(("-c", recipe) if recipe else ())])
         for recipe in args.recipes or ("",)
     }
-    # The command line without --jobs: each job works
-    # on the study as one process would.
+    # The command line without --jobs: each job works on the study as one process would.
     _, rest = launcher.parse_known_args(argv)
     for config in configs.values():
         config.args.rest = rest

@@ -183,13 +183,11 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
         what: to call the number.
     """
     values = [row.value for row in rows]
-    # Bars as wide as the smallest step of the data,
-    # so that none covers its neighbor.
+    # Bars as wide as the smallest step of the data, so that none covers its neighbor.
     step = min([after - before for before, after in pairwise(values)] or [1])
     first, last = values[0], values[-1] + step
     scale = 100 / (last - first)
-    # 0.05 at least: a model with hardly any
-    # mistakes shall not look as bad as another.
+    # 0.05 at least: a model with hardly any mistakes shall not look as bad as another.
     highest = max([row.wrong / row.photos for row in rows] + [0.05])
     ticks = _ticks([0, min(1.0, highest)])
     most = max(row.photos for row in rows)

@@ -226,8 +226,7 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     spans = [
         intervals_of(run.predictions) if run.predictions and _whole(run) else {} for run in runs
     ]
-    # JointPredictions are made anew at each asking,
-    # so that intervals are found by key.
+    # JointPredictions are made anew at each asking, so that intervals are found by key.
     of_wholes = [
         span.get(q.key) if q else None for span, q in zip(spans, map(_whole, runs), strict=True)
     ]

@@ -59,8 +59,7 @@ CURVES_OF_HEADS = (
 
 def render(template: str, **content: Any) -> str:
     """Fill a template of ``logger/templates``; everything put in is escaped."""
-    # StrictUndefined: a misspelled name in a template
-    # is an error, and not an empty place.
+    # StrictUndefined: a misspelled name in a template is an error, and not an empty place.
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -146,8 +145,7 @@ def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str
     if run.history:
         planned = (run.config.get("trainer") or {}).get("epochs")
         epoch = run.best_epoch or run.history[-1]["epoch"]
-        # Early stop, or a run that was killed; the
-        # first is a result, the second isn't.
+        # Early stop, or a run that was killed; the first is a result, the second isn't.
         short = planned and len(run.history) < planned
         ended = "stopped early" if run.finished else "not finished"
         remark = f"{ended}; {planned} planned" if short else ""
@@ -352,8 +350,7 @@ def _time(timings: Sequence[dict[str, float]]) -> dict[str, Any] | None:
             spent[part] += row.get(f"time/{part}_seconds", 0)
         spent["data wait"] += row.get("time/data_wait_share", 0) * row.get("time/train_seconds", 0)
     computed = sum(spent[part] for part in COMPUTED)
-    # A GPU computes on while the host waits: only the
-    # wait that the GPU does not fill costs time.
+    # A GPU computes on while the host waits: only the wait that the GPU does not fill costs time.
     spent["data wait"] = max(0.0, min(spent["data wait"], training - computed))
     parts = [(PARTS_OF_TIME[part], seconds) for part, seconds in spent.items() if seconds]
     # Callbacks, checkpoints, the first batch: what no clock of the loop covers.

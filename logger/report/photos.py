@@ -48,8 +48,7 @@ def galleries(predictions: TaskPredictions) -> list[dict[str, Any]]:
 def _photo(predictions: TaskPredictions, row: int) -> dict[str, Any]:
     """A photo's thumbnail and its two labels, word for word marked as right or wrong."""
     whole = predictions.whole
-    # Word for word: "male, 20s, mask worn" against
-    # the truth shows which head failed.
+    # Word for word: "male, 20s, mask worn" against the truth shows which head failed.
     said, true = (text.split(", ") for text in (whole.said(row), whole.true(row)))
     # Tags differ in number, so that no word has a partner; then all of it is marked.
     differs = [a != b for a, b in zip(said, true, strict=True)] if len(said) == len(true) else None

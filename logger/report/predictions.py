@@ -77,8 +77,7 @@ class HeadPredictions:
     @property
     def mistakes(self) -> np.ndarray:
         """(K,) positions of the mistakes, the most confident first."""
-        # Confident and wrong comes first: mostly wrong
-        # labels, or crops of somebody else.
+        # Confident and wrong comes first: mostly wrong labels, or crops of somebody else.
         wrong = np.flatnonzero(self.wrong)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
 
@@ -101,8 +100,7 @@ class HeadPredictions:
 
     def at(self, rows: np.ndarray) -> "HeadPredictions":
         """Those of these photos alone, (K,) positions or (N,) bool."""
-        # Every array has N rows, those of subclasses,
-        # too; the rest holds for all photos.
+        # Every array has N rows, those of subclasses, too; the rest holds for all photos.
         return replace(self, **{name: values[rows] for name, values in self.arrays().items()})
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -175,8 +173,7 @@ class NumberPredictions(HeadPredictions):
     ) -> "NumberPredictions":  # fmt: skip
         """See ``HeadPredictions.of``: the expectation over bins, each standing for its middle."""
         bins = np.asarray(middles)
-        # float64, as the difference below cancels: E[x]²
-        # - E[x²] of two large, near numbers.
+        # float64, as the difference below cancels: E[x]² - E[x²] of two large, near numbers.
         predicted = probabilities.astype(np.float64) @ bins
         # Minus the variance, so that for numbers, too, more is more confident.
         spread = predicted**2 - probabilities @ bins**2
@@ -190,8 +187,7 @@ class NumberPredictions(HeadPredictions):
     @cached_property
     def wrong(self) -> np.ndarray:
         """(N,) bool: none, a number is only more or less far off."""
-        # So that code which counts mistakes finds
-        # none, and need not ask for the kind.
+        # So that code which counts mistakes finds none, and need not ask for the kind.
         return np.zeros(len(self.truth), bool)
 
     @cached_property
@@ -241,8 +237,7 @@ class JointPredictions(HeadPredictions):
     def known(self) -> np.ndarray:
         """(N,) bool, whether the truth of every part is; of any, where no photo has all."""
         known = [part.known for part in self.parts]
-        # Tables with a column per head may leave cells
-        # empty; one head's truth is better than none.
+        # Tables with a column per head may leave cells empty; one head's truth is better than none.
         of_all = np.logical_and.reduce(known)
         return of_all if of_all.any() else np.logical_or.reduce(known)
 

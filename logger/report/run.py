@@ -125,8 +125,7 @@ def read_run(path: Path) -> Run:
         UserError: there is no such run.
     """
     folder = find_run(path)
-    # A training of folds has a folder of its own,
-    # with nothing but the list of its folds.
+    # A training of folds has a folder of its own, with nothing but the list of its folds.
     of_folds = _read_json(folder.folds).get("folds")
     if isinstance(of_folds, int):
         return _with_folds(_without_predictions(folder), folder, of_folds)

@@ -208,8 +208,7 @@ def _against(best: Run | None, run: Run) -> str:
     gain = gain_of(best.predictions, run.predictions)
     if gain is None or gain.interval is None:
         return ""
-    # On the photos that both predicted the order may
-    # be another than on all that each did.
+    # On the photos that both predicted the order may be another than on all that each did.
     return {-1: "worse", 0: "may be chance", 1: "better where both predicted"}[gain.sign]
 
 

@@ -43,8 +43,7 @@ class ClassScore:
 def class_scores(head: HeadPredictions) -> list[ClassScore]:
     """Precision, recall and F1 of every class or tag, in order; ``None`` where there is nothing to
     divide by."""
-    # All classes, also those that don't occur:
-    # scikit-learn would leave them out, and rows shift.
+    # All classes, also those that don't occur: scikit-learn would leave them out, and rows shift.
     codes = range(len(head.names))
     truth, predicted = _with_truth(head)
     precision, recall, f1, support = precision_recall_fscore_support(
@@ -137,8 +136,7 @@ def main_score_gain(
         before, after: what two models say of the photos.
         groups: (N,) such as who is on them.
     """
-    # Side by side, so that both models are scored on the
-    # same draw: paired, chance weighs less.
+    # Side by side, so that both models are scored on the same draw: paired, chance weighs less.
     first, second = _counts(before), _counts(after)
     columns = first.shape[1]
     return _interval(
@@ -218,8 +216,7 @@ def better_than_guessing(predictions: TaskPredictions) -> bool | None:
     else:
         gain = (~head.wrong).astype(float) - _guessed_right(head)
     gain = gain * head.known
-    # Photos as their own groups: better than no answer,
-    # though the interval is then too narrow.
+    # Photos as their own groups: better than no answer, though the interval is then too narrow.
     groups = np.arange(len(predictions)) if predictions.groups is None else predictions.groups
     counts = csr_array(np.stack([gain, head.known.astype(float)], axis=1))
     found = _interval(groups, counts, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1))
@@ -359,8 +356,7 @@ def _counts(head: HeadPredictions) -> csr_array:
         known = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), (photos, len(rows)))
         both = np.hstack([2.0 * (truth & predicted), truth * 1.0 + predicted])
         return csr_array(known @ csr_array(both))
-    # (photo, column) of each entry: twice the true
-    # positive, the true class, the predicted one.
+    # (photo, column) of each entry: twice the true positive, the true class, the predicted one.
     places = (
         np.concatenate([rows, rows, rows]),
         np.concatenate([truth, classes + truth, classes + predicted]),
@@ -410,15 +406,13 @@ def _drawn(groups: np.ndarray, counts: csr_array) -> tuple[np.ndarray, float, np
     number = int(owner.max(initial=-1)) + 1
     if number < FEWEST_GROUPS:
         return None
-    # (groups, N) @ (N, K) → (groups, K): from here on
-    # a draw costs groups and not photos.
+    # (groups, N) @ (N, K) → (groups, K): from here on a draw costs groups and not photos.
     ones = np.ones(len(owner))
     of_groups = csr_array((ones, (owner, np.arange(len(owner)))), (number, len(owner))) @ counts
     draw, found, at_once = np.random.default_rng(0), [counts.sum(axis=0)[None]], 50
     for _ in range(DRAWS // at_once):  # all at once would take 160 MB
         chosen = draw.integers(number, size=(at_once, number))
-        # Each draw counts in a stretch of its own, so
-        # that one bincount does for all.
+        # Each draw counts in a stretch of its own, so that one bincount does for all.
         chosen += number * np.arange(at_once)[:, None]
         times = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
         found.append((of_groups.T @ times.T).T)

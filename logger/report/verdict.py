@@ -54,8 +54,7 @@ def verdict(run: Run) -> Verdict:
     score, headline, detail = _outcome(run, predictions)
     grade, tone = _grade(run, score, better_than_guessing(predictions))
     if len(predictions) < FEW:
-        # An interval would say it better, and stands
-        # below; this is for who reads one line only.
+        # An interval would say it better, and stands below; this is for who reads one line only.
         detail += f" These are {_count(len(predictions), 'photo')} only: take no number as settled."
     if run.of_folds:
         detail += (
@@ -81,8 +80,7 @@ def _outcome(run: Run, predictions: TaskPredictions) -> tuple[float, str, str]:
     score = main_score(whole)
     if whole.kind == "number":
         return (
-            # The part of guessing's error that is saved, so
-            # that GRADES hold for numbers, too.
+            # The part of guessing's error that is saved, so that GRADES hold for numbers, too.
             1 - score / guess.score if guess.score else float(score == 0),
             f"Off by {score:.3g} on average on {_subjects(run)}.".replace(" on photos.", "."),
             f"Always guessing {guess.commonest} would be off by {guess.score:.3g}.",
@@ -164,8 +162,7 @@ def _where(predictions: TaskPredictions) -> list[str]:
     if not wrong:
         return off or ["Nowhere: every photo is right."]
     said = []
-    # Several heads may be wrong on one photo, so that
-    # these add up to more than the photos.
+    # Several heads may be wrong on one photo, so that these add up to more than the photos.
     shares = [(int(q.wrong.sum()), q) for q in predictions.details if q.kind != "number"]
     if any(count for count, _ in shares):
         most, head = max(shares, key=lambda pair: pair[0])
@@ -338,8 +335,7 @@ def _confidence(predictions: TaskPredictions) -> list[str]:
     if predictions.whole.kind not in ("classes", "tags"):
         return []
     found = calibration(predictions.whole)
-    # Nearly every trained network has an ECE of some
-    # percent (Guo et al. 2017, arXiv:1706.04599).
+    # Nearly every trained network has an ECE of some percent (Guo et al. 2017, arXiv:1706.04599).
     if found.error < 0.08:
         return []
     mean, right = found.confidence, found.confidence - found.overconfidence

@@ -70,8 +70,7 @@ def audit(run: Path, out: Path | None, top: int | None, data_dir: Path | None) -
 def _with(out: Path, settings: Config) -> str:
     """The tables that the run applied, and the new one, as ``--set`` takes them."""
     before = settings.label_corrections.path if settings.label_corrections else []
-    # The run's own corrections first, else they would
-    # be undone by naming the new table alone.
+    # The run's own corrections first, else they would be undone by naming the new table alone.
     tables = [*([before] if isinstance(before, str) else before), str(out)]
     return json.dumps(list(dict.fromkeys(tables)), ensure_ascii=False) if before else str(out)
 
@@ -173,8 +172,7 @@ def _value(answers: SavedPredictions, suspects: Suspects, place: int) -> str:
     code, edges, whole = int(suggested), head.settings.bins, head.settings.whole
     labeled = answers.values[head.name][suspects.rows[place][0]]
     before = suspects.labels[place]
-    # The nearest number that lies in the suggested bin: an
-    # error of a year is likelier than of ten.
+    # The nearest number that lies in the suggested bin: an error of a year is likelier than of ten.
     if code == before:
         return f"{labeled:g}"
     if code > before:

@@ -117,8 +117,7 @@ def _of_classes(head: Head, labels: np.ndarray, probabilities: np.ndarray) -> tu
         scores = get_label_quality_scores(codes, known, method="normalized_margin")
         issues = _issues(codes, known)
     if head.settings.bins or head.settings.ordered:
-        # By distance, as 29 for 30 is no mistake of a
-        # labeler; cleanlab's scores know no order.
+        # By distance, as 29 for 30 is no mistake of a labeler; cleanlab's scores know no order.
         scores = 1 - expected_distance(probabilities, labels) / (probabilities.shape[1] - 1)
         # A neighboring bin is a close call and no error.
         issues &= np.abs(suggested - labels) > 1
@@ -128,8 +127,7 @@ def _of_classes(head: Head, labels: np.ndarray, probabilities: np.ndarray) -> tu
 def _issues(codes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """(M,) codes and (M, n) → (M,) bool: taken for errors."""
     with warnings.catch_warnings():
-        # Of classes with few samples it can tell
-        # little, and says so in lines of its own.
+        # Of classes with few samples it can tell little, and says so in lines of its own.
         warnings.simplefilter("ignore", UserWarning)
         return find_label_issues(codes, probabilities, n_jobs=1)
 

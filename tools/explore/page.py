@@ -225,8 +225,7 @@ def _numbers_of(head: Head, values: np.ndarray) -> dict[str, Any]:
     edges = edges if len(edges) <= MOST_EDGES else edges[:0]
     ends = [values.min(), values.max(), *edges]
     whole = not (values % 1).any()
-    # Whole numbers get a bar each, or ages would show
-    # combs where bins hold two or three of them.
+    # Whole numbers get a bar each, or ages would show combs where bins hold two or three of them.
     step = 1.0 if whole and max(ends) - min(ends) < MOST_BARS else (max(ends) - min(ends)) / 60
     step = step or 1.0
     first, last = min(ends) - 2 * step, max(ends) + 3 * step
@@ -237,8 +236,7 @@ def _numbers_of(head: Head, values: np.ndarray) -> dict[str, Any]:
         {"at": (edge - first) / width * 100, "name": f"{edge:g}", "strong": edge in strong}
         for edge in edges.tolist()
     ]
-    # How many stand just before and just behind each
-    # edge: of 29 and 30 the camera knows nothing.
+    # How many stand just before and just behind each edge: of 29 and 30 the camera knows nothing.
     close = head.settings.kind == "binned" and whole and not (edges % 1).any()
     chart["beside"] = [
         (f"{edge - 1:g} | {edge:g}", int((values == edge - 1).sum()), int((values == edge).sum()))

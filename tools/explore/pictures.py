@@ -170,8 +170,7 @@ def augmentation_rows(
     Returns:
         What the columns show, and for each crop its pictures, (size, size, 3) uint8.
     """
-    # (transform, seed): the columns draw otherwise from
-    # row to row, but the same at each call.
+    # (transform, seed): the columns draw otherwise from row to row, but the same at each call.
     columns: dict[str, tuple[Transform, int]] = {"crop": (Transform([]), 0)}
     columns |= {name: (step, 1) for name, step in single_steps(settings, size).items()}
     together = train_transform(settings, size)

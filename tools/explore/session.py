@@ -81,8 +81,7 @@ def _pictures(
     no_crop = None if tracer.weights else "tracer.weights is null"
     try:
         extractor = extractor_from(tracer, size, device)
-        # Now, and not at the first photo: without its
-        # weights the page can still be made.
+        # Now, and not at the first photo: without its weights the page can still be made.
         extractor.load()
         warn_of_sample_weights(extractor.digest, index.paths())
     # A first look must be possible without a network connection.
