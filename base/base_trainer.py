@@ -58,7 +58,8 @@ class Callback:
             update: its number in the training, from 1.
             losses: name → mean over the batches of the update.
             rates: ``lr``, …, ``grad_norm`` (before clipping), and how fast the bunch was:
-                ``images_per_second``, ``data_wait_share``, on a GPU ``gpu_peak_gib``.
+                ``images_per_second``, ``data_wait_share``, ``gpu_peak_gib`` or on the CPU
+                ``peak_gib``.
             photos: of the update, over all ranks.
         """
 

@@ -28,7 +28,7 @@ from trainer.mixing import split_targets
 from trainer.predict import adjusted, gather, predict
 from trainer.profiling import profiled
 from trainer.tta import PLAIN, View
-from trainer.updates import Updates, gpu_memory, reset_gpu_memory, training_flops
+from trainer.updates import Updates, peak_memory, reset_gpu_memory, training_flops
 from utils import distributed
 from utils.devices import peak_flops
 from utils.errors import CheckpointError, UserError
@@ -165,6 +165,8 @@ class Trainer(BaseTrainer):
         self._refuse_nan(epoch, total - total % CHECK_EVERY)
         self._tell_of(updates)
         log = self._train_log()
+        if updates.grad_norm is not None:
+            log["train/grad_norm"] = updates.grad_norm
         photos = sum(len(step.index) for step in self._steps[done:]) * distributed.world_size()
         seconds = time.perf_counter() - began
         self.timings = (
@@ -176,7 +178,7 @@ class Trainer(BaseTrainer):
             }
             | {
                 f"memory/{name}": value
-                for name, value in gpu_memory(self.train_step.device).items()
+                for name, value in peak_memory(self.train_step.device).items()
             }
         )
         spent = self.train_step.stopwatch.read()

@@ -1,6 +1,7 @@
 """The updates of the weights within an epoch, for callbacks, without making a GPU wait for them."""
 
 import copy
+import sys
 import time
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from base.base_model import BaseModel
 from base.prefetch import Prefetcher
 from base.train_step import TrainStep
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 GIB = 2**30
 
@@ -25,11 +31,15 @@ class Updates:
         train_step: whose updates these are.
         fetched: the batches, which know how long they were waited for.
         done: batches of the epoch that were trained on before.
+
+    Attributes:
+        grad_norm: of the gradient at the newest update that was told of, before clipping.
     """
 
     def __init__(self, train_step: TrainStep, fetched: Prefetcher, done: int = 0) -> None:
         self.train_step = train_step
         self.fetched = fetched
+        self.grad_norm: float | None = None
         self._noted: list[tuple[int, int, dict[str, float], Tensor, int]] = []
         self._told = done
         self._last_update = train_step.updates
@@ -72,7 +82,7 @@ class Updates:
         for (batches, update, rates, _, photos), norm in zip(self._noted, norms, strict=True):
             new = batches - self._told
             means, more = values[:new].mean(0).tolist(), {"grad_norm": norm} | speed
-            values, self._told = values[new:], batches
+            values, self._told, self.grad_norm = values[new:], batches, norm
             yield update, dict(zip(names, means, strict=True)), rates | more, photos
         self._noted = []
 
@@ -86,7 +96,7 @@ class Updates:
         return {
             "images_per_second": photos / seconds,
             "data_wait_share": waiting / seconds,
-            **gpu_memory(self.train_step.device),
+            **peak_memory(self.train_step.device),
         }
 
 
@@ -110,14 +120,18 @@ def training_flops(model: BaseModel, size: int) -> float:
 
 
 def reset_gpu_memory(device: torch.device) -> None:
-    """Let ``gpu_memory`` count from here on: what came before, TRACER say, took more at times."""
+    """Let ``peak_memory`` of a GPU count from here on: what came before, TRACER say, took more at
+    times."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def gpu_memory(device: torch.device) -> dict[str, float]:
-    """``gpu_peak_gib``: the most memory that tensors took on the GPU since ``reset_gpu_memory``,
-    GiB; empty on the CPU."""
-    if device.type != "cuda":
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """GiB: ``gpu_peak_gib``, the most that tensors took on the GPU since ``reset_gpu_memory``; on
+    the CPU ``peak_gib``, the most that this process took since it began (not its loaders)."""
+    if device.type == "cuda":
+        return {"gpu_peak_gib": torch.cuda.max_memory_allocated(device) / GIB}
+    if resource is None:
         return {}
-    return {"gpu_peak_gib": torch.cuda.max_memory_allocated(device) / GIB}
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on a Mac, else KiB
+    return {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB}

@@ -139,7 +139,8 @@ def test_every_epoch_is_a_row_with_losses_and_scores_of_every_head(tmp_path):
     a_trainer(tmp_path).train()
     rows = metrics_of(tmp_path)
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    for name in ("lr", "train/loss", "train/age_loss", "val/loss", "val/f1", "val/mask_f1"):
+    for name in ("lr", "train/loss", "train/age_loss", "train/grad_norm", "val/loss", "val/f1",
+                 "val/mask_f1"):  # fmt: skip
         assert math.isfinite(float(rows[0][name])), name
 
 
@@ -494,6 +495,7 @@ class TestWriters:
             timings = list(csv.DictReader(file))
         assert [row["epoch"] for row in timings] == ["1", "2", "3"]
         assert float(timings[0]["time/images_per_second"]) > 0
+        assert float(timings[0]["memory/peak_gib"]) > 0
 
     def test_rates_of_backbone_and_heads_are_told_apart(self, tmp_path):
         recorder = Recorder()
