@@ -63,9 +63,13 @@ class Predictor:
 
     def predict(self, batches: Iterable[dict[str, Tensor]]) -> Predictions:
         """The adjusted answers of all views; ``batches`` as for ``trainer.predict.predict``."""
+        return adjusted(self.predict_unadjusted(batches), self.decoding)
+
+    def predict_unadjusted(self, batches: Iterable[dict[str, Tensor]]) -> Predictions:
+        """The same without decoding and temperatures."""
         if self.arithmetic is not None:  # of the whole process, where others may have set theirs
             set_arithmetic(**self.arithmetic)
-        return adjusted(predict(self.logits, batches, self.task, self.views), self.decoding)
+        return predict(self.logits, batches, self.task, self.views)
 
     def probabilities(self, images: Tensor) -> dict[str, np.ndarray]:
         """(B, 3, S, S) RGB in 0..255 on the model's device → head → (B, answers) float32, and with

@@ -22,10 +22,11 @@ from logger.report.per_head import predictions_of
 from logger.report.predictions import TaskPredictions, thumbnails
 from logger.report.run import Run
 from logger.report.write import write_page
+from model.answers import TEMPERATURE
 from parse_config import ConfigParser
 from trainer.ensemble import combine, require_one_scheme
 from trainer.inference import Predictor
-from trainer.predict import Predictions
+from trainer.predict import Predictions, adjusted
 from trainer.restore import restore_predictor
 from trainer.results import prediction_pictures, score, score_table
 from trainer.submission import (
@@ -71,7 +72,9 @@ def predict(config: ConfigParser) -> None:
     require_one_scheme({path: member.settings.task for path, member in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logger.info(describe(views, len(photos)))
-    crops, answers_of_members = ask_members(members, photos, device, args.skip_unreadable)
+    crops, answers_of_members, uncalibrated = ask_members(
+        members, photos, device, args.skip_unreadable
+    )
     # All ranks have all predictions by now; one writes.
     if not distributed.is_main():
         return
@@ -101,9 +104,14 @@ def predict(config: ConfigParser) -> None:
     if truth is not None and config["trainer"]["report"]:
         cropped = config["tracer"]["weights"] is not None
         answers = predictions_of(task, probabilities, truth)
+        before = None
+        if any(uncalibrated[path] is not each for path, each in answers_of_members.items()):
+            combined = combine(task, uncalibrated, args.ensemble)
+            before = predictions_of(task, {k: each[rows] for k, each in combined.items()}, truth)
         fallback = crops.states[rows] == WHOLE if cropped else None
         answers = replace(answers, files=tuple(photos.files[rows].tolist()), fallback=fallback)
-        attempt(lambda: print(f"report: {report_test(config, device, out, answers, crops, rows)}"))
+        shown = (config, device, out, answers, before, crops, rows)
+        attempt(lambda: print(f"report: {report_test(*shown)}"))
 
 
 def named_output(config: ConfigParser) -> tuple[Call, Path]:
@@ -145,28 +153,35 @@ def ask_members(
     photos: Photos,
     device: torch.device,
     skip_unreadable: bool,
-) -> tuple[Crops, dict[Path, dict[str, np.ndarray]]]:
-    """The crops of the photos, as the last model has them, and each model's probabilities."""
+) -> tuple[Crops, dict[Path, dict[str, np.ndarray]], dict[Path, dict[str, np.ndarray]]]:
+    """The crops of the photos, as the last model has them, and each model's probabilities: as it
+    answers, and without its temperatures, which is the very same object where it has none."""
     # What one can't answer is refused before photos are cropped. One is there at a time, so that an
     # ensemble takes no more memory than a model; to be read again they wait in the system's cache.
     predictor: Any = None
     for checkpoint, member in members.items():
         predictor = None
         predictor = restore_predictor(member, checkpoint, device)
-    answers = {}
+    answers, uncalibrated = {}, {}
     for checkpoint, member in members.items():
         if len(members) > 1:
             predictor = None
             predictor = restore_predictor(member, checkpoint, device)
         crops, predictions = predict_photos(member, predictor, photos.paths(), skip_unreadable)
-        answers[checkpoint] = predictions.probabilities
-    return crops, answers
+        prior = predictor.decoding or {}
+        found = answers[checkpoint] = adjusted(predictions, prior).probabilities
+        if TEMPERATURE in prior:
+            prior = {name: each for name, each in prior.items() if name != TEMPERATURE}
+            found = adjusted(predictions, prior).probabilities
+        uncalibrated[checkpoint] = found
+    return crops, answers, uncalibrated
 
 
 def predict_photos(
     config: ConfigParser, predictor: Predictor, photos: Sequence[Path], skip_unreadable: bool
 ) -> tuple[Crops, Predictions]:
-    """The crops of ``photos``, as the config of a model has them, and the model's predictions.
+    """The crops of ``photos``, as the config of a model has them, and the model's predictions,
+    unadjusted.
 
     Raises:
         PhotoError: one can't be read, and none may be left out.
@@ -188,7 +203,7 @@ def predict_photos(
         raise PhotoError(f"{error}; {hint}") from error
     hidden = not distributed.is_main()
     batches = tqdm(Prefetcher(loader, device), "predicting", len(loader), disable=hidden)
-    return crops, predictor.predict(batches)
+    return crops, predictor.predict_unadjusted(batches)
 
 
 def write_scores(
@@ -229,15 +244,18 @@ def report_test(
     device: torch.device,
     out: Path,
     answers: TaskPredictions,
+    uncalibrated: TaskPredictions | None,
     crops: Crops,
     rows: np.ndarray,
 ) -> Path:
-    """Write ``<stem of out>.report.html`` about predictions whose answers are known."""
+    """Write ``<stem of out>.report.html`` about predictions whose answers are known;
+    ``uncalibrated`` are those without temperatures, where there are any."""
     kept = thumbnails(answers, crops, rows)
     run = Run(
         name=config["name"],
         run_id=config.run_id,
         predictions=replace(answers, thumbnails=kept),
+        uncalibrated=uncalibrated,
         config=config.config,
         environment=describe_environment(str(device)),
         tested=f"scored against {config.args.answers}",

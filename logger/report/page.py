@@ -75,7 +75,7 @@ def report_html(run: Run) -> str:
     """The whole report of a run or a test, as one self-contained HTML page."""
     predictions = run.scored
     spans = intervals_of(predictions) if predictions else {}
-    classes = [q for q in predictions.heads if q.kind != "number"] if predictions else []
+    classes = classes_of(predictions)
     matrices = [q for q in classes if q.kind == "classes"]
     return render(
         "report.html",
@@ -100,6 +100,11 @@ def report_html(run: Run) -> str:
         environment=flat(run.environment),
         config=flat(run.config),
     )
+
+
+def classes_of(predictions: TaskPredictions | None) -> list[HeadPredictions]:
+    """Those that answer with classes or tags."""
+    return [q for q in predictions.heads if q.kind != "number"] if predictions else []
 
 
 def flat(values: Any, path: str = "") -> dict[str, str]:
@@ -219,7 +224,8 @@ def _right_of_100(predictions: TaskPredictions) -> int | None:
 
 
 def _reliability(run: Run, classes: Sequence[HeadPredictions]) -> list[Chart]:
-    """A chart per head; beside its error the one with the temperature that was tuned, if any."""
+    """A chart per head; beside its error the one with the temperature that was tuned, or of a test
+    that had one the error without it."""
     tuned: Any = {}
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or older
         if run.log_dir:
@@ -228,11 +234,15 @@ def _reliability(run: Run, classes: Sequence[HeadPredictions]) -> list[Chart]:
                 k: float(v["ece_after"])
                 for k, v in json.loads(text)["measured"]["calibration"].items()
             }
+    before = {q.key: calibration(q).error for q in classes_of(run.uncalibrated)}
     charts = []
     for head in classes:
         chart = reliability_chart(head.title, calibration(head))
         if head.key in tuned:
             chart = replace(chart, note=f"{chart.note}, {tuned[head.key]:.1%} with a temperature")
+        if head.key in before:
+            note = f"{chart.note}, {before[head.key]:.1%} without its temperature"
+            chart = replace(chart, note=note)
         charts.append(chart)
     return charts
 

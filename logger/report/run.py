@@ -35,6 +35,7 @@ class Run:
         history: the log of every epoch, scalars by name.
         timings: ``time/…`` scalars by epoch.
         predictions: of the best epoch, on the validation photos; those of a test, on its photos.
+        uncalibrated: those of a test as they would be without the temperatures it was given.
         config, environment: as stored at the start.
         finished: whether the training came to its end.
         tested: what was predicted, in words, where this is a test and not a training.
@@ -49,6 +50,7 @@ class Run:
     history: list[dict[str, float]] = field(default_factory=list)
     timings: list[dict[str, float]] = field(default_factory=list)
     predictions: TaskPredictions | None = None
+    uncalibrated: TaskPredictions | None = None
     config: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     finished: bool = False

@@ -87,11 +87,14 @@ def test_a_test_with_answers_writes_the_same_page_beside_its_outputs(
 ):
     out = tmp_path / "mine.csv"
     answers = people / "eval" / "answers.csv"
-    done = call("test.py", "-r", trained.best, "--answers", answers, "--out", out)
+    cool = ("--set", 'decoding.temperature={"age": 4}')
+    done = call("test.py", "-r", trained.best, "--answers", answers, "--out", out, *cool)
     assert done.returncode == 0, done.stderr
     page = unescape((tmp_path / "mine.report.html").read_text(encoding="utf-8"))
     assert "Test report" in page and "56 photos" in page and "Worst mistakes" in page
     assert "Learning curves" not in page
+    before, after = re.search(r"ECE ([\d.]+)%, ([\d.]+)% without its temperature", page).groups()
+    assert before != after
 
 
 def test_the_log_of_a_run_begins_with_whom_it_is_trained_on(trained):
