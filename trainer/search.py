@@ -3,15 +3,17 @@
 import copy
 import json
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from filelock import FileLock
 from optuna.storages import JournalStorage
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 from pydantic import ValidationError
@@ -39,6 +41,8 @@ FREE = (
 ERROR, RUN, PLANNED = "error", "run", "planned"
 """What is noted with a trial: why it failed, the run id, and the values where no search chose them
 (see ``trainer.plan``)."""
+HEARTBEAT, GRACE = 30, 120
+"""Seconds: how often a process says that it lives, and after what silence its trial is repeated."""
 RECIPE = "recipe"
 """Which of several configs a planned trial is trained with, among its values."""
 
@@ -464,16 +468,56 @@ def alone(url: str) -> AbstractContextManager:
 
 def _storage(url: str) -> optuna.storages.BaseStorage:
     scheme, _, place = url.partition(":")
-    if scheme == "journal":
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(place))
-    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(
+    repeat = optuna.storages.RetryHeartbeatStaleTrialCallback(
         max_retry=3, inherit_intermediate_values=True
     )
-    # A process that died says nothing more: after two minutes of silence its trial is repeated.
+    if scheme == "journal":
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        return Journal(JournalFileBackend(place), repeat)
     return optuna.storages.RDBStorage(
-        url, heartbeat_interval=30, grace_period=120, heartbeat_stale_trial_callback=retry
+        url,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=GRACE,
+        heartbeat_stale_trial_callback=repeat,
     )
+
+
+class Journal(JournalStorage, BaseHeartbeat):
+    """A journal that repeats a trial whose process was killed, which Optuna has for databases
+    alone. The clocks of machines that share it may differ by a minute.
+
+    Args:
+        backend: the file.
+        repeat: what is done about a trial whose process fell silent.
+    """
+
+    def __init__(
+        self, backend: JournalFileBackend, repeat: Callable[[optuna.Study, FrozenTrial], None]
+    ) -> None:
+        super().__init__(backend)
+        self._repeat = repeat
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Note with the trial that its process lives."""
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            # The id, since a repeated trial inherits the attributes of the one before.
+            self.set_trial_system_attr(trial_id, f"heartbeat {trial_id}", time.time())
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        late = time.time() - GRACE
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        return [
+            trial._trial_id for trial in running
+            if trial.system_attrs.get(f"heartbeat {trial._trial_id}", math.inf) < late
+        ]  # fmt: skip
+
+    def get_heartbeat_interval(self) -> int:
+        """Seconds."""
+        return HEARTBEAT
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[[optuna.Study, FrozenTrial], None]:
+        """What is done about a trial whose process fell silent."""
+        return self._repeat
 
 
 def _number(value: Any) -> str:

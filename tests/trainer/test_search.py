@@ -1,5 +1,6 @@
 """Trials, without a training."""
 
+import time
 from pathlib import Path
 
 import optuna
@@ -60,6 +61,29 @@ def test_the_trainer_reports_every_epoch_so_that_bad_trials_can_be_pruned():
     (trial,) = study.trials
     assert trial.state.name == "PRUNED"
     assert trial.intermediate_values == {1: 0.5, 2: 0.3, 3: 0.1}
+
+
+def test_of_a_journal_a_trial_whose_process_fell_silent_is_repeated_and_no_other(
+    tmp_path, monkeypatch
+):
+    from trainer import search
+
+    monkeypatch.setattr(search, "GRACE", 0.3)
+    study = search.open_study(f"journal:{tmp_path}/j", "s", {"lr": None}, "max val/f1", 9, None)
+    killed, alive = study.ask(), study.ask()
+    killed.set_user_attr(search.RUN, "s-trial0000")
+    for trial in (killed, alive):
+        study._storage.record_heartbeat(trial._trial_id)
+    time.sleep(0.4)
+    study._storage.record_heartbeat(alive._trial_id)
+    optuna.storages.fail_stale_trials(study)
+
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "RUNNING", "WAITING"]
+    repeated = study.ask()
+    optuna.storages.fail_stale_trials(study)  # before the repeated one has said a word
+    assert repeated.user_attrs[search.RUN] == "s-trial0000"
+    assert search.first_number(repeated) == 0
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "RUNNING", "RUNNING"]
 
 
 def test_lists_can_be_choices():
