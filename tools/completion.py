@@ -2,8 +2,10 @@
 
     masktracer completion bash > ~/.local/share/bash-completion/completions/masktracer
     masktracer completion zsh > ~/.zfunc/_masktracer        # a folder in $fpath
+    . <(masktracer completion bash)             # in ~/.bashrc: for python -m tools.runs …, too
 
-Made by shtab, which only this needs. The script is as old as the commands: print it again after an
+In bash ``python train.py …`` and ``python -m tools.runs …`` are completed as well, in the folder of
+the project, and only from where the script is read at once, as by the last line. Made by shtab, which only this needs. The script is as old as the commands: print it again after an
 update.
 """
 
@@ -21,6 +23,24 @@ from utils.errors import UserError
 from utils.schema_text import keys
 
 SHELLS = ("bash", "zsh", "tcsh")
+PYTHON = """
+# In a folder of this project python's own commands are masktracer's; elsewhere files are completed.
+_masktracer_python() {
+  local place=1 modules="MODULES" known="SCRIPTS"
+  [[ -f config_schema.py && -d tools ]] || return
+  [[ ${COMP_WORDS[1]} = -m ]] && place=2 known=$modules
+  if [[ $COMP_CWORD -gt $place && " $known " == *" ${COMP_WORDS[place]} "* ]]; then
+    local name=${COMP_WORDS[place]#tools.}
+    COMP_WORDS=(masktracer "${name%.py}" "${COMP_WORDS[@]:place + 1}")
+    COMP_CWORD=$((COMP_CWORD - place + 1))
+    _shtab_masktracer
+  elif [[ $place = 2 && $COMP_CWORD = 2 ]]; then
+    COMPREPLY=($(compgen -W "$modules" -- "${COMP_WORDS[2]}"))
+  fi
+}
+complete -o bashdefault -o default -F _masktracer_python python python3
+"""
+"""What shtab, which completes one word's arguments, has no way to say."""
 FILES = {"config", "resume", "init_from", "recipes", "space", "images", "image", "out", "data_dir"}
 """Options that take files or folders; so do those whose type is a path."""
 
@@ -49,6 +69,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ImportError as error:
         raise UserError("completion needs shtab; install it with: pip install shtab") from error
     print(shtab.complete(whole(shtab.FILE), shell=args.shell))
+    if args.shell == "bash":
+        modules = " ".join(f"tools.{name}" for name in commands() if name not in SCRIPTS)
+        scripts = " ".join(f"{name}.py" for name in SCRIPTS)
+        print(PYTHON.replace("MODULES", modules).replace("SCRIPTS", scripts))
 
 
 def whole(file: dict[str, str]) -> argparse.ArgumentParser:

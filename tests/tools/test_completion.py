@@ -3,10 +3,11 @@
 import importlib.util
 import shutil
 import subprocess
+from functools import partial
 
 import pytest
 
-from tools.__main__ import commands
+from tools.__main__ import ROOT, commands
 from tools.completion import main, whole
 from utils.errors import UserError
 
@@ -34,14 +35,21 @@ def test_the_shell_completes(capsys, tmp_path):
     script = tmp_path / "script"
     script.write_text(capsys.readouterr().out)
     ask = """
-        . "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_masktracer
+        . "$1"; COMP_WORDS=("${@:3}"); COMP_CWORD=$(($# - 3)); $2
         printf '%s\\n' "${COMPREPLY[@]}"
     """
 
-    def completed(*words):
-        command = ["bash", "-c", ask, "bash", script, "masktracer", *words]
-        return subprocess.run(command, capture_output=True, text=True).stdout.split()
+    def completed(*words, by="_shtab_masktracer", folder=ROOT):
+        command = ["bash", "-c", ask, "bash", script, by, *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder).stdout.split()
 
-    assert completed("swe") == ["sweep"]
-    assert completed("train", "--fol") == ["--folds"]
-    assert completed("train", "--set", "trainer.ho") == ["trainer.hours="]
+    assert completed("masktracer", "swe") == ["sweep"]
+    assert completed("masktracer", "train", "--fol") == ["--folds"]
+    assert completed("masktracer", "train", "--set", "trainer.ho") == ["trainer.hours="]
+    python = partial(completed, "python", by="_masktracer_python")
+    assert python("train.py", "--fol") == ["--folds"]
+    assert python("-m", "tools.swe") == ["tools.sweep"]
+    assert python("-m", "tools.sweep", "--set", "trainer.ho") == ["trainer.hours="]
+    for others in (["-m", "http.server", "--b"], ["setup.py", "--b"], ["-c"], ["-m", "swe"]):
+        assert python(*others) == []
+    assert python("train.py", "--fol", folder=tmp_path) == []
