@@ -4,10 +4,13 @@
 #     -v "$PWD/saved:/home/user/app/saved" masktracer train -c config.json
 FROM python:3.11-slim
 
+# WORKDIR alone would make the folder root's, in which nobody else can make .venv. For
+# trainer.compile add g++, with which torch compiles.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends make \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home user
+    && useradd --create-home user \
+    && install --directory --owner=user --group=user /home/user/app
 
 USER user
 WORKDIR /home/user/app
@@ -29,6 +32,8 @@ VOLUME ["/home/user/app/data", "/home/user/app/saved", "/home/user/app/submit"]
 EXPOSE 8501
 
 # `docker run masktracer` lists the commands. The web page:
-#   docker run -p 8501:8501 … --entrypoint streamlit masktracer run app.py -- --resume CKPT
+#   docker run -p 8501:8501 … --entrypoint streamlit masktracer \
+#       run app.py --server.address 0.0.0.0 -- --resume CKPT
+# (the page's own setting, 127.0.0.1, would be the container's alone; of serve it is --host 0.0.0.0)
 ENTRYPOINT ["masktracer"]
 CMD ["--help"]

@@ -25,6 +25,9 @@ def test_it_runs_as_a_user_who_is_not_root_and_installs_before_the_code_comes(st
     setup = next(i for i, (_, words) in enumerate(steps) if "make setup" in words)
     assert names.index("USER") < copies[0] < setup < copies[1]
     assert all("--chown=user" in steps[i][1] for i in copies)
+    (folder,) = [words for name, words in steps if name == "WORKDIR"]
+    owned = f"install --directory --owner=user --group=user {folder}"
+    assert owned in steps[1][1] and 1 < names.index("USER")
 
 
 def test_what_it_copies_and_calls_is_there(steps):
