@@ -17,7 +17,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -60,6 +60,7 @@ AGE_SHARES = {
     (60, 60): 192,
 }
 """How many of them are of these ages (first and last year, both included)."""
+HALVES = ("train", "eval")
 WORTH_A_PROCESS = 8
 """People for whom it pays to start one more process."""
 
@@ -81,6 +82,7 @@ def generate(
     saliency: bool = False,
     varied: bool = False,
     workers: int | None = None,
+    balanced: Collection[str] = (),
 ) -> None:
     """Write a whole data set; one that is already there, with the same arguments, is kept.
 
@@ -90,13 +92,16 @@ def generate(
         saliency: write the masks of the people as well.
         varied: any framing, clothing, background and camera, to train TRACER on.
         workers: processes; None takes as many as there are cores.
+        balanced: halves (``"train"``, ``"eval"``) that have as many people of each gender and age
+            group, rather than the competition's shares: a test with few photos of a class says
+            little of that class.
 
     Raises:
         DataError: ``out`` holds something else or cannot be written, or a number makes no sense.
     """
     _check_numbers(persons, eval_persons, seed, workers)
     asked = {"persons": persons, "eval_persons": eval_persons, "seed": seed, "saliency": saliency,
-             "varied": varied, "version": VERSION}  # fmt: skip
+             "varied": varied, "version": VERSION, "balanced": sorted(balanced)}  # fmt: skip
     if _already_there(out, asked):
         print(f"{out}: these sample people are already there")
         return
@@ -105,7 +110,11 @@ def generate(
     write_json(out / MARKER, asked | {"complete": False})
     # Two casts by seeds of their own: more people in
     # one half change nobody in the other.
-    entries = [*cast_people(persons, 0, seed), *cast_people(eval_persons, 1, seed)]
+    counts = (persons, eval_persons)
+    entries = [
+        entry for half, (name, count) in enumerate(zip(HALVES, counts, strict=True))
+        for entry in cast_people(count, half, seed, name in balanced)
+    ]  # fmt: skip
     _write_tables(out, entries, seed)
     draw = partial(_draw_entry, out=out, seed=seed, saliency=saliency, varied=varied)
     _run(draw, entries, workers)
@@ -122,8 +131,9 @@ def _check_numbers(persons: int, eval_persons: int, seed: int, workers: int | No
         raise DataError(f"--workers {workers}: give 1 or more")
 
 
-def cast_people(count: int, half: int, seed: int) -> list[Entry]:
-    """Who is photographed: the competition's shares of gender and age, in random order.
+def cast_people(count: int, half: int, seed: int, balanced: bool = False) -> list[Entry]:
+    """Who is photographed, in random order: the competition's shares of gender and age, or with
+    ``balanced`` as many of each gender and age group.
 
     Every group of gender and age group gets one person before the shares are filled up, so that
     six people already cover them all.
@@ -131,7 +141,7 @@ def cast_people(count: int, half: int, seed: int) -> list[Entry]:
     # The third number keeps this stream apart from
     # those of the photos (2) and the order (3).
     rng = np.random.default_rng([seed, half, 1])
-    quota = _quota(count)
+    quota = _quota(count, balanced)
     entries = []
     for (gender, ages), people in quota.items():
         entries += [(gender, int(rng.integers(ages[0], ages[1] + 1))) for _ in range(people)]
@@ -141,26 +151,40 @@ def cast_people(count: int, half: int, seed: int) -> list[Entry]:
     return [Entry(half, number + 1, *entries[place]) for number, place in enumerate(order)]
 
 
-def _quota(count: int) -> dict[tuple[int, tuple[int, int]], int]:
-    """People per gender and age bin: one for each of the six groups, the rest by their shares."""
+Cell = tuple[int, tuple[int, int]]
+"""Gender, and first and last year of age."""
+
+
+def _quota(count: int, balanced: bool) -> dict[Cell, int]:
+    """People per gender and age bin: one for each of the six groups, the rest by their shares;
+    ``balanced``, each group the same."""
     share = {
         (gender, ages): GENDER_SHARES[gender] * AGE_SHARES[ages] / sum(AGE_SHARES.values())
         for gender in range(len(GENDERS))
         for ages in AGE_SHARES
     }
-    commonest: dict[tuple[int, int], tuple[int, tuple[int, int]]] = {}
-    # Ascending, so that the last one written, the commonest of its group, stays.
+    groups: dict[tuple[int, int], dict[Cell, float]] = {}
+    # Ascending, so that the last one of a group is its commonest.
     for gender, ages in sorted(share, key=share.__getitem__):
-        commonest[gender, _age_group(ages[0])] = (gender, ages)
+        groups.setdefault((gender, _age_group(ages[0])), {})[gender, ages] = share[gender, ages]
     quota = dict.fromkeys(share, 0)
-    for cell in list(commonest.values())[:count]:
-        quota[cell] = 1
-    total = sum(GENDER_SHARES)
-    while sum(quota.values()) < count:
+    if balanced:
+        for place, cells in enumerate(groups.values()):
+            _fill(quota, cells, count // len(groups) + (place < count % len(groups)))
+        return quota
+    for cells in list(groups.values())[:count]:
+        quota[list(cells)[-1]] = 1
+    _fill(quota, share, count)
+    return quota
+
+
+def _fill(quota: dict[Cell, int], share: Mapping[Cell, float], count: int) -> None:
+    """Raise ``quota`` until the cells of ``share`` have ``count`` people."""
+    total = sum(share.values())
+    while sum(quota[cell] for cell in share) < count:
         # To whoever is furthest below their share:
         # exact for any number, without drawing.
         quota[max(share, key=lambda cell: share[cell] / total * count - quota[cell])] += 1
-    return quota
 
 
 def _already_there(out: Path, asked: dict) -> bool:
@@ -172,6 +196,8 @@ def _already_there(out: Path, asked: dict) -> bool:
         raise DataError(f"{out}: not a folder that can be read ({error.strerror})") from error
     try:
         found = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        # Sets from before there was a choice have the competition's shares.
+        found.setdefault("balanced", [])
         # What was asked for is compared without it.
         complete = found.pop("complete")
     except (OSError, ValueError, KeyError, AttributeError):

@@ -5,8 +5,8 @@
     . <(masktracer completion bash)             # in ~/.bashrc: for python -m tools.runs …, too
 
 In bash ``python train.py …`` and ``python -m tools.runs …`` are completed as well, in the folder of
-the project, and only from where the script is read at once, as by the last line. Made by shtab, which only this needs. The script is as old as the commands: print it again after an
-update.
+the project, and only where the script is read at once, as by the last line. Made by shtab, which
+only this needs. The script is as old as the commands: print it again after an update.
 """
 
 import argparse

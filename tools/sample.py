@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from faces.sample import generate
+from faces.sample import HALVES, generate
 from utils.cli import run_command
 
 
@@ -18,6 +18,10 @@ def main() -> None:
     parser.add_argument("--persons", type=int, default=150, help="people to train on")
     parser.add_argument("--eval-persons", type=int, default=40, help="people to test on")
     parser.add_argument("--seed", type=int, default=7, help="decides every picture")
+    parser.add_argument(
+        "--balanced", nargs="+", choices=HALVES, default=(),
+        help="halves with as many people of each gender and age group (default: as competing)",
+    )  # fmt: skip
     parser.add_argument("--saliency", action="store_true", help="write masks of the people as well")
     parser.add_argument("--varied", action="store_true", help="any framing, background and camera")
     parser.add_argument("--workers", type=int, help="processes (default: one for each core)")

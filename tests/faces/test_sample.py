@@ -117,6 +117,20 @@ def test_genders_and_ages_follow_the_competition():
         assert abs(sum(low <= person.age <= high for person in people) - count) <= 6
 
 
+@pytest.mark.parametrize("count", [60, 64, 5])
+def test_balanced_halves_have_as_many_of_each_gender_and_age_group(count):
+    people = cast_people(count, half=1, seed=1, balanced=True)
+    groups = Counter((person.gender, age_group(person.age)) for person in people)
+    assert len(people) == count and len(groups) == min(count, 6)
+    assert max(groups.values()) - min(groups.values()) <= 1
+
+
+def test_another_balance_is_another_set(tmp_path):
+    generate(tmp_path / "people", 1, 0, seed=5, workers=1, balanced=["train"])
+    with pytest.raises(DataError, match=r"balanced \['train'\]"):
+        generate(tmp_path / "people", 1, 0, seed=5, workers=1)
+
+
 def test_person_masks_fit_their_photos(sample):
     photos = files_of(sample / "train" / "images") | files_of(sample / "eval" / "images")
     masks = files_of(sample / "train" / "saliency") | files_of(sample / "eval" / "saliency")
