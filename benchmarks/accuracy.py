@@ -13,6 +13,7 @@ epochs, for a first look: drawn from all people, because few people mislead abou
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import subprocess
@@ -23,10 +24,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import machine, table
+from benchmarks.common import ROOT, machine, table
 from utils.cli import run_command
 
-ROOT = Path(__file__).resolve().parents[1]
 SAME = {
     "info_dir": None,
     "submit_dir": "submit",
@@ -99,7 +99,6 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, help="of the crops; default: in --out")
     args = parser.parse_args()
     for name in ("data_dir", "backbone", "out"):
-        # The commands run in the project's folder, wherever this one was started.
         setattr(args, name, getattr(args, name).resolve())  # the commands run in ROOT
     args.answers = (args.answers or args.data_dir / "eval_answers.csv").resolve()
     args.cache_dir = (args.cache_dir or args.out / "crops").resolve()
@@ -113,23 +112,17 @@ def main() -> None:
             run = (name, seed)
             if run not in done:
                 row = {"rung": name, "seed": seed, **measure(args, name, settings, seed)}
-                # Read anew: another call may have added rows of its own meanwhile.
                 done = read(figures) | {run: row}  # another call may have added its own
                 write(figures, list(done.values()))
             print("  ".join(f"{key} {value}" for key, value in done[run].items()), flush=True)
     rows = sorted(done.values(), key=lambda row: (list(RUNGS).index(row["rung"]), row["seed"]))
-    print("\n" + table(tuple(rows[0]), [tuple(map(str, row.values())) for row in rows]))
+    print("\n" + table(rows[0], (row.values() for row in rows)))
 
 
 def cumulated() -> dict[str, dict[str, Any]]:
     """Rung → every setting of it, those of the rungs above included."""
-    settings: dict[str, Any] = {}
-    rungs = {}
-    for name, changes in RUNGS.items():
-        # Each rung on all before it: a change alone would be measured without what it builds on.
-        settings = settings | changes
-        rungs[name] = settings
-    return rungs
+    # Each rung on all before it: a change alone would be measured without what it builds on.
+    return dict(zip(RUNGS, itertools.accumulate(RUNGS.values(), dict.__or__), strict=True))
 
 
 def measure(args: argparse.Namespace, name: str, settings: dict, seed: str) -> dict:

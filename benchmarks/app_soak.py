@@ -12,6 +12,7 @@ what it held after the first 50 uploads.
 import argparse
 import asyncio
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -28,12 +29,11 @@ from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_tok
 from tqdm import tqdm
 from websockets.typing import Subprotocol
 
-from benchmarks.common import free_port, resident
+from benchmarks.common import ROOT, free_port
 from faces.sample import generate
 from utils.cli import run_command
 from utils.images import decode_image
 
-ROOT = Path(__file__).resolve().parents[1]
 FIRST = 50
 """Uploads after which the page has done everything once: models, threads, caches of libraries."""
 
@@ -92,6 +92,12 @@ async def soak(args: argparse.Namespace, port: int, pid: int) -> int:
     at_end = resident(pid)
     print(f"{args.rest:.0f} s later: {at_end:.0f} MiB, {at_end / at_first:.2f} times the first")
     return int(at_end > args.grown * at_first)
+
+
+def resident(pid: int, what: str = "VmRSS") -> float:
+    """Memory of a process, MiB."""
+    (kilobytes,) = re.findall(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return int(kilobytes) / 1024
 
 
 async def visit(port: int, photos: list[bytes]) -> None:
@@ -172,14 +178,10 @@ def some_photos() -> list[bytes]:
         generate(Path(folder), persons=1, eval_persons=1, seed=0, workers=1)
         files = sorted(Path(folder).glob("*/images/**/*.jpg"))
         small = [file.read_bytes() for file in files]
-    large = []
-    for data in small[:3]:
-        # 12 megapixels, as phones make them.
-        scaled = cv2.resize(decode_image(data), (3000, 4000), interpolation=cv2.INTER_CUBIC)
-        large.append(cv2.imencode(".jpg", scaled)[1].tobytes())
-    # One pixel wide: what resizing has to survive.
-    tall = cv2.imencode(".png", np.zeros((1440, 1, 3), np.uint8))[1].tobytes()
-    return [*small, *large, small[0][:2000], tall]
+    # 12 megapixels, as phones make them, and one pixel wide: what resizing has to survive.
+    large = [cv2.resize(decode_image(data), (3000, 4000)) for data in small[:3]]
+    odd = [*large, np.zeros((1440, 1, 3), np.uint8)]
+    return [*small, *(cv2.imencode(".jpg", each)[1].tobytes() for each in odd), small[0][:2000]]
 
 
 def wait_for(address: str) -> None:

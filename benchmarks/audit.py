@@ -12,62 +12,50 @@ import argparse
 import csv
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.common import FACES, PEOPLE, machine, sample_people, table
+from benchmarks.common import FACES, PEOPLE, ROOT, machine, options, sample_people, table
 from data_loader.dataset import PhotoIndex, read_index
 from tools.audit.proposals import find_run
 from tools.audit.suspects import find_suspects, read_answers
 from utils.cli import run_command
 
-ROOT = Path(__file__).resolve().parents[1]
+HEADER = ("head", "labels", "planted", "precision = recall at the planted count", "flagged",
+          "precision of the flagged", "recall of the flagged")  # fmt: skip
 
 
 def main() -> None:
     """Plant, train, find."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--persons", type=int, default=300)
-    parser.add_argument("--share", type=float, default=0.02, help="of wrong labels")
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--size", type=int, default=64, help="px")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = options(__doc__, persons=300, share=0.02, folds=3, epochs=8, size=64, seed=0)
     data = sample_people(args.persons).resolve()
     index = read_index(data, FACES.settings)
     # Named by what was planted, so that another call finds its own folds again.
     home = (PEOPLE / f"audit-{args.persons}-{args.share}-{args.seed}").resolve()
     planted = plant(index, args.share, np.random.default_rng(args.seed))
-    write_corrections(home / "planted.csv", planted)
-    began = time.monotonic()
+    home.mkdir(parents=True, exist_ok=True)
+    with open(home / "planted.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("key", "field", "value", "tier"))
+        for head, values in planted.items():
+            writer.writerows((key, head, value, "sure") for key, value in values.items())
     train(home, data, args)
-    print(f"training took {time.monotonic() - began:.0f} s in this call")
     found, _ = find_run(home / "saved" / "models" / "sample" / "audit")
     answers = read_answers(found, FACES)
     rows = []
     for name, head in FACES.heads.items():
-        suspects = find_suspects(answers, head)
+        suspects, number = find_suspects(answers, head), len(planted[name])
         keys = [_key(answers, each, name) for each in suspects.rows]
         wrong = np.isin(keys, list(planted[name]))
         # At the planted count precision and recall are the same number.
-        first, flagged = wrong[: len(planted[name])].sum(), wrong[: suspects.flagged].sum()
-        number = len(planted[name])
-        rows.append(
-            (
-                name, len(keys), number, f"{first / number:.2f}", suspects.flagged,
-                f"{flagged / max(suspects.flagged, 1):.2f}", f"{flagged / number:.2f}",
-            )
-        )  # fmt: skip
+        first, flagged = wrong[:number].sum(), wrong[: suspects.flagged].sum()
+        shares = (flagged / max(suspects.flagged, 1), flagged / number)
+        rows.append((name, len(keys), number, f"{first / number:.2f}", suspects.flagged,
+                     *(f"{share:.2f}" for share in shares)))  # fmt: skip
     print(machine(torch.device("cpu")))
-    header = (
-        "head", "labels", "planted", "precision = recall at the planted count", "flagged",
-        "precision of the flagged", "recall of the flagged",
-    )  # fmt: skip
-    print(table(header, rows))
+    print(table(HEADER, rows))
 
 
 def plant(index: PhotoIndex, share: float, draw: np.random.Generator) -> dict[str, dict[str, str]]:
@@ -80,29 +68,15 @@ def plant(index: PhotoIndex, share: float, draw: np.random.Generator) -> dict[st
     # Different people, so that each error is found or missed alone.
     swapped, aged = draw.permutation(len(people))[: 2 * number].reshape(2, number)
     gender = {str(ids[p]): genders[1 - int(index.values["gender"][first[p]])] for p in swapped}
-    age = {}
-    for person in aged:
-        # An age of another bin, by how often ages occur: a year more would be no error to a model.
-        other = draw.choice(ages[bins != bins[first[person]]])
-        age[str(ids[person])] = str(other)
+    # An age of another bin, by how often ages occur: a year more would be no error to a model.
+    age = {str(ids[p]): str(draw.choice(ages[bins != bins[first[p]]])) for p in aged}
     mask = {}
     for row in draw.permutation(len(index))[: max(1, round(share * len(index)))]:
         # A photo's key: a person's own would change the masks of all seven.
         key = f"{index.groups[index.group[row]]}/{Path(str(index.files[row])).stem}"
-        mask[key] = masks[
-            (int(index.values["mask"][row]) + draw.integers(1, len(masks))) % len(masks)
-        ]
+        other = int(index.values["mask"][row]) + draw.integers(1, len(masks))
+        mask[key] = masks[other % len(masks)]
     return {"mask": mask, "gender": gender, "age": age}
-
-
-def write_corrections(path: Path, planted: dict[str, dict[str, str]]) -> None:
-    """Write the wrong labels as a table of corrections."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("key", "field", "value", "tier"))
-        for head, values in planted.items():
-            writer.writerows((key, head, value, "sure") for key, value in values.items())
 
 
 def train(home: Path, data: Path, args: argparse.Namespace) -> None:
@@ -119,10 +93,8 @@ def train(home: Path, data: Path, args: argparse.Namespace) -> None:
 
 
 def _key(answers, rows, head: str) -> str:
-    person = str(answers.photos["group"][rows[0]])
-    return (
-        f"{person}/{Path(str(answers.photos['photo'][rows[0]])).stem}" if head == "mask" else person
-    )
+    person, photo = (str(answers.photos[name][rows[0]]) for name in ("group", "photo"))
+    return f"{person}/{Path(photo).stem}" if head == "mask" else person
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the benchmarks share: people, a network and a batch, turns, a line about the machine."""
+"""What the benchmarks share: options, people, a network and a batch, turns, tables."""
 
+import argparse
 import ctypes
 import platform
-import re
 import socket
 import statistics
 import time
@@ -20,10 +20,25 @@ from model.model import TimmModelMulti
 from utils.devices import M_MMAP_MAX, M_TRIM_THRESHOLD, available_cores, keep_freed_memory
 from utils.environment import cpu_name
 
+ROOT = Path(__file__).resolve().parents[1]
 FACES = load_task("faces")
 LOSSES = [["ce_loss", None, 1.0]] * 3
 PEOPLE = Path("data/benchmark")
 M_MMAP_THRESHOLD = -3  # of glibc's <malloc.h>
+
+
+def options(doc: str, **defaults: str | float | bool) -> argparse.Namespace:
+    """A command's line: each option with its default, whose type it takes."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in defaults.items():
+        flag = f"--{name.replace('_', '-')}"
+        if default is False:
+            parser.add_argument(flag, action="store_true")
+        else:
+            parser.add_argument(flag, type=type(default), default=default, help=f"{default}")
+    return parser.parse_args()
 
 
 def sample_people(persons: int) -> Path:
@@ -58,29 +73,27 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def resident(pid: int | str = "self", what: str = "VmRSS") -> float:
-    """Memory of a process, MiB."""
-    (kilobytes,) = re.findall(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    return int(kilobytes) / 1024
-
-
-def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def in_turns(
+    sides: dict[str, Callable[[], float]], rounds: int, warm: bool = True
+) -> dict[str, list[float]]:
     """Run every side ``rounds`` times, one after the other in each round.
 
     Args:
         sides: name → runs once and returns its rate, images a second.
+        warm: run each once before, uncounted: kernels are chosen, memory is taken, and
+            torch.compile compiles, at the first call.
 
     Returns:
         Name → the rate of each round. What disturbs the machine disturbs all sides alike.
     """
     rates: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds):
+    for run in sides.values() if warm else ():
+        run()
+    for number in range(1, rounds + 1):
         # All sides in each round: a machine that gets slower does so for all of them.
         for name, run in sides.items():
             rates[name].append(run())
-            print(
-                f"round {number + 1}/{rounds}  {name}: {rates[name][-1]:.1f} images/s", flush=True
-            )
+            print(f"round {number}/{rounds}  {name}: {rates[name][-1]:.1f} images/s", flush=True)
     return rates
 
 
@@ -107,9 +120,8 @@ def as_scripts_do(run: Callable[[], float]) -> Callable[[], float]:
 
 def ratio(rates: dict[str, list[float]], side: str, to: str) -> float:
     """The median over the rounds of one side's rate over another's."""
-    pairs = zip(rates[side], rates[to], strict=True)
     # The ratio of each round first, then the median: a slow round is slow on both sides.
-    return statistics.median(first / second for first, second in pairs)
+    return statistics.median(a / b for a, b in zip(rates[side], rates[to], strict=True))
 
 
 def timed(work: Callable[[], int]) -> float:
@@ -137,3 +149,12 @@ def table(header: Iterable[str], rows: Iterable[Iterable]) -> str:
     lines.append("|" + "---|" * lines[0].count(" | ") + "---|")
     lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
     return "\n".join(lines)
+
+
+def rate_table(what: str, rates: dict[str, list[float]], to: str) -> str:
+    """The median rate of each side, and its ratio to one of them."""
+    rows = [
+        (name, f"{statistics.median(each):.1f}", f"{ratio(rates, name, to):.3f}")
+        for name, each in rates.items()
+    ]
+    return "\n" + table((what, "images/s", f"of {to}"), rows)

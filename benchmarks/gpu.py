@@ -30,33 +30,37 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from base.cuda_graph import WARM_UP, Graphed
 from base.inference import infer
 from base.prefetch import Prefetcher
+from base.train_step import TrainStep
 from benchmarks import gpu_checks
-from benchmarks.common import in_turns, machine, table, timed
-from benchmarks.train import FACES, Setting, bare, epochs, extracted, timm_way, trainer
+from benchmarks.common import ROOT, in_turns, machine, table, timed
+from benchmarks.train import FACES, Setting, bare, epochs, timm_way, trainer
 from data_loader.crops import build_crops
 from data_loader.data_loaders import batch_of_predictions, prediction_loader
 from TRACER.crops import CropSettings
 from TRACER.extractor import Extractor
 from TRACER.inference import make_predictor
+from TRACER.network import Tracer
 from trainer.predict import predict
 from trainer.tta import views_from
 from trainer.updates import GIB, training_flops
 from utils.cli import run_command
 from utils.devices import peak_flops
 
-RESULTS = Path(__file__).parent / "results" / "gpu.md"
-ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "gpu.md"
 Row = tuple[str, str]
 """What was measured, and the figure."""
 
 
 class Size(NamedTuple):
-    """How much is measured."""
+    """How much is measured.
+
+    Attributes:
+        times: how often an epoch shows each photo of these people.
+    """
 
     device: str
     model: str
@@ -64,22 +68,20 @@ class Size(NamedTuple):
     batches: tuple[int, ...]
     people: int
     times: int
-    """How often an epoch shows each photo of these people."""
     photos_to_predict: int
-    rounds: int
+
+    def setting(self, batch: int) -> Setting:
+        """What ``benchmarks.train`` measures with."""
+        times = self.times * max(1, batch // 64)
+        return Setting(self.device, self.model, self.side, batch, self.people, times)
 
 
-FULL = Size("cuda", "efficientnetv2_rw_s", 240, (32, 128), 16, 19, 3500, 1)
-TINY = Size("cpu", "test_resnet", 48, (32,), 1, 1, 14, 1)
+FULL = Size("cuda", "efficientnetv2_rw_s", 240, (32, 128), 16, 19, 3500)
+TINY = Size("cpu", "test_resnet", 48, (32,), 1, 1, 14)
 
 
 class Step(NamedTuple):
-    """A part of the table.
-
-    Attributes:
-        run: gives the rows.
-        seconds: after which it is ended.
-    """
+    """A part of the table: what gives its rows, and the seconds after which it is ended."""
 
     run: Callable[[Size], Iterable[Row]]
     seconds: int
@@ -123,7 +125,13 @@ def checks() -> dict[str, Step]:
     def step(check: Callable[[torch.device], str]) -> Step:
         # Ten checks in two minutes; compiling takes half of one.
         seconds = 28 if check in gpu_checks.SLOW else 8
-        return Step(lambda size: [(check.__name__, check(torch.device(size.device)))], seconds)
+
+        def run(size: Size) -> list[Row]:
+            if size.device == "cpu" and check not in gpu_checks.ANYWHERE:
+                raise gpu_checks.Skipped("no GPU")
+            return [(check.__name__, check(torch.device(size.device)))]
+
+        return Step(run, seconds)
 
     return {check.__name__: step(check) for check in gpu_checks.CHECKS}
 
@@ -176,16 +184,16 @@ def _work(name: str, step: Step, size: Size, log: Path, answer: Connection) -> N
 def starting(size: Size) -> Iterator[Row]:
     """Import, help, and a whole command from its start to the end of an epoch of ten steps."""
 
-    def seconds(*command: str) -> float:
+    def seconds(*command: str) -> str:
         began = time.perf_counter()
         subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
-        return time.perf_counter() - began
+        return f"{time.perf_counter() - began:.1f}"
 
-    yield "train.py --help, s", f"{seconds('train.py', '--help'):.1f}"
+    yield "train.py --help, s", seconds("train.py", "--help")
     if size is TINY:
         return
-    yield "import trainer.session, s", f"{seconds('-c', 'import trainer.session'):.1f}"
-    setting = setting_of(size, size.batches[0])
+    yield "import trainer.session, s", seconds("-c", "import trainer.session")
+    setting = size.setting(size.batches[0])
     values = {
         "data_dir": setting.folder, "arch.args.pretrained": "false", "label_corrections": "null",
         "tracer.weights": "sample", "tracer.cache_dir": tempfile.mkdtemp(), "explain": "false",
@@ -196,31 +204,32 @@ def starting(size: Size) -> Iterator[Row]:
     }  # fmt: skip
     sets = [f"--set={key}={value}" for key, value in values.items()]
     whole = seconds("train.py", "-c", "config.json", *sets)
-    yield f"train.py, {len(setting.index)} photos to crop, 10 steps, validation, s", f"{whole:.1f}"
+    yield f"train.py, {len(setting.index)} photos to crop, 10 steps, validation, s", whole
 
 
 def extraction(size: Size) -> Iterator[Row]:
     """TRACER's network alone, and from files to a complete cache."""
-    setting = setting_of(size, size.batches[0])
+    setting = size.setting(size.batches[0])
     yield "card", machine(setting.device)
-    batch = 2 if size is TINY else 128
-    predictor = make_predictor(setting.tracer, setting.device, batch)
+    batch, times = (2, 1) if size is TINY else (128, 10)
+    tracer = Tracer(0).to(setting.device)
+    predictor = make_predictor(tracer, setting.device, batch)
     images = np.zeros((batch, predictor.side, predictor.side, 3), np.uint8)
     # The first call plans kernels.
     predictor(images)
-    times = 1 if size is TINY else 10
     rate = timed(lambda: sum(len(predictor(images)) for _ in range(times)))
     yield f"TRACER's network, with copies, batch {batch}, photos/s", f"{rate:.0f}"
-    extractor = Extractor(setting.tracer, CropSettings(crop_size=size.side), device=setting.device)
+    extractor = Extractor(tracer, CropSettings(crop_size=size.side), device=setting.device)
     photos = different(setting.photos[:2], 1) if size is TINY else different(setting.photos, 20)
-    began = time.perf_counter()
+
+    def cache(some: Sequence[Path]) -> int:
+        build_crops(some, extractor, Path(tempfile.mkdtemp()), progress=False)
+        return len(some)
+
     # The first photo pays for loading and planning; the rate below is without.
-    build_crops(photos[:1], extractor, Path(tempfile.mkdtemp()), progress=False)
-    yield "to the first crop, s", f"{time.perf_counter() - began:.2f}"
-    began = time.perf_counter()
-    build_crops(photos, extractor, Path(tempfile.mkdtemp()), progress=False)
-    spent = time.perf_counter() - began
-    yield f"{len(photos)} photos to a complete cache, photos/s", f"{len(photos) / spent:.0f}"
+    yield "to the first crop, s", f"{1 / timed(lambda: cache(photos[:1])):.2f}"
+    rate = timed(lambda: cache(photos))
+    yield f"{len(photos)} photos to a complete cache, photos/s", f"{rate:.0f}"
 
 
 def different(photos: Sequence[Path], times: int) -> list[Path]:
@@ -238,30 +247,29 @@ def training(batch_of: int) -> Callable[[Size], Iterator[Row]]:
     """Steps and epochs with one of the sizes' batches."""
 
     def measure(size: Size) -> Iterator[Row]:
-        setting = setting_of(size, size.batches[min(batch_of, len(size.batches) - 1)])
-        _, crops = extracted(setting, None)
+        setting = size.setting(size.batches[min(batch_of, len(size.batches) - 1)])
+        crops, on_gpu = setting.crops(), setting.device.type == "cuda"
         # With the moving average, as recipes have it: it reads and writes all weights.
         eager = trainer(setting, crops, ema_decay=0.998)
         sides = {"bare eager loop": bare(setting), "ours, eager": epochs(eager)}
         trainings = {"ours, eager": eager}
-        if setting.device.type == "cuda":
+        if on_gpu:
             graphed = trainer(setting, crops, ema_decay=0.998, cuda_graph=True)
-            sides |= {"bare graphed loop": bare_graphed(setting), "ours, graph": epochs(graphed)}
+            # The limit of what a graph can give, and the Trainer with it.
+            sides["bare graphed loop"] = stepping(setting, setting.train_step(cuda_graph=True))
+            sides["ours, graph"] = epochs(graphed)
             trainings["ours, graph"] = graphed
         sides["timm's way"] = timm_way(setting)
-        for run in sides.values():
-            run()  # warms up, and captures; not counted
         # Model FLOPs, not those done: recomputing would not count as use of the card.
         flops = training_flops(setting.model(), setting.size)
         peak = peak_flops(setting.device, setting.amp)
-        for name, rates in in_turns(sides, size.rounds).items():
-            rate = float(np.median(rates))
+        for name, (rate,) in in_turns(sides, 1).items():
             mfu = f", MFU {rate * flops / peak:.1%}" if peak else ""
             if name in trainings:
                 wait = trainings[name].timings["time/data_wait_share"]
                 mfu += f", waiting for data {wait:.1%}"
             yield f"batch {setting.batch}, {name}, images/s", f"{rate:.0f}{mfu}"
-        if setting.device.type == "cuda":
+        if on_gpu:
             # Of all sides together, so an upper bound for each.
             most = torch.cuda.max_memory_allocated() / GIB
             yield f"batch {setting.batch}, memory with all these on the card, GiB", f"{most:.1f}"
@@ -269,25 +277,23 @@ def training(batch_of: int) -> Callable[[Size], Iterator[Row]]:
     return measure
 
 
-def compiling(size: Size) -> Iterator[Row]:
-    """torch.compile: how long it takes, and what it gives, alone and in the graph."""
-    if size is TINY:
-        raise gpu_checks.Skipped("no GPU")
-    setting = setting_of(size, size.batches[-1])
-    for options in ({"compile": True}, {"compile": True, "cuda_graph": True}):
-        step = setting.train_step(ema_decay=0.998, **options)
-        # Its first call compiles; it is timed as a whole.
-        run = stepping(setting, step)
-        began = time.perf_counter()
-        run()
-        name = f"batch {setting.batch}, steps with {' and '.join(options)}"
-        yield f"{name}: the first ones, s", f"{time.perf_counter() - began:.1f}"
-        yield f"{name}, images/s", f"{run():.0f}"
+def stepping(setting: Setting, step: TrainStep) -> Callable[[], float]:
+    """Steps of a ``TrainStep`` over one batch that lies on the card."""
+    images, targets = setting.random_batch()
+    steps = 20 + WARM_UP  # the warm-up's compute as well; after the first call none is special
+
+    def work() -> int:
+        step.start_epoch()
+        for number in range(steps):
+            step.step(images, targets, number, steps)
+        return steps * setting.batch
+
+    return lambda: timed(work)
 
 
 def prediction(size: Size) -> Iterator[Row]:
     """Photos with their mirror images, out of the cache of crops."""
-    setting = setting_of(size, size.batches[0])
+    setting = size.setting(size.batches[0])
     number = size.photos_to_predict
     # The few drawn people again and again: answers do not matter here.
     photos = (setting.photos * (1 + number // len(setting.photos)))[:number]
@@ -304,9 +310,8 @@ def prediction(size: Size) -> Iterator[Row]:
         predict(step.predict, Prefetcher(loader, setting.device), FACES, views)
         return number
 
-    first = timed(work)
-    yield f"{number} photos and mirror images, the first time, s", f"{number / first:.2f}"
-    yield f"{number} photos and mirror images, again, s", f"{number / timed(work):.2f}"
+    for time_of in ("the first time", "again"):
+        yield f"{number} photos and mirror images, {time_of}, s", f"{number / timed(work):.2f}"
     if setting.device.type == "cuda":
         for name, run in alone(setting).items():
             run()
@@ -316,14 +321,12 @@ def prediction(size: Size) -> Iterator[Row]:
 def alone(setting: Setting) -> dict[str, Callable[[], float]]:
     """The forward pass over a batch that lies on the card, eager and as a graph."""
     model = setting.model().eval()
-    images = pictures(setting, batch_of_predictions(setting.batch, setting.device))
+    images, _ = setting.random_batch(batch_of_predictions(setting.batch, setting.device))
 
-    def forward(given: Tensor) -> Any:
+    def forward(given: torch.Tensor) -> Any:
         return infer(model, given, setting.amp, torch.channels_last)
 
-    graphed = Graphed(forward, "the forward pass")
-
-    def rate(function: Callable[[Tensor], Any]) -> Callable[[], float]:
+    def rate(function: Callable[[torch.Tensor], Any]) -> Callable[[], float]:
         def work() -> int:
             with torch.inference_mode():
                 for _ in range(10):
@@ -332,47 +335,22 @@ def alone(setting: Setting) -> dict[str, Callable[[], float]]:
 
         return lambda: timed(work)
 
-    return {"eager": rate(forward), "graphed": rate(graphed)}
+    return {"eager": rate(forward), "graphed": rate(Graphed(forward, "the forward pass"))}
 
 
-def bare_graphed(setting: Setting) -> Callable[[], float]:
-    """The bare loop with its step as a graph: the limit of what a graph can give."""
-    step = setting.train_step(cuda_graph=True)
-    return stepping(setting, step)
-
-
-def stepping(setting: Setting, step: Any, steps: int = 20) -> Callable[[], float]:
-    """Steps of a ``TrainStep`` over one batch that lies on the card."""
-    images = pictures(setting, setting.batch)
-    targets = {
-        head: torch.as_tensor(codes[: setting.batch]).to(setting.device)
-        for head, codes in setting.targets.items()
-    }
-
-    def work() -> int:
-        step.start_epoch()
-        for number in range(steps + WARM_UP):
-            step.step(images, targets, number, steps + WARM_UP)
-        # The warm-up's steps compute as well; after the first call none is special.
-        return (steps + WARM_UP) * setting.batch
-
-    return lambda: timed(work)
-
-
-def pictures(setting: Setting, number: int) -> Tensor:
-    """(number, 3, side, side) uint8 on the card."""
-    shape = (number, 3, setting.size, setting.size)
-    return torch.randint(0, 255, shape, dtype=torch.uint8).to(setting.device)
-
-
-def setting_of(size: Size, batch: int) -> Setting:
-    """What ``benchmarks.train`` measures with."""
-    return Setting(
-        argparse.Namespace(
-            device=size.device, model=size.model, size=size.side, batch=batch, amp="auto",
-            persons=size.people, times=size.times * max(1, batch // 64),
-        )
-    )  # fmt: skip
+def compiling(size: Size) -> Iterator[Row]:
+    """torch.compile: how long it takes, and what it gives, alone and in the graph."""
+    if size is TINY:
+        raise gpu_checks.Skipped("no GPU")
+    setting = size.setting(size.batches[-1])
+    for options in ({"compile": True}, {"compile": True, "cuda_graph": True}):
+        run = stepping(setting, setting.train_step(ema_decay=0.998, **options))
+        began = time.perf_counter()
+        # Its first call compiles; it is timed as a whole.
+        run()
+        name = f"batch {setting.batch}, steps with {' and '.join(options)}"
+        yield f"{name}: the first ones, s", f"{time.perf_counter() - began:.1f}"
+        yield f"{name}, images/s", f"{run():.0f}"
 
 
 STEPS = {

@@ -24,7 +24,7 @@ BATCH, SIDE, STEPS = 8, 96, 8
 
 
 class Skipped(Exception):
-    """Nothing to check here, and why."""
+    """Nothing to measure here, and why."""
 
 
 def deterministic_mode(device: torch.device) -> str:
@@ -54,7 +54,6 @@ def frozen_parts(device: torch.device) -> str:
 
 def half_precision(device: torch.device) -> str:
     """float16 with scaler, clipping and accumulation."""
-    require_gpu(device)
     # float16 is what needs the scaler; bfloat16 has the range of float32.
     step = a_step(device, amp="fp16", clip_norm=1.0, accumulate=2)
     trained(step)
@@ -65,7 +64,6 @@ def half_precision(device: torch.device) -> str:
 
 def graph(device: torch.device) -> str:
     """A graphed training beside the eager one: average, clipping, a schedule, an odd batch."""
-    require_gpu(device)
     set_arithmetic(deterministic=True, tf32=True)
     eager, graphed = (_scheduled(device, on) for on in (False, True))
     # A batch of another size cannot go through the graph, and must take the eager way.
@@ -77,13 +75,11 @@ def graph(device: torch.device) -> str:
 
 def graph_of_a_resumed_run(device: torch.device) -> str:
     """Captured anew, it goes on as the one that was not stopped."""
-    require_gpu(device)
     return _resumed(device, cuda_graph=True)
 
 
 def graph_that_fails(device: torch.device) -> str:
     """A loss that waits for the GPU: one warning with its place, and the eager step's results."""
-    require_gpu(device)
     heard: list[str] = []
     handler = logging.Handler()
     # The warning itself is part of what is promised.
@@ -100,7 +96,6 @@ def graph_that_fails(device: torch.device) -> str:
 
 def compiled(device: torch.device) -> str:
     """A compiled training with frozen parts, beside the eager one."""
-    require_gpu(device)
     eager, step = (a_step(device, freeze=["conv_stem"], compile=on) for on in (False, True))
     # Fused kernels round otherwise, and steps amplify it.
     return f"ok: {require_same(trained(eager), trained(step), tolerance=0.05)}"
@@ -108,14 +103,12 @@ def compiled(device: torch.device) -> str:
 
 def compiled_in_the_graph(device: torch.device) -> str:
     """Both together, beside the eager one."""
-    require_gpu(device)
     eager, step = (a_step(device, compile=on, cuda_graph=on) for on in (False, True))
     return f"ok: {require_same(trained(eager), trained(step), tolerance=0.05)}"
 
 
 def memory_that_runs_out(device: torch.device) -> str:
     """A step that does not fit goes on in parts, and ``batch_size: "auto"`` finds what fits."""
-    require_gpu(device)
     step = a_step(device)
     _step_on(step, 256)
     room = 1.5 * torch.cuda.max_memory_reserved(device)
@@ -143,7 +136,6 @@ def _step_on(step: TrainStep, photos: int) -> None:
 
 def nccl_with_one_rank(device: torch.device) -> str:
     """The process group's own ways: gather, broadcast, wait, leave."""
-    require_gpu(device)
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost"}
     os.environ["MASTER_PORT"] = str(free_port())
     with distributed.process_group(n_gpu=1):
@@ -156,9 +148,14 @@ def nccl_with_one_rank(device: torch.device) -> str:
     return "ok"
 
 
-CHECKS: tuple[Callable[[torch.device], str], ...] = (
-    deterministic_mode, resumed_run, frozen_parts, half_precision, graph, graph_of_a_resumed_run,
-    graph_that_fails, memory_that_runs_out, nccl_with_one_rank, compiled, compiled_in_the_graph,
+ANYWHERE: tuple[Callable[[torch.device], str], ...] = (
+    deterministic_mode,
+    resumed_run,
+    frozen_parts,
+)
+CHECKS = (
+    *ANYWHERE, half_precision, graph, graph_of_a_resumed_run, graph_that_fails,
+    memory_that_runs_out, nccl_with_one_rank, compiled, compiled_in_the_graph,
 )  # fmt: skip
 SLOW = (compiled, compiled_in_the_graph)
 
@@ -175,12 +172,6 @@ class Waiting(nn.Module):
         total, parts = self.criterion(logits, targets)
         float(total.detach())
         return total, parts
-
-
-def require_gpu(device: torch.device) -> None:
-    """Skip the check without one."""
-    if device.type != "cuda":
-        raise Skipped("no GPU")
 
 
 def a_step(device: torch.device, **options: Any) -> TrainStep:

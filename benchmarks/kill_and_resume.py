@@ -10,7 +10,6 @@ and it begins anew. The commands are forked from a process that has imported wha
 the kills hit their work and not Python's start.
 """
 
-import argparse
 import csv
 import json
 import multiprocessing
@@ -33,12 +32,11 @@ import numpy as np
 import torch
 
 from base.checkpoint import load_checkpoint
-from benchmarks.common import sample_people
+from benchmarks.common import ROOT, options, sample_people
 from utils.cli import run_command
 
 NEEDED = ["logger.report.write", "trainer.prediction_session", "trainer.search"]
 """By the commands; imported once."""
-ROOT = Path(__file__).resolve().parents[1]
 RECIPE = (
     "name=killed", "n_gpu=0", "arch.args.model_name=test_resnet", "arch.args.pretrained=false",
     "arch.args.dropout=0.2", "tracer.weights=null", "label_corrections=null",
@@ -49,6 +47,8 @@ RECIPE = (
 )  # fmt: skip
 SHORT = ("trainer.epochs=1", "lr_scheduler=null", "trainer.report=false")
 SPACE = {"optimizer.args.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}}
+ENDS = {".html": b"</html>", ".png": b"IEND\xaeB`\x82", ".csv": b"\n", ".md": b"\n"}
+"""What a file that is whole ends with."""
 BEST = "saved/models/killed/r/best_epoch.pth"
 
 
@@ -83,9 +83,9 @@ def subjects(data: Path) -> dict[str, Subject]:
     checkpoints = ["saved/models/killed/*/best_epoch.pth", "saved/models/killed/*/last_epoch.pth"]
     logs = ["saved/log/killed/*/metrics.csv", "saved/log/killed/*/predictions.npz"]
     cropping = ("tracer.weights=sample", *SHORT)
-    search = train(extra=SHORT)
-    search = ["tools/sweep.py", *search[1:3], "--space", "space.json", "--trials", "3",
-              "--seed", "1", *search[7:]]  # fmt: skip
+    short = train(extra=SHORT)
+    search = ["tools/sweep.py", *short[1:3], "--space", "space.json", "--trials", "3",
+              "--seed", "1", *short[7:]]  # fmt: skip
     answers = ["--answers", str(data.absolute() / "eval/answers.csv"), "--out", "out.csv"]
     return {
         "training": Subject(train(), [*checkpoints, *logs]),
@@ -100,11 +100,11 @@ def subjects(data: Path) -> dict[str, Subject]:
         "sweep": Subject(search, [], is_right=three_trials),
         "report": Subject(
             ["tools/report.py", "--run", "saved/log/killed/r"],
-            ["saved/log/killed/r/report.html"], [train(extra=SHORT)],
+            ["saved/log/killed/r/report.html"], [short],
         ),
         "test": Subject(
             ["test.py", "--resume", BEST, *answers], ["out.csv", "out.*.csv", "out.metrics.json"],
-            [train(extra=SHORT)],
+            [short],
         ),
     }  # fmt: skip
 
@@ -118,13 +118,7 @@ def three_trials(folder: Path) -> bool:
 
 def main() -> None:
     """Kill and compare."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--times", type=int, default=200, help="kills in all")
-    parser.add_argument("--only", metavar="SUBJECT", help="kill this one alone")
-    parser.add_argument("--persons", type=int, default=4)
-    parser.add_argument("--jobs", type=int, default=1, help="commands that are killed side by side")
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = options(__doc__, times=200, only="", persons=4, jobs=1, seed=0)
     data = sample_people(args.persons)
     chosen = [args.only] if args.only else list(subjects(data))
     each = -(-args.times // len(chosen))
@@ -232,24 +226,21 @@ def require_whole(folder: Path) -> None:
         elif path.suffix == ".npz":
             # Reads every byte and compares the checksums.
             assert zipfile.ZipFile(path).testzip() is None, path
-        elif path.suffix == ".html":
-            assert path.read_text().rstrip().endswith("</html>"), path
-        elif path.suffix == ".png":
-            assert path.read_bytes().endswith(b"IEND\xaeB`\x82"), path
-        elif path.suffix in (".csv", ".md"):
-            assert path.read_bytes().endswith(b"\n"), path
+        elif path.suffix in ENDS:
+            assert path.read_bytes().endswith(ENDS[path.suffix]), path
     assert (folder / "out.csv").exists() == (folder / "out.probabilities.csv").exists()
 
 
 def compare(first: Path, second: Path, made: Sequence[str]) -> None:
     """Assert that two folders hold the same: weights, arrays, and other files by their bytes."""
     for pattern in made:
-        ours, theirs = [sorted(each.glob(pattern)) for each in (first, second)]
-        names = [[path.relative_to(each) for path in paths]
-                 for each, paths in ((first, ours), (second, theirs))]  # fmt: skip
-        assert names[0] == names[1] and ours, pattern
-        for one, other in zip(ours, theirs, strict=True):
-            assert _alike(one, other), f"{one.relative_to(first)} differs"
+        ours, theirs = [
+            sorted(path.relative_to(each) for path in each.glob(pattern))
+            for each in (first, second)
+        ]
+        assert ours == theirs and ours, pattern
+        for name in ours:
+            assert _alike(first / name, second / name), f"{name} differs"
 
 
 def _alike(one: Path, other: Path) -> bool:

@@ -4,13 +4,11 @@
     python -m benchmarks.options --device cuda --model efficientnetv2_rw_s --size 240 --batch 64
 
 Steps over one batch on the device, in turns: the automatic defaults, and for each option the
-defaults with that one changed.
+defaults with that one changed. --compile measures compile, too, which takes minutes.
 """
 
 import argparse
-import statistics
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,9 +20,9 @@ from benchmarks.common import (
     as_scripts_do,
     in_turns,
     machine,
+    options,
     random_batch,
-    ratio,
-    table,
+    rate_table,
     timed,
     untrained,
 )
@@ -33,69 +31,67 @@ from utils.cli import run_command
 from utils.devices import set_arithmetic, use_device
 
 DEFAULT = "the defaults"
+FREED = "freed memory given back (not an option)"
+CHANGES: dict[str, dict[str, Any]] = {
+    DEFAULT: {},
+    "channels_last: false": {"channels_last": False},
+    "optimizer.args.fused: false": {"optimizer": {"fused": False}},
+    "clip_norm: 1.0": {"clip_norm": 1.0},
+    "ema_decay: 0.999": {"ema_decay": 0.999},
+    "accumulate: 4": {"accumulate": 4},
+    "deterministic: true": {"deterministic": True},
+    "freeze: conv_stem bn1 blocks.0 blocks.1": {
+        "freeze": ["conv_stem", "bn1", "blocks.0", "blocks.1"]
+    },
+    "amp: bf16": {"amp": "bf16"},
+    "amp: off": {"amp": "off"},
+    "tf32: false, amp: off": {"amp": "off", "tf32": False},
+    FREED: {},
+    "compile: true": {"compile": True},
+}
+"""What is measured → what it changes."""
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--model", default="tf_efficientnet_lite0")
-    parser.add_argument("--size", type=int, default=128, help="px")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=4, help="of a turn")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--freeze", nargs="+", default=["conv_stem", "bn1", "blocks.0", "blocks.1"], metavar="PART",
+    args = options(
+        __doc__, device="cpu", model="tf_efficientnet_lite0", size=128, batch=32, steps=4, rounds=5,
+        compile=False,
     )  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="measure compile, too: minutes")
-    args = parser.parse_args()
-    device = torch.device(args.device)
+    device = use_device(torch.device(args.device))
     print(machine(device))
-    use_device(device)
-    steps = partial(stepper, args, device)
+    on_gpu = device.type == "cuda"
+    left_out = {FREED} if on_gpu else {"amp: off", "tf32: false, amp: off"}
+    # Processors without instructions for it would emulate bfloat16.
+    if not on_gpu and choose_dtype(device, "auto") is not torch.bfloat16:
+        left_out.add("amp: bf16")
+    if not args.compile:
+        left_out.add("compile: true")
     sides = {
-        DEFAULT: steps(),
-        "channels_last: false": steps(channels_last=False),
-        "optimizer.args.fused: false": steps(fused=False),
-        "clip_norm: 1.0": steps(clip_norm=1.0),
-        "ema_decay: 0.999": steps(ema_decay=0.999),
-        "accumulate: 4": steps(accumulate=4),
-        "deterministic: true": deterministically(steps(channels_last=True)),
-        f"freeze: {' '.join(args.freeze)}": steps(freeze=args.freeze),
-    }
-    if device.type == "cuda" or choose_dtype(device, "auto") is torch.bfloat16:
-        sides["amp: bf16"] = steps(amp="bf16")
-    if device.type == "cpu":
+        name: stepper(args, device, **changed)
+        for name, changed in CHANGES.items() if name not in left_out
+    }  # fmt: skip
+    if not on_gpu:
         # What the process would cost without keep_freed_memory.
-        sides["freed memory given back (not an option)"] = as_scripts_do(steps())
-    else:
-        sides["amp: off"] = steps(amp="off")
-        sides["tf32: false, amp: off"] = without_tf32(steps(amp="off"))
-    if args.compile:
-        sides["compile: true"] = steps(compile=True)
-    for run in sides.values():
-        # Kernels are chosen, memory is taken, and torch.compile compiles, at the first call.
-        run()  # warms up, and is not counted
+        sides[FREED] = as_scripts_do(sides[FREED])
     rates = in_turns(sides, args.rounds)
-    rows = [
-        (name, f"{statistics.median(values):.1f}", f"{ratio(rates, name, DEFAULT):.2f}")
-        for name, values in rates.items()
-    ]
-    setting = f"{args.model}, {args.size} px, batch {args.batch}"
-    print("\n" + table((setting, "images/s", "of the defaults"), rows))
+    print(rate_table(f"{args.model}, {args.size} px, batch {args.batch}", rates, DEFAULT))
 
 
 def stepper(
-    args: argparse.Namespace, device: torch.device, fused: bool | None = None, **options
-) -> Callable[[], float]:
+    args: argparse.Namespace, device: torch.device, deterministic: bool = False, tf32: bool = True,
+    optimizer: dict[str, bool] | None = None, **settings: Any,
+) -> Callable[[], float]:  # fmt: skip
     """Runs ``--steps`` steps with these options of ``StepSettings``; returns images a second."""
     model, criterion = untrained(args.model, device)
-    arguments: dict[str, Any] = {"lr": 1e-4} if fused is None else {"lr": 1e-4, "fused": fused}
-    optimizer = make_optimizer(
-        OptimizerSettings.model_validate({"type": "AdamW", "args": arguments}), model
-    )
+    chosen = {"type": "AdamW", "args": {"lr": 1e-4} | (optimizer or {})}
     # One step object for each side, all in memory at once, so that rounds take turns.
-    train_step = TrainStep(model, criterion, optimizer, StepSettings(**options))
+    train_step = TrainStep(
+        model,
+        criterion,
+        make_optimizer(OptimizerSettings.model_validate(chosen), model),
+        StepSettings(**settings),
+    )
     images, targets = random_batch(model, args.batch, args.size, device)
 
     def work() -> int:
@@ -104,31 +100,11 @@ def stepper(
         return args.steps * args.batch
 
     def run() -> float:
+        set_arithmetic(deterministic=deterministic, tf32=tf32)
         train_step.start_epoch()
         return timed(work)
 
     return run
-
-
-def deterministically(run: Callable[[], float]) -> Callable[[], float]:
-    """``run`` with ``trainer.deterministic``."""
-    return _with_arithmetic(run, deterministic=True, tf32=True)
-
-
-def without_tf32(run: Callable[[], float]) -> Callable[[], float]:
-    """``run`` with ``trainer.tf32: false``."""
-    return _with_arithmetic(run, deterministic=False, tf32=False)
-
-
-def _with_arithmetic(run: Callable[[], float], **settings: bool) -> Callable[[], float]:
-    def changed() -> float:
-        set_arithmetic(**settings)
-        try:
-            return run()
-        finally:
-            set_arithmetic(deterministic=False, tf32=True)
-
-    return changed
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ two in a group, which adds the exchange of gradients and logits.
 
 import argparse
 import os
-import statistics
 import time
 from typing import Any
 
@@ -20,7 +19,16 @@ import torch.multiprocessing as mp
 from base.optimizers import make_optimizer
 from base.settings import OptimizerSettings
 from base.train_step import TrainStep
-from benchmarks.common import free_port, in_turns, machine, random_batch, ratio, table, untrained
+from benchmarks.common import (
+    free_port,
+    in_turns,
+    machine,
+    options,
+    random_batch,
+    rate_table,
+    ratio,
+    untrained,
+)
 from utils.cli import run_command
 from utils.devices import keep_freed_memory, set_arithmetic
 
@@ -29,30 +37,18 @@ WARM_UP = 2
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="tf_efficientnet_lite0")
-    parser.add_argument("--size", type=int, default=128, help="px")
-    parser.add_argument("--batch", type=int, default=32, help="photos of a process")
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=2)
-    args = parser.parse_args()
+    args = options(
+        __doc__, model="tf_efficientnet_lite0", size=128, batch=32, steps=5, rounds=3, processes=2
+    )
     print(machine(torch.device("cpu")))
     one, apart, together = "one process", f"{args.processes} apart", f"{args.processes} in a group"
-    rates = in_turns(
-        {
-            one: lambda: launch(args, 1, grouped=False),
-            apart: lambda: launch(args, args.processes, grouped=False),
-            together: lambda: launch(args, args.processes, grouped=True),
-        },
-        args.rounds,
-    )
-    rows = [
-        (name, f"{statistics.median(values):.1f}", f"{ratio(rates, name, one):.2f}")
-        for name, values in rates.items()
-    ]
-    setting = f"{args.model}, {args.size} px, batch {args.batch} a process"
-    print("\n" + table((setting, "images/s in all", "over one process"), rows))
+    sides = {
+        one: lambda: launch(args, 1, grouped=False),
+        apart: lambda: launch(args, args.processes, grouped=False),
+        together: lambda: launch(args, args.processes, grouped=True),
+    }
+    rates = in_turns(sides, args.rounds, warm=False)  # each process warms up by itself
+    print(rate_table(f"{args.model}, {args.size} px, batch {args.batch} a process", rates, one))
     # What is exchanged at each step: a float32 gradient for each weight.
     megabytes = sum(p.numel() for p in build(args).model.parameters()) * 4 / 1e6
     print(f"gradient: {megabytes:.1f} MB; the exchange keeps {ratio(rates, together, apart):.2f}")
@@ -96,8 +92,7 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
 def build(args: argparse.Namespace) -> TrainStep:
     """The model under its optimizer, the same in every process."""
     model, criterion = untrained(args.model)
-    optimizer = make_optimizer(OptimizerSettings(type="AdamW"), model)
-    return TrainStep(model, criterion, optimizer)
+    return TrainStep(model, criterion, make_optimizer(OptimizerSettings(type="AdamW"), model))
 
 
 if __name__ == "__main__":
