@@ -31,8 +31,7 @@ class MetricsTables(Callback):
 
     def __init__(self, log_dir: Path) -> None:
         self._log_dir = Path(log_dir)
-        self._metrics: list[dict[str, float]] = []
-        self._timings: list[dict[str, float]] = []
+        self._metrics, self._timings = list[dict[str, float]](), list[dict[str, float]]()
 
     def on_train_start(
         self, run: Mapping[str, Any], history: Sequence[Mapping[str, float]], updates: int
@@ -65,11 +64,9 @@ class MetricsTables(Callback):
     def on_exception(self, error: BaseException) -> None:
         """Note how it ended: asked to, or by an error."""
         # Wanted ends: `runs` lists such as stopped, others as failed.
-        if isinstance(error, Stopped | StopTraining | KeyboardInterrupt):
-            ended = {"ended": "stopped"}
-        else:
-            ended = {"ended": "failed", "error": reason_of(error)}
-        write_json(self._log_dir / ENDED, ended)
+        wanted = isinstance(error, Stopped | StopTraining | KeyboardInterrupt)
+        failed = {"ended": "failed", "error": reason_of(error)}
+        write_json(self._log_dir / ENDED, {"ended": "stopped"} if wanted else failed)
 
 
 class EpochLines(Callback):

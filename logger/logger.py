@@ -17,8 +17,6 @@ from utils.run_folder import MESSAGES
 
 T = TypeVar("T")
 
-LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.INFO}
-
 
 class _ConsoleHandler(logging.Handler):
     """Prints above the progress bars instead of through them."""
@@ -47,22 +45,21 @@ def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
             without a folder.
         verbosity: 0 shows warnings only, 1 and 2 also what happens.
     """
-    console = _ConsoleHandler(LEVELS[verbosity])
+    console = _ConsoleHandler(logging.INFO if verbosity else logging.WARNING)
     console.setFormatter(logging.Formatter("%(message)s"))
-    handlers: list[logging.Handler] = [console]
-    if log_dir is None:
-        handlers.append(_Backlog())
-    else:
+    second: logging.Handler = _Backlog()
+    if log_dir is not None:
         log_dir.mkdir(parents=True, exist_ok=True)
         # backslashreplace: a path that is no UTF-8 must not make the message about it fail.
-        file = logging.FileHandler(log_dir / MESSAGES, encoding="utf-8", errors="backslashreplace")
-        file.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-        handlers.append(file)
+        second = logging.FileHandler(
+            log_dir / MESSAGES, encoding="utf-8", errors="backslashreplace"
+        )
+        second.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
         # Before force=True, below, takes the old handlers away, and the backlog with them.
         for handler in logging.getLogger().handlers:
             for record in handler.records if isinstance(handler, _Backlog) else ():
-                file.handle(record)
-    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+                second.handle(record)
+    logging.basicConfig(level=logging.INFO, handlers=[console, second], force=True)
     for noisy in ("httpx", "huggingface_hub", "timm", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
@@ -114,19 +111,19 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     if not table or "epoch" not in table[0]:
         return []
     rows = {}
-    for values in table[1:]:
-        if len(values) != len(table[0]):
+    for cells in table[1:]:
+        if len(cells) != len(table[0]):
             continue
-        row = {k: v for k, v in zip(table[0], map(_number, values), strict=True) if v is not None}
+        values = zip(table[0], map(_number, cells), strict=True)
+        row = {name: value for name, value in values if math.isfinite(value)}
         if row.get("epoch", 0) >= 1:
             # A later row of the same epoch wins: a resumed run wrote it after a crash.
             rows[int(row["epoch"])] = row | {"epoch": int(row["epoch"])}
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def _number(text: str) -> float | None:
+def _number(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+        return math.nan

@@ -26,10 +26,8 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None)
     # Multilabel tasks have no accuracy of one kind, numbers no F1: a panel without a curve is left
     # out.
     panels = {title: name for title, name in panels.items() if name in names or name == "loss"}
-    # Figure and not pyplot, which keeps every figure alive in a global list, and picks a GUI.
-    figure = Figure(figsize=(3.7 * len(panels), 3.6), layout="constrained")
-    every = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, name) in zip(every, panels.items(), strict=True):
+    figure, axes_of_all = _plot(3.7 * len(panels), 3.6, len(panels))
+    for axes, (title, name) in zip(axes_of_all, panels.items(), strict=True):
         for part, color in (("train", "tab:blue"), ("val", "tab:orange")):
             points = [(log["epoch"], log.get(f"{part}/{name}")) for log in history]
             points = [point for point in points if point[1] is not None]
@@ -38,7 +36,6 @@ def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None)
         if best_epoch:
             axes.axvline(best_epoch, color="gray", linestyle=":", label="best epoch")
         axes.set(title=title, xlabel="epoch")
-        axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False)
     return _render(figure)
@@ -48,27 +45,23 @@ def learning_rate_curve(
     rates: Sequence[float], losses: Sequence[float], proposal: float | None
 ) -> np.ndarray:
     """Smoothed loss over the learning rates of a range test; (H, W, 3) uint8 RGB."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = _plot(6, 4)
     axes.semilogx(rates, losses, color="tab:blue")
     if proposal is not None:
         axes.axvline(proposal, color="gray", linestyle=":", label=f"steepest: {proposal:.1e}")
         axes.legend(frameon=False)
     axes.set(title="loss by learning rate", xlabel="learning rate", ylabel="loss, smoothed")
-    axes.grid(alpha=0.3)
     return _render(figure)
 
 
 def scatter_picture(true: np.ndarray, said: np.ndarray, title: str) -> np.ndarray:
     """Numbers said over true ones, each (N,), with the mean error; (H, W, 3) uint8 RGB."""
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = _plot(5, 5)
     ends = [min(true.min(), said.min()), max(true.max(), said.max())]
     axes.plot(ends, ends, color="gray", linestyle=":")
     axes.plot(true, said, ".", color="tab:blue", alpha=0.4, markeredgewidth=0)
     error = np.abs(true - said).mean()
     axes.set(title=f"{title}: mean error {error:.3g}", xlabel="true", ylabel="predicted")
-    axes.grid(alpha=0.3)
     return _render(figure)
 
 
@@ -87,8 +80,8 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> n
     matrix, names = matrix[np.ix_(shown, shown)], [names[code] for code in shown]
     # Inches: 0.42 for a cell is room for four digits of the font's 8 points.
     side = 2.5 + 0.42 * len(names)
-    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = _plot(side + 1.2, side)
+    axes.grid(False)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(matrix > 0):
         # The upper half of the color map is too dark for black digits.
@@ -132,19 +125,19 @@ def contact_sheet(
     cell_height, cell_width = side + 18 * lines + 12, side + 10
     rows = -(-len(photos) // columns)
     sheet = np.full((rows * cell_height + 8, columns * cell_width + 10, 3), PAPER, np.uint8)
-    texts: list[tuple[tuple[int, int], str, tuple[int, int, int]]] = []
-    for number, (photo, caption) in enumerate(zip(photos, captions, strict=True)):
-        top = 8 + number // columns * cell_height
-        left = 10 + number % columns * cell_width
+    corners = [(8 + n // columns * cell_height, 10 + n % columns * cell_width)
+               for n in range(len(photos))]  # fmt: skip
+    for (top, left), photo in zip(corners, photos, strict=True):
         fitted = fit_picture(photo, side)
         sheet[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
-        for line, (text, color) in enumerate(caption):
-            texts.append(((left, top + side + 2 + 18 * line), text, color))
     # Text by Pillow and not OpenCV, whose fonts know ASCII alone: names may be Korean.
     drawn = Image.fromarray(sheet)
-    font = ImageFont.truetype(font_for("".join(text for _, text, _ in texts)), 12)
-    for at, text, color in texts:
-        ImageDraw.Draw(drawn).text(at, text, color, font)
+    every = "".join(text for caption in captions for text, _ in caption)
+    font = ImageFont.truetype(font_for(every), 12)
+    for (top, left), caption in zip(corners, captions, strict=True):
+        for line, (text, color) in enumerate(caption):
+            at = (left, top + side + 2 + 18 * line)
+            ImageDraw.Draw(drawn).text(at, text, color, font)
     return np.array(drawn)
 
 
@@ -192,6 +185,16 @@ def fit_picture(photo: np.ndarray, side: int) -> np.ndarray:
     # smoothly.
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return cv2.resize(photo, size, interpolation=shrink)
+
+
+def _plot(width: float, height: float, columns: int = 1) -> tuple[Figure, np.ndarray]:
+    """A figure of so many inches, and its axes in a row, with a faint grid."""
+    # Figure and not pyplot, which keeps every figure alive in a global list, and picks a GUI.
+    figure = Figure(figsize=(width, height), layout="constrained")
+    every = figure.subplots(1, columns, squeeze=False)[0]
+    for axes in every:
+        axes.grid(alpha=0.3)
+    return figure, every
 
 
 def _render(figure: Figure) -> np.ndarray:

@@ -99,17 +99,13 @@ class SavedPredictions:
     def at(self, rows: np.ndarray) -> "SavedPredictions":
         """Of these rows alone, in this order; (K,) int or (N,) bool."""
         rows = np.arange(len(self))[rows]
-        columns: dict[str, Any] = {
+        chosen: dict[str, Any] = {
             name: {key: values[rows] for key, values in getattr(self, name).items()}
             for name in COLUMNS
         }
+        chosen["fallback"] = None if self.fallback is None else self.fallback[rows]
         kept = [(new, old) for new, old in enumerate(rows.tolist()) if old in self.thumbnails]
-        return replace(
-            self,
-            **columns,
-            fallback=None if self.fallback is None else self.fallback[rows],
-            thumbnails={new: self.thumbnails[old] for new, old in kept},
-        )
+        return replace(self, **chosen, thumbnails={new: self.thumbnails[old] for new, old in kept})
 
 
 COLUMNS = ("probabilities", "values", "photos")
@@ -168,14 +164,14 @@ def write_predictions(path: Path, saved: SavedPredictions) -> None:
     """
     # The task as JSON text: a pickled object would run code when it is read.
     arrays: dict[str, Any] = {"task": np.array(json.dumps(saved.task.to_json()))}
-    arrays |= {f"value_{name}": values for name, values in saved.values.items()}
-    arrays |= {f"probabilities_{name}": _packed(p) for name, p in saved.probabilities.items()}
-    arrays |= {f"factors_{name}": values for name, values in saved.prior.items()}
+    packed = {name: _packed(values) for name, values in saved.probabilities.items()}
+    for part, columns in zip(PARTS, (saved.values, packed, saved.prior), strict=True):
+        arrays |= {f"{part}_{name}": values for name, values in columns.items()}
     # One array of bytes with their sizes, since npz knows no list of arrays of several lengths.
     jpegs = saved.thumbnails.values()
-    arrays["thumbnail_rows"] = np.array(list(saved.thumbnails), np.int64)
-    arrays["thumbnail_sizes"] = np.array([len(jpeg) for jpeg in jpegs], np.int64)
-    arrays["thumbnail_bytes"] = np.frombuffer(b"".join(jpegs), np.uint8)
+    sizes = (np.array(each, np.int64) for each in ([*saved.thumbnails], [*map(len, jpegs)]))
+    data = np.frombuffer(b"".join(jpegs), np.uint8)
+    arrays |= zip(THUMBNAILS, (*sizes, data), strict=True)
     if saved.fallback is not None:
         arrays["fallback"] = saved.fallback
     # Not compressed: probabilities are noise to zip, which would only take time.
@@ -199,17 +195,15 @@ def read_predictions(path: Path) -> SavedPredictions:
             task = _task_of_older(path)
             arrays = _as_today(arrays, task, path)
         rows, sizes, data = (arrays.pop(name, np.zeros(0, np.int64)) for name in THUMBNAILS)
-        parts = {
-            part: {k: arrays.pop(f"{part}_{k}") for k in (*task.heads, SINGLE_HEAD, TEMPERATURE)
-                   if f"{part}_{k}" in arrays}
+        names = (*task.heads, SINGLE_HEAD, TEMPERATURE)
+        values, probabilities, prior = (
+            {name: arrays.pop(f"{part}_{name}") for name in names if f"{part}_{name}" in arrays}
             for part in PARTS
-        }  # fmt: skip
-        ends = np.cumsum(sizes)
-        jpegs = [data[end - size : end].tobytes() for end, size in zip(ends, sizes, strict=True)]
-        saved = SavedPredictions(
-            task, parts["probabilities"], parts["value"], arrays, parts["factors"],
-            arrays.pop("fallback", None), dict(zip(rows.tolist(), jpegs, strict=True)),
-        )  # fmt: skip
+        )
+        jpegs = [each.tobytes() for each in np.split(data, np.cumsum(sizes))[:-1]]
+        thumbnails = dict(zip(rows.tolist(), jpegs, strict=True))
+        fallback = arrays.pop("fallback", None)
+        saved = SavedPredictions(task, probabilities, values, arrays, prior, fallback, thumbnails)
         # Called to find a damaged file here, where the message names it, and not in the middle of a
         # report.
         saved.truth(), len(saved)

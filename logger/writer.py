@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -56,37 +57,16 @@ class Guarded(Writer):
         # None once it failed; it is not tried again, as a log with holes misleads.
         self._writer: Writer | None = writer
 
-    def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
-        """See ``Writer``; so for the others."""
-        self._try("start", history, step)
-
-    def describe(self, name: str, value: Any) -> None:
-        self._try("describe", name, value)
-
-    def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
-        self._try("log_step", step, scalars)
-
-    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
-        self._try("log", epoch, scalars, best)
-
-    def picture(self, epoch: int, name: str, image: np.ndarray) -> None:
-        self._try("picture", epoch, name, image)
-
-    def table(self, epoch: int, name: str, rows: Sequence[Mapping[str, Cell]]) -> None:
-        self._try("table", epoch, name, rows)
-
-    def checkpoint(self, path: Path, scalars: Mapping[str, float]) -> None:
-        self._try("checkpoint", path, scalars)
-
-    def close(self) -> None:
-        self._try("close")
-
-    def _try(self, method: str, *args: Any) -> None:
+    def _try(self, method: str, *args: Any, **options: Any) -> None:
         if self._writer is None:
             return
         try:
-            getattr(self._writer, method)(*args)
+            getattr(self._writer, method)(*args, **options)
         except Exception as error:  # whatever a logging service does, training goes on
             name = type(self._writer).__name__
             logger.warning("%s failed and is off from now on: %s", name, error)
             self._writer = None
+
+
+for _name in [name for name in vars(Writer) if not name.startswith("_")]:
+    setattr(Guarded, _name, partialmethod(Guarded._try, _name))

@@ -7,6 +7,7 @@ and colors follow the reader's light or dark mode.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -20,8 +21,7 @@ DOTS = 1000
 """Of a scatter chart at most."""
 
 
-@dataclass(frozen=True)
-class Dot:
+class Dot(NamedTuple):
     """A point of a chart: where, how large (px), and what to say of it."""
 
     x: float
@@ -30,8 +30,7 @@ class Dot:
     text: str
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line of a chart.
 
     Attributes:
@@ -49,8 +48,7 @@ class Line:
     value: str = ""
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """An upright bar: left edge, width, height, how opaque, and what to say of it."""
 
     x: float
@@ -100,8 +98,8 @@ def line_chart(
     points = [point for values in series.values() for point in values]
     if not points:
         return None
+    first, last = min(points)[0], max(points)[0]
     # Of one epoch the axis would have no width.
-    first, last = (pick(x for x, _ in points) for pick in (min, max))
     left, right = (first - 0.5, last + 0.5) if first == last else (first, last)
     y_values = _ticks([y for _, y in points])
     bottom, top = y_values[0], y_values[-1]
@@ -116,29 +114,24 @@ def line_chart(
     for tone, (label, values) in enumerate(series.items(), 1):
         if not values:
             continue
-        placed = [place(*point) for point in values]
-        # Dots would touch; the line alone reads better, and the page stays small.
-        crowded = len(values) > 40
-        dots = [
-            Dot(*at, 6, f"{label}, epoch {x:g}: {text(y)}")
-            for at, (x, y) in zip(placed, values, strict=True)
-        ]
-        path = "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in placed)
+        dots = [Dot(*place(x, y), 6, f"{label}, epoch {x:g}: {text(y)}") for x, y in values]
         epoch = (at or {}).get(label, mark and mark[0])
         x, y = next((point for point in values if point[0] == epoch), values[-1])
         shown = f"{text(y)} in epoch {x:g}"
-        lines.append(Line(label, tone, path, [] if crowded else dots, shown))
+        # Of many, dots would touch; the line alone reads better, and the page stays small.
+        lines.append(Line(label, tone, _path(dots), dots if len(dots) <= 40 else [], shown))
     return Chart(
         title,
         "epoch",
         [(place(x, bottom)[0], f"{x:g}") for x in _labeled_epochs(first, last)],
-        [
-            (place(left, y)[1], label)
-            for y, label in zip(y_values, _labels(y_values, percent), strict=True)
-        ],
+        [(place(left, y)[1], label) for y, label in _labeled(y_values, percent)],
         lines,
         marks=[(place(mark[0], bottom)[0], mark[1])] if mark else [],
     )
+
+
+def _path(dots: Sequence[Dot]) -> str:
+    return "M" + "L".join(f"{dot.x:.2f} {dot.y:.2f}" for dot in dots)
 
 
 def _labeled_epochs(first: float, last: float) -> list[float]:
@@ -161,17 +154,17 @@ def reliability_chart(title: str, found: Calibration) -> Chart:
         )
         for said, was, count in found.bins
     ]
-    path = "M" + "L".join(f"{dot.x:.2f} {dot.y:.2f}" for dot in dots)
     ticks = [(0.0, "0%"), (50.0, "50%"), (100.0, "100%")]
-    return Chart(
-        title,
-        "how sure it is",
-        ticks,
-        [(100 - position, label) for position, label in ticks],
-        [Line("", 1, path, dots)],
-        diagonal=True,
-        note=f"ECE {found.error:.1%}",
-    )
+    return _square(title, "how sure it is", ticks, dots, _path(dots), f"ECE {found.error:.1%}")
+
+
+def _square(
+    title: str, x_label: str, ticks: list[tuple[float, str]], dots: list[Dot], path: str, note: str
+) -> Chart:
+    """With the same ticks on both axes, and the line where x equals y."""
+    upwards = [(100 - position, label) for position, label in ticks]
+    lines = [Line("", 1, path, dots)]
+    return Chart(title, x_label, ticks, upwards, lines, diagonal=True, note=note)
 
 
 def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], what: str) -> Chart:
@@ -182,10 +175,9 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
         edges: to mark.
         what: to call the number.
     """
-    values = [row.value for row in rows]
     # Bars as wide as the smallest step of the data, so that none covers its neighbor.
-    step = min([after - before for before, after in pairwise(values)] or [1])
-    first, last = values[0], values[-1] + step
+    step = min([after.value - before.value for before, after in pairwise(rows)] or [1])
+    first, last = rows[0].value, rows[-1].value + step
     scale = 100 / (last - first)
     # 0.05 at least: a model with hardly any mistakes shall not look as bad as another.
     highest = max([row.wrong / row.photos for row in rows] + [0.05])
@@ -207,10 +199,7 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
         title,
         f"true {what}",
         [(scale * (x - first + step / 2), f"{x:g}") for x in marked],
-        [
-            (100 - 100 * share / ticks[-1], label)
-            for share, label in zip(ticks, _labels(ticks, percent=True), strict=True)
-        ],
+        [(100 - 100 * share / ticks[-1], label) for share, label in _labeled(ticks, percent=True)],
         bars=bars,
         marks=[(scale * (edge - first), "") for edge in edges if first < edge < last],
     )
@@ -218,8 +207,7 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
 
 def scatter_chart(title: str, head: NumberPredictions) -> Chart:
     """Predicted over true numbers, a dot per photo; of more than ``DOTS`` evenly chosen ones."""
-    rows = np.flatnonzero(head.known)
-    chosen = spread(rows, DOTS)
+    chosen = spread(np.flatnonzero(head.known), DOTS)
     true, said = head.truth[chosen], head.predicted[chosen]
     ticks = _ticks([*true, *said])
     low, scale = ticks[0], 100 / (ticks[-1] - ticks[0])
@@ -227,33 +215,24 @@ def scatter_chart(title: str, head: NumberPredictions) -> Chart:
         Dot(scale * (x - low), 100 - scale * (y - low), 5, f"true {x:.4g}, said {y:.4g}")
         for x, y in zip(true.tolist(), said.tolist(), strict=True)
     ]
-    places = [scale * (tick - low) for tick in ticks]
-    labels = _labels(ticks)
-    return Chart(
-        title,
-        "true, and said upwards",
-        list(zip(places, labels, strict=True)),
-        [(100 - place, label) for place, label in zip(places, labels, strict=True)],
-        [Line("", 1, "", dots)],
-        diagonal=True,
-        note=f"mean error {head.errors[rows].mean():.3g}",
-    )
+    labeled = [(scale * (tick - low), label) for tick, label in _labeled(ticks)]
+    error = f"mean error {head.errors[head.known].mean():.3g}"
+    return _square(title, "true, and said upwards", labeled, dots, "", error)
 
 
-def _labels(values: Sequence[float], percent: bool = False) -> list[str]:
-    """Tick labels as short as can be, none like its neighbor."""
+def _labeled(values: Sequence[float], percent: bool = False) -> list[tuple[float, str]]:
+    """Ticks with labels as short as can be, none like its neighbor."""
     if percent:
         # The fewest digits that change no label: 2.5 % beside 5 % needs one.
         exact = (d for d in range(9) if all(abs(round(v, d + 2) - v) < 1e-9 for v in values))
         digits = next(exact, 9)
-        return [f"{value:.{digits}%}" for value in values]
+        return [(value, f"{value:.{digits}%}") for value in values]
     if max(map(abs, values)) >= 0.005:
-        return [f"{value:g}" for value in values]
-    powers = [f"{value:.2e}".partition("e") for value in values]
-    return [
-        f"{float(mantissa):g}e{int(exponent)}" if float(mantissa) else "0"
-        for mantissa, _, exponent in powers
-    ]
+        return [(value, f"{value:g}") for value in values]
+    powers = [f"{value:.2e}".split("e") for value in values]
+    # 1e-5 and not 1e-05, as format alone would write it.
+    labels = [f"{float(digits):g}e{int(exponent)}" for digits, exponent in powers]
+    return [(v, label if v else "0") for v, label in zip(values, labels, strict=True)]
 
 
 def _ticks(values: Sequence[float]) -> list[float]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from logger.pictures import SHOWN_CLASSES
+from logger.report import scores
 from logger.report.charts import Chart, line_chart
 from logger.report.page import duration, epochs_of, flat, intervals_of, render, span_text
 from logger.report.predictions import (
@@ -16,14 +17,6 @@ from logger.report.predictions import (
     TaskPredictions,
 )
 from logger.report.run import Run
-from logger.report.scores import (
-    FEWEST_GROUPS,
-    accuracy,
-    calibration,
-    class_scores,
-    main_score,
-    main_score_gain,
-)
 
 CURVES = {
     "Macro-F1, validation": ("val/f1", False),
@@ -104,19 +97,17 @@ def _labels(runs: Sequence[Run]) -> list[str]:
 
 def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
     measure = _measure(runs)
-    found = enumerate(map(main_score_of, runs))
-    scores = {number: score for number, score in found if score is not None}
-    if len(scores) < 2:
+    each = enumerate(map(main_score_of, runs))
+    found = {number: score for number, score in each if score is not None}
+    if len(found) < 2:
         return "There is too little validation to say which run is better."
     of_number = measure == NumberPredictions.measure
-    best, second = sorted(scores, key=lambda each: scores[each] * (1 if of_number else -1))[:2]
+    best, second = sorted(found, key=found.__getitem__, reverse=not of_number)[:2]
     winner, loser = f"“{labels[best]}”", f"“{labels[second]}”"
     gain = gain_of(runs[second].predictions, runs[best].predictions)
     if gain is None or gain.sign < 1:
-        return (
-            f"No clear winner: {measure} {scores[best]:.3f} for {winner}, {scores[second]:.3f} for"
-            f" {loser}."
-        )
+        ranked = f"{found[best]:.3f} for {winner}, {found[second]:.3f} for {loser}"
+        return f"No clear winner: {measure} {ranked}."
     gap = gain.after - gain.before
     if of_number:
         # Relative, as a number's error has a unit, and macro-F1 is always out of 1.
@@ -141,9 +132,8 @@ def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
                 " better can't be said."
             )
             continue
-        both, right = f"Of {gain.photos:,} photos", "right"
-        if gain.measure == NumberPredictions.measure:
-            right = "nearer"
+        both = f"Of {gain.photos:,} photos"
+        right = "nearer" if gain.measure == NumberPredictions.measure else "right"
         if gain.photos < max(len(runs[0].predictions), len(run.predictions)):
             both = f"Of the {gain.photos:,} photos that both predicted"
         said.append(
@@ -155,11 +145,8 @@ def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
 
 def _chance(gain: Gain) -> str:
     if gain.interval is None:
-        reason = (
-            f"fewer than {FEWEST_GROUPS} {gain.plural}"
-            if gain.groups
-            else "it isn't known who they show"
-        )
+        few = f"fewer than {scores.FEWEST_GROUPS} {gain.plural}"
+        reason = few if gain.groups else "it isn't known who they show"
         return f"Whether that is chance can't be said: {reason}."
     low, high = gain.interval
     outcome = "more than chance would give" if gain.sign else "which may be chance"
@@ -191,9 +178,9 @@ def gain_of(before: TaskPredictions | None, after: TaskPredictions | None) -> Ga
         plural=before.plural,
         only_before=int((off[0] < off[1]).sum()),
         only_after=int((off[1] < off[0]).sum()),
-        before=main_score(first),
-        after=main_score(other),
-        interval=None if groups is None else main_score_gain(first, other, groups),
+        before=scores.main_score(first),
+        after=scores.main_score(other),
+        interval=None if groups is None else scores.main_score_gain(first, other, groups),
         measure=first.measure,
     )
 
@@ -208,69 +195,58 @@ def _same_truth(before: HeadPredictions, after: HeadPredictions) -> np.ndarray:
 
 
 def _measure(runs: Sequence[Run]) -> str:
-    wholes = [run.scored.whole for run in runs if run.scored is not None]
-    return wholes[0].measure if wholes else HeadPredictions.measure
+    wholes = (run.scored.whole for run in runs if run.scored)
+    return next(wholes, HeadPredictions).measure
 
 
 def main_score_of(run: Run) -> float | None:
     """Of the best epoch: by its answers, else as its log says; ``None`` before there is one."""
-    if run.scored is not None:
-        return main_score(run.scored.whole)
-    return run.best.get("val/f1")
+    return scores.main_score(run.scored.whole) if run.scored else run.best.get("val/f1")
 
 
 def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """A row per measure: its values, as text, how they compare with the first, the best of them."""
-    measure = _measure(runs)
-    lower = "low" if measure == NumberPredictions.measure else "high"
-    spans = [
-        intervals_of(run.predictions) if run.predictions and _whole(run) else {} for run in runs
-    ]
+    measure, wholes = _measure(runs), [run.scored.whole if run.scored else None for run in runs]
+    spans = [intervals_of(run.scored) if run.scored else {} for run in runs]
     # JointPredictions are made anew at each asking, so that intervals are found by key.
-    of_wholes = [
-        span.get(q.key) if q else None for span, q in zip(spans, map(_whole, runs), strict=True)
-    ]
-    rows = [_row(measure, [main_score_of(run) for run in runs], better=lower)]
+    of_wholes = [q and span.get(q.key) for q, span in zip(wholes, spans, strict=True)]
+    better = "low" if measure == NumberPredictions.measure else "high"
+    rows = [_row(measure, [main_score_of(run) for run in runs], better=better)]
     rows[0]["spans"] = [span and span_text(span.score) for span in of_wholes]
-    answered = [run.scored for run in runs if run.scored is not None]
-    together = [each.whole for each in answered if isinstance(each.whole, JointPredictions)]
-    if together:
-        values = [None if q is None else accuracy(q) for q in map(_whole, runs)]
-        rows.append(_row("accuracy, all right at once", values, style="percent"))
+    if any(isinstance(q, JointPredictions) for q in wholes):
+        rows.append(
+            _row(
+                "accuracy, all right at once", [q and scores.accuracy(q) for q in wholes], "percent"
+            )
+        )
         rows[-1]["spans"] = [span and span_text(span.accuracy, ".0%") for span in of_wholes]
-    keys = {q.key: q for predictions in answered for q in predictions.heads}
-    for key, head in keys.items():
-        heads = [_of_head(run, key) for run in runs]
-        scored, style, better = accuracy, "percent", "high"
-        of = f"{head.title}, accuracy"
+    first = next((q for q in wholes if q), None)
+    for key, head in {q.key: q for run in runs if run.scored for q in run.scored.heads}.items():
+        heads, found = [_of_head(run, key) for run in runs], [span.get(key) for span in spans]
         if head.kind == "number":
-            scored, style, better = main_score, "number", "low"
-            of = f"{head.title}, mean error"
-        elif key == answered[0].whole.key:
-            of = "accuracy, all right at once"
-        values = [None if q is None else scored(q) for q in heads]
-        rows.append(_row(of, values, style, better))
-        found = [span.get(key) for span in spans]
-        number = head.kind == "number"
-        rows[-1]["spans"] = [
-            each and (span_text(each.score) if number else span_text(each.accuracy, ".0%"))
-            for each in found
-        ]
+            values = [q and scores.main_score(q) for q in heads]
+            rows.append(_row(f"{head.title}, mean error", values, better="low"))
+            rows[-1]["spans"] = [span and span_text(span.score) for span in found]
+        else:
+            of = "all right at once" if first and key == first.key else ""
+            title = f"accuracy, {of}" if of else f"{head.title}, accuracy"
+            rows.append(_row(title, [q and scores.accuracy(q) for q in heads], "percent"))
+            rows[-1]["spans"] = [span and span_text(span.accuracy, ".0%") for span in found]
     errors = [
-        None if q is None or q.kind not in ("classes", "tags") else calibration(q).error
-        for q in map(_whole, runs)
+        scores.calibration(q).error if q and q.kind in ("classes", "tags") else None for q in wholes
     ]
-    rows.append(_row("calibration error (ECE)", errors, style="percent", better="low"))
-    rows.append(_row("validation loss", [run.best.get("val/loss") for run in runs], better="low"))
-    epochs = [run.best_epoch for run in runs]
-    rows.append(_row("best epoch", epochs, style="count", better=None))
-    rows.append(_row("epochs", [len(run.history) or None for run in runs], "count", None))
     seconds = [sum(t.get("time/train_seconds", 0) for t in run.timings) or None for run in runs]
-    rows.append(_row("training time", seconds, style="time", better=None))
     speeds = [[s for _, s in epochs_of(run.timings, "time/images_per_second")] for run in runs]
     # The median: the first epoch pays for compiling, and for filling caches.
     medians = [float(np.median(speed)) if speed else None for speed in speeds]
-    rows.append(_row("images a second", medians, style="count", better=None))
+    rows += [
+        _row("calibration error (ECE)", errors, "percent", "low"),
+        _row("validation loss", [run.best.get("val/loss") for run in runs], better="low"),
+        _row("best epoch", [run.best_epoch for run in runs], "count", None),
+        _row("epochs", [len(run.history) or None for run in runs], "count", None),
+        _row("training time", seconds, "time", None),
+        _row("images a second", medians, "count", None),
+    ]
     return [row for row in rows if any(value is not None for value in row["values"])]
 
 
@@ -290,30 +266,26 @@ def _row(
     if better and len(set(known)) > 1:
         best = max(known) if better == "high" else min(known)
     signed, first = {"number": "{:+.3f}", "percent": "{:+.1%}"}.get(style), values[0]
-    changes = [""] + [
+    changes = [
         "" if value is None or first is None or not signed else signed.format(value - first)
         for value in values[1:]
     ]
-    texts = [None if value is None else STYLES[style](value) for value in values]
-    return {"title": title, "values": texts, "changes": changes, "spans": [],
-            "best": [best is not None and value == best for value in values]}  # fmt: skip
+    return {
+        "title": title,
+        "values": [None if value is None else STYLES[style](value) for value in values],
+        "changes": ["", *changes],
+        "spans": [],
+        "best": [best is not None and value == best for value in values],
+    }
 
 
 def _curves(runs: Sequence[Run], labels: Sequence[str]) -> list[Chart]:
-    charts = [
-        line_chart(
-            title,
-            {label: epochs_of(run.history, name) for label, run in zip(labels, runs, strict=True)},
-            percent=percent,
-            at={label: run.best_epoch for label, run in zip(labels, runs, strict=True)},
-        )
-        for title, (name, percent) in CURVES.items()
-    ]
+    named, charts = dict(zip(labels, runs, strict=True)), []
+    at = {label: run.best_epoch for label, run in named.items()}
+    for title, (name, percent) in CURVES.items():
+        series = {label: epochs_of(run.history, name) for label, run in named.items()}
+        charts.append(line_chart(title, series, percent=percent, at=at))
     return [chart for chart in charts if chart is not None]
-
-
-def _whole(run: Run) -> HeadPredictions | None:
-    return run.scored.whole if run.scored is not None else None
 
 
 def _of_head(run: Run, key: str) -> Any:
@@ -326,11 +298,10 @@ def _classes(runs: Sequence[Run]) -> list[dict[str, Any]]:
     tables = []
     for head in runs[0].predictions.heads if runs[0].predictions is not None else ():
         others = [_of_head(run, head.key) for run in runs]
-        if any(other is None or other.names != head.names for other in others):
+        alike = all(other is not None and other.names == head.names for other in others)
+        if not alike or head.kind == "number":
             continue
-        if head.kind == "number":
-            continue
-        columns = [class_scores(other) for other in others]
+        columns = [scores.class_scores(other) for other in others]
         rows: list[dict[str, Any]] = [
             {
                 "name": name,

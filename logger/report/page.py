@@ -13,29 +13,12 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from logger.pictures import SHOWN_CLASSES, most_confused
-from logger.report.charts import (
-    Chart,
-    line_chart,
-    number_chart,
-    reliability_chart,
-    scatter_chart,
-)
+from logger.report import charts, scores
+from logger.report.charts import Chart
 from logger.report.photos import explained, galleries
 from logger.report.predictions import HeadPredictions, NumberPredictions, TaskPredictions
 from logger.report.run import Run
-from logger.report.scores import (
-    ClassScore,
-    Intervals,
-    accuracy,
-    borders,
-    calibration,
-    class_scores,
-    confusion,
-    errors_by_number,
-    guessing,
-    intervals,
-    main_score,
-)
+from logger.report.scores import ClassScore, Intervals
 from logger.report.verdict import verdict
 from utils.run_folder import DECODING, EXPLANATIONS
 
@@ -46,15 +29,16 @@ PARTS_OF_TIME = {
     "optimizer": "optimizer",
     "graph": "the step's CUDA graph",
 }
-COMPUTED = ("forward", "backward", "optimizer", "graph")
-
+CURVES = (
+    ("Loss", "loss", False), ("Macro-F1", "f1", False),
+    ("Accuracy, all right at once", "accuracy", True),
+)  # fmt: skip
+"""Title, the scalar's name, and whether to show percentages."""
 CURVES_OF_HEADS = (
-    ("Loss", "_loss", False),
-    ("Accuracy", "_accuracy", True),
-    ("Mean average precision", "_map", True),
-    ("Mean error", "_mae", False),
-)
-"""Title, ending of the scalar's name, and whether to show percentages."""
+    ("Loss", "_loss", False), ("Accuracy", "_accuracy", True),
+    ("Mean average precision", "_map", True), ("Mean error", "_mae", False),
+)  # fmt: skip
+"""The same, with the ending of the scalar's name."""
 
 
 def render(template: str, **content: Any) -> str:
@@ -115,9 +99,7 @@ def flat(values: Any, path: str = "") -> dict[str, str]:
         for key, value in values.items():
             found |= flat(value, f"{path}.{key}" if path else str(key))
         return found
-    if isinstance(values, str):
-        return {path: values}
-    return {path: json.dumps(values, ensure_ascii=False)}
+    return {path: values if isinstance(values, str) else json.dumps(values, ensure_ascii=False)}
 
 
 def epochs_of(history: Iterable[dict[str, float]], name: str) -> list[tuple[float, float]]:
@@ -130,9 +112,9 @@ def duration(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    hours, minutes, left = whole // 3600, whole % 3600 // 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes} min"
+    minutes, left = whole // 60, whole % 60
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes} min {left} s" if minutes else f"{left} s"
 
 
@@ -140,40 +122,38 @@ def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str
     """Label, value and a remark, for the strip under the verdict."""
     facts = []
     if (predictions := run.scored) is not None:
-        whole, span = predictions.whole, spans.get(predictions.whole.key)
-        remark = f"95% interval {span_text(span.score)}" if span else ""
+        whole = predictions.whole
         guess = "always the median" if whole.kind == "number" else "the commonest answer alone"
-        remark = remark or f"{guess}: {guessing(whole).score:.3f}"
-        facts.append((whole.measure, f"{main_score(whole):.3f}", remark))
+        remark = f"{guess}: {scores.guessing(whole).score:.3f}"
+        if span := spans.get(whole.key):
+            remark = f"95% interval {span_text(span.score)}"
+        facts.append((whole.measure, f"{scores.main_score(whole):.3f}", remark))
         of = "" if predictions.groups is None else f"of {predictions.counted_groups}"
         facts.append(("evaluated on", f"{whole.known.sum():,} photos", of))
     if run.history:
         planned = (run.config.get("trainer") or {}).get("epochs")
         epoch = run.best_epoch or run.history[-1]["epoch"]
-        # Early stop, or a run that was killed; the first is a result, the second isn't.
-        short = planned and len(run.history) < planned
-        ended = "stopped early" if run.finished else "not finished"
-        remark = f"{ended}; {planned} planned" if short else ""
-        label = "best epoch" if run.best_epoch else "last epoch"
+        remark, label = "", "best epoch" if run.best_epoch else "last epoch"
+        if planned and len(run.history) < planned:
+            # Early stop, or a run that was killed; the first is a result, the second isn't.
+            remark = f"{'stopped early' if run.finished else 'not finished'}; {planned} planned"
         facts.append((label, f"{epoch} of {len(run.history)}", remark))
     if run.timings:
         seconds = sum(row.get("time/train_seconds", 0) for row in run.timings)
         speeds = [speed for _, speed in epochs_of(run.timings, "time/images_per_second")]
         speed = f"{np.median(speeds):,.0f} images/s" if speeds else ""
         facts.append(("training took", duration(seconds), speed))
-    backbone = ((run.config.get("arch") or {}).get("args") or {}).get("model_name")
-    if backbone:
-        size = ((run.config.get("data_loader") or {}).get("args") or {}).get("input_size")
+    args = [(run.config.get(name) or {}).get("args") or {} for name in ("arch", "data_loader")]
+    if backbone := args[0].get("model_name"):
+        size = args[1].get("input_size")
         facts.append(("backbone", str(backbone), f"at {size} px" if size else ""))
     return facts
 
 
 def intervals_of(predictions: TaskPredictions) -> dict[str, Intervals]:
-    """Key of a head, and of the whole answer, → the intervals of its scores, where they can be
-    said."""
-    found = {
-        q.key: intervals(q, predictions.groups) for q in (*predictions.heads, predictions.whole)
-    }
+    """Key of a head, and of the whole, → the intervals of its scores, where they can be said."""
+    asked = (*predictions.heads, predictions.whole)
+    found = {q.key: scores.intervals(q, predictions.groups) for q in asked}
     return {key: each for key, each in found.items() if each is not None}
 
 
@@ -191,25 +171,22 @@ def _scores(predictions: TaskPredictions, spans: Mapping[str, Intervals]) -> lis
         asked.append(whole)
     tiles = []
     for head in asked:
-        guess, score, span = guessing(head), main_score(head), spans.get(head.key)
-        f1 = f"macro-F1 {score:.3f}" + (f" ({span_text(span.score)})" if span else "")
+        guess, score, span = scores.guessing(head), scores.main_score(head), spans.get(head.key)
         together = len(asked) > 1 and head is whole
-        tile = {
-            "title": "all right at once" if together else head.title,
-            "value": f"{accuracy(head):.1%}",
-            "share": accuracy(head),
-            "guess": guess.accuracy,
-            "span": span_text(span.accuracy, ".0%") if span else "",
-            "remark": f"guessing: {guess.accuracy:.0%} · {f1}",
-        }
+        title = "all right at once" if together else head.title
         if head.kind == "number":
             # The tile's bar is a share of right answers; for a number it is the error saved over
             # guessing.
-            gained = max(0.0, 1 - score / guess.score) if guess.score else 0.0
+            share, guessed = max(0.0, 1 - score / guess.score) if guess.score else 0.0, 0.0
+            value, spanned = f"±{score:.3g}", span_text(span.score, ".3g") if span else ""
             remark = f"mean error; always {guess.commonest}: ±{guess.score:.3g}"
-            tile |= {"value": f"±{score:.3g}", "share": gained, "guess": 0.0, "remark": remark}
-            tile["span"] = span_text(span.score, ".3g") if span else ""
-        tiles.append(tile)
+        else:
+            share, guessed = scores.accuracy(head), guess.accuracy
+            value, spanned = f"{share:.1%}", span_text(span.accuracy, ".0%") if span else ""
+            f1 = f"macro-F1 {score:.3f}" + (f" ({span_text(span.score)})" if span else "")
+            remark = f"guessing: {guessed:.0%} · {f1}"
+        tiles.append({"title": title, "value": value, "share": share, "guess": guessed,
+                      "span": spanned, "remark": remark})  # fmt: skip
     return tiles
 
 
@@ -219,7 +196,7 @@ def _right_of_100(predictions: TaskPredictions) -> int | None:
     if predictions.whole.kind == "number":
         return None
     # 99.7 must not look like all, nor 0.2 like none.
-    share = accuracy(predictions.whole)
+    share = scores.accuracy(predictions.whole)
     return min(max(round(100 * share), int(share > 0)), 99 if share < 1 else 100)
 
 
@@ -230,68 +207,54 @@ def _reliability(run: Run, classes: Sequence[HeadPredictions]) -> list[Chart]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or older
         if run.log_dir:
             text = (run.log_dir / DECODING).read_text(encoding="utf-8")
-            tuned = {
-                k: float(v["ece_after"])
-                for k, v in json.loads(text)["measured"]["calibration"].items()
-            }
-    before = {q.key: calibration(q).error for q in classes_of(run.uncalibrated)}
-    charts = []
+            measured = json.loads(text)["measured"]["calibration"]
+            tuned = {key: float(each["ece_after"]) for key, each in measured.items()}
+    before = {q.key: scores.calibration(q).error for q in classes_of(run.uncalibrated)}
+    drawn = []
     for head in classes:
-        chart = reliability_chart(head.title, calibration(head))
-        if head.key in tuned:
-            chart = replace(chart, note=f"{chart.note}, {tuned[head.key]:.1%} with a temperature")
-        if head.key in before:
-            note = f"{chart.note}, {before[head.key]:.1%} without its temperature"
-            chart = replace(chart, note=note)
-        charts.append(chart)
-    return charts
+        chart = charts.reliability_chart(head.title, scores.calibration(head))
+        said = [f"{tuned[head.key]:.1%} with a temperature"] if head.key in tuned else []
+        said += [f"{before[head.key]:.1%} without its temperature"] if head.key in before else []
+        drawn.append(replace(chart, note=", ".join([chart.note, *said])))
+    return drawn
 
 
 def _learning_curves(run: Run) -> list[Chart]:
-    both = (("training", "train"), ("validation", "val"))
-    mark = (run.best_epoch, "best") if run.best_epoch and len(run.history) > 1 else None
-    wanted = {
-        "Loss": ("loss", False),
-        "Macro-F1": ("f1", False),
-        "Accuracy, all right at once": ("accuracy", True),
-    }
     if run.of_folds:
         return _curves_of_folds(run)
-    charts = [
-        line_chart(
-            title,
-            {label: epochs_of(run.history, f"{part}/{name}") for label, part in both},
-            mark,
-            percent,
-        )
-        for title, (name, percent) in wanted.items()
-    ]
+    mark = (run.best_epoch, "best") if run.best_epoch and len(run.history) > 1 else None
+    drawn = []
+    for title, name, percent in CURVES:
+        both = {"training": f"train/{name}", "validation": f"val/{name}"}
+        series = {label: epochs_of(run.history, each) for label, each in both.items()}
+        drawn.append(charts.line_chart(title, series, mark, percent))
     names = list(dict.fromkeys(name for log in run.history for name in log))
     for title, ending, percent in CURVES_OF_HEADS:
-        heads = [n for n in names if n.startswith("val/") and n.endswith(ending)]
         series = {
             name.removeprefix("val/").removesuffix(ending): epochs_of(run.history, name)
-            for name in heads
+            for name in names
+            if name.startswith("val/") and name.endswith(ending)
         }
         if len(series) > 1 or (series and ending in ("_map", "_mae")):
-            charts.append(line_chart(f"{title} of each head, validation", series, mark, percent))
-    charts.append(line_chart("Learning rate", {"": epochs_of(run.history, "lr")}, mark))
-    return [chart for chart in charts if chart is not None]
+            title = f"{title} of each head, validation"
+            drawn.append(charts.line_chart(title, series, mark, percent))
+    drawn.append(charts.line_chart("Learning rate", {"": epochs_of(run.history, "lr")}, mark))
+    return [chart for chart in drawn if chart is not None]
 
 
 def _curves_of_folds(run: Run) -> list[Chart]:
     """Loss and macro-F1 of the validation, a line per fold."""
     at = {fold.run_id: fold.best_epoch for fold in run.folds}
-    charts = []
+    drawn = []
     for title, name in (("Loss, validation", "val/loss"), ("Macro-F1, validation", "val/f1")):
         series = {fold.run_id: epochs_of(fold.history, name) for fold in run.folds}
-        charts.append(line_chart(title, series, at=at))
-    return [chart for chart in charts if chart is not None]
+        drawn.append(charts.line_chart(title, series, at=at))
+    return [chart for chart in drawn if chart is not None]
 
 
 def _matrix(head: HeadPredictions) -> dict[str, Any]:
     """Of more than ``SHOWN_CLASSES`` classes the most confused ones: a page grows with C²."""
-    table = confusion(head)
+    table = scores.confusion(head)
     # (C, C), each row sums to 1; rows of classes that never occur stay 0.
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     codes = most_confused(table)
@@ -307,10 +270,10 @@ def _matrix(head: HeadPredictions) -> dict[str, Any]:
 
 def _classes(head: HeadPredictions) -> tuple[str, list[ClassScore]]:
     """A title and the scores of the classes; of more than ``SHOWN_CLASSES`` the weakest."""
-    scores = class_scores(head)
-    if len(scores) <= SHOWN_CLASSES:
-        return head.title, scores
-    scored = [score for score in scores if score.f1 is not None]
+    found = scores.class_scores(head)
+    if len(found) <= SHOWN_CLASSES:
+        return head.title, found
+    scored = [score for score in found if score.f1 is not None]
     # Of equally weak ones the commonest first: more photos say more.
     weakest = sorted(scored, key=lambda score: (score.f1, -score.support))[:SHOWN_CLASSES]
     return f"{head.title}: the {len(weakest)} weakest", weakest
@@ -324,51 +287,47 @@ def _f1_spans(head: HeadPredictions, spans: Mapping[str, Intervals]) -> dict[int
 
 
 def _numbers(predictions: TaskPredictions) -> list[Chart]:
-    return [
-        scatter_chart(q.title, q) for q in predictions.heads if isinstance(q, NumberPredictions)
-    ]
+    numbers = [head for head in predictions.heads if isinstance(head, NumberPredictions)]
+    return [charts.scatter_chart(head.title, head) for head in numbers]
 
 
 def _borders(predictions: TaskPredictions) -> list[dict[str, Any]]:
     """For each head on bins of a known number, the errors by it and at each border."""
     return [
         {
-            "chart": number_chart(
-                f"Wrong {head.title} by true {head.number}",
-                errors_by_number(head),
-                head.edges,
-                head.number,
-            ),
+            "chart": charts.number_chart(f"Wrong {head.title} by true {head.number}",
+                                  scores.errors_by_number(head), head.edges, head.number),
             "number": head.number,
             "near": f"{head.near:g}",
-            "borders": borders(head),
-            "error": 1 - accuracy(head),
+            "borders": scores.borders(head),
+            "error": 1 - scores.accuracy(head),
         }
         for head in predictions.heads
         if head.edges and head.values is not None
-    ]
+    ]  # fmt: skip
 
 
 def _time(timings: Sequence[dict[str, float]]) -> dict[str, Any] | None:
     """Where the seconds of all epochs went."""
-    training = sum(row.get("time/train_seconds", 0) for row in timings)
-    if not training:
+
+    def total_of(name: str) -> float:
+        return sum(row.get(f"time/{name}_seconds", 0) for row in timings)
+
+    if not (training := total_of("train")):
         return None
-    spent = {part: 0.0 for part in PARTS_OF_TIME}
-    for row in timings:
-        for part in COMPUTED:
-            spent[part] += row.get(f"time/{part}_seconds", 0)
-        spent["data wait"] += row.get("time/data_wait_share", 0) * row.get("time/train_seconds", 0)
-    computed = sum(spent[part] for part in COMPUTED)
+    spent = {part: total_of(part) for part in PARTS_OF_TIME}
+    waits = (
+        row.get("time/data_wait_share", 0) * row.get("time/train_seconds", 0) for row in timings
+    )
     # A GPU computes on while the host waits: only the wait that the GPU does not fill costs time.
-    spent["data wait"] = max(0.0, min(spent["data wait"], training - computed))
+    spent["data wait"] = max(0.0, min(sum(waits), training - sum(spent.values())))
     parts = [(PARTS_OF_TIME[part], seconds) for part, seconds in spent.items() if seconds]
     # Callbacks, checkpoints, the first batch: what no clock of the loop covers.
     parts.append(("other", max(0.0, training - sum(spent.values()))))
-    validation = sum(row.get("time/validation_seconds", 0) for row in timings)
-    parts.append(("validation", validation))
+    parts.append(("validation", total_of("validation")))
     total = sum(seconds for _, seconds in parts)
     speed = epochs_of(timings, "time/images_per_second")
+    chart = charts.line_chart("Images a second, training", {"": speed} if len(speed) > 1 else {})
     return {
         "total": duration(total),
         "parts": [
@@ -379,7 +338,7 @@ def _time(timings: Sequence[dict[str, float]]) -> dict[str, Any] | None:
         "epoch": duration(total / len(timings)),
         "wait": spent["data wait"] / training,
         "mfu": timings[-1].get("time/mfu"),
-        "chart": line_chart("Images a second, training", {"": speed}) if len(speed) > 1 else None,
+        "chart": chart,
     }
 
 
@@ -397,16 +356,9 @@ def _commands(run: Run) -> list[str]:
     # The stored config and not the typed command, whose file may have changed since.
     command = ["python", "train.py", "--config", config.as_posix()]
     command += ["--folds", "all"] * bool(run.of_folds)
-    # Weights to start from stand in no config.
-    words = shlex.split(typed) if _quoted_whole(typed) else []
-    if "--init-from" in words[:-1]:
-        command += ["--init-from", words[words.index("--init-from") + 1]]
+    with contextlib.suppress(ValueError):  # a quote that nothing closes
+        words = shlex.split(typed)
+        # Weights to start from stand in no config.
+        if "--init-from" in words[:-1]:
+            command += ["--init-from", words[words.index("--init-from") + 1]]
     return [*commands, shlex.join(command)]
-
-
-def _quoted_whole(text: str) -> bool:
-    try:
-        shlex.split(text)
-    except ValueError:
-        return False
-    return True

@@ -61,16 +61,15 @@ def predictions_of(
     """The predictions for the heads of a task, the whole answer first.
 
     Args:
-        task: that was asked.
+        task: whose heads they are.
         probabilities: head → (N, its answers), and with a product ``"class"`` → (N, C).
         truth: head → (N,) true answers, and with a product ``"class"``, see ``Task.truth``.
         values: head of numbers → (N,) the true numbers, where they are known.
     """
     # The product's heads first: `parts` below counts them from the front.
     order = [*task.product, *(name for name in task.heads if name not in task.product)]
-    values = values or {}
     asked = [
-        _of_head(task.heads[name], probabilities[name], truth[name], values.get(name))
+        _of_head(task.heads[name], probabilities[name], truth[name], (values or {}).get(name))
         for name in order
         if name in truth
     ]

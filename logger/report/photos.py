@@ -18,9 +18,8 @@ logger = logging.getLogger("report")
 
 def galleries(predictions: TaskPredictions) -> list[dict[str, Any]]:
     """Worst mistakes, least certain photos and, where photos were cropped, fallback crops."""
-    first = (
-        "confident wrong answers" if predictions.whole.kind != "number" else "numbers farthest off"
-    )
+    number = predictions.whole.kind == "number"
+    first = "numbers farthest off" if number else "confident wrong answers"
     mistakes, doubts, fallbacks = shown.galleries(predictions)
     text = f"The {first}. Look here for wrong labels and bad crops."
     found = [
@@ -35,8 +34,7 @@ def galleries(predictions: TaskPredictions) -> list[dict[str, Any]]:
             wrong = f", {predictions.whole.wrong[predictions.fallback].mean():.0%} of them wrong"
             text = (
                 f"No {thing} was found on {count:,} of {len(predictions):,} photos"
-                f"{'' if predictions.whole.kind == 'number' else wrong}; there the model saw"
-                " the whole photo."
+                f"{'' if number else wrong}; there the model saw the whole photo."
             )
         found.append(("Fallback crops", text, fallbacks))
     return [
@@ -50,12 +48,13 @@ def _photo(predictions: TaskPredictions, row: int) -> dict[str, Any]:
     whole = predictions.whole
     # Word for word: "male, 20s, mask worn" against the truth shows which head failed.
     said, true = (text.split(", ") for text in (whole.said(row), whole.true(row)))
+    right: bool | None = not whole.wrong[row]
     # Tags differ in number, so that no word has a partner; then all of it is marked.
-    differs = [a != b for a, b in zip(said, true, strict=True)] if len(said) == len(true) else None
+    differs = [not right] * max(len(said), len(true))
     if whole.kind == "number" or not whole.known[row]:
-        right, differs = None, [False] * max(len(said), len(true))
-    else:
-        right = not whole.wrong[row]
+        right, differs = None, [False] * len(differs)
+    elif len(said) == len(true):
+        differs = [a != b for a, b in zip(said, true, strict=True)]
     kept = predictions.thumbnails.get(row)
     values = {q.number: float(q.values[row]) for q in predictions.heads if q.values is not None}
     off = f"off by {whole.errors[row]:.3g}" if isinstance(whole, NumberPredictions) else ""
@@ -65,8 +64,8 @@ def _photo(predictions: TaskPredictions, row: int) -> dict[str, Any]:
         "confidence": None if off else float(whole.confidence[row]),
         "right": right,
         "off": off,
-        "said": list(zip(said, differs or [not right] * len(said), strict=False)),
-        "true": list(zip(true, differs or [not right] * len(true), strict=False)),
+        "said": list(zip(said, differs, strict=False)),
+        "true": list(zip(true, differs, strict=False)),
         "values": [f"{name} {value:g}" for name, value in values.items() if value == value],
     }
 

@@ -59,10 +59,18 @@ class HeadPredictions:
         cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
         truth: np.ndarray, **others: Any,
     ) -> "HeadPredictions":  # fmt: skip
-        """From (N, C) probabilities, which are not kept: of many classes they would be large."""
+        """From (N, C) probabilities, which are not kept: of many classes they would be large.
+
+        Args:
+            others: further fields; of tags ``threshold``, the probability from which one is
+                answered, and of a number ``middles``, what each of its bins stands for.
+        """
+        return cls(key, title, names, *cls._read(probabilities, others), truth, **others)
+
+    @staticmethod
+    def _read(probabilities: np.ndarray, others: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         # (N, C) → (N,), (N,)
-        predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-        return cls(key, title, names, predicted, confidence, truth, **others)
+        return probabilities.argmax(axis=1), probabilities.max(axis=1)
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -88,11 +96,14 @@ class HeadPredictions:
 
     def said(self, row: int) -> str:
         """The answer in words."""
-        return self.names[self.predicted[row]]
+        return self._words(self.predicted[row])
 
     def true(self, row: int) -> str:
         """The truth in words."""
-        return self.names[self.truth[row]] if self.known[row] else "not known"
+        return self._words(self.truth[row]) if self.known[row] else "not known"
+
+    def _words(self, answer: Any) -> str:
+        return self.names[answer]
 
     def renamed(self, rename: Callable[[Sequence[str]], Sequence[str]]) -> "HeadPredictions":
         """The same with other names for its classes."""
@@ -122,20 +133,14 @@ class TagPredictions(HeadPredictions):
 
     kind = "tags"
 
-    @classmethod
-    def of(
-        cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
-        truth: np.ndarray, *, threshold: float = 0.5, **others: Any,
-    ) -> "TagPredictions":  # fmt: skip
-        """See ``HeadPredictions.of``; a tag is answered from the probability ``threshold`` on."""
+    @staticmethod
+    def _read(probabilities: np.ndarray, others: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         # (N, C): of a tag at 0.1 the answer "no" is 0.9 sure.
-        sure = np.maximum(probabilities, 1 - probabilities)
-        said = probabilities >= threshold
-        return cls(key, title, names, said, sure.min(axis=1), truth, sure=sure, **others)
+        others["sure"] = np.maximum(probabilities, 1 - probabilities)
+        return probabilities >= others.pop("threshold", 0.5), others["sure"].min(axis=1)
 
     @cached_property
     def known(self) -> np.ndarray:
-        """See ``HeadPredictions.known``."""
         return ~np.isnan(self.truth).any(axis=1)
 
     @cached_property
@@ -143,16 +148,8 @@ class TagPredictions(HeadPredictions):
         """(N,) bool, whether any tag is."""
         return self.known & (self.predicted != (self.truth > 0)).any(axis=1)
 
-    def said(self, row: int) -> str:
-        """See ``HeadPredictions.said``."""
-        return self._listed(self.predicted[row])
-
-    def true(self, row: int) -> str:
-        """See ``HeadPredictions.true``."""
-        return self._listed(self.truth[row] > 0) if self.known[row] else "not known"
-
-    def _listed(self, tags: np.ndarray) -> str:
-        return ", ".join(self.names[tag] for tag in np.flatnonzero(tags)) or "none"
+    def _words(self, answer: np.ndarray) -> str:
+        return ", ".join(self.names[tag] for tag in np.flatnonzero(answer > 0)) or "none"
 
 
 @dataclass(frozen=True)
@@ -166,22 +163,17 @@ class NumberPredictions(HeadPredictions):
     kind = "number"
     measure = "mean error"
 
-    @classmethod
-    def of(
-        cls, key: str, title: str, names: tuple[str, ...], probabilities: np.ndarray,
-        truth: np.ndarray, *, middles: Any = (), **others: Any,
-    ) -> "NumberPredictions":  # fmt: skip
-        """See ``HeadPredictions.of``: the expectation over bins, each standing for its middle."""
-        bins = np.asarray(middles)
-        # float64, as the difference below cancels: E[x]² - E[x²] of two large, near numbers.
+    @staticmethod
+    def _read(probabilities: np.ndarray, others: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        # The expectation over bins, each standing for its middle. float64, as the difference below
+        # cancels: E[x]² - E[x²] of two large, near numbers.
+        bins = np.asarray(others.pop("middles"))
         predicted = probabilities.astype(np.float64) @ bins
         # Minus the variance, so that for numbers, too, more is more confident.
-        spread = predicted**2 - probabilities @ bins**2
-        return cls(key, title, names, predicted, spread, truth, **others)
+        return predicted, predicted**2 - probabilities @ bins**2
 
     @cached_property
     def known(self) -> np.ndarray:
-        """See ``HeadPredictions.known``."""
         return ~np.isnan(self.truth)
 
     @cached_property
@@ -201,13 +193,8 @@ class NumberPredictions(HeadPredictions):
         # Unknown ones have an error of 0, and so stand last.
         return np.argsort(-self.errors, kind="stable")[: int(self.known.sum())]
 
-    def said(self, row: int) -> str:
-        """See ``HeadPredictions.said``."""
-        return f"{self.predicted[row]:.3g}"
-
-    def true(self, row: int) -> str:
-        """See ``HeadPredictions.true``."""
-        return f"{self.truth[row]:.3g}" if self.known[row] else "not known"
+    def _words(self, answer: float) -> str:
+        return f"{answer:.3g}"
 
 
 class JointPredictions(HeadPredictions):
@@ -247,19 +234,15 @@ class JointPredictions(HeadPredictions):
         return self.known & np.logical_or.reduce([part.wrong for part in self.parts])
 
     def said(self, row: int) -> str:
-        """See ``HeadPredictions.said``."""
         return ", ".join(part.said(row) for part in self.parts)
 
     def true(self, row: int) -> str:
-        """See ``HeadPredictions.true``."""
         return ", ".join(part.true(row) for part in self.parts)
 
     def renamed(self, rename: Callable[[Sequence[str]], Sequence[str]]) -> "JointPredictions":
-        """See ``HeadPredictions.renamed``."""
         return JointPredictions([part.renamed(rename) for part in self.parts])
 
     def at(self, rows: np.ndarray) -> "JointPredictions":
-        """See ``HeadPredictions.at``."""
         return JointPredictions([part.at(rows) for part in self.parts])
 
 
@@ -328,22 +311,14 @@ class TaskPredictions:
         return self.heads[first : first + self.parts]
 
 
-def fallback_photos(predictions: TaskPredictions, limit: int = SHOWN) -> np.ndarray:
-    """Positions of photos in which nothing to cut out was found, the wrong answers first."""
-    if predictions.fallback is None:
-        return np.zeros(0, np.int64)
-    rows = np.flatnonzero(predictions.fallback)
-    return rows[np.argsort(~predictions.whole.wrong[rows], kind="stable")][:limit]
-
-
 def galleries(predictions: TaskPredictions) -> list[np.ndarray]:
     """Positions of the photos that a report shows: the worst mistakes, most confident first, or
-    of numbers those farthest off; the least sure answers; and ``fallback_photos``."""
-    return [
-        predictions.whole.mistakes[:SHOWN],
-        predictions.whole.doubts[:SHOWN],
-        fallback_photos(predictions),
-    ]
+    of numbers those farthest off; the least sure answers; and those in which nothing to cut out
+    was found, the wrong answers first."""
+    whole, fallback = predictions.whole, predictions.fallback
+    rows = np.flatnonzero(fallback) if fallback is not None else np.zeros(0, np.int64)
+    rows = rows[np.argsort(~whole.wrong[rows], kind="stable")]
+    return [whole.mistakes[:SHOWN], whole.doubts[:SHOWN], rows[:SHOWN]]
 
 
 def thumbnails(predictions: TaskPredictions, crops: Any, rows: np.ndarray) -> dict[int, bytes]:

@@ -12,15 +12,7 @@ from logger.predictions import SavedPredictions, joined, read_predictions
 from logger.report.per_head import predictions_of_run
 from logger.report.predictions import TaskPredictions
 from utils.errors import DataError, UserError
-from utils.run_folder import (
-    CONFIG,
-    ENVIRONMENT,
-    FINISHED,
-    METRICS,
-    TIMINGS,
-    RunFolder,
-    answers_in,
-)
+from utils.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, TIMINGS, RunFolder, answers_in
 
 logger = logging.getLogger("report")
 
@@ -127,14 +119,13 @@ def read_run(path: Path) -> Run:
         UserError: there is no such run.
     """
     folder = find_run(path)
+    run = _without_predictions(folder)
     # A training of folds has a folder of its own, with nothing but the list of its folds.
     of_folds = _read_json(folder.folds).get("folds")
     if isinstance(of_folds, int):
-        return _with_folds(_without_predictions(folder), folder, of_folds)
+        return _with_folds(run, folder, of_folds)
     saved = _saved(folder)
-    return replace(
-        _without_predictions(folder), predictions=predictions_of_run(saved) if saved else None
-    )
+    return replace(run, predictions=predictions_of_run(saved) if saved else None)
 
 
 def _with_folds(run: Run, folder: RunFolder, of_folds: int) -> Run:
@@ -201,15 +192,14 @@ def _best_epoch(
     history: list[dict[str, float]], finished: dict[str, Any], config: dict[str, Any]
 ) -> int | None:
     """The one ``finished.json`` names, else what the monitor of the config would have chosen."""
-    best = finished.get("best")
-    if isinstance(best, dict) and "epoch" in best:
+    best = _section(finished, "best")
+    if "epoch" in best:
         return int(best["epoch"])
     # A run that was killed wrote no finished.json.
     rule = str(_section(config, "trainer").get("monitor", "max val/f1"))
     mode, _, name = rule.partition(" ")
-    validated = [log for log in history if name in log]
-    if not validated:
-        return None
-    # Of equal epochs the earlier, as the trainer itself keeps it.
     sign = -1 if mode == "max" else 1
-    return int(min(validated, key=lambda log: (sign * log[name], log["epoch"]))["epoch"])
+    # Of equal epochs the earlier, as the trainer itself keeps it.
+    ranked = ((sign * log[name], log["epoch"]) for log in history if name in log)
+    found = min(ranked, default=None)
+    return found and int(found[1])

@@ -71,8 +71,8 @@ class Row:
     @property
     def speed(self) -> float | None:
         """Photos a second, the mean of the epochs."""
-        found = [value for _, value in epochs_of(self.run.timings, "time/images_per_second")]
-        return fmean(found) if found else None
+        found = epochs_of(self.run.timings, "time/images_per_second")
+        return fmean(value for _, value in found) if found else None
 
     @property
     def left(self) -> float | None:
@@ -99,16 +99,16 @@ class Row:
         """Column → what it shows."""
         score = "–" if self.score is None else f"{self.score:.3f}"
         if self.interval:
-            score += f" [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
-        state = f"{self.state}, {duration(self.left)} left" if self.left else self.state
-        folds = self.run.of_folds
-        done = f"{len(self.run.folds)}/{folds} folds" if folds else ""
+            score += " [{:.3f}, {:.3f}]".format(*self.interval)
+        done = f"{len(self.run.history)}/{self.epochs}"
+        if folds := self.run.of_folds:
+            done = f"{len(self.run.folds)}/{folds} folds"
         return {
             "run": self.label,
-            "state": state,
+            "state": f"{self.state}, {duration(self.left)} left" if self.left else self.state,
             "score": score,
             "against the best": self.against_best,
-            "epochs": done or f"{len(self.run.history)}/{self.epochs}",
+            "epochs": done,
             "time": duration(self.seconds) if self.seconds else "–",
             "images/s": "–" if self.speed is None else f"{self.speed:,.0f}",
             "differs in": ", ".join(self.differs),
@@ -151,19 +151,19 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
         raise UserError(f"{root}: holds no runs{f' of {name}' if name else ''}; train one first")
     runs = [read_run(path) for path in folders]
     runs.sort(key=lambda run: str(run.environment.get("started", "")))
-    told = config_differences(runs)
     # All seeds of a group differ in `seed`; that column would say nothing.
-    differences = {key: values for key, values in told if not IDLE.fullmatch(key)}
+    told = [(key, each) for key, each in config_differences(runs) if not IDLE.fullmatch(key)]
     groups: dict[str, Group] = {}
     for place, run in enumerate(runs):
-        own = [(key, values[place]) for key, values in differences.items()]
+        folder = RunFolder.of(run.save_dir) if run.save_dir else None
+        found = run.scored and intervals(run.scored.whole, run.scored.groups)
         row = Row(
             run=run,
-            state=_state(run),
+            state=folder.state if folder else "stopped",
             score=main_score_of(run),
-            interval=_interval(run),
+            interval=found.score if found else None,
             against_best=_against(_best(runs, run), run),
-            differs=tuple(f"{key}={value}" for key, value in own if value is not None),
+            differs=tuple(f"{key}={each[place]}" for key, each in told if each[place] is not None),
         )
         groups.setdefault(row.group, Group(row.group)).rows.append(row)
     for group in groups.values():
@@ -171,32 +171,20 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
     return list(groups.values())
 
 
-def _state(run: Run) -> str:
-    folder = RunFolder.of(run.save_dir) if run.save_dir else None
-    return folder.state if folder else "stopped"
-
-
-def _interval(run: Run) -> tuple[float, float] | None:
-    if run.scored is None:
-        return None
-    found = intervals(run.scored.whole, run.scored.groups)
-    return found.score if found else None
-
-
 def _kind(run: Run) -> tuple[str, tuple[str, ...], str] | None:
     """What only runs have in common whose scores say something of each other."""
     # Their scores differ by who was set aside, and not by how good they are.
     if run.scored is None or FOLD_RUN.search(run.run_id):
         return None  # each fold is validated on other photos
-    whole = run.scored.whole
-    return (run.name, tuple(whole.names), whole.measure)
+    return (run.name, run.scored.whole.names, run.scored.whole.measure)
 
 
 def _best(runs: Sequence[Run], run: Run) -> Run | None:
     """The best of the runs that ``run`` can be compared with."""
-    kind = _kind(run)
-    rivals = [each for each in runs if kind is not None and _kind(each) == kind]
-    sign = -1 if kind is not None and kind[2] == NumberPredictions.measure else 1
+    if (kind := _kind(run)) is None:
+        return None
+    rivals = [each for each in runs if _kind(each) == kind]
+    sign = -1 if kind[2] == NumberPredictions.measure else 1
     return max(rivals, key=lambda each: sign * (main_score_of(each) or 0.0), default=None)
 
 
@@ -229,10 +217,8 @@ def text_table(groups: Sequence[Group]) -> str:
     header = list(groups[0].rows[0].cells())
     lines = [header, *([row.get(column, "") for column in header] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    line = "  ".join(f"{{:{width}}}" for width in widths).format
+    return "\n".join(line(*cells).rstrip() for cells in lines)
 
 
 def runs_html(groups: Sequence[Group]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array, hstack
@@ -27,10 +27,9 @@ MOST_ROWS = 120
 """Of a chart by a number; where it takes more values, they are put together."""
 
 
-@dataclass(frozen=True)
-class ClassScore:
-    """How one class or tag came out; ``f1`` is ``None`` where it neither occurs nor is
-    predicted."""
+class ClassScore(NamedTuple):
+    """How one class or tag came out; ``None`` where there is nothing to divide by, such as the F1
+    of one that neither occurs nor is predicted."""
 
     code: int
     name: str
@@ -41,8 +40,7 @@ class ClassScore:
 
 
 def class_scores(head: HeadPredictions) -> list[ClassScore]:
-    """Precision, recall and F1 of every class or tag, in order; ``None`` where there is nothing to
-    divide by."""
+    """Precision, recall and F1 of every class or tag, in order."""
     # All classes, also those that don't occur: scikit-learn would leave them out, and rows shift.
     codes = range(len(head.names))
     truth, predicted = _with_truth(head)
@@ -72,19 +70,15 @@ def accuracy(head: HeadPredictions) -> float:
 def main_score(head: HeadPredictions) -> float:
     """What a head is scored by: the mean F1 of the classes or tags that occur or are
     predicted, of several heads the mean of theirs; of a number the mean error."""
-    sums = _counts(head).sum(axis=0)[None]
-    return float(_score_of(head, sums)[0])
+    return float(_score_of(head, _counts(head).sum(axis=0)[None])[0])
 
 
 def confusion(head: HeadPredictions) -> np.ndarray:
     """(C, C) counts, true by predicted class."""
-    codes = range(len(head.names))
-    truth, predicted = _with_truth(head)
-    return confusion_matrix(truth, predicted, labels=codes)
+    return confusion_matrix(*_with_truth(head), labels=range(len(head.names)))
 
 
-@dataclass(frozen=True)
-class Intervals:
+class Intervals(NamedTuple):
     """95 % intervals of the scores of a head, over other groups, such as people, like these.
 
     Attributes:
@@ -130,24 +124,17 @@ def main_score_gain(
     before: HeadPredictions, after: HeadPredictions, groups: np.ndarray
 ) -> tuple[float, float] | None:
     """The 95 % interval of the main score of ``after`` less that of ``before`` on the same N
-    photos, over other groups like these; ``None`` with fewer than ``FEWEST_GROUPS``.
-
-    Args:
-        before, after: what two models say of the photos.
-        groups: (N,) such as who is on them.
-    """
+    photos, over other groups (N,) like these; ``None`` with fewer than ``FEWEST_GROUPS``."""
     # Side by side, so that both models are scored on the same draw: paired, chance weighs less.
-    first, second = _counts(before), _counts(after)
-    columns = first.shape[1]
+    both, columns = [_counts(before), _counts(after)], _counts(before).shape[1]
     return _interval(
         groups,
-        csr_array(hstack([first, second])),
+        csr_array(hstack(both)),
         lambda sums: _score_of(after, sums[:, columns:]) - _score_of(before, sums[:, :columns]),
     )
 
 
-@dataclass(frozen=True)
-class Guessing:
+class Guessing(NamedTuple):
     """What needs no model: always the commonest answer, or a blind draw among all.
 
     Attributes:
@@ -168,17 +155,16 @@ def guessing(head: HeadPredictions) -> Guessing:
     if isinstance(head, JointPredictions):
         parts = [guessing(part) for part in head.parts]
         return Guessing(
-            commonest=", ".join(part.commonest for part in parts),
-            accuracy=float(_guessed_right(head)[head.known].mean()),
-            score=float(np.mean([part.score for part in parts])),
-            blind=math.prod(part.blind for part in parts),
+            ", ".join(part.commonest for part in parts),
+            float(_guessed_right(head)[head.known].mean()),
+            float(np.mean([part.score for part in parts])),
+            math.prod(part.blind for part in parts),
         )
     truth = head.truth[head.known]
     if isinstance(head, NumberPredictions):
         # The median is the constant with the smallest mean absolute error.
         middle = float(np.median(truth))
-        error = float(np.abs(truth - middle).mean())
-        return Guessing(f"{middle:.3g}", math.nan, error, math.nan)
+        return Guessing(f"{middle:.3g}", math.nan, float(np.abs(truth - middle).mean()), math.nan)
     if head.kind == "tags":
         share = truth.mean(axis=0)
         # Always saying a tag pays where more than half have it.
@@ -190,12 +176,8 @@ def guessing(head: HeadPredictions) -> Guessing:
         return Guessing(", ".join(names) or "none", right, float(f1), 0.5 ** len(often))
     counts = np.bincount(truth, minlength=len(head.names))
     share = counts.max() / counts.sum()
-    return Guessing(
-        commonest=head.names[int(counts.argmax())],
-        accuracy=float(share),
-        score=float(2 * share / (1 + share) / np.count_nonzero(counts)),
-        blind=1 / len(head.names),
-    )
+    f1 = float(2 * share / (1 + share) / np.count_nonzero(counts))
+    return Guessing(head.names[int(counts.argmax())], float(share), f1, 1 / len(head.names))
 
 
 def better_than_guessing(predictions: TaskPredictions) -> bool | None:
@@ -234,8 +216,7 @@ def _guessed_right(head: HeadPredictions) -> np.ndarray:
     return head.truth == np.bincount(truth).argmax()
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(NamedTuple):
     """How sure the model is against how often it is right.
 
     Attributes:
@@ -260,28 +241,24 @@ def calibration(head: HeadPredictions) -> Calibration:
         sure, right = head.sure[head.known].astype(np.float64).ravel(), right.ravel()
     # A probability of exactly 1 belongs to the last bin.
     place = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    members = [place == number for number in range(CALIBRATION_BINS)]
     bins = [
         (float(sure[inside].mean()), float(right[inside].mean()), int(inside.sum()))
-        for inside in members
-        if inside.any()
+        for inside in (place == number for number in np.unique(place))
     ]
     error = sum(abs(said - was) * photos for said, was, photos in bins) / len(sure)
     return Calibration(bins, float(error), float(sure.mean()), float(sure.mean() - right.mean()))
 
 
-@dataclass(frozen=True)
-class NumberRow:
-    """Photos of one true number, or of those from it up to the next row's, and how many of them
-    got a wrong answer."""
+class NumberRow(NamedTuple):
+    """Photos of one true number, or of those from it up to the next row's, and how many are
+    wrong."""
 
     value: float
     photos: int
     wrong: int
 
 
-@dataclass(frozen=True)
-class Border:
+class Border(NamedTuple):
     """What happens on both sides of the number at which a class begins.
 
     Attributes:
@@ -296,17 +273,16 @@ class Border:
 
 def errors_by_number(head: HeadPredictions) -> list[NumberRow]:
     """A row for each true number that occurs, ascending; of very many for each of equal steps."""
-    values = head.values
-    if len(np.unique(values[head.known])) > MOST_ROWS:
-        low, high = values[head.known].min(), values[head.known].max()
+    values = head.values[head.known]
+    if len(np.unique(values)) > MOST_ROWS:
+        low, high = values.min(), values.max()
         # A little wider, or the highest value would make a row of its own.
         step = (high - low) / MOST_ROWS * (1 + 1e-9)
         values = low + np.floor((values - low) / step) * step
-    return [
-        NumberRow(float(value), int(here.sum()), int(head.wrong[here].sum()))
-        for value in np.unique(values[head.known])
-        for here in [values == value]
-    ]
+    values, place = np.unique(values, return_inverse=True)
+    wrong = np.bincount(place[head.wrong[head.known]], minlength=len(values))
+    columns = (values, np.bincount(place), wrong)
+    return [NumberRow(*row) for row in zip(*map(np.ndarray.tolist, columns), strict=True)]
 
 
 def borders(head: HeadPredictions) -> list[Border]:
@@ -317,9 +293,8 @@ def borders(head: HeadPredictions) -> list[Border]:
         below = (values >= edge - head.near) & (values < edge)
         above = (values >= edge) & (values < edge + head.near)
         # Class `upper` begins at this edge; any class from it on is across.
-        crossed_up = below & (head.predicted >= upper)
-        crossed_down = above & (head.predicted < upper)
-        pairs = ((below, crossed_up), (above, crossed_down))
+        up = head.predicted >= upper
+        pairs = ((below, below & up), (above, above & ~up))
         found.append(Border(edge, *((int(all_.sum()), int(bad.sum())) for all_, bad in pairs)))
     return found
 
@@ -357,12 +332,9 @@ def _counts(head: HeadPredictions) -> csr_array:
         both = np.hstack([2.0 * (truth & predicted), truth * 1.0 + predicted])
         return csr_array(known @ csr_array(both))
     # (photo, column) of each entry: twice the true positive, the true class, the predicted one.
-    places = (
-        np.concatenate([rows, rows, rows]),
-        np.concatenate([truth, classes + truth, classes + predicted]),
-    )
+    columns = np.concatenate([truth, classes + truth, classes + predicted])
     values = np.concatenate([2.0 * (truth == predicted), np.ones(2 * len(rows))])
-    return csr_array((values, places), shape=(photos, 2 * classes))
+    return csr_array((values, (np.tile(rows, 3), columns)), shape=(photos, 2 * classes))
 
 
 def _score_of(head: HeadPredictions, sums: np.ndarray) -> np.ndarray:
@@ -380,13 +352,8 @@ def _score_of(head: HeadPredictions, sums: np.ndarray) -> np.ndarray:
 def _interval(
     groups: np.ndarray, counts: csr_array, score: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[float, float] | None:
-    """The 95 % interval of a score over groups; ``None`` with too few of them.
-
-    Args:
-        groups: (N,) the group of each photo.
-        counts: (N, K), whose sums over photos the score is made of.
-        score: (D, K) sums of D draws → (D,).
-    """
+    """The 95 % interval over groups (N,), or ``None`` with too few of them, of what ``score`` makes
+    of sums over photos of ``counts`` (N, K): those of D draws, (D, K) → (D,)."""
     drawn = _drawn(groups, counts)
     return drawn and _between(score(drawn[0]), drawn[1])
 
@@ -407,8 +374,8 @@ def _drawn(groups: np.ndarray, counts: csr_array) -> tuple[np.ndarray, float, np
     if number < FEWEST_GROUPS:
         return None
     # (groups, N) @ (N, K) → (groups, K): from here on a draw costs groups and not photos.
-    ones = np.ones(len(owner))
-    of_groups = csr_array((ones, (owner, np.arange(len(owner)))), (number, len(owner))) @ counts
+    places = (owner, np.arange(len(owner)))
+    of_groups = csr_array((np.ones(len(owner)), places), (number, len(owner))) @ counts
     draw, found, at_once = np.random.default_rng(0), [counts.sum(axis=0)[None]], 50
     for _ in range(DRAWS // at_once):  # all at once would take 160 MB
         chosen = draw.integers(number, size=(at_once, number))

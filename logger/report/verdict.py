@@ -4,18 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from logger.report import scores
 from logger.report.predictions import HeadPredictions, NumberPredictions, TaskPredictions
 from logger.report.run import Run
-from logger.report.scores import (
-    accuracy,
-    better_than_guessing,
-    calibration,
-    class_scores,
-    confusion,
-    guessing,
-    main_score,
-    near_a_border,
-)
 
 GRADES = ((0.9, "Excellent", "good"), (0.7, "Good", "good"), (0.45, "Fair", "fair"))
 """Macro-F1 from which a grade holds, the word, and its color; below the last it is weak. Of a
@@ -52,32 +43,24 @@ def verdict(run: Run) -> Verdict:
     if (predictions := run.scored) is None:
         return _without_predictions(run)
     score, headline, detail = _outcome(run, predictions)
-    grade, tone = _grade(run, score, better_than_guessing(predictions))
+    grade, tone = _grade(run, score, scores.better_than_guessing(predictions))
     if len(predictions) < FEW:
         # An interval would say it better, and stands below; this is for who reads one line only.
         detail += f" These are {_count(len(predictions), 'photo')} only: take no number as settled."
     if run.of_folds:
         detail += (
             f" Each photo is answered by the fold that set its {predictions.noun} aside;"
-            f" {len(run.folds)} of"
-            f" {run.of_folds} folds are trained."
+            f" {len(run.folds)} of {run.of_folds} folds are trained."
         )
     if run.best_epoch:
         detail += f" All this is about epoch {run.best_epoch}, the best."
-    return Verdict(
-        grade=grade,
-        tone=tone,
-        headline=headline,
-        detail=detail,
-        where=_where(predictions),
-        why=_why(run, predictions),
-    )
+    return Verdict(grade, tone, headline, detail, _where(predictions), _why(run, predictions))
 
 
 def _outcome(run: Run, predictions: TaskPredictions) -> tuple[float, str, str]:
     """The score that the grade follows, the headline, and what guessing would give."""
-    whole, guess = predictions.whole, guessing(predictions.whole)
-    score = main_score(whole)
+    whole, guess = predictions.whole, scores.guessing(predictions.whole)
+    score = scores.main_score(whole)
     if whole.kind == "number":
         return (
             # The part of guessing's error that is saved, so that GRADES hold for numbers, too.
@@ -91,7 +74,7 @@ def _outcome(run: Run, predictions: TaskPredictions) -> tuple[float, str, str]:
         f"Always guessing “{guess.commonest}” would be right on {_of_100(guess.accuracy)} of 100,"
         f" a blind guess on {_of_100(guess.blind)}."
     )
-    return score, f"Right on {_of_100(accuracy(whole))} of 100 {_subjects(run)}.", detail
+    return score, f"Right on {_of_100(scores.accuracy(whole))} of 100 {_subjects(run)}.", detail
 
 
 def _subjects(run: Run) -> str:
@@ -106,37 +89,31 @@ def _subjects(run: Run) -> str:
 
 
 def _without_predictions(run: Run) -> Verdict:
+    score, grade, tone = run.best.get("val/f1"), "Unknown", "unknown"
     if run.folds:
-        return Verdict(
-            "Unknown", "unknown", f"{len(run.folds)} of {run.of_folds} folds are trained.",
-            "The predictions of none were kept; folds.md in the log folder has their scores.",
-        )  # fmt: skip
-    if run.of_folds:
-        return Verdict(
-            "Not yet", "unknown", f"None of the {run.of_folds} folds is trained to its end.",
-            "There is nothing to evaluate; each fold has a report of its own.",
-        )  # fmt: skip
-    if not run.history:
-        return Verdict(
-            "Not yet", "unknown", "No epoch has ended yet.",
-            "There is nothing to evaluate; this page fills up as the run goes on.",
-        )  # fmt: skip
-    score = run.best.get("val/f1")
-    if score is None:
-        return Verdict(
-            "Unknown",
-            "unknown",
-            f"Trained for {_count(len(run.history), 'epoch')}, never validated.",
-            f"Without {'photos of ' * (run.plural != 'photos')}{run.plural} that it was not trained"
-            " on, nothing can be said about how good it is. test.py --answers evaluates it on"
-            " others.",
+        headline = f"{len(run.folds)} of {run.of_folds} folds are trained."
+        detail = "The predictions of none were kept; folds.md in the log folder has their scores."
+    elif run.of_folds:
+        grade, headline = "Not yet", f"None of the {run.of_folds} folds is trained to its end."
+        detail = "There is nothing to evaluate; each fold has a report of its own."
+    elif not run.history:
+        grade, headline = "Not yet", "No epoch has ended yet."
+        detail = "There is nothing to evaluate; this page fills up as the run goes on."
+    elif score is None:
+        headline = f"Trained for {_count(len(run.history), 'epoch')}, never validated."
+        others = f"{'photos of ' * (run.plural != 'photos')}{run.plural}"
+        detail = (
+            f"Without {others} that it was not trained on, nothing can be said about how good it"
+            " is. test.py --answers evaluates it on others."
         )
-    grade, tone = _grade(run, score, better=True)
-    return Verdict(
-        grade, tone, f"Macro-F1 {score:.3f} on {_subjects(run)}.",
-        "The predictions themselves were not kept with this run, so this page can't say where it is"
-        " wrong.",
-    )  # fmt: skip
+    else:
+        grade, tone = _grade(run, score, better=True)
+        headline = f"Macro-F1 {score:.3f} on {_subjects(run)}."
+        detail = (
+            "The predictions themselves were not kept with this run, so this page can't say where"
+            " it is wrong."
+        )
+    return Verdict(grade, tone, headline, detail)
 
 
 def _grade(run: Run, score: float, better: bool | None) -> tuple[str, str]:
@@ -156,21 +133,18 @@ def _grade(run: Run, score: float, better: bool | None) -> tuple[str, str]:
 
 def _where(predictions: TaskPredictions) -> list[str]:
     whole = predictions.whole
-    wrong = int(whole.wrong.sum())
     asked = predictions.details or (whole,)
     off = [_off(head) for head in asked if isinstance(head, NumberPredictions)]
-    if not wrong:
+    if not (wrong := int(whole.wrong.sum())):
         return off or ["Nowhere: every photo is right."]
     said = []
     # Several heads may be wrong on one photo, so that these add up to more than the photos.
     shares = [(int(q.wrong.sum()), q) for q in predictions.details if q.kind != "number"]
     if any(count for count, _ in shares):
         most, head = max(shares, key=lambda pair: pair[0])
-        others = [f"{q.title} in {count}" for count, q in shares if q is not head]
-        said.append(
-            f"Of {_count(wrong, 'wrong photo')}, the {head.title} is wrong in {most}"
-            + (f" ({', '.join(others)})." if others else ".")
-        )
+        others = ", ".join(f"{q.title} in {count}" for count, q in shares if q is not head)
+        mostly = f"the {head.title} is wrong in {most}" + (f" ({others})" if others else "")
+        said.append(f"Of {_count(wrong, 'wrong photo')}, {mostly}.")
     classes = [head for head in asked if head.kind == "classes"]
     if any(head.wrong.any() for head in classes):
         said.append(_commonest_mix_up(classes))
@@ -190,71 +164,59 @@ def _off(head: NumberPredictions) -> str:
 
 
 def _weakest(head: HeadPredictions) -> list[str]:
-    scored = [score for score in class_scores(head) if score.support]
+    scored = [score for score in scores.class_scores(head) if score.support]
     if not scored:
         return []
     what, several = ("tag", "tags") if head.kind == "tags" else ("class", "classes")
     weakest = min(scored, key=lambda score: (score.f1 or 0, -score.support))
-    said = [
-        f"The weakest {what}: “{weakest.name}”, F1 {weakest.f1 or 0:.2f} on"
-        f" {_count(weakest.support, 'photo')}."
-    ]
-    if missing := len(head.names) - len(scored):
-        names = len(head.names)
+    on = f"F1 {weakest.f1 or 0:.2f} on {_count(weakest.support, 'photo')}"
+    said, names = [f"The weakest {what}: “{weakest.name}”, {on}."], len(head.names)
+    if missing := names - len(scored):
         said.append(f"{missing} of {names} {several} never occur here: nothing is known.")
     return said
 
 
 def _commonest_mix_up(heads: list[HeadPredictions]) -> str:
-    tables = [confusion(head) for head in heads]
+    tables = [scores.confusion(head) for head in heads]
     for table in tables:
         np.fill_diagonal(table, 0)
     most = max(range(len(tables)), key=lambda number: tables[number].max())
     true, predicted = np.unravel_index(tables[most].argmax(), tables[most].shape)
-    names = heads[most].names
-    return (
-        f"The commonest mix-up: “{names[true]}” taken for “{names[predicted]}”,"
-        f" {_times(int(tables[most].max()))}."
-    )
+    names, number = heads[most].names, int(tables[most].max())
+    times = {1: "once", 2: "twice"}.get(number, f"{number:,} times")
+    return f"The commonest mix-up: “{names[true]}” taken for “{names[predicted]}”, {times}."
 
 
 def _why(run: Run, predictions: TaskPredictions) -> list[str]:
     """The reasons that the numbers speak for, the strongest first; at most four."""
     if run.trained_on == "photos":
-        return [_by_heart(_outcome(run, predictions)[0])]
+        return [MEMORIZED if _outcome(run, predictions)[0] > LEARNED else NOT_MEMORIZED]
+    flattered = [FLATTERED.format(run.plural)] if run.trained_on == "group" else []
     # Most certain first; of more than four the reader takes none to heart.
-    reasons = [*_flattery(run), *_learning(run), *_borders(predictions), *_imbalance(predictions)]
+    reasons = [*flattered, *_learning(run), *_borders(predictions), *_imbalance(predictions)]
     reasons += [*_fallbacks(predictions), *_confidence(predictions)]
     return reasons[:4] or ["Nothing stands out: look at the mistakes themselves, below."]
 
 
-def _by_heart(score: float) -> str:
-    if score > LEARNED:
-        return (
-            "One batch is memorized: model, labels and optimizer work together. How good it"
-            " is on others, a training without trainer.overfit_batch says."
-        )
-    return (
-        "A model that works memorizes one batch. Where it does not: more epochs, a higher"
-        " learning rate, and none of what holds it back (dropout, moving average, frozen layers,"
-        " class weights); or the labels contradict each other."
-    )
-
-
-def _flattery(run: Run) -> list[str]:
-    if run.trained_on != "group":
-        return []
-    return [
-        f"The same {run.plural} are in training and validation (validation.type image_level), and"
-        " are known again: on others it will do worse. validation.type=holdout says how much."
-    ]
+MEMORIZED = (
+    "One batch is memorized: model, labels and optimizer work together. How good it is on others, a"
+    " training without trainer.overfit_batch says."
+)
+NOT_MEMORIZED = (
+    "A model that works memorizes one batch. Where it does not: more epochs, a higher learning"
+    " rate, and none of what holds it back (dropout, moving average, frozen layers, class weights);"
+    " or the labels contradict each other."
+)
+FLATTERED = (
+    "The same {} are in training and validation (validation.type image_level), and are known again:"
+    " on others it will do worse. validation.type=holdout says how much."
+)
 
 
 def _learning(run: Run) -> list[str]:
-    trained, held_out = run.best.get("train/f1"), run.best.get("val/f1")
-    said: list[str] = []
+    trained, held_out, said = run.best.get("train/f1"), run.best.get("val/f1"), []
     if run.tested or trained is None or held_out is None:
-        return said
+        return []
     if trained - held_out > 0.1:
         said.append(
             f"It knows its training photos better than others (macro-F1 {trained:.2f} against"
@@ -284,7 +246,7 @@ def _borders(predictions: TaskPredictions) -> list[str]:
     for head in predictions.details or (predictions.whole,):
         if not head.edges or head.values is None or head.wrong.sum() < 5:
             continue
-        near = near_a_border(head)
+        near = scores.near_a_border(head)
         share, usual = near[head.wrong].mean(), near.mean()
         # A third more than chance: below that close calls explain nothing.
         if share > 1.3 * usual:
@@ -300,14 +262,14 @@ def _borders(predictions: TaskPredictions) -> list[str]:
 def _imbalance(predictions: TaskPredictions) -> list[str]:
     if predictions.whole.kind not in ("classes", "tags"):
         return []
-    scored = [score for score in class_scores(predictions.whole) if score.support]
+    scored = [score for score in scores.class_scores(predictions.whole) if score.support]
+    scored.sort(key=lambda score: score.support)
     # A third of fewer classes is one class, whose luck would pass for a rule.
     if len(scored) < 6:
         return []
-    by_size = sorted(scored, key=lambda score: score.support)
-    third = len(by_size) // 3
-    rare = float(np.mean([score.recall for score in by_size[:third]]))
-    common = float(np.mean([score.recall for score in by_size[-third:]]))
+    third = len(scored) // 3
+    ends = (scored[:third], scored[-third:])
+    rare, common = (float(np.mean([score.recall for score in end])) for end in ends)
     if common - rare < 0.1:
         return []
     return [
@@ -317,24 +279,24 @@ def _imbalance(predictions: TaskPredictions) -> list[str]:
 
 
 def _fallbacks(predictions: TaskPredictions) -> list[str]:
-    if predictions.fallback is None or not predictions.fallback.any() or predictions.fallback.all():
+    fallback = predictions.fallback
+    if fallback is None or not fallback.any() or fallback.all():
         return []
     wrong = predictions.whole.wrong  # of numbers none, so that nothing is said
-    whole, cropped = wrong[predictions.fallback].mean(), wrong[~predictions.fallback].mean()
+    whole, cropped = wrong[fallback].mean(), wrong[~fallback].mean()
     # Ten points: less may be the harder photos themselves.
     if whole < cropped + 0.1:
         return []
     return [
-        f"In {_count(int(predictions.fallback.sum()), 'photo')} no {predictions.subject} was found;"
-        f" {whole:.0%} of"
-        f" these are wrong against {cropped:.0%} of the others: look at them below."
+        f"In {_count(int(fallback.sum()), 'photo')} no {predictions.subject} was found; {whole:.0%}"
+        f" of these are wrong against {cropped:.0%} of the others: look at them below."
     ]
 
 
 def _confidence(predictions: TaskPredictions) -> list[str]:
     if predictions.whole.kind not in ("classes", "tags"):
         return []
-    found = calibration(predictions.whole)
+    found = scores.calibration(predictions.whole)
     # Nearly every trained network has an ECE of some percent (Guo et al. 2017, arXiv:1706.04599).
     if found.error < 0.08:
         return []
@@ -349,9 +311,7 @@ def _confidence(predictions: TaskPredictions) -> list[str]:
 
 def _of_100(share: float) -> str:
     """``"92"``, but never 100 or 0 unless it is exactly that."""
-    if 0.99 < share < 1 or 0 < share < 0.01:
-        return f"{share * 100:.1f}"
-    return f"{share * 100:.0f}"
+    return f"{share * 100:.{int(0.99 < share < 1 or 0 < share < 0.01)}f}"
 
 
 def _listed(words: list[str]) -> str:
@@ -360,7 +320,3 @@ def _listed(words: list[str]) -> str:
 
 def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" + ("" if number == 1 else "s")
-
-
-def _times(number: int) -> str:
-    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")

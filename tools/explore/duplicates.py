@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tools.explore.photos import Measurements
+from tools.explore.photos import Measured
 
 MAX_BITS = 24
 """Bits of 256 in which the hashes of near-duplicates differ at most. A copy that was resized or
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
 
 def near_duplicates(
-    measured: Measurements, group: np.ndarray, half: np.ndarray, max_bits: int = MAX_BITS
+    measured: Measured, group: np.ndarray, half: np.ndarray, max_bits: int = MAX_BITS
 ) -> list[Pair]:
     """Find pairs across groups, leaks first, then the most alike first, ``MOST_PAIRS`` at most.
 
@@ -57,10 +57,11 @@ def near_duplicates(
     found = np.zeros((0, 5), np.int32)  # the columns of Pair
     for start in tqdm(range(0, len(rows), BLOCK), "comparing photos", unit="block"):
         # Each pair once: a block against itself and those behind it.
-        block, later = rows[start : start + BLOCK], rows[start:]
-        straight = bits[start : start + BLOCK] @ bits[start:].T  # (block, later)
+        here = slice(start, start + BLOCK)
+        block, later = rows[here], rows[start:]
+        straight = bits[here] @ bits[start:].T  # (block, later)
         # A selfie is often saved mirrored.
-        turned = mirrored[start : start + BLOCK] @ bits[start:].T
+        turned = mirrored[here] @ bits[start:].T
         # equal - different = product and equal + different = bits, so different = (bits - product)
         # / 2.
         differing = (bits.shape[1] - np.maximum(straight, turned)) / 2
@@ -69,11 +70,10 @@ def near_duplicates(
         i, j = np.nonzero((differing <= max_bits) & across)
         new = _columns(block, later, half, differing, turned > straight, i, j)
         found = np.concatenate([found, new])
-        # Cut after each block, so that memory stays bounded.
-        found = found[_order(found)[:MOST_PAIRS]]
-    return [
-        Pair(i, j, bits, bool(same), bool(turned)) for i, j, bits, same, turned in found.tolist()
-    ]
+        # Leaks first, then the most alike; cut after each block, so that memory stays bounded.
+        first, second, bits_off, _, leak = found.T
+        found = found[np.lexsort((second, first, bits_off, -leak))[:MOST_PAIRS]]
+    return [Pair(*pair[:3], *map(bool, pair[3:])) for pair in found.tolist()]
 
 
 def _columns(block, later, half, differing, turned, i, j) -> np.ndarray:
@@ -82,7 +82,7 @@ def _columns(block, later, half, differing, turned, i, j) -> np.ndarray:
     Thousands of copies of one photo make millions of pairs: those are chosen before anything is
     built of them.
     """
-    # + 1000 puts all leaks before all others, as `_order` has it.
+    # + 1000 puts all leaks before all others.
     rank = differing[i, j].astype(np.int16) + (half[block[i]] == half[later[j]]) * np.int16(1000)
     chosen = np.argsort(rank, kind="stable")[:MOST_PAIRS]
     i, j = i[chosen], j[chosen]
@@ -90,12 +90,6 @@ def _columns(block, later, half, differing, turned, i, j) -> np.ndarray:
     leak = half[first] != half[second]
     columns = (first, second, differing[i, j], turned[i, j], leak)
     return np.stack(columns, axis=1).astype(np.int32)
-
-
-def _order(found: np.ndarray) -> np.ndarray:
-    """Leaks first, then the most alike."""
-    first, second, differing, _, leak = found.T
-    return np.lexsort((second, first, differing, -leak))
 
 
 def counted(pairs: list[Pair]) -> str:

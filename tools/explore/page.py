@@ -1,7 +1,6 @@
 """The page and the table that an exploration leaves."""
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from base.heads import MISSING, Head
 from data_loader.dataset import PhotoIndex, class_counts
 from logger.pictures import SHOWN_CLASSES
 from tools.explore.duplicates import MAX_BITS, Pair, by_groups, counted
-from tools.explore.photos import HASH_SIDE, Measurements
-from tools.explore.pictures import Category, Means, thumbnails
+from tools.explore.photos import HASH_SIDE, Measured
+from tools.explore.pictures import thumbnail
 from utils.csv_files import write_csv
 from utils.files import write_atomically
 from utils.thumbnails import data_uri, jpeg
@@ -27,33 +26,8 @@ MOST_BARS, MOST_EDGES = 120, 20
 """Of a histogram of numbers: bars at most, and the edges of bins above which none is drawn."""
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """What was drawn of a data set.
-
-    Attributes:
-        shown: the categories, such as classes, that have been drawn.
-        in_all: how many categories there are.
-        means: mean photos and crops of those shown.
-        sheets: (H, W, 3) uint8 for each of those shown, or ``None`` for an empty one.
-        columns: what the pictures of ``rows`` show.
-        rows: for each of a few crops, what the augmentations make of it.
-        no_crop: why photos stand in for crops, or ``None``.
-        augmented: whether training augments at all.
-    """
-
-    shown: list[Category]
-    in_all: int
-    means: Means
-    sheets: list[np.ndarray | None]
-    columns: list[str]
-    rows: list[list[np.ndarray]]
-    no_crop: str | None
-    augmented: bool
-
-
 def write_table(
-    path: Path, index: PhotoIndex, half: np.ndarray, measured: Measurements, pairs: list[Pair]
+    path: Path, index: PhotoIndex, half: np.ndarray, measured: Measured, pairs: list[Pair]
 ) -> None:
     """Write a row per photo: labels, part of the split, measurements, its nearest near-duplicate.
 
@@ -72,27 +46,23 @@ def write_table(
         "file", index.noun, "half", *labels, "width", "height", "bytes", "brightness",
         "contrast", "hash", "near_duplicate", "differing_bits", "error",
     ]  # fmt: skip
-    rows = []
-    for row, name in enumerate(index.files.tolist()):
-        bits, other = nearest.get(row, (None, None))
-        rows.append(
-            [
-                name,
-                index.groups[index.group[row]],
-                HALVES[half[row]],
-                *(of_head[row] for of_head in labels.values()),
-                measured.width[row],
-                measured.height[row],
-                measured.size_bytes[row],
-                f"{measured.brightness[row]:.1f}",
-                f"{measured.contrast[row]:.1f}",
-                np.packbits(measured.bits[row]).tobytes().hex(),
-                index.files[other] if other is not None else "",
-                bits,
-                measured.error[row],
-            ]
-        )
-    write_csv(path, header, rows)
+    twins = [nearest.get(row, (None, None)) for row in range(len(index))]
+    columns = [
+        index.files.tolist(),
+        index.groups[index.group],
+        np.array(HALVES)[half].tolist(),
+        *labels.values(),
+        measured.width,
+        measured.height,
+        measured.size_bytes,
+        [f"{value:.1f}" for value in measured.brightness],
+        [f"{value:.1f}" for value in measured.contrast],
+        [row.tobytes().hex() for row in np.packbits(measured.bits, axis=1)],
+        ["" if other is None else index.files[other] for _, other in twins],
+        [bits for bits, _ in twins],
+        measured.error.tolist(),
+    ]
+    write_csv(path, header, zip(*columns, strict=True))
 
 
 def cells(head: Head, values: np.ndarray) -> list[str]:
@@ -109,10 +79,9 @@ def write_page(
     path: Path,
     index: PhotoIndex,
     half: np.ndarray,
-    measured: Measurements,
+    measured: Measured,
     pairs: list[Pair],
-    pictures: Pictures,
-    no_split: str | None,
+    further: dict[str, Any],
 ) -> None:
     """Write the page, with everything it shows inside it.
 
@@ -122,8 +91,7 @@ def write_page(
         half: (N,) codes of ``HALVES``.
         measured: of the photos.
         pairs: near-duplicates across groups, leaks first.
-        pictures: drawn of them.
-        no_split: why nobody validates, or ``None``.
+        further: what else the template takes: pictures, and why nobody validates.
 
     Raises:
         UserError: it cannot be written.
@@ -141,7 +109,6 @@ def write_page(
         groups=len(np.unique(index.group)),
         several_labels=index.conflicting_groups(),
         halves=[(name, int((half == code).sum())) for code, name in enumerate(HALVES)],
-        no_split=no_split,
         heads=_counts(index, half),
         numbers=_numbers(index),
         sizes=_sizes(measured),
@@ -155,12 +122,7 @@ def write_page(
         more_couples=max(0, len(couples) - SHOWN_PAIRS),
         broken=[(index.files[row], measured.error[row]) for row in broken[:SHOWN_BROKEN]],
         all_broken=len(broken),
-        categories=[_category(pictures, place) for place in range(len(pictures.shown))],
-        all_categories=pictures.in_all,
-        no_crop=pictures.no_crop,
-        augmented=pictures.augmented,
-        columns=pictures.columns,
-        rows=[[_inlined(picture) for picture in row] for row in pictures.rows],
+        **further,
     )
     with write_atomically(path) as file:
         file.write(text)
@@ -169,12 +131,10 @@ def write_page(
 def _counts(index: PhotoIndex, half: np.ndarray) -> list[dict[str, Any]]:
     """For the classes of the product and of each head: the bars of a chart, and how uneven they
     are; of more than ``SHOWN_CLASSES`` classes the commonest and the rarest."""
-    every = np.arange(len(index))
-    counts = class_counts(index, every)
-    validating = class_counts(index, every[half == 1]) if (half == 1).any() else {}
+    counts = class_counts(index, np.arange(len(index)))
+    validating = class_counts(index, np.flatnonzero(half)) if half.any() else {}
     task, charts = index.task, []
-    for name in sorted(counts, key=lambda name: name != "class"):
-        numbers = counts[name]
+    for name, numbers in sorted(counts.items(), key=lambda item: item[0] != "class"):
         known = validating.get(name, np.zeros_like(numbers))
         codes = np.arange(len(numbers))
         if len(codes) > SHOWN_CLASSES:
@@ -249,20 +209,20 @@ def _histogram(values: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
     """Bars as shares of the widest and highest, 0..100, with what each counts."""
     counts, _ = np.histogram(values, edges)
     step, most = 100 / len(counts), max(int(counts.max(initial=0)), 1)
-    bars = [
+    return {"bars": [
         {"x": n * step, "width": step * 0.9, "height": count / most * 100, "count": int(count),
          "from": float(edges[n]), "to": float(edges[n + 1])}
         for n, count in enumerate(counts)
-    ]  # fmt: skip
-    return {"bars": bars}
+    ]}  # fmt: skip
 
 
-def _sizes(measured: Measurements) -> dict[str, Any]:
+def _sizes(measured: Measured) -> dict[str, Any]:
     good = measured.readable
-    found = Counter(zip(measured.width[good].tolist(), measured.height[good].tolist(), strict=True))
+    width, height = measured.width[good], measured.height[good]
+    found = Counter(zip(width.tolist(), height.tolist(), strict=True))
     common = [(f"{w} × {h}", count) for (w, h), count in found.most_common(8)]
     # The shorter side bounds what a square input can show.
-    sides = np.minimum(measured.width[good], measured.height[good])
+    sides = np.minimum(width, height)
     return {
         "common": common,
         "others": len(found) - len(common),
@@ -273,25 +233,23 @@ def _sizes(measured: Measurements) -> dict[str, Any]:
     }
 
 
-def _extremes(index: PhotoIndex, measured: Measurements) -> list[dict[str, Any]]:
+def _extremes(index: PhotoIndex, measured: Measured) -> list[dict[str, Any]]:
     """The darkest and the brightest photos."""
     rows = np.flatnonzero(measured.readable)
     rows = rows[np.argsort(measured.brightness[rows], kind="stable")]
     parts = {"darkest": rows[:SHOWN_EXTREMES], "brightest": rows[-SHOWN_EXTREMES:][::-1]}
-    return [
-        {"name": name, "photos": [_thumbnail(index, int(row)) | {
-            "value": f"{measured.brightness[row]:.0f}"} for row in chosen]}
-        for name, chosen in parts.items()
-    ]  # fmt: skip
+
+    def shown(row: int) -> dict[str, Any]:
+        return _thumbnail(index, row) | {"value": f"{measured.brightness[row]:.0f}"}
+
+    return [{"name": name, "photos": [*map(shown, chosen)]} for name, chosen in parts.items()]
 
 
 def _couple(index: PhotoIndex, half: np.ndarray, group: list[Pair]) -> dict[str, Any]:
     pair = group[0]
-    sides = [
-        _thumbnail(index, row) | {"half": HALVES[half[row]]} for row in (pair.first, pair.second)
-    ]
+    both = (pair.first, pair.second)
     return {
-        "sides": sides,
+        "sides": [_thumbnail(index, row) | {"half": HALVES[half[row]]} for row in both],
         "bits": pair.bits,
         "mirrored": pair.mirrored,
         "leak": any(each.leak for each in group),
@@ -300,19 +258,9 @@ def _couple(index: PhotoIndex, half: np.ndarray, group: list[Pair]) -> dict[str,
 
 
 def _thumbnail(index: PhotoIndex, row: int) -> dict[str, Any]:
-    (small,) = thumbnails([index.path(row)], THUMBNAIL, 1)
-    return {"file": index.files[row], "picture": _inlined(small)}
+    return {"file": index.files[row], "picture": inlined(thumbnail(index.path(row), THUMBNAIL))}
 
 
-def _category(pictures: Pictures, place: int) -> dict[str, Any]:
-    return {
-        "name": pictures.shown[place].name,
-        "sheet": _inlined(pictures.sheets[place]),
-        "means": [_inlined(pictures.means.mean(part, place)) for part in ("photo", "crop")],
-    }
-
-
-def _inlined(image: np.ndarray | None) -> Markup | None:
-    if image is None:
-        return None
-    return Markup(data_uri(jpeg(image)))
+def inlined(image: np.ndarray | None) -> Markup | None:
+    """A picture (H, W, 3) uint8 as an address for the page; ``None`` for none."""
+    return None if image is None else Markup(data_uri(jpeg(image)))

@@ -9,9 +9,8 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -31,7 +30,7 @@ WORTH_A_PROCESS = 200
 
 
 class Measured(NamedTuple):
-    """One photo.
+    """One photo; or N photos, with an array of N for each attribute.
 
     Attributes:
         width, height: px, upright.
@@ -43,31 +42,17 @@ class Measured(NamedTuple):
         error: why it can't be read; all else is zero then.
     """
 
-    width: int = 0
-    height: int = 0
-    size_bytes: int = 0
-    brightness: float = 0.0
-    contrast: float = 0.0
+    width: Any = 0
+    height: Any = 0
+    size_bytes: Any = 0
+    brightness: Any = 0.0
+    contrast: Any = 0.0
     bits: np.ndarray = np.zeros(HASH_SIDE**2, bool)
     mirrored: np.ndarray = np.zeros(HASH_SIDE**2, bool)
-    error: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Measurements:
-    """N photos, one array per column; see ``Measured``."""
-
-    width: np.ndarray
-    height: np.ndarray
-    size_bytes: np.ndarray
-    brightness: np.ndarray
-    contrast: np.ndarray
-    bits: np.ndarray
-    mirrored: np.ndarray
-    error: np.ndarray
+    error: Any = ""
 
     @property
-    def readable(self) -> np.ndarray:
+    def readable(self) -> Any:
         """(N,) bool."""
         return self.error == ""
 
@@ -79,8 +64,7 @@ def measure(path: Path) -> Measured:
     except DataError as error:
         return Measured(error=str(error))
     # Hashes of gray: a copy whose colors were changed is still found.
-    luma = photo.convert("L")
-    small = luma.resize((SHRUNK, SHRUNK), Image.Resampling.BOX)
+    small = photo.convert("L").resize((SHRUNK, SHRUNK), Image.Resampling.BOX)
     values = np.asarray(small, np.float32)
     return Measured(
         *photo.size,
@@ -104,7 +88,7 @@ def perceptual_hash(luma: Image.Image) -> np.ndarray:
     return (lowest > np.median(lowest)).ravel()
 
 
-def measure_all(photos: Sequence[Path], workers: int) -> Measurements:
+def measure_all(photos: Sequence[Path], workers: int) -> Measured:
     """Measure photos in up to so many processes, with a progress bar.
 
     Raises:
@@ -126,5 +110,4 @@ def measure_all(photos: Sequence[Path], workers: int) -> Measurements:
         raise UserError(
             "a process that read photos was killed (memory?); run again with --workers 1"
         ) from error
-    columns = zip(*rows, strict=True)
-    return Measurements(*(np.array(column) for column in columns))
+    return Measured(*map(np.array, zip(*rows, strict=True)))

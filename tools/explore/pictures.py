@@ -1,9 +1,9 @@
 """Pictures of a data set: contact sheets, mean pictures, augmentations."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -14,16 +14,16 @@ from data_loader.settings import Augmentation
 from data_loader.transform import Transform, single_steps, train_transform
 from logger.pictures import INK, SHOWN_CLASSES, contact_sheet
 from TRACER.crops import resize
-from TRACER.extractor import Extractor, one_thread_per_worker, read
+from TRACER.extractor import Extractor
 from utils.errors import DataError
+from utils.images import read_image
 from utils.spread import spread
 
 SHEET_PHOTOS, CAPTION = 12, 14
 MEAN_SIDE = 128
 
 
-@dataclass(frozen=True)
-class Category:
+class Category(NamedTuple):
     """Photos that are shown together.
 
     Attributes:
@@ -44,8 +44,9 @@ def categories(index: PhotoIndex, limit: int = SHOWN_CLASSES) -> tuple[list[Cate
     """
     task = index.task
     if task.product:
-        codes = task.encode({name: _answers(index, name) for name in task.product})
-        known = np.all([_answers(index, name) != MISSING for name in task.product], axis=0)
+        answers = {n: task.heads[n].answer_of(index.values[n]) for n in task.product}
+        codes = task.encode(answers)
+        known = np.all([each != MISSING for each in answers.values()], axis=0)
         found = _by_code("", np.where(known, codes, MISSING), task.num_classes, task.class_name)
     else:
         # Without a product a photo is in one category of each head.
@@ -53,10 +54,6 @@ def categories(index: PhotoIndex, limit: int = SHOWN_CLASSES) -> tuple[list[Cate
     # By size, so that `spread` picks evenly from the rarest to the commonest.
     order = np.argsort([len(each.rows) for each in found], kind="stable")
     return [found[place] for place in sorted(spread(order, limit))], len(found)
-
-
-def _answers(index: PhotoIndex, head: str) -> np.ndarray:
-    return index.task.heads[head].answer_of(index.values[head])
 
 
 def _of_head(index: PhotoIndex, head: Head) -> list[Category]:
@@ -71,7 +68,9 @@ def _of_head(index: PhotoIndex, head: Head) -> list[Category]:
     return _by_code(prefix, head.class_of(values), head.num_classes, names.__getitem__)
 
 
-def _by_code(prefix: str, codes: np.ndarray, number: int, name) -> list[Category]:
+def _by_code(
+    prefix: str, codes: np.ndarray, number: int, name: Callable[[int], str]
+) -> list[Category]:
     # Sorted once: a thousand classes are not a thousand passes over the photos.
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], np.arange(number + 1))
@@ -88,7 +87,7 @@ def category_sheet(index: PhotoIndex, rows: np.ndarray) -> np.ndarray | None:
     photos, captions = [], []
     for row in rows:
         try:
-            photos.append(read(index.path(row)))
+            photos.append(read_image(index.path(row)))
         except DataError:  # went away since it was measured
             continue
         said = [f"{name} {index.values[name][row]:g}" for name in numbers]
@@ -97,30 +96,9 @@ def category_sheet(index: PhotoIndex, rows: np.ndarray) -> np.ndarray | None:
     return contact_sheet(photos, captions, columns=6, side=110) if photos else None
 
 
-class Means:
-    """Sums of photos and of their crops, for the mean of each category."""
-
-    def __init__(self, number: int) -> None:
-        shape = (number, MEAN_SIDE, MEAN_SIDE, 3)
-        self._sums = {part: np.zeros(shape) for part in ("photo", "crop")}
-        self._counts = np.zeros(number, np.int64)
-
-    def add(self, place: int, photo: np.ndarray, crop: np.ndarray) -> None:
-        """Take in a photo of a category; both pictures (MEAN_SIDE, MEAN_SIDE, 3) uint8."""
-        self._sums["photo"][place] += photo
-        self._sums["crop"][place] += crop
-        self._counts[place] += 1
-
-    def mean(self, part: str, place: int) -> np.ndarray | None:
-        """(MEAN_SIDE, MEAN_SIDE, 3) uint8, of ``"photo"`` or ``"crop"``; ``None`` without any."""
-        if not self._counts[place]:
-            return None
-        return np.round(self._sums[part][place] / self._counts[place]).astype(np.uint8)
-
-
 def mean_pictures(
     index: PhotoIndex, chosen: Sequence[np.ndarray], extractor: Extractor, kept: int
-) -> tuple[Means, list[np.ndarray]]:
+) -> tuple[list[np.ndarray | None], list[np.ndarray]]:
     """Crop photos of each category and average them.
 
     Args:
@@ -130,7 +108,8 @@ def mean_pictures(
         kept: how many crops to hand back.
 
     Returns:
-        The means, and crops of photos that lie evenly over all of them.
+        For each category the mean photo and the mean crop, (2, MEAN_SIDE, MEAN_SIDE, 3) uint8,
+        ``None`` without any; and crops of photos that lie evenly over all of them.
     """
     places = defaultdict(list)
     # row → categories, so that a photo of several is read and cropped once.
@@ -138,7 +117,8 @@ def mean_pictures(
         for row in rows.tolist():
             places[row].append(place)
     wanted = set(spread(np.array(sorted(places), np.int64), kept).tolist())
-    means, crops = Means(len(chosen)), []
+    sums = np.zeros((len(chosen), 2, MEAN_SIDE, MEAN_SIDE, 3))
+    counts, crops = np.zeros(len(chosen), np.int64), []
     found = extractor.map(
         lambda photo, extraction: (resize(photo, MEAN_SIDE, MEAN_SIDE), extraction.crop),
         [index.path(row) for row in places],
@@ -150,11 +130,13 @@ def mean_pictures(
         if pictures is None:
             continue
         photo, crop = pictures
-        for place in of_row:
-            means.add(place, photo, resize(crop, MEAN_SIDE, MEAN_SIDE))
+        counts[of_row] += 1
+        sums[of_row] += np.stack([photo, resize(crop, MEAN_SIDE, MEAN_SIDE)])
         if row in wanted:
             crops.append(crop)
-    return means, crops
+    means = [np.round(total / max(number, 1)) for total, number in zip(sums, counts, strict=True)]
+    pairs = zip(means, counts, strict=True)
+    return [mean.astype(np.uint8) if number else None for mean, number in pairs], crops
 
 
 def augmentation_rows(
@@ -182,14 +164,9 @@ def augmentation_rows(
     return list(columns), rows
 
 
-def thumbnails(paths: Sequence[Path], side: int, workers: int) -> Iterator[np.ndarray | None]:
-    """Small squares of photos, (side, side, 3) uint8; ``None`` for one that can't be read."""
-
-    def small(path: Path) -> np.ndarray | None:
-        try:
-            return resize(read(path), side, side)
-        except DataError:
-            return None
-
-    with one_thread_per_worker(workers) as pool:
-        yield from pool.map(small, paths)
+def thumbnail(path: Path, side: int) -> np.ndarray | None:
+    """A small square of a photo, (side, side, 3) uint8; ``None`` if it can't be read."""
+    try:
+        return resize(read_image(path), side, side)
+    except DataError:
+        return None

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from logger.logger import setup_logging
 from parse_config import ConfigParser
 from tools.explore import pictures as draw
 from tools.explore.duplicates import Pair, counted, near_duplicates
-from tools.explore.page import Pictures, write_page, write_table
-from tools.explore.photos import Measurements, measure_all
+from tools.explore.page import inlined, write_page, write_table
+from tools.explore.photos import Measured, measure_all
 from TRACER.weights import warn_of_sample_weights
 from utils.devices import available_cores, prepare_device
 from utils.errors import CheckpointError, DataError, UserError
@@ -37,9 +38,9 @@ def explore(config: ConfigParser) -> None:
     half, no_split = _halves(index, config)
     measured = measure_all(index.paths(), args.workers or available_cores())
     pairs = near_duplicates(measured, index.group, half)
-    pictures = _pictures(index, measured, config, args.photos, prepare_device(0, config.device))
+    pictures = _pictures(index, measured, config, prepare_device(0, config.device))
     write_table(out / "photos.csv", index, half, measured, pairs)
-    write_page(out / "index.html", index, half, measured, pairs, pictures, no_split)
+    write_page(out / "index.html", index, half, measured, pairs, pictures | {"no_split": no_split})
     _say(index, measured, pairs, out)
 
 
@@ -61,23 +62,18 @@ def _halves(index: PhotoIndex, config: ConfigParser) -> tuple[np.ndarray, str | 
     """Which photos validate, as codes of ``page.HALVES``; and why none do, if so."""
     half = np.zeros(len(index), np.int64)
     try:
-        _, val_rows = split(index, config.settings.validation, config["seed"])
+        half[split(index, config.settings.validation, config["seed"])[1]] = 1
     except DataError as error:  # too few of them; all else can be looked at
         return half, str(error)
-    half[val_rows] = 1
     return half, None
 
 
 def _pictures(
-    index: PhotoIndex,
-    measured: Measurements,
-    config: ConfigParser,
-    number: int,
-    device: torch.device,
-) -> Pictures:
-    """Contact sheets, mean pictures and augmentations; without a TRACER, of whole photos."""
-    size = config["data_loader"]["args"]["input_size"]
-    tracer = config.settings.tracer
+    index: PhotoIndex, measured: Measured, config: ConfigParser, device: torch.device
+) -> dict[str, Any]:
+    """Contact sheets, mean pictures and augmentations, as the page takes them; without a TRACER,
+    of whole photos."""
+    size, tracer = config["data_loader"]["args"]["input_size"], config.settings.tracer
     no_crop = None if tracer.weights else "tracer.weights is null"
     try:
         extractor = extractor_from(tracer, size, device)
@@ -91,7 +87,7 @@ def _pictures(
         extractor = extractor_from(tracer.model_copy(update={"weights": None}), size, device)
     shown, in_all = draw.categories(index)
     # Broken photos are on the page by themselves.
-    chosen = [spread(each.rows[measured.readable[each.rows]], number) for each in shown]
+    chosen = [spread(each.rows[measured.readable[each.rows]], config.args.photos) for each in shown]
     means, crops = draw.mean_pictures(index, chosen, extractor, kept=4)
     sheets = [
         draw.category_sheet(index, spread(rows, draw.SHEET_PHOTOS))
@@ -99,13 +95,22 @@ def _pictures(
     ]
     augmentation = config.settings.augmentation or Augmentation()
     columns, rows = draw.augmentation_rows(crops, augmentation, size)
-    return Pictures(
-        shown, in_all, means, sheets, columns, rows, no_crop,
-        augmented=config["augmentation"] is not None,
-    )  # fmt: skip
+    means = [(None, None) if pair is None else pair for pair in means]
+    categories = zip((each.name for each in shown), means, sheets, strict=True)
+    return {
+        "categories": [
+            {"name": name, "sheet": inlined(sheet), "means": [inlined(each) for each in pair]}
+            for name, pair, sheet in categories
+        ],
+        "all_categories": in_all,
+        "no_crop": no_crop,
+        "augmented": config.settings.augmentation is not None,
+        "columns": columns,
+        "rows": [[inlined(picture) for picture in row] for row in rows],
+    }
 
 
-def _say(index: PhotoIndex, measured: Measurements, pairs: list[Pair], out: Path) -> None:
+def _say(index: PhotoIndex, measured: Measured, pairs: list[Pair], out: Path) -> None:
     broken = [error for error in measured.error if error]
     leaks = [pair for pair in pairs if pair.leak]
     for error in broken[:10]:

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 
 from tools.explore.duplicates import by_groups, counted, near_duplicates
-from tools.explore.photos import Measurements
+from tools.explore.photos import Measured
 
 
 class TestNearDuplicates:
@@ -13,7 +13,7 @@ class TestNearDuplicates:
         draw = np.random.default_rng(0)
         bits = draw.integers(0, 2, (number, 256)).astype(bool)
         numbers = np.full(number, 100)
-        return Measurements(
+        return Measured(
             numbers, numbers, numbers, numbers * 1.0, numbers * 1.0, bits,
             draw.integers(0, 2, (number, 256)).astype(bool), np.full(number, "", dtype=object),
         )  # fmt: skip
