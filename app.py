@@ -23,16 +23,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.starlette import App
 
+from app_parts import checkpoints
 from app_parts.answers import Shown, answer, explain, warm_up
 from app_parts.cards import first_steps, no_model, photo_card, problem_lines
-from app_parts.checkpoints import (
-    Checkpoint,
-    Loaded,
-    load,
-    named_checkpoints,
-    parse,
-    saved_checkpoints,
-)
+from app_parts.checkpoints import Checkpoint, Loaded
 from app_parts.gate import Gate
 from app_parts.table import answers_table, csv_bytes
 from app_parts.uploads import MAX_MEGABYTES, MAX_MEGAPIXELS, MAX_PHOTOS, UploadProblem
@@ -116,7 +110,7 @@ def headline(place: DeltaGenerator, task: Task | None, language: str) -> None:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def loaded(checkpoint: Checkpoint, device: str | None, decoding: str | None) -> Loaded:
     """A model, shared by all visitors; the least used one makes room for a fifth."""
-    found = load(checkpoint, device, decoding)
+    found = checkpoints.load(checkpoint, device, decoding)
     warm_up(found.model)
     return found
 
@@ -133,9 +127,9 @@ def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
     Raises:
         UserError: a wrong command line or checkpoint.
     """
-    text, arguments = TEXT[language], parse()
-    named = named_checkpoints(arguments.resume)
-    offered = list(dict.fromkeys([*named, *saved_checkpoints(arguments.saved)]))
+    text, arguments = TEXT[language], checkpoints.parse()
+    named = checkpoints.named_checkpoints(arguments.resume)
+    offered = list(dict.fromkeys([*named, *checkpoints.saved_checkpoints(arguments.saved)]))
     if not offered:
         return None
     with st.sidebar:
@@ -143,8 +137,8 @@ def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
             text["models"], offered, default=named or offered[:1], key="models",
             format_func=lambda checkpoint: checkpoint.title, help=text["models_help"],
         )  # fmt: skip
+        asked = (arguments.device, arguments.decoding)
         with st.spinner(text["loading"]):
-            asked = (arguments.device, arguments.decoding)
             members = [(each, loaded(each, *asked)) for each in chosen]
         # An average of other heads or classes would mean nothing.
         require_one_task([member.model for _, member in members])
@@ -192,6 +186,7 @@ def answers_to(
     # Streamlit runs this file at each click; answers are kept between the runs.
     known: dict = st.session_state.setdefault("answers", {})
     bar, shown, problems = st.empty(), [], []
+    models_alone = [member.model for _, member in members]
     # Nothing is left of those beyond the limit, also where others are taken out before them.
     emptied = st.session_state.get("emptied", set()) & {upload.file_id for upload in uploads}
     whole = [upload for upload in uploads if upload.file_id not in emptied]
@@ -202,7 +197,7 @@ def answers_to(
         if key not in known:
             words = text["working"].format(number=number, total=len(uploads))
             bar.progress(number / len(uploads), words)
-            known[key] = outcome([member.model for _, member in members], upload.getvalue())
+            known[key] = outcome(models_alone, upload.getvalue())
         if isinstance(known[key], UploadProblem):
             problems.append((upload.name, reason(known[key], language)))
         else:
@@ -213,12 +208,10 @@ def answers_to(
         emptied.add(upload.file_id)
     st.session_state["emptied"] = emptied
     if emptied:
-        number = len(emptied)
-        problems.append(("", text["too_many"].format(number=number, limit=MAX_PHOTOS)))
+        problems.append(("", text["too_many"].format(number=len(emptied), limit=MAX_PHOTOS)))
     # What was put away, or answered by other models, is let go of.
-    st.session_state["answers"] = {
-        key: known[key] for key in known if key[0] in here and key[1] == models
-    }
+    kept = {key: known[key] for key in known if key[0] in here and key[1] == models}
+    st.session_state["answers"] = kept
     return shown, problems
 
 

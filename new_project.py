@@ -6,7 +6,6 @@ behind: their generator, sample weights, benchmarks, recipes and tests. The test
 pass there.
 """
 
-import argparse
 import json
 import re
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.guess_task import guess_task
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.errors import UserError
 
 HERE = Path(__file__).resolve().parent
@@ -40,9 +39,7 @@ OF_FACES = re.compile(r"\b(from faces|benchmarks|people|tiny_config|trained|conf
 
 def main() -> None:
     """Parse the command line and copy."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("target", type=Path, help="folder to make; must not exist or be empty")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the photos it is to learn")
     args = parser.parse_args()

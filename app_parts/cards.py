@@ -27,13 +27,11 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
     """
     text = TEXT[language]
     said = shown.answer
-    name_of = {"thing": thing(said.task, language)}
-    notes = [text["fallback"].format(**name_of)] if said.extraction.fallback else []
-    if not said.trusted:
-        # Only <b> and the page's own words: nothing here comes from a visitor.
-        strange = (text[key].format(**name_of) for key in ("no_person", "no_person_more"))
-        notes = ["<b>{}</b> {}".format(*strange), *notes]
+    # Only <b> and the page's own words: nothing here comes from a visitor.
+    strange = f"<b>{text['no_person']}</b> {text['no_person_more']}"
+    notes = [strange] * (not said.trusted) + [text["fallback"]] * said.extraction.fallback
     note = "".join(f'<p class="mt-note">{line}</p>' for line in notes)
+    note = note.format(thing=thing(said.task, language))
     # Then a frame around all of the photo would say nothing.
     whole = said.extraction.saliency is None or said.extraction.fallback
     bars = [_bars(head, said, language) for head in said.task.heads.values()]
@@ -77,11 +75,11 @@ def no_model(language: str) -> str:
     """How to get a checkpoint."""
     text = TEXT[language]
     ways = {
-        "make app": text["none_demo"],
-        "python train.py --config config.json": text["none_train"],
-        "streamlit run app.py -- --resume CHECKPOINT": text["none_resume"],
+        "make app": "none_demo",
+        "python train.py --config config.json": "none_train",
+        "streamlit run app.py -- --resume CHECKPOINT": "none_resume",
     }
-    rows = [f"<dt><code>{command}</code></dt><dd>{what}</dd>" for command, what in ways.items()]
+    rows = [f"<dt><code>{typed}</code></dt><dd>{text[key]}</dd>" for typed, key in ways.items()]
     return (
         f'<article class="mt-card mt-empty"><h2 class="mt-answer">{text["none_title"]}</h2>'
         f"<p>{text['none_lead']}</p><dl>{''.join(rows)}</dl></article>"
@@ -93,11 +91,12 @@ def _confidence(said: PhotoAnswer, language: str) -> str:
     text = TEXT[language]
     if said.confidence is None and said.trusted:
         return ""
-    confidence = said.confidence or 0.0
+    level = confidence_level(said.confidence or 0.0)
+    sure = text["sure"][level]
     # An answer to a photo that looks like none in training is doubtful at any probability.
-    level = confidence_level(confidence) if said.trusted else len(text["sure"]) - 1
-    sure = text["sure"][level] if said.trusted else text["doubtful"]
-    share = "" if said.confidence is None else f"<span>{percent(confidence)}</span>"
+    if not said.trusted:
+        level, sure = len(text["sure"]) - 1, text["doubtful"]
+    share = "" if said.confidence is None else f"<span>{percent(said.confidence)}</span>"
     return (
         f'<p class="mt-sure mt-sure-{level}" title="{text["sure_more"]}"><i></i><b>{sure}</b>\n'
         f"{share}</p>"
@@ -124,10 +123,8 @@ def _bars(head: Head, said: PhotoAnswer, language: str) -> str:
     rows, names = [], head.answer_names(language)
     probabilities, best = said.probabilities[head.name], said.predicted[head.name]
     chosen = set(np.flatnonzero(best)) if head.settings.kind == "multilabel" else {int(best)}
-    places = list(range(len(names)))
-    if len(places) > BARS:
-        places = np.argsort(-probabilities, kind="stable")[:BARS].tolist()
-    for place in places:
+    likeliest = np.argsort(-probabilities, kind="stable")[:BARS].tolist()
+    for place in likeliest if len(names) > BARS else range(len(names)):
         share = float(probabilities[place])
         rows.append(
             f"<li{' class=mt-best' if place in chosen else ''}><span>{escape(names[place])}</span>"

@@ -28,19 +28,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ConfigError: an option that isn't there.
     """
     parser = Arguments(prog="streamlit run app.py --")
-    parser.add_argument(
-        "-r", "--resume", nargs="*", default=[], metavar="CHECKPOINT",
-        help="trained model, or the folder of a training of folds; several are averaged",
-    )  # fmt: skip
-    parser.add_argument(
-        "--saved", type=Path, default=Path("saved"), metavar="DIR",
-        help="folder of runs whose models the page offers besides (default: saved)",
-    )  # fmt: skip
-    parser.add_argument("-d", "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument(
-        "--decoding", metavar="FILE",
-        help="of python -m tools.tune_decoding, such as temperatures; for all models",
-    )  # fmt: skip
+    add = parser.add_argument
+    several = "trained model, or the folder of a training of folds; several are averaged"
+    add("-r", "--resume", nargs="*", default=[], metavar="CHECKPOINT", help=several)
+    add("--saved", type=Path, default=Path("saved"), metavar="DIR",
+        help="folder of runs whose models the page offers besides (default: saved)")  # fmt: skip
+    add("-d", "--device", metavar="NAME", help="auto, cpu, cuda or cuda:N")
+    add("--decoding", metavar="FILE",
+        help="of python -m tools.tune_decoding, such as temperatures; for all models")  # fmt: skip
     return parser.parse_args(argv)
 
 
@@ -63,9 +58,7 @@ def named_checkpoints(resume: Sequence[str]) -> list[Checkpoint]:
     Raises:
         CheckpointError: one that isn't there.
     """
-    if not resume:
-        return []
-    return [_checkpoint(path) for path in _config_of(*resume).resumes]
+    return [_checkpoint(path) for path in _config_of(*resume).resumes] if resume else []
 
 
 def saved_checkpoints(saved: Path) -> list[Checkpoint]:

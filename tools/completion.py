@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from config_schema import Config
 from tools.__main__ import ROOT, SCRIPTS, commands
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.errors import UserError
 from utils.schema_text import keys
 
@@ -58,9 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         UserError: shtab is not installed.
     """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("shell", choices=SHELLS)
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args(argv)

@@ -7,37 +7,25 @@ Prints the answers with their probabilities and writes one picture: the photo's 
 same with the heat of each head's answer, in the order of the task.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
-from utils.cli import run_command, say_loading
+from utils.cli import command_line, run_command, say_loading
 
 
 def main() -> None:
     """Check the command line, then answer one photo and draw why."""
-    config = parse()
+    parser = command_line(__doc__)
+    parser.add_argument("-r", "--resume", required=True, metavar="CHECKPOINT", help="trained model")
+    parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="the photo")
+    written = "the picture to write (<submit_dir>/<photo>.gradcam.png)"
+    parser.add_argument("--out", type=Path, metavar="PNG", help=written)
+    config = ConfigParser.from_args(parser)
     say_loading()
     from trainer.explain_session import explain  # torch and more, which --help spares
 
     explain(config)
-
-
-def parse() -> ConfigParser:
-    """The command line, checked and merged with the checkpoint's config."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-r", "--resume", required=True, metavar="CHECKPOINT", help="trained model")
-    parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="the photo")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="PNG",
-        help="the picture to write (<submit_dir>/<photo>.gradcam.png)",
-    )
-    return ConfigParser.from_args(parser)
 
 
 if __name__ == "__main__":

@@ -15,41 +15,29 @@ the pair is compared with the page. --int8 looks at training photos for the rang
 Both need the photos of the run (data_dir).
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
-from utils.cli import run_command, say_loading
+from utils.cli import command_line, run_command, say_loading
 
 
 def main() -> None:
     """Check the command line, then export."""
-    config = parse()
+    parser = command_line(__doc__)
+    parser.add_argument("-r", "--resume", required=True, metavar="CHECKPOINT", help="trained model")
+    add = parser.add_argument
+    add("--out", type=Path, required=True, metavar="FILE", help="the .onnx to write")
+    add("--with-crop", action="store_true", help="also TRACER, as FILE with the ending .crop.onnx")
+    precision = parser.add_mutually_exclusive_group()
+    precision.add_argument("--half", action="store_true", help="float16 instead of float32")
+    costs = "8 bits; says what that costs on the validation photos"
+    precision.add_argument("--int8", action="store_true", help=costs)
+    config = ConfigParser.from_args(parser)
     say_loading()
     from trainer.export_session import export  # torch and more, which --help spares
 
     export(config)
-
-
-def parse() -> ConfigParser:
-    """The command line, checked and merged with the checkpoint's config."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("-r", "--resume", required=True, metavar="CHECKPOINT", help="trained model")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the .onnx to write"
-    )
-    precision = parser.add_mutually_exclusive_group()
-    precision.add_argument("--half", action="store_true", help="float16 instead of float32")
-    precision.add_argument(
-        "--int8", action="store_true", help="8 bits; says what that costs on the validation photos"
-    )
-    parser.add_argument(
-        "--with-crop", action="store_true", help="also TRACER, as FILE with the ending .crop.onnx"
-    )
-    return ConfigParser.from_args(parser)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Looks for a table with a column of paths to photos, else for folders of classes.
 asked and which only group the photos nobody can see from outside, so read what it proposes.
 """
 
-import argparse
 import json
 import math
 import os
@@ -18,7 +17,7 @@ from typing import Any
 
 from base.heads import number_in
 from data_loader.readers import read_table
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.errors import DataError
 from utils.images import is_hidden, is_image
 
@@ -225,9 +224,7 @@ def _photos_below(data: Path) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("data", type=Path, help="folder of the photos")
     print(json.dumps(guess_task(parser.parse_args().data), indent=4, ensure_ascii=False))
 

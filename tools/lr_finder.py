@@ -10,12 +10,11 @@ one-cycle schedule; the validation has the last word. Nothing is saved but the c
 in saved/log/<name>/<run_id>/.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from parse_config import ConfigParser
-from utils.cli import run_command, say_loading
+from utils.cli import command_line, run_command, say_loading
 from utils.errors import UserError
 
 FEWEST_STEPS = 20
@@ -23,9 +22,7 @@ FEWEST_STEPS = 20
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, then make the test."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--steps", type=int, default=100, help="batches to train on (100)")
     parser.add_argument("--lowest", type=float, default=1e-6, metavar="RATE", help="first (1e-6)")
     parser.add_argument("--highest", type=float, default=1.0, metavar="RATE", help="last (1.0)")

@@ -31,6 +31,15 @@ from utils.files import write_atomically
 ROOT = Path(__file__).resolve().parents[1]
 INSTALLERS = ("pip", "setuptools", "wheel")
 """That an environment begins with."""
+PAGE = """# Licences of what is installed
+
+Printed by `python -m tools.packages --write docs/licences.md` from what the packages
+say of themselves; bold ones are named in requirements.txt, the others come along.
+The project's own licence is MIT.
+
+| package | version | licence |
+|---|---|---|
+"""
 
 
 def pinned() -> dict[str, str]:
@@ -46,19 +55,18 @@ def brought() -> dict[str, Distribution]:
     Raises:
         UserError: one of requirements.txt itself is not installed.
     """
-    found: dict[str, Distribution] = {}
-    # (name, extra, named in requirements.txt)
-    waiting = [(name, "", True) for name in pinned()]
+    found, direct = dict[str, Distribution](), pinned()
+    waiting = [(name, "") for name in direct]  # (name, extra)
     seen: set[tuple[str, str]] = set()  # two packages may need each other's extras
     while waiting:
-        name, extra, asked_for = waiting.pop()
+        name, extra = waiting.pop()
         if (name, extra) in seen:
             continue
         seen.add((name, extra))
         try:
             package = distribution(name)
         except PackageNotFoundError as error:
-            if asked_for:
+            if name in direct:
                 raise UserError(f"{name}: not installed; run `make setup`") from error
             continue  # of another system
         for text in package.requires or ():
@@ -66,7 +74,7 @@ def brought() -> dict[str, Distribution]:
             if need.marker is None or need.marker.evaluate({"extra": extra}):
                 # "Pillow", "pillow" and "PILLOW" are one package (PEP 503).
                 key = canonicalize_name(need.name)
-                waiting += [(key, each, False) for each in ({""} | need.extras)]
+                waiting += [(key, each) for each in ({""} | need.extras)]
         found[canonicalize_name(name)] = package
     return dict(sorted(found.items()))
 
@@ -74,40 +82,25 @@ def brought() -> dict[str, Distribution]:
 def licence_of(package: Distribution) -> str:
     """In the words of the package itself, short."""
     data: Any = package.metadata  # a message, also where its type does not say so
-    classifiers = [each for each in data.get_all("Classifier") or () if "License ::" in each]
     text = data.get("License-Expression") or (data.get("License") or "").strip()
     # Some put the whole text of the licence into that field.
     if not text or len(text) > 60 or text == "UNKNOWN":
+        classifiers = [each for each in data.get_all("Classifier") or () if "License ::" in each]
         text = ", ".join(each.split("::")[-1].strip() for each in classifiers) or text
     if not text:
         files = [file for file in package.files or () if "license" in file.name.lower()]
-        lines = (
-            Path(str(files[0].locate())).read_text(errors="replace").split("\n") if files else ()
-        )
-        text = next((line for line in lines if line.strip()), "not stated")
+        whole = Path(str(files[0].locate())).read_text(errors="replace") if files else ""
+        text = next((line for line in whole.split("\n") if line.strip()), "not stated")
     return " ".join(text.split())[:120].replace("|", "/")
 
 
 def licences() -> str:
     """The page of docs/licences.md."""
-    direct = pinned()
-    rows = [f"| {'**' + package.name + '**' if name in direct else package.name} |"
-            f" {package.version} | {licence_of(package)} |"
-            for name, package in brought().items()]  # fmt: skip
-    return "\n".join(
-        [
-            "# Licences of what is installed",
-            "",
-            "Printed by `python -m tools.packages --write docs/licences.md` from what the packages",
-            "say of themselves; bold ones are named in requirements.txt, the others come along.",
-            "The project's own licence is MIT.",
-            "",
-            "| package | version | licence |",
-            "|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    direct, rows = pinned(), ""
+    for name, package in brought().items():
+        shown = f"**{package.name}**" if name in direct else package.name
+        rows += f"| {shown} | {package.version} | {licence_of(package)} |\n"
+    return PAGE + rows
 
 
 def problems() -> Iterator[str]:
@@ -133,10 +126,8 @@ def problems() -> Iterator[str]:
 def _changed(file) -> bool:
     path = file.locate()
     if not path.is_file():
-        # Compiled files come and go by themselves.
-        return path.suffix != ".pyc"
-    # An algorithm that this Python lacks proves nothing.
-    if not hasattr(hashlib, file.hash.mode):
+        return path.suffix != ".pyc"  # compiled files come and go by themselves
+    if not hasattr(hashlib, file.hash.mode):  # an algorithm that this Python lacks proves nothing
         return False
     with open(path, "rb") as content:
         digest = hashlib.file_digest(content, file.hash.mode).digest()

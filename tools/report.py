@@ -8,23 +8,19 @@ needs neither a network nor scripts. A run's checkpoint, or its folder under sav
 run as well.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 
 
 def main() -> None:
     """Parse the command line, write the page, say where it lies."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run", type=Path, metavar="RUN", help="write this run's report")
-    what.add_argument(
-        "--compare", type=Path, nargs="+", metavar="RUN", help="compare two or more runs"
-    )
+    compared = "compare two or more runs"
+    what.add_argument("--compare", type=Path, nargs="+", metavar="RUN", help=compared)
     parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML file to write")
     parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args()

@@ -9,7 +9,6 @@ trials of a sweep stand together. "may be chance" says that, on the photos that 
 one both predicted, chance may explain the distance (paired, by group, 95 %).
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,24 +16,23 @@ from pathlib import Path
 from logger.report.compare import config_differences
 from logger.report.run import read_run
 from logger.report.runs import all_runs, runs_html, text_table
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.files import write_atomically
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line, print the table, write the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", type=Path, default=Path("saved"), help="trainer.save_dir (saved)")
-    parser.add_argument("--name", help="only runs of this experiment")
-    parser.add_argument(
-        "--diff", type=Path, nargs=2, metavar="RUN", help="print where two configs differ"
-    )
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    parser = command_line(__doc__)
+    add = parser.add_argument
+    add("--root", type=Path, default=Path("saved"), help="trainer.save_dir (saved)")
+    add("--name", help="only runs of this experiment")
+    add("--diff", type=Path, nargs=2, metavar="RUN", help="print where two configs differ")
+    add("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args(argv)
     if args.diff:
-        print_difference(*args.diff)
+        for key, values in config_differences([*map(read_run, args.diff)]):
+            one, other = ("not set" if value is None else value for value in values)
+            print(f"{key}: {one} → {other}")
         return
     groups = all_runs(args.root, args.name)
     print(text_table(groups))
@@ -42,13 +40,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     with write_atomically(page) as file:
         file.write(runs_html(groups))
     print(f"to sort and filter: {page}")
-
-
-def print_difference(one: Path, other: Path) -> None:
-    """A line for each config key that is not the same in two runs."""
-    for key, values in config_differences([read_run(one), read_run(other)]):
-        shown = ["not set" if value is None else value for value in values]
-        print(f"{key}: {shown[0]} → {shown[1]}")
 
 
 if __name__ == "__main__":

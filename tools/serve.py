@@ -8,28 +8,22 @@ alone unless --host says otherwise, knows no passwords and no https: between it 
 belongs a server that does. Photos are answered one after the other and kept nowhere.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from parse_config import ConfigParser
-from utils.cli import run_command, say_loading
+from utils.cli import command_line, run_command, say_loading
 from utils.config_options import DECODING
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Load the models, then listen."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "-r", "--resume", nargs="+", required=True, metavar="CHECKPOINT", help="trained model"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
-    parser.add_argument(
-        "--language", default="en", help="of the words: en, or ko where it has them"
-    )
+    parser = command_line(__doc__)
+    add = parser.add_argument
+    add("-r", "--resume", nargs="+", required=True, metavar="CHECKPOINT", help="trained model")
+    add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    add("--port", type=int, default=8000, help="port to listen on (8000)")
+    add("--language", default="en", help="of the words: en, or ko where it has them")
     config = ConfigParser.from_args(parser, (DECODING,), argv=argv)
     args = config.args
     say_loading()

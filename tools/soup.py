@@ -10,24 +10,24 @@ soup with its members on the same photos before you rely on it:
     python test.py --resume soup.pth --answers answers.csv
 """
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.errors import CheckpointError
 
 MEMBERS = "soup"
 """Key of a soup's checkpoint that lists the files it was made from."""
 
 
-def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def soup(states: Mapping[str, Mapping[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
     """The checkpoint whose weights are the mean of those given.
 
     Args:
         states: name of a file → what ``load_checkpoint`` read from it.
+        about: what the first says of its model, see ``metadata_of``.
 
     Returns:
         A state for ``save_checkpoint``: the weights, and what the first says of its model, but the
@@ -36,36 +36,30 @@ def soup(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     Raises:
         CheckpointError: weights of different architectures, or that are NaN or Inf.
     """
-    names = list(states)
-    weights = {name: state["state_dict"] for name, state in states.items()}
-    first = weights[names[0]]
-    for name in names:
-        _require_same_shapes(names[0], first, name, weights[name])
-    averaged = {}
-    for key, value in first.items():
-        # Counters of batch norms are whole numbers; the first one's will do.
-        averaged[key] = value
+    names, members = list(states), [state["state_dict"] for state in states.values()]
+    for name, weights in zip(names, members, strict=True):
+        _require_same_shapes(names[0], members[0], name, weights)
+    # Counters of batch norms are whole numbers; the first one's will do.
+    averaged = dict(members[0])
+    for key, value in averaged.items():
         if value.is_floating_point():
             # double: sums of many float16 or float32 weights would round at each step.
-            total = sum(weights[name][key].double() for name in names)
-            averaged[key] = (total / len(names)).to(value.dtype)
-    from base.checkpoint import metadata_of  # imports torch
-
-    about = metadata_of(states[names[0]])
+            total = sum(weights[key].double() for weights in members)
+            averaged[key] = (total / len(members)).to(value.dtype)
+    own = ("class_counts", "familiarity")  # of the first one's weights; the soup has others
+    about = {key: value for key, value in about.items() if key not in own}
     counts = [state["class_counts"] for state in states.values() if "class_counts" in state]
-    # Logit adjustment needs the class prior of what the soup was trained on: all folds.
-    if len(counts) == len(states):  # folds are trained on different people
+    # Logit adjustment needs the class prior of what the soup was trained on: all folds, which are
+    # trained on different people.
+    if len(counts) == len(states):
         about["class_counts"] = {
             head: [sum(column) / len(names) for column in zip(*of_members, strict=True)]
             for head in counts[0]
             if (of_members := [each[head] for each in counts])
         }
-    else:
-        about.pop("class_counts", None)
-    about.pop("familiarity", None)  # of the first one's weights; the soup has others
     if "run_id" in about:
         about["run_id"] += "-soup"
-    return {**about, "state_dict": averaged, MEMBERS: [str(name) for name in names]}
+    return {**about, "state_dict": averaged, MEMBERS: names}
 
 
 def _require_same_shapes(
@@ -83,15 +77,15 @@ def _require_same_shapes(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read, average, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .pth to write")
     args = parser.parse_args(argv)
-    from base.checkpoint import load_checkpoint, save_checkpoint  # imports torch
+    from base import checkpoint  # torch, which --help spares
 
-    save_checkpoint(args.out, soup({name: load_checkpoint(name) for name in args.checkpoints}))
+    states = {name: checkpoint.load_checkpoint(name) for name in args.checkpoints}
+    about = checkpoint.metadata_of(states[args.checkpoints[0]])
+    checkpoint.save_checkpoint(args.out, soup(states, about))
     print(f"the mean of {len(args.checkpoints)} checkpoints: {args.out}")
 
 

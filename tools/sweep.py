@@ -14,9 +14,10 @@ that fall behind in trainer.monitor are ended early. docs/sweeps.md tells more.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from parse_config import OPTIONS, ConfigParser
-from utils.cli import run_command, say_loading
+from utils.cli import command_line, run_command, say_loading
 from utils.config_options import add_options, setting
 from utils.errors import ConfigError
 from utils.schema_base import legal_file_name
@@ -55,45 +56,28 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     """Of the whole command line, and of the part that hands it over to jobs."""
     # A parser of its own: what it takes is left out of the command that each job runs.
     launcher = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    launcher.add_argument("--jobs", type=int, metavar="N", help="hand over to N jobs of Slurm")
-    launcher.add_argument(
-        "--slurm", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-        help="of each job, such as partition=gpu timeout_min=600 gpus_per_node=1",
-    )  # fmt: skip
-    launcher.add_argument(
-        "--cluster", choices=("slurm", "local"), default="slurm",
-        help="local: jobs are processes of this machine (default: slurm)",
-    )  # fmt: skip
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[launcher],
-    )  # fmt: skip
-    parser.add_argument("--space", type=Path, help="what is searched (JSON)")
-    parser.add_argument(
-        "--trials", type=int, metavar="N",
-        help="trials of a search in all, earlier ones counted in (default: 20)",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, help="seed of a search (default: any)")
-    parser.add_argument(
-        "--grid", nargs="+", action="extend", default=[], metavar="KEY=VALUE,VALUE",
-        help="train all combinations",
-    )  # fmt: skip
-    parser.add_argument(
-        "--recipes", nargs="+", default=[], metavar="FILE", help="train each of these configs"
-    )
-    parser.add_argument(
-        "--seeds", type=int, metavar="N", help="train each N times, with seeds of their own"
-    )
-    parser.add_argument("--yes", action="store_true", help="don't ask, however many they are")
-    parser.add_argument("--study", metavar="NAME", help="name of the study (default: the config's)")
-    parser.add_argument(
-        "--storage", metavar="URL",
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+    add = launcher.add_argument
+    add("--jobs", type=int, metavar="N", help="hand over to N jobs of Slurm")
+    add("--slurm", **several, metavar="KEY=VALUE",
+        help="of each job, such as partition=gpu timeout_min=600 gpus_per_node=1")  # fmt: skip
+    add("--cluster", choices=("slurm", "local"), default="slurm",
+        help="local: jobs are processes of this machine (default: slurm)")  # fmt: skip
+    parser = command_line(__doc__, parents=[launcher])
+    add = parser.add_argument
+    add("--space", type=Path, help="what is searched (JSON)")
+    add("--trials", type=int, metavar="N",
+        help="trials of a search in all, earlier ones counted in (default: 20)")  # fmt: skip
+    add("--seed", type=int, help="seed of a search (default: any)")
+    add("--grid", **several, metavar="KEY=VALUE,VALUE", help="train all combinations")
+    add("--recipes", nargs="+", default=[], metavar="FILE", help="train each of these configs")
+    add("--seeds", type=int, metavar="N", help="train each N times, with seeds of their own")
+    add("--yes", action="store_true", help="don't ask, however many they are")
+    add("--study", metavar="NAME", help="name of the study (default: the config's)")
+    add("--storage", metavar="URL",
         help="database of the study, or journal:FILE for a folder on a network"
-        " (default: sqlite in saved/sweeps/<study>, journal with --jobs)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--init-from", metavar="CHECKPOINT", help="start every training from these weights"
-    )
+        " (default: sqlite in saved/sweeps/<study>, journal with --jobs)")  # fmt: skip
+    add("--init-from", metavar="CHECKPOINT", help="start every training from these weights")
     add_options(parser, OPTIONS)
     return parser, launcher
 
@@ -133,26 +117,23 @@ def check(args: argparse.Namespace) -> None:
     """
     planned = [f"--{name}" for name in PLAN if getattr(args, name)]
     searched = [f"--{name}" for name in SEARCH if getattr(args, name) is not None]
-    if args.resume:
-        raise ConfigError("--resume: a study goes on by itself; repeat the command that began it")
-    if not (args.space or planned):
-        raise ConfigError("say what to train: --space FILE, --grid KEY=VALUE,VALUE or --recipes")
-    if args.space and planned:
-        raise ConfigError(f"--space, {planned[0]}: a search or a plan, one at a time")
-    if planned and searched:
-        raise ConfigError(f"{searched[0]}: is of a search by --space, not of {planned[0]}")
-    if args.recipes and args.config:
-        raise ConfigError("--recipes: takes the place of --config; leave that out")
-    if len(set(args.recipes)) < len(args.recipes):
-        raise ConfigError(
-            "--recipes: one of them occurs twice; --seeds N trains each several times"
-        )
-    if args.seeds is not None and args.seeds < 2:
-        raise ConfigError(f"--seeds {args.seeds}: give 2 or more")
-    if args.jobs is not None and args.jobs < 1:
-        raise ConfigError(f"--jobs {args.jobs}: give 1 or more")
-    if args.slurm and not args.jobs:
-        raise ConfigError("--slurm: needs --jobs N")
+    twice = len(set(args.recipes)) < len(args.recipes)
+    plan, search = (planned or [""])[0], (searched or [""])[0]
+    # What is wrong → what to say of it; the first counts.
+    wrong = {
+        "--resume: a study goes on by itself; repeat the command that began it": args.resume,
+        "say what to train: --space FILE, --grid KEY=VALUE,VALUE or --recipes":
+            not (args.space or planned),
+        f"--space, {plan}: a search or a plan, one at a time": args.space and planned,
+        f"{search}: is of a search by --space, not of {plan}": planned and searched,
+        "--recipes: takes the place of --config; leave that out": args.recipes and args.config,
+        "--recipes: one of them occurs twice; --seeds N trains each several times": twice,
+        f"--seeds {args.seeds}: give 2 or more": args.seeds is not None and args.seeds < 2,
+        f"--jobs {args.jobs}: give 1 or more": args.jobs is not None and args.jobs < 1,
+        "--slurm: needs --jobs N": args.slurm and not args.jobs,
+    }  # fmt: skip
+    if said := next((message for message, is_so in wrong.items() if is_so), None):
+        raise ConfigError(said)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,26 @@ decoding.json beside it. Never give it the answers of a test: what is tuned on t
 about them any more.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from utils.cli import run_command, say_loading
+from utils.cli import command_line, run_command, say_loading
 from utils.errors import DataError
 from utils.run_folder import PREDICTIONS, RunFolder, answers_in
 
 
 def main() -> None:
     """Check the command line, then tune."""
-    args = _parse()
+    parser = command_line(__doc__, prog="python -m tools.tune_decoding")
+    add = parser.add_argument
+    add("--run", type=Path, required=True, metavar="FOLDER", help="of a training, or a .npz of it")
+    add("--out", type=Path, metavar="FILE", help="default: decoding.json beside the answers")
+    alone = "leave the answers as they are, calibrate their probabilities"
+    add("--temperature-only", action="store_true", help=alone)
+    add("--folds", type=int, default=5, help="of the cross-validation (default: 5)")
+    add("--seed", type=int, default=0, help="of the folds (default: 0)")
+    add("--debug", action="store_true", help="show tracebacks of errors")
+    args = parser.parse_args()
     source = find_answers(args.run)
     say_loading()
     from trainer.tuning_session import tune_decoding  # scikit-learn and more, which --help spares
@@ -46,28 +54,6 @@ def find_answers(run: Path) -> Path:
         f"{run}: no {PREDICTIONS} there; name the log folder of a finished training, such as"
         " saved/log/<name>/<run_id>"
     )
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.tune_decoding",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--run", type=Path, required=True, metavar="FOLDER", help="of a training, or a .npz of it"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: decoding.json beside the answers"
-    )
-    parser.add_argument(
-        "--temperature-only", action="store_true",
-        help="leave the answers as they are, calibrate their probabilities",
-    )  # fmt: skip
-    parser.add_argument("--folds", type=int, default=5, help="of the cross-validation (default: 5)")
-    parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What every command does around its own work: one-line errors, exit codes, ``--debug``."""
 
+import argparse
 import io
 import multiprocessing
 import os
@@ -8,7 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from utils.errors import UserError
 
@@ -43,6 +44,12 @@ EXTRAS = {
     "wandb": "tracking",
 }  # fmt: skip
 """Module → the extra of pyproject.toml that brings it; all else is needed by every command."""
+
+
+def command_line(description: str | None, **settings: Any) -> argparse.ArgumentParser:
+    """A parser whose --help begins with a module's docstring, its lines as they are written."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, formatter_class=raw, **settings)
 
 
 def run_command(main: Callable[[], None], debug: bool = False) -> None:

@@ -17,28 +17,22 @@ written `yes` into its column `apply` (and, if need be, mended its `value`). The
     "label_corrections": {"path": "saved/log/Mask_Base/first/audit.csv"}
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 
 
 def main() -> None:
     """Audit as the command line asks."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.audit",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--run", type=Path, required=True, help="folder of a run or of its folds")
-    parser.add_argument("--out", type=Path, help="the CSV to write (default: audit.csv in its log)")
-    parser.add_argument(
-        "--top", type=int, metavar="N",
-        help="list so many of each head (default: what is taken for errors, 20 at least)",
-    )  # fmt: skip
-    parser.add_argument("--data-dir", type=Path, help="where the photos are now")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    parser = command_line(__doc__, prog="python -m tools.audit")
+    add = parser.add_argument
+    add("--run", type=Path, required=True, help="folder of a run or of its folds")
+    add("--out", type=Path, help="the CSV to write (default: audit.csv in its log)")
+    listed = "list so many of each head (default: what is taken for errors, 20 at least)"
+    add("--top", type=int, metavar="N", help=listed)
+    add("--data-dir", type=Path, help="where the photos are now")
+    add("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args()
     # cleanlab and the task are read only once the command line is known to be right.
     from tools.audit.proposals import audit

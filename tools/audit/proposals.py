@@ -100,22 +100,20 @@ def propose(answers: SavedPredictions, suspects: Suspects, number: int) -> list[
         if head.settings.bins and not isinstance(head, NumberHead):
             # The number itself, as whoever corrects it sees 29 and not only "20s".
             labeled = f"{answers.values[head.name][rows[0]]:g}, {labeled}"
-        lines += [
-            {
-                "apply": "",
-                "key": key,
-                "field": head.name,
-                "value": _value(answers, suspects, place),
-                "tier": "likely",
-                "sources": "audit",
-                "note": f"labeled {labeled}, {_looks(suspects, place)}",
-                "rank": str(place + 1),
-                "score": f"{suspects.scores[place]:.4f}",
-                "photo": str(answers.photos["photo"][_shown(answers, suspects, place)]),
-            }
-            # A line for each photo where only some of a group's are meant.
-            for key in keys_of(answers, rows, of_group=bool(head.settings.per))
-        ]
+        line = {
+            "apply": "",
+            "field": head.name,
+            "value": _value(answers, suspects, place),
+            "tier": "likely",
+            "sources": "audit",
+            "note": f"labeled {labeled}, {_looks(suspects, place)}",
+            "rank": str(place + 1),
+            "score": f"{suspects.scores[place]:.4f}",
+            "photo": str(answers.photos["photo"][_shown(answers, suspects, place)]),
+        }
+        # A line for each photo where only some of a group's are meant.
+        keys = keys_of(answers, rows, of_group=bool(head.settings.per))
+        lines += [line | {"key": key} for key in keys]
     return lines
 
 
@@ -128,13 +126,9 @@ def sheet_of(
         photo = str(answers.photos["photo"][_shown(answers, suspects, place)])
         pictures.append(read_image(index.root / index.on_disk.get(photo, photo)))
         key = keys_of(answers, suspects.rows[place], bool(suspects.head.settings.per))[0]
-        captions.append(
-            [
-                (f"{place + 1}. {key}"[:24], INK),
-                (f"is {words(suspects.head, suspects.labels[place])}", RED),
-                (_looks(suspects, place), GREEN),
-            ]
-        )
+        labeled = f"is {words(suspects.head, suspects.labels[place])}"
+        suggested = _looks(suspects, place)
+        captions.append([(f"{place + 1}. {key}"[:24], INK), (labeled, RED), (suggested, GREEN)])
     return contact_sheet(pictures, captions)
 
 

@@ -86,19 +86,14 @@ def find_suspects(answers: SavedPredictions, head: Head) -> Suspects:
     elif isinstance(head, NumberHead):
         found = _of_numbers(head, labels, probabilities)
     else:
-        found = _of_classes(head, head.class_of(labels), probabilities)
-    labels, suggested, sure, scores, issues = found
+        labels = head.class_of(labels)
+        found = _of_classes(head, labels, probabilities)
+    suggested, sure, scores, issues = found
     # Those taken for errors first, then by score.
     order = np.lexsort((scores, ~issues))
-    return Suspects(
-        head=head,
-        rows=tuple(rows[place] for place in order),
-        labels=labels[order],
-        suggested=suggested[order],
-        sure=sure[order],
-        scores=scores[order],
-        flagged=int(issues.sum()),
-    )
+    sorted_rows = tuple(rows[place] for place in order)
+    columns = (each[order] for each in (labels, suggested, sure, scores))
+    return Suspects(head, sorted_rows, *columns, int(issues.sum()))
 
 
 def _is_labeled(value: np.ndarray) -> bool:
@@ -106,7 +101,7 @@ def _is_labeled(value: np.ndarray) -> bool:
 
 
 def _of_classes(head: Head, labels: np.ndarray, probabilities: np.ndarray) -> tuple:
-    """(M,) codes and (M, n) → labels, suggested, sure, scores, issues, as ``Suspects`` has them."""
+    """(M,) codes and (M, n) → suggested, sure, scores, issues, as ``Suspects`` has them."""
     # Classes that nothing is labeled with would divide by zero.
     present = np.unique(labels)
     known = probabilities[:, present]
@@ -121,7 +116,7 @@ def _of_classes(head: Head, labels: np.ndarray, probabilities: np.ndarray) -> tu
         scores = 1 - expected_distance(probabilities, labels) / (probabilities.shape[1] - 1)
         # A neighboring bin is a close call and no error.
         issues &= np.abs(suggested - labels) > 1
-    return labels, suggested, known.max(axis=1), scores, issues
+    return suggested, known.max(axis=1), scores, issues
 
 
 def _issues(codes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -141,35 +136,27 @@ def _of_numbers(head: NumberHead, labels: np.ndarray, probabilities: np.ndarray)
     issues = errors > FAR_OFF * np.median(errors)
     # Whole years stand for v + 0.5.
     suggested = expected - (0.5 if head.settings.whole else 0.0)
-    return labels, suggested, np.full(len(labels), np.nan), scores, issues
+    return suggested, np.full(len(labels), np.nan), scores, issues
 
 
 def _of_tags(labels: np.ndarray, probabilities: np.ndarray) -> tuple:
     """As ``_of_classes``, of (M, n) tags: the tag that fits worst is suggested the other way."""
     fits = np.where(labels == 1, probabilities, 1 - probabilities)
-    worst = fits.argmin(axis=1)
     issues = np.zeros(len(labels), bool)
     for tag, given in enumerate(labels.T.astype(int)):
         # A tag that all have, or none, teaches nothing about errors.
         if len(np.unique(given)) == 2:
             both = np.stack([1 - probabilities[:, tag], probabilities[:, tag]], axis=1)
             issues |= _issues(given, both)
-    scores = fits.min(axis=1)
-    suggested = labels.copy()
-    every = np.arange(len(labels))
-    suggested[every, worst] = 1 - labels[every, worst]
-    return labels, suggested, 1 - scores, scores, issues
+    scores, suggested = fits.min(axis=1), labels.copy()
+    worst = (np.arange(len(labels)), fits.argmin(axis=1))
+    suggested[worst] = 1 - labels[worst]
+    return suggested, 1 - scores, scores, issues
 
 
 def expected_distance(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes the answers lie from the labels on average, (M,).
-
-    The earth mover's distance between answer and label for classes in an order (Hou, Yu and
-    Samaras 2016, arXiv:1611.05916, there squared).
-
-    Args:
-        probabilities: (M, n).
-        labels: (M,) codes.
-    """
+    """How many classes the answers (M, n) lie from the labels (M,) on average, (M,): for classes in
+    an order the earth mover's distance (Hou, Yu and Samaras 2016, arXiv:1611.05916, there
+    squared)."""
     classes = np.arange(probabilities.shape[1])
     return (probabilities * np.abs(classes - labels[:, None])).sum(axis=1)

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.config_options import Option
 
 DATA_DIR = Option(("--data-dir",), "data_dir", "folder that the places of task.data start from")
@@ -23,29 +23,16 @@ DATA_DIR = Option(("--data-dir",), "data_dir", "folder that the places of task.d
 
 def main() -> None:
     """Explore as the command line asks."""
-    config = parse()
+    parser = command_line(__doc__, prog="python -m tools.explore")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: saved/explore/<data>")
+    parser.add_argument("--workers", type=_positive, help="processes (default: one for each core)")
+    cropped = "photos per class that are cropped (default: 40)"
+    parser.add_argument("--photos", type=_positive, default=40, help=cropped)
+    config = ConfigParser.from_args(parser, [DATA_DIR])
     # Heavy imports wait until the command line is known to be right.
     from tools.explore.session import explore
 
     explore(config)
-
-
-def parse() -> ConfigParser:
-    """The command line, checked and merged with the config."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.explore",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: saved/explore/<data>")
-    parser.add_argument("--workers", type=_positive, help="processes (default: one for each core)")
-    parser.add_argument(
-        "--photos",
-        type=_positive,
-        default=40,
-        help="photos per class that are cropped (default: 40)",
-    )
-    return ConfigParser.from_args(parser, [DATA_DIR])
 
 
 def _positive(text: str) -> int:
