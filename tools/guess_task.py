@@ -50,8 +50,10 @@ def guess_task(data: Path, name: str = "task") -> dict[str, Any]:
     # A table first: photos in folders of classes often have one, which then knows more.
     proposal = _of_tables(data) or _of_folders(data)
     if proposal is None:
+        place = _place_of_photos(data)
+        photos = f"photos in {place}, but " if place else ""
         raise DataError(
-            f"{data}: holds {_photos_below(data)}neither a table (.csv) with a column of paths to"
+            f"{data}: holds {photos}neither a table (.csv) with a column of paths to"
             f" photos nor two folders of classes, up to {DEPTH} folders deep; write the section"
             " task by hand (docs/config.md)"
         )
@@ -59,12 +61,10 @@ def guess_task(data: Path, name: str = "task") -> dict[str, Any]:
 
 
 def _of_tables(data: Path) -> dict[str, Any] | None:
-    found = {}
-    folders = _folders(data)
+    found, folders = {}, _folders(data)
     for table in sorted(file for folder in folders for file in (data / folder).glob("*.csv")):
         rows = [row for _, row in read_table(table, ())]
-        source = _source(data, table, folders, rows)
-        if source:
+        if source := _source(data, table, folders, rows):
             found[table.stem.lower()] = (source, rows)
     # A table called eval or test is for prediction, whatever columns it has.
     trained = [stem for stem in found if not any(word in stem for word in HELD_BACK)]
@@ -76,8 +76,7 @@ def _of_tables(data: Path) -> dict[str, Any] | None:
     if not heads:
         return None
     read: dict[str, Any] = {"train": source}
-    tests = [each for stem, (each, _) in found.items() if stem not in trained]
-    if tests:
+    if tests := [each for stem, (each, _) in found.items() if stem not in trained]:
         read["test"] = tests[0]
     if group:
         read["group"] = group
@@ -107,9 +106,7 @@ def _source(
     for column in rows[0] if rows else ():
         # A sample is enough: one cell of another kind among 200, and it is no column of photos.
         cells = [row[column].strip().replace("\\", "/") for row in rows[:SAMPLE]]
-        if not all(is_image(cell) for cell in cells):
-            continue
-        for root in folders:
+        for root in folders if all(map(is_image, cells)) else ():
             if all(os.path.isfile(data / root / cell) for cell in cells):
                 lies = {} if root == "." else {"root": root}
                 name = table.relative_to(data).as_posix()
@@ -187,7 +184,7 @@ def _of_folders(data: Path) -> dict[str, Any] | None:
         if not folder.is_dir():
             return []
         inside = [each for each in folder.iterdir() if each.is_dir() and not is_hidden(each.name)]
-        return sorted(each.name for each in inside if _holds_photos(each))
+        return sorted(each.name for each in inside if _place_of_photos(each))
 
     folders = [name for name in _folders(data) if not set(name.split("/")) & set(HELD_BACK)]
     # train/ before others, so that beside it test/ is found.
@@ -196,30 +193,24 @@ def _of_folders(data: Path) -> dict[str, Any] | None:
         # Folders called train and test are parts of the data, not classes.
         if len(found) < 2 or set(found) & {"train", "training", *HELD_BACK}:
             continue
-        beside = (data / root).parent
-        # The same classes there: a folder "test" may hold anything else.
-        tests = [name for name in HELD_BACK if root != "." and classes(beside / name) == found]
         read: dict[str, Any] = {"train": {"reader": "folders", "root": root}}
-        if tests:
-            place = (beside / tests[0]).relative_to(data).as_posix()
-            read["test"] = {"reader": "folders", "root": place}
+        for beside in (Path(root).with_name(name) for name in HELD_BACK if root != "."):
+            # The same classes there: a folder "test" may hold anything else.
+            if "test" not in read and classes(data / beside) == found:
+                read["test"] = {"reader": "folders", "root": beside.as_posix()}
         if len(found) <= MOST_STRATA:
             read["stratify"] = ["kind"]
         return {"data": read, "heads": {"kind": {"column": "folder"}}}
     return None
 
 
-def _holds_photos(folder: Path) -> bool:
-    return any(is_image(name) for _, _, names in os.walk(folder) for name in names)
-
-
-def _photos_below(data: Path) -> str:
-    """What a refusal says of photos that nothing tells of."""
-    for place, folders, names in os.walk(data):
+def _place_of_photos(folder: Path) -> str | None:
+    """The first folder below that holds a photo, if any does."""
+    for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         if any(map(is_image, names)):
-            return f"photos in {place}, but "
-    return ""
+            return place
+    return None
 
 
 def main() -> None:
