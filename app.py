@@ -216,12 +216,8 @@ def answers_to(
 
 
 def forget(file_ids: Iterable[str], name: str = "") -> None:
-    """Let go of what was uploaded, which Streamlit would keep as long as the visitor is there.
-
-    Args:
-        file_ids: of the uploads.
-        name: of one that goes on being listed, though nothing of it is left.
-    """
+    """Let go of what was uploaded, which Streamlit would keep as long as the visitor is there; a
+    ``name`` goes on being listed, though nothing of it is left."""
     context = get_script_run_ctx()
     assert context is not None  # the page runs in one
     kept = cast(MemoryUploadedFileManager, context.uploaded_file_mgr)
@@ -233,7 +229,6 @@ def forget(file_ids: Iterable[str], name: str = "") -> None:
 
 
 def outcome(models: list[PhotoModel], data: bytes) -> Shown | UploadProblem:
-    """The answer to a photo, or why there is none."""
     try:
         return answer(models, data)
     except UploadProblem as problem:
@@ -241,7 +236,6 @@ def outcome(models: list[PhotoModel], data: bytes) -> Shown | UploadProblem:
 
 
 def reason(problem: UploadProblem, language: str) -> str:
-    """Why an upload was left out, in words."""
     limit = MAX_MEGABYTES if problem.reason == "megabytes" else MAX_MEGAPIXELS
     return TEXT[language][problem.reason].format(value=problem.value, limit=limit)
 
@@ -297,7 +291,6 @@ def cards(shown: list[tuple[str, Shown]], first: Loaded, language: str) -> None:
 
 
 def show_more() -> None:
-    """Let the page show more photos in full."""
     st.session_state["cards"] += CARDS
 
 

@@ -38,7 +38,6 @@ OF_FACES = re.compile(r"\b(from faces|benchmarks|people|tiny_config|trained|conf
 
 
 def main() -> None:
-    """Parse the command line and copy."""
     parser = command_line(__doc__)
     parser.add_argument("target", type=Path, help="folder to make; must not exist or be empty")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the photos it is to learn")

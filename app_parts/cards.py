@@ -18,13 +18,7 @@ FRAME = 3 / 4
 
 
 def photo_card(name: str, shown: Shown, language: str) -> str:
-    """Answer, confidence, photo and crop, bars and heat maps.
-
-    Args:
-        name: of the file; nothing in it is taken for HTML.
-        shown: answered and explained.
-        language: a key of ``words.TEXT``.
-    """
+    """Answer, confidence, photo and crop, bars and heat maps; ``name`` is text, and no HTML."""
     text = TEXT[language]
     said = shown.answer
     # Only <b> and the page's own words: nothing here comes from a visitor.
@@ -50,12 +44,7 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
 
 
 def problem_lines(problems: list[tuple[str, str]], language: str) -> str:
-    """Files that were left out, each with the reason in words.
-
-    Args:
-        problems: (file name, reason).
-        language: a key of ``words.TEXT``.
-    """
+    """Files that were left out, each with the reason in words."""
     lines = [f"<li><b>{escape(name)}</b> {escape(reason)}</li>" for name, reason in problems]
     title = TEXT[language]["left_out"]
     return f'<aside class="mt-problems"><h3>{title}</h3><ul>{"".join(lines)}</ul></aside>'

@@ -13,10 +13,6 @@ from utils.csv_files import safe_cell
 def answers_table(named: Sequence[tuple[str, PhotoAnswer]], language: str) -> pd.DataFrame:
     """A row per photo, in their order.
 
-    Args:
-        named: (file name, answer) of each photo.
-        language: of the words.
-
     Returns:
         The photo and the answer as in a submission of test.py, of the faces ``ImageID`` and
         ``ans``; ``answer``, a sentence; a column for each head, in words; ``confidence``, where

@@ -18,13 +18,9 @@ from utils.run_folder import ENDED, FINISHED, METRICS, TIMINGS
 
 
 class MetricsTables(Callback):
-    """``metrics.csv``, which a repeated run gives again byte by byte, and ``timings.csv``, which
-    tells of the machine, a row per epoch; at the end ``finished.json``, or where it ended
-    otherwise ``ended.json``.
-
-    Args:
-        log_dir: where they go.
-    """
+    """``metrics.csv`` in ``log_dir``, which a repeated run gives again byte by byte, and
+    ``timings.csv``, which tells of the machine, a row per epoch; at the end ``finished.json``, or
+    where it ended otherwise ``ended.json``."""
 
     # A training without its table is of no use: here a failure ends it, and is not passed over.
     essential = True
@@ -57,7 +53,6 @@ class MetricsTables(Callback):
         write_metrics(self._log_dir / TIMINGS, self._timings)
 
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-        """Mark the run as finished."""
         best = history[best_epoch - 1] if best_epoch else {}
         write_json(self._log_dir / FINISHED, {"epochs": len(history), "best": best})
 
@@ -87,7 +82,6 @@ class EpochLines(Callback):
     def on_train_start(
         self, run: Mapping[str, Any], history: Sequence[Mapping[str, float]], updates: int
     ) -> None:
-        """From here on the time is taken."""
         self._began, self._done_before = time.monotonic(), len(history)
 
     def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
@@ -150,7 +144,6 @@ class Sinks(Callback):
             writer.log_step(update, {f"step/{name}": value for name, value in scalars.items()})
 
     def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
-        """A point of the curves over epochs."""
         for writer in self.writers:
             writer.log(epoch, scalars, best)
 
@@ -160,17 +153,12 @@ class Sinks(Callback):
             writer.checkpoint(self._best, history[best_epoch - 1] if best_epoch else {})
 
     def close(self) -> None:
-        """Close the writers."""
         for writer in self.writers:
             writer.close()
 
 
 class Report(Callback):
-    """``report.html`` of the finished run.
-
-    Args:
-        log_dir: of the run.
-    """
+    """``report.html`` of the finished run."""
 
     name = "report"
 
@@ -178,5 +166,4 @@ class Report(Callback):
         self._log_dir = log_dir
 
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-        """Write the page."""
         logging.getLogger("report").info("report: %s", write_report(self._log_dir))

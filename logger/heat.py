@@ -10,10 +10,7 @@ def heat_picture(crop: np.ndarray, heat: np.ndarray, side: int) -> np.ndarray:
     Args:
         crop: (S, S, 3) uint8, RGB.
         heat: (s, s) float in [0, 1].
-        side: of the picture, px.
-
-    Returns:
-        (``side``, ``side``, 3) uint8, RGB.
+        side: of the picture, px; (``side``, ``side``, 3) uint8 RGB is returned.
     """
     crop = cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC)
     # Cubic interpolation overshoots below 0 and above 1.

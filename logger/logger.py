@@ -66,13 +66,8 @@ def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
 
 
 def attempt(write: Callable[[], T], what: str = "report") -> T | None:
-    """Call what writes a report, pictures or another extra; no training or test is lost to it.
-
-    Whatever it raises is one line in the log, under ``--debug`` with its traceback.
-
-    Returns:
-        What ``write`` returns; ``None`` where it failed.
-    """
+    """Call what writes a report, pictures or another extra; no training or test is lost to it: what
+    it raises is a line in the log, under ``--debug`` with its traceback, and ``None`` returned."""
     try:
         return write()
     except Exception as error:

@@ -37,13 +37,11 @@ class Notice(Callback):
         self._url = require_address(way)
 
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-        """Say how good the best epoch is."""
         score = history[best_epoch - 1].get(self._monitored or "") if best_epoch else None
         best = "" if score is None else f": {self._monitored} {score:.4f} in epoch {best_epoch}"
         self._tell(f"{self._run} has finished{best}")
 
     def on_exception(self, error: BaseException) -> None:
-        """Say why it ended."""
         self._tell(f"{self._run} has ended: {reason_of(error) or type(error).__name__}")
 
     def _tell(self, text: str) -> None:

@@ -113,10 +113,7 @@ COLUMNS = ("probabilities", "values", "photos")
 
 
 def joined(parts: Mapping[int, SavedPredictions]) -> SavedPredictions:
-    """What the models of several folds said, each of other photos, fold by fold.
-
-    Args:
-        parts: fold → its answers.
+    """What the models of several folds, fold → answers, said, each of other photos, fold by fold.
 
     Raises:
         DataError: two folds have the same photo.

@@ -15,11 +15,7 @@ number a folder, and epochs and steps are two."""
 
 
 class TensorboardWriter(Writer):
-    """Event files for ``tensorboard --logdir <log_dir>``; curves over steps are the run ``steps``.
-
-    Args:
-        log_dir: where they go.
-    """
+    """Event files for ``tensorboard --logdir <log_dir>``; curves over steps: the run ``steps``."""
 
     def __init__(self, log_dir: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, often not wanted
@@ -36,13 +32,11 @@ class TensorboardWriter(Writer):
         self._steps = self._open(str(self._log_dir / STEPS), purge_step=step + 1)
 
     def describe(self, name: str, value: Any) -> None:
-        """Record plain JSON values as text."""
         # TensorBoard renders Markdown, which would run the lines of plain JSON together.
         text = json.dumps(value, indent=2, ensure_ascii=False)
         self._epochs.add_text(name, f"```json\n{text}\n```")
 
     def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Record the scalars after an update of the weights."""
         for name, value in scalars.items():
             self._steps.add_scalar(name, value, step)
 
@@ -56,7 +50,6 @@ class TensorboardWriter(Writer):
         self._steps.flush()
 
     def picture(self, epoch: int, name: str, image: np.ndarray) -> None:
-        """Record a picture, (H, W, 3) uint8 RGB."""
         self._epochs.add_image(name, image, epoch, dataformats="HWC")
 
     def table(self, epoch: int, name: str, rows: Sequence[Mapping[str, Cell]]) -> None:
@@ -72,7 +65,6 @@ class TensorboardWriter(Writer):
         self._epochs.add_text(name, "\n".join(f"| {line} |" for line in lines), epoch)
 
     def close(self) -> None:
-        """Write out what is still buffered."""
         for writer in (self._epochs, self._steps):
             if writer is not None:
                 writer.close()

@@ -10,13 +10,7 @@ from utils import distributed
 
 
 def open_writers(config: dict[str, Any], log_dir: Path, run_id: str) -> list[Writer]:
-    """TensorBoard and wandb, as far as ``config`` wants them; they begin with ``start``.
-
-    Args:
-        config: the whole config; ``trainer.tensorboard`` and ``wandb`` decide.
-        log_dir: of the run.
-        run_id: of the run.
-    """
+    """TensorBoard and wandb, as far as ``config`` wants them; they begin with ``start``."""
     # Several ranks would write the same event files, and open a wandb run each.
     if not distributed.is_main():
         return []

@@ -95,7 +95,6 @@ class WandbWriter(Writer):
         self._run.config.update(values, allow_val_change=True)
 
     def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Record the scalars after an update of the weights."""
         self._run.log({"step": step, **scalars})
 
     def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
@@ -105,7 +104,6 @@ class WandbWriter(Writer):
             self._run.summary.update({f"best/{name}": value for name, value in scalars.items()})
 
     def picture(self, epoch: int, name: str, image: np.ndarray) -> None:
-        """Record a picture, (H, W, 3) uint8 RGB."""
         self._run.log({"epoch": epoch, name: self._wandb.Image(image)})
 
     def table(self, epoch: int, name: str, rows: Sequence[Mapping[str, Cell]]) -> None:
@@ -121,7 +119,6 @@ class WandbWriter(Writer):
             self._run.log_artifact(artifact, aliases=["best"])
 
     def close(self) -> None:
-        """Write out what is still buffered."""
         if self._run is not None:
             self._run.finish()
 
@@ -130,14 +127,10 @@ class WandbWriter(Writer):
 
 
 def legal_for_wandb(name: str, illegal: str = r"[:;,#?/'\\%]|^\s|\s$") -> str:
-    """``name`` with dashes for what is invalid in wandb, 128 characters at most; always the same.
+    """``name`` with dashes for what is ``illegal`` in wandb, 128 characters at most; the same always.
 
     A digest keeps names apart that would become the same one. Without this, wandb would refuse a
     run id such as ``lr#2`` when the run starts, or its artifact once all is trained.
-
-    Args:
-        name: of a run, project or artifact.
-        illegal: pattern of a character.
     """
     # ASCII: \w would else let Korean letters pass, which the name of an artifact may not have.
     legal = re.sub(illegal, "-", name, flags=re.ASCII)

@@ -60,7 +60,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def masktracer() -> None:
-    """The command ``masktracer``."""
     run_command(main, debug="--debug" in sys.argv)
 
 

@@ -15,7 +15,6 @@ from utils.cli import command_line, run_command, say_loading
 
 
 def main() -> None:
-    """Check the command line, then answer one photo and draw why."""
     parser = command_line(__doc__)
     parser.add_argument("-r", "--resume", required=True, metavar="CHECKPOINT", help="trained model")
     parser.add_argument("--image", type=Path, required=True, metavar="FILE", help="the photo")

@@ -23,7 +23,6 @@ from utils.cli import command_line, run_command, say_loading
 
 
 def main() -> None:
-    """Check the command line, then export."""
     parser = command_line(__doc__)
     parser.add_argument("-r", "--resume", required=True, metavar="CHECKPOINT", help="trained model")
     add = parser.add_argument

@@ -214,7 +214,6 @@ def _place_of_photos(folder: Path) -> str | None:
 
 
 def main() -> None:
-    """The command line."""
     parser = command_line(__doc__)
     parser.add_argument("data", type=Path, help="folder of the photos")
     print(json.dumps(guess_task(parser.parse_args().data), indent=4, ensure_ascii=False))

@@ -21,7 +21,6 @@ FEWEST_STEPS = 20
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, then make the test."""
     parser = command_line(__doc__)
     parser.add_argument("--steps", type=int, default=100, help="batches to train on (100)")
     parser.add_argument("--lowest", type=float, default=1e-6, metavar="RATE", help="first (1e-6)")

@@ -15,7 +15,6 @@ from utils.cli import command_line, run_command
 
 
 def main() -> None:
-    """Parse the command line, write the page, say where it lies."""
     parser = command_line(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run", type=Path, metavar="RUN", help="write this run's report")

@@ -21,7 +21,6 @@ from utils.files import write_atomically
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the command line, print the table, write the page."""
     parser = command_line(__doc__)
     add = parser.add_argument
     add("--root", type=Path, default=Path("saved"), help="trainer.save_dir (saved)")

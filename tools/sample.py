@@ -12,7 +12,6 @@ from utils.cli import run_command
 
 
 def main() -> None:
-    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--persons", type=int, default=150, help="people to train on")

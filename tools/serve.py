@@ -17,7 +17,6 @@ from utils.config_options import DECODING
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Load the models, then listen."""
     parser = command_line(__doc__)
     add = parser.add_argument
     add("-r", "--resume", nargs="+", required=True, metavar="CHECKPOINT", help="trained model")

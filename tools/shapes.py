@@ -67,7 +67,6 @@ def draw_shape(draw: np.random.Generator, kind: str, color: str, size: int, fill
 
 
 def main() -> None:
-    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--photos", type=int, default=300, help="to train on")

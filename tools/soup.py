@@ -76,7 +76,6 @@ def _require_same_shapes(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Read, average, write."""
     parser = command_line(__doc__)
     parser.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .pth to write")

@@ -27,7 +27,6 @@ SEARCH, PLAN = ("trials", "seed"), ("grid", "seeds", "recipes")
 
 
 def start() -> None:
-    """Check the command line, then train."""
     configs = parse()
     for recipe, config in configs.items():
         where = f"{recipe}: " * bool(recipe)

@@ -20,7 +20,6 @@ from utils.run_folder import PREDICTIONS, RunFolder, answers_in
 
 
 def main() -> None:
-    """Check the command line, then tune."""
     parser = command_line(__doc__, prog="python -m tools.tune_decoding")
     add = parser.add_argument
     add("--run", type=Path, required=True, metavar="FOLDER", help="of a training, or a .npz of it")

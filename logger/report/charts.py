@@ -168,13 +168,8 @@ def _square(
 
 
 def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], what: str) -> Chart:
-    """The share of wrong answers by the true number, fainter where there are few photos.
-
-    Args:
-        rows: at least one, ascending.
-        edges: to mark.
-        what: to call the number.
-    """
+    """The share of wrong answers by the true number, called ``what``, fainter where there are few
+    photos; ``edges`` are marked."""
     # Bars as wide as the smallest step of the data, so that none covers its neighbor.
     step = min([after.value - before.value for before, after in pairwise(rows)] or [1])
     first, last = rows[0].value, rows[-1].value + step

@@ -322,12 +322,7 @@ def galleries(predictions: TaskPredictions) -> list[np.ndarray]:
 
 
 def thumbnails(predictions: TaskPredictions, crops: Any, rows: np.ndarray) -> dict[int, bytes]:
-    """Position → the crop as JPEG, of all photos that a report shows.
-
-    Args:
-        predictions: for N photos.
-        crops: of all photos.
-        rows: (N,) which of them these are.
-    """
+    """Position → the crop as JPEG, of all photos that a report shows; ``rows`` (N,) are the places
+    of the predicted ones in ``crops``."""
     shown = sorted({int(place) for places in galleries(predictions) for place in places})
     return {place: jpeg(crops[rows[place]], THUMBNAIL_SIDE) for place in shown}

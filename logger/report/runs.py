@@ -35,8 +35,7 @@ class Row:
         state: ``running``, ``stopped``, ``failed`` or ``finished``.
         score: the main one, of the best epoch; ``None`` before there is one.
         interval: 95 % of it, over other groups of the kind of those validated.
-        against_best: whether chance may explain its distance to the best run of the table, in
-            words; empty where that can't be said.
+        against_best: whether chance may explain the distance to the best run, in words.
         differs: config keys that are not the same in all runs, as ``key=value``.
     """
 
@@ -117,12 +116,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that belong together: seeds, trials or folds, or one run alone.
-
-    Attributes:
-        label: of the whole.
-        rows: the whole where it has a run of its own, then its members.
-    """
+    """Runs that belong together: seeds, trials or folds, first the whole where it has a run of its
+    own; or one run alone."""
 
     label: str
     rows: list[Row] = field(default_factory=list)
@@ -137,11 +132,7 @@ class Group:
 
 
 def all_runs(root: Path, name: str | None = None) -> list[Group]:
-    """Every run below a ``trainer.save_dir``, the newest group last.
-
-    Args:
-        root: such as ``saved``.
-        name: only runs of this experiment.
+    """Every run below a ``trainer.save_dir``, or those of one experiment, the newest group last.
 
     Raises:
         UserError: there is none.

@@ -19,16 +19,8 @@ FEW = 30
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the top of the page says.
-
-    Attributes:
-        grade: one or two words.
-        tone: ``"good"``, ``"fair"``, ``"bad"`` or ``"unknown"``.
-        headline: one sentence.
-        detail: one or two more.
-        where: sentences on where it is wrong.
-        why: sentences on the likely reasons, each with what to try.
-    """
+    """What the top of the page says: grade, its tone (``"good"``, ``"fair"``, ``"bad"`` or
+    ``"unknown"``) and sentences."""
 
     grade: str
     tone: str

@@ -38,11 +38,8 @@ def write_page(run: Run, out: Path) -> Path:
 
 
 def compare_runs(runs: Sequence[Path], out: Path | None = None) -> Path:
-    """Write a page that compares runs with the first of them; returns the file.
-
-    Args:
-        runs: as for ``write_report``, two or more.
-        out: left out, a file in the folder that holds the first run's.
+    """Write a page that compares runs, as for ``write_report``, with the first of them, by default
+    into the folder that holds the first run's; returns the file.
 
     Raises:
         UserError: a run does not exist, or the file cannot be written.

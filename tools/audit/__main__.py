@@ -24,7 +24,6 @@ from utils.cli import command_line, run_command
 
 
 def main() -> None:
-    """Audit as the command line asks."""
     parser = command_line(__doc__, prog="python -m tools.audit")
     add = parser.add_argument
     add("--run", type=Path, required=True, help="folder of a run or of its folds")

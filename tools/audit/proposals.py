@@ -28,13 +28,8 @@ LEAST, ON_SHEET = 20, 30
 
 
 def audit(run: Path, out: Path | None, top: int | None, data_dir: Path | None) -> None:
-    """Rank, write, and say how many.
-
-    Args:
-        run: a folder of its, under models or log.
-        out: the CSV to write; ``None`` for audit.csv in the log folder.
-        top: suspects of each head; ``None`` for those that are taken for errors.
-        data_dir: where the photos are; ``None`` for where the run found them.
+    """Rank, write, and say how many; ``top`` suspects of each head, if not those that are taken for
+    errors.
 
     Raises:
         DataError: no such run, or its answers or photos can't be read.

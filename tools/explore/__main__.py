@@ -22,7 +22,6 @@ DATA_DIR = Option(("--data-dir",), "data_dir", "folder that the places of task.d
 
 
 def main() -> None:
-    """Explore as the command line asks."""
     parser = command_line(__doc__, prog="python -m tools.explore")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: saved/explore/<data>")
     parser.add_argument("--workers", type=_positive, help="processes (default: one for each core)")

@@ -92,9 +92,6 @@ def write_page(
         measured: of the photos.
         pairs: near-duplicates across groups, leaks first.
         further: what else the template takes: pictures, and why nobody validates.
-
-    Raises:
-        UserError: it cannot be written.
     """
     # Names of files and classes are the data's, hence autoescape.
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -24,12 +24,7 @@ MEAN_SIDE = 128
 
 
 class Category(NamedTuple):
-    """Photos that are shown together.
-
-    Attributes:
-        name: what they have in common, such as "5: mask worn, female, >=60".
-        rows: of the photos, ascending.
-    """
+    """Rows of photos that are shown together, and what is common to them: "5: mask worn"."""
 
     name: str
     rows: np.ndarray
