@@ -11,7 +11,7 @@ from base.preemption import Stopped
 from logger.logger import read_metrics, write_metrics
 from logger.report.page import duration
 from logger.report.write import write_report
-from logger.writer import MACHINE, Guarded, Writer
+from logger.writer import MACHINE, Guarded, History, Scalars, Writer
 from utils.errors import reason_of
 from utils.files import write_json
 from utils.run_folder import ENDED, FINISHED, METRICS, TIMINGS
@@ -29,9 +29,7 @@ class MetricsTables(Callback):
         self._log_dir = Path(log_dir)
         self._metrics, self._timings = list[dict[str, float]](), list[dict[str, float]]()
 
-    def on_train_start(
-        self, run: Mapping[str, Any], history: Sequence[Mapping[str, float]], updates: int
-    ) -> None:
+    def on_train_start(self, run: Mapping[str, Any], history: History, updates: int) -> None:
         """Take over the rows of the epochs that are done, as far as they are known."""
         self._metrics = [dict(log) for log in history]
         # No checkpoint has the timings; the file's are kept but for epochs that come again.
@@ -39,7 +37,7 @@ class MetricsTables(Callback):
         self._timings = [row for row in known if row["epoch"] <= len(history)]
         (self._log_dir / ENDED).unlink(missing_ok=True)
 
-    def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
+    def on_epoch_end(self, epoch: int, scalars: Scalars, best: bool) -> None:
         """Write both tables with a further row.
 
         Raises:
@@ -52,7 +50,7 @@ class MetricsTables(Callback):
         write_metrics(self._log_dir / METRICS, self._metrics)
         write_metrics(self._log_dir / TIMINGS, self._timings)
 
-    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
+    def on_train_end(self, history: History, best_epoch: int | None) -> None:
         best = history[best_epoch - 1] if best_epoch else {}
         write_json(self._log_dir / FINISHED, {"epochs": len(history), "best": best})
 
@@ -79,12 +77,10 @@ class EpochLines(Callback):
         self._began = time.monotonic()
         self._done_before = 0
 
-    def on_train_start(
-        self, run: Mapping[str, Any], history: Sequence[Mapping[str, float]], updates: int
-    ) -> None:
+    def on_train_start(self, run: Mapping[str, Any], history: History, updates: int) -> None:
         self._began, self._done_before = time.monotonic(), len(history)
 
-    def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
+    def on_epoch_end(self, epoch: int, scalars: Scalars, best: bool) -> None:
         """Say the scores that matter most, how fast it went, and how long the rest will take."""
         wanted = ("lr", "train/loss", "val/loss", "val/accuracy", "val/f1", self._monitored or "")
         names = [name for name in dict.fromkeys(wanted) if name in scalars]
@@ -116,20 +112,16 @@ class Sinks(Callback):
         self.writers = [Guarded(writer) for writer in writers]
         self._best = best
         self._every = every
-        self._losses: list[Mapping[str, float]] = []
+        self._losses: list[Scalars] = []
 
-    def on_train_start(
-        self, run: Mapping[str, Any], history: Sequence[Mapping[str, float]], updates: int
-    ) -> None:
+    def on_train_start(self, run: Mapping[str, Any], history: History, updates: int) -> None:
         """Open the writers and record what the run is made of."""
         for writer in self.writers:
             writer.start(history, updates)
             for name, value in run.items():
                 writer.describe(name, value)
 
-    def on_step(
-        self, update: int, losses: Mapping[str, float], rates: Mapping[str, float], photos: int
-    ) -> None:
+    def on_step(self, update: int, losses: Scalars, rates: Scalars, photos: int) -> None:
         """A point every so many updates, with the mean losses since the last one."""
         self._losses.append(losses)
         # Losses come as numbers already; here only the sinks, some of them on a network, are
@@ -143,11 +135,11 @@ class Sinks(Callback):
         for writer in self.writers:
             writer.log_step(update, {f"step/{name}": value for name, value in scalars.items()})
 
-    def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
+    def on_epoch_end(self, epoch: int, scalars: Scalars, best: bool) -> None:
         for writer in self.writers:
             writer.log(epoch, scalars, best)
 
-    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
+    def on_train_end(self, history: History, best_epoch: int | None) -> None:
         """Hand over the best checkpoint, for writers that keep it."""
         for writer in self.writers if self._best.exists() else ():
             writer.checkpoint(self._best, history[best_epoch - 1] if best_epoch else {})
@@ -165,5 +157,5 @@ class Report(Callback):
     def __init__(self, log_dir: Path) -> None:
         self._log_dir = log_dir
 
-    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
+    def on_train_end(self, history: History, best_epoch: int | None) -> None:
         logging.getLogger("report").info("report: %s", write_report(self._log_dir))

@@ -4,9 +4,9 @@ import json
 import os
 import sys
 import urllib.request
-from collections.abc import Mapping, Sequence
 
 from base.base_trainer import Callback
+from logger.writer import History
 from utils.errors import ConfigError, reason_of
 
 URL = "NOTIFY_URL"
@@ -36,7 +36,7 @@ class Notice(Callback):
         # training.
         self._url = require_address(way)
 
-    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
+    def on_train_end(self, history: History, best_epoch: int | None) -> None:
         score = history[best_epoch - 1].get(self._monitored or "") if best_epoch else None
         best = "" if score is None else f": {self._monitored} {score:.4f} in epoch {best_epoch}"
         self._tell(f"{self._run} has finished{best}")

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from logger.writer import History
 from utils.files import write_atomically
 
 SHOWN_CLASSES = 40
@@ -18,7 +19,7 @@ SHOWN_CLASSES = 40
 GREEN, RED, INK, PAPER = (46, 125, 50), (198, 40, 40), (33, 33, 33), (255, 255, 255)
 
 
-def learning_curves(history: Sequence[dict[str, float]], best_epoch: int | None) -> np.ndarray:
+def learning_curves(history: History, best_epoch: int | None) -> np.ndarray:
     """Loss and scores over the epochs, training beside validation; (H, W, 3) uint8 RGB."""
     panels = {"loss": "loss", "accuracy": "accuracy", "macro-F1": "f1"}
     names = dict.fromkeys(name.partition("/")[2] for log in history for name in log)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from logger.writer import Cell, Writer
+from logger.writer import Cell, History, Scalars, Writer
 
 STEPS = "steps"
 """Sub-folder of the curves over steps: TensorBoard hides what a resumed run does again by one
@@ -26,7 +26,7 @@ class TensorboardWriter(Writer):
         self._epochs: Any = None
         self._steps: Any = None
 
-    def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
+    def start(self, history: History, step: int) -> None:
         """Open the files; what lies after these epochs and steps in earlier ones is hidden."""
         self._epochs = self._open(str(self._log_dir), purge_step=len(history) + 1)
         self._steps = self._open(str(self._log_dir / STEPS), purge_step=step + 1)
@@ -36,11 +36,11 @@ class TensorboardWriter(Writer):
         text = json.dumps(value, indent=2, ensure_ascii=False)
         self._epochs.add_text(name, f"```json\n{text}\n```")
 
-    def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
+    def log_step(self, step: int, scalars: Scalars) -> None:
         for name, value in scalars.items():
             self._steps.add_scalar(name, value, step)
 
-    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
+    def log(self, epoch: int, scalars: Scalars, best: bool = False) -> None:
         """Record the scalars of an epoch, to be seen at once."""
         for name, value in scalars.items():
             if name != "epoch":

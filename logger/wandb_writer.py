@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from logger.writer import Cell, Writer
+from logger.writer import Cell, History, Scalars, Writer
 from utils.hub import answers
 
 logger = logging.getLogger("logger")
@@ -58,7 +58,7 @@ class WandbWriter(Writer):
         self._options = {"project": legal_for_wandb(name), "name": run_id, **options}
         self._run: Any = None
 
-    def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
+    def start(self, history: History, step: int) -> None:
         """Start the run, or go on with it if wandb knows its id; asks nobody anything."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
         # resume="allow": a stopped run goes on under its id. 30 s, where wandb's own wait is 90.
@@ -94,10 +94,10 @@ class WandbWriter(Writer):
         # A resumed run may change keys, such as trainer.epochs; wandb takes that for a mistake.
         self._run.config.update(values, allow_val_change=True)
 
-    def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
+    def log_step(self, step: int, scalars: Scalars) -> None:
         self._run.log({"step": step, **scalars})
 
-    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
+    def log(self, epoch: int, scalars: Scalars, best: bool = False) -> None:
         """Record the scalars of an epoch; those of the best one also stand in the summary."""
         self._run.log({"epoch": epoch, **scalars})
         if best:
@@ -111,7 +111,7 @@ class WandbWriter(Writer):
         cells = [[self._cell(cell) for cell in row.values()] for row in rows]
         self._run.log({"epoch": epoch, name: self._wandb.Table(list(rows[0]), cells)})
 
-    def checkpoint(self, path: Path, scalars: Mapping[str, float]) -> None:
+    def checkpoint(self, path: Path, scalars: Scalars) -> None:
         """Keep the best checkpoint as an artifact, if the config asks for it."""
         if self._artifact is not None:
             artifact = self._wandb.Artifact(self._artifact, "model", metadata=dict(scalars))
@@ -127,7 +127,7 @@ class WandbWriter(Writer):
 
 
 def legal_for_wandb(name: str, illegal: str = r"[:;,#?/'\\%]|^\s|\s$") -> str:
-    """``name`` with dashes for what is ``illegal`` in wandb, 128 characters at most; the same always.
+    """``name`` with dashes for what is ``illegal`` in wandb, 128 characters at most; ever the same.
 
     A digest keeps names apart that would become the same one. Without this, wandb would refuse a
     run id such as ``lr#2`` when the run starts, or its artifact once all is trained.

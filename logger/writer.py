@@ -13,6 +13,9 @@ logger = logging.getLogger("logger")
 MACHINE = ("time/", "memory/")
 """Scalars under these prefixes tell of the machine; all others a repeated run gives again."""
 
+Scalars = Mapping[str, float]
+History = Sequence[Scalars]
+"""Of each epoch, by name."""
 Cell = str | int | float | np.ndarray
 """What a table holds: text, numbers, and pictures as (H, W, 3) uint8 RGB."""
 
@@ -20,7 +23,7 @@ Cell = str | int | float | np.ndarray
 class Writer:
     """What a training tells a writer, in this order; each writer takes what it has a use for."""
 
-    def start(self, history: Sequence[Mapping[str, float]], step: int) -> None:
+    def start(self, history: History, step: int) -> None:
         """Get ready; what an interrupted run recorded after these epochs and steps comes again.
 
         Args:
@@ -31,10 +34,10 @@ class Writer:
     def describe(self, name: str, value: Any) -> None:
         """Record what the run is made of: ``config``, ``environment``, … as plain JSON values."""
 
-    def log_step(self, step: int, scalars: Mapping[str, float]) -> None:
+    def log_step(self, step: int, scalars: Scalars) -> None:
         """Record the scalars, named ``step/…``, after an update of the weights, from 1."""
 
-    def log(self, epoch: int, scalars: Mapping[str, float], best: bool = False) -> None:
+    def log(self, epoch: int, scalars: Scalars, best: bool = False) -> None:
         """Record the scalars of an epoch, from 1; ``best``: it is the best one so far."""
 
     def picture(self, epoch: int, name: str, image: np.ndarray) -> None:
@@ -43,7 +46,7 @@ class Writer:
     def table(self, epoch: int, name: str, rows: Sequence[Mapping[str, Cell]]) -> None:
         """Record a table, whose rows all have the same columns."""
 
-    def checkpoint(self, path: Path, scalars: Mapping[str, float]) -> None:
+    def checkpoint(self, path: Path, scalars: Scalars) -> None:
         """Keep the best checkpoint, where that is wanted; ``scalars``: those of its epoch."""
 
     def close(self) -> None:

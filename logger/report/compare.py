@@ -235,16 +235,14 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     errors = [
         scores.calibration(q).error if q and q.kind in ("classes", "tags") else None for q in wholes
     ]
-    seconds = [sum(t.get("time/train_seconds", 0) for t in run.timings) or None for run in runs]
-    speeds = [[s for _, s in epochs_of(run.timings, "time/images_per_second")] for run in runs]
     # The median: the first epoch pays for compiling, and for filling caches.
-    medians = [float(np.median(speed)) if speed else None for speed in speeds]
+    medians = [float(np.median(run.speeds)) if run.speeds else None for run in runs]
     rows += [
         _row("calibration error (ECE)", errors, "percent", "low"),
         _row("validation loss", [run.best.get("val/loss") for run in runs], better="low"),
         _row("best epoch", [run.best_epoch for run in runs], "count", None),
         _row("epochs", [len(run.history) or None for run in runs], "count", None),
-        _row("training time", seconds, "time", None),
+        _row("training time", [run.seconds or None for run in runs], "time", None),
         _row("images a second", medians, "count", None),
     ]
     return [row for row in rows if any(value is not None for value in row["values"])]

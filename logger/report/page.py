@@ -17,7 +17,7 @@ from logger.report import charts, scores
 from logger.report.charts import Chart
 from logger.report.photos import explained, galleries
 from logger.report.predictions import HeadPredictions, NumberPredictions, TaskPredictions
-from logger.report.run import Run
+from logger.report.run import Run, section
 from logger.report.scores import ClassScore, Intervals
 from logger.report.verdict import verdict
 from utils.run_folder import DECODING, EXPLANATIONS
@@ -131,7 +131,7 @@ def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str
         of = "" if predictions.groups is None else f"of {predictions.counted_groups}"
         facts.append(("evaluated on", f"{whole.known.sum():,} photos", of))
     if run.history:
-        planned = (run.config.get("trainer") or {}).get("epochs")
+        planned = section(run.config, "trainer").get("epochs")
         epoch = run.best_epoch or run.history[-1]["epoch"]
         remark, label = "", "best epoch" if run.best_epoch else "last epoch"
         if planned and len(run.history) < planned:
@@ -139,13 +139,10 @@ def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str
             remark = f"{'stopped early' if run.finished else 'not finished'}; {planned} planned"
         facts.append((label, f"{epoch} of {len(run.history)}", remark))
     if run.timings:
-        seconds = sum(row.get("time/train_seconds", 0) for row in run.timings)
-        speeds = [speed for _, speed in epochs_of(run.timings, "time/images_per_second")]
-        speed = f"{np.median(speeds):,.0f} images/s" if speeds else ""
-        facts.append(("training took", duration(seconds), speed))
-    args = [(run.config.get(name) or {}).get("args") or {} for name in ("arch", "data_loader")]
-    if backbone := args[0].get("model_name"):
-        size = args[1].get("input_size")
+        speed = f"{np.median(run.speeds):,.0f} images/s" if run.speeds else ""
+        facts.append(("training took", duration(run.seconds), speed))
+    if backbone := section(run.config, "arch", "args").get("model_name"):
+        size = section(run.config, "data_loader", "args").get("input_size")
         facts.append(("backbone", str(backbone), f"at {size} px" if size else ""))
     return facts
 
@@ -351,7 +348,7 @@ def _commands(run: Run) -> list[str]:
         return [*commands, typed] if typed else []
     if not run.config:
         return []
-    root = str((run.config.get("trainer") or {}).get("save_dir", "saved/"))
+    root = str(section(run.config, "trainer").get("save_dir", "saved/"))
     config = Path(root) / "models" / run.name / run.run_id / "config.json"
     # The stored config and not the typed command, whose file may have changed since.
     command = ["python", "train.py", "--config", config.as_posix()]

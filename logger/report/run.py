@@ -63,13 +63,24 @@ class Run:
         return self.predictions if self.predictions and self.predictions.has_truth else None
 
     @property
+    def seconds(self) -> float:
+        """Spent in training."""
+        return sum(row.get("time/train_seconds", 0.0) for row in self.timings)
+
+    @property
+    def speeds(self) -> list[float]:
+        """Photos a second, of each epoch that tells."""
+        name = "time/images_per_second"
+        return [row[name] for row in self.timings if name in row]
+
+    @property
     def trained_on(self) -> str | None:
         """What of the photos predicted the training had seen: ``"nobody"`` on them, others of their
         ``"group"``, the ``"photos"`` themselves; ``None`` for a test, or where no config tells."""
-        split = _section(self.config, "validation").get("type")
+        split = section(self.config, "validation").get("type")
         if self.tested or split is None:
             return None
-        if _section(self.config, "trainer").get("overfit_batch"):
+        if section(self.config, "trainer").get("overfit_batch"):
             return "photos"
         if self.of_folds:  # they are always divided by groups, whatever the config says
             return "nobody"
@@ -81,14 +92,14 @@ class Run:
         """What to call several of those that a split keeps apart, such as ``"people"``."""
         if self.predictions is not None:
             return self.predictions.plural
-        data = _section(_section(self.config, "task"), "data")
+        data = section(self.config, "task", "data")
         group = data.get("group") if data else "person"  # a config from before tasks is of faces
         return plural_of(group or "photo")
 
     @property
     def mixed(self) -> bool:
         """Whether training photos were made of two, which lowers the scores on them by design."""
-        mixing = _section(self.config, "mixing")
+        mixing = section(self.config, "mixing")
         return any(mixing.get(way) for way in ("mixup", "cutmix", "half_face"))
 
 
@@ -183,20 +194,23 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
-    section = config.get(name)
-    return section if isinstance(section, dict) else {}
+def section(config: dict[str, Any], *names: str) -> dict[str, Any]:
+    """An object in nested ones; empty where it is not there, or no object."""
+    for name in names:
+        found = config.get(name)
+        config = found if isinstance(found, dict) else {}
+    return config
 
 
 def _best_epoch(
     history: list[dict[str, float]], finished: dict[str, Any], config: dict[str, Any]
 ) -> int | None:
     """The one ``finished.json`` names, else what the monitor of the config would have chosen."""
-    best = _section(finished, "best")
+    best = section(finished, "best")
     if "epoch" in best:
         return int(best["epoch"])
     # A run that was killed wrote no finished.json.
-    rule = str(_section(config, "trainer").get("monitor", "max val/f1"))
+    rule = str(section(config, "trainer").get("monitor", "max val/f1"))
     mode, _, name = rule.partition(" ")
     sign = -1 if mode == "max" else 1
     # Of equal epochs the earlier, as the trainer itself keeps it.

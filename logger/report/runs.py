@@ -8,9 +8,9 @@ from statistics import fmean, stdev
 from urllib.parse import quote
 
 from logger.report.compare import config_differences, gain_of, main_score_of
-from logger.report.page import duration, epochs_of, render
+from logger.report.page import duration, render
 from logger.report.predictions import NumberPredictions
-from logger.report.run import Run, read_run
+from logger.report.run import Run, read_run, section
 from logger.report.scores import intervals
 from utils.errors import UserError
 from utils.run_folder import FOLD_RUN, REPORT, RunFolder, is_run
@@ -60,27 +60,16 @@ class Row:
     @property
     def epochs(self) -> int:
         """How many there will be."""
-        return int(self.run.config.get("trainer", {}).get("epochs", 0))
-
-    @property
-    def seconds(self) -> float:
-        """Spent in training."""
-        return sum(timing.get("time/train_seconds", 0.0) for timing in self.run.timings)
-
-    @property
-    def speed(self) -> float | None:
-        """Photos a second, the mean of the epochs."""
-        found = epochs_of(self.run.timings, "time/images_per_second")
-        return fmean(value for _, value in found) if found else None
+        return int(section(self.run.config, "trainer").get("epochs", 0))
 
     @property
     def left(self) -> float | None:
         """Seconds until it ends, by its epochs so far; ``None`` where it is not running."""
         done = len(self.run.history)
-        if self.state != "running" or not done or not self.seconds:
+        if self.state != "running" or not done or not self.run.seconds:
             return None
         left = self.run.timings[-1].get("time/epochs_left", self.epochs - done)
-        return self.seconds / done * left
+        return self.run.seconds / done * left
 
     @property
     def checkpoint(self) -> Path | None:
@@ -108,8 +97,8 @@ class Row:
             "score": score,
             "against the best": self.against_best,
             "epochs": done,
-            "time": duration(self.seconds) if self.seconds else "–",
-            "images/s": "–" if self.speed is None else f"{self.speed:,.0f}",
+            "time": duration(self.run.seconds) if self.run.seconds else "–",
+            "images/s": f"{fmean(self.run.speeds):,.0f}" if self.run.speeds else "–",
             "differs in": ", ".join(self.differs),
         }
 
