@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 
 from utils.cli import EXIT_INTERRUPTED, EXIT_STOPPED
-from utils.errors import ConfigError, UserError
+from utils.errors import ConfigError, UserError, reason_of
 
 TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for the others in a collective; see ``wait_for_main`` for longer."""
@@ -117,10 +117,20 @@ def process_group(n_gpu: int) -> Iterator[None]:
         yield
         return
     on_gpu = n_gpu > 0 and torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # By hand: `init_process_group` would take the launcher's store as it is, see `agree_on_store`.
-    store, number, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    try:
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        # By hand: `init_process_group` would take the launcher's store as it is, see
+        # `agree_on_store`.
+        if not 0 <= rank() < int(os.environ["WORLD_SIZE"]):  # which would wait for ever
+            raise ValueError("there is no such rank")
+        store, number, size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    except (KeyError, ValueError, dist.DistError) as error:
+        raise UserError(
+            f"RANK={os.environ['RANK']} and WORLD_SIZE={os.environ['WORLD_SIZE']} say that a "
+            f"launcher started this process, but the group can't be joined: {reason_of(error)}; "
+            "start it by torchrun, or alone: env -u RANK -u WORLD_SIZE python …"
+        ) from error
     store.set_timeout(TIMEOUT)
     _stores.append(agree_on_store(store, number, size))
     # NCCL for tensors on GPUs, gloo for everything that lies on the CPU.

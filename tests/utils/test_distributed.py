@@ -4,6 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from utils import distributed
+from utils.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 # As after torchrun's restart: one store, a second generation of workers, rank 1 late. Whoever
 # trusted what the first generation left there would call on rank 1's old address.
@@ -93,3 +98,22 @@ def meet():
     return distributed.gather(distributed.rank())
 """
     assert in_two_ranks(preparation, "meet()") == ["[0, 1]"] * 2
+
+
+@pytest.mark.parametrize(
+    "left_over, why",
+    [
+        ({"RANK": "0", "WORLD_SIZE": "1"}, "MASTER_ADDR expected"),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "'x'"),
+        ({"RANK": "5", "WORLD_SIZE": "2"}, "no such rank"),
+        ({"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "a"}, "'a'"),
+    ],
+)
+def test_half_a_launcher_is_one_line_that_says_what_to_do(left_over, why, monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in left_over.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=why) as caught, distributed.process_group(0):
+        pass
+    assert "torchrun" in str(caught.value) and "env -u RANK" in str(caught.value)
