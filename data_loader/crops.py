@@ -9,7 +9,6 @@ import contextlib
 import errno
 import hashlib
 import io
-import json
 import logging
 import os
 import time
@@ -37,23 +36,23 @@ from data_loader.crop_files import (
     load_arrays,
     missing_rows,
 )
+from data_loader.known_weights import (
+    KNOWN_WEIGHTS,
+    full_name,
+    known_weights,
+    load_known,
+    remember_weights,
+)
 from data_loader.photo_digests import MOST_DIGESTS, photo_digests
 from data_loader.settings import Tracer
 from TRACER.extractor import Extractor, describe
 from TRACER.network import Tracer as Network
-from TRACER.weights import (
-    load_tracer,
-    warn_of_sample_weights,
-    weights_digest,
-    weights_path,
-)
+from TRACER.weights import load_tracer, warn_of_sample_weights, weights_path
 from utils import distributed
-from utils.errors import CheckpointError, DataError, PhotoError, UserError
+from utils.errors import DataError, PhotoError, UserError
 from utils.files import read_regular, write_atomically, write_json
 from utils.images import read_image
 
-KNOWN_WEIGHTS = "weights.json"
-"""In the folder of all caches: which weights were last met under which name."""
 COMPLETE = "complete.json"
 """Written into a cache that has all its crops; says what they were made with."""
 FLUSH_SECONDS = 5.0
@@ -82,47 +81,13 @@ def extractor_from(tracer: Tracer, input_size: int, device: torch.device) -> Ext
     if (weights := tracer.weights) is not None:
         load = partial(load_tracer, weights, sha256=tracer.sha256, device=device)
         # With `sha256`: whoever sets another one gets the file looked at, although crops are there.
-        name = " ".join(filter(None, (_full_name(weights), tracer.sha256)))
+        name = " ".join(filter(None, (full_name(weights), tracer.sha256)))
         # Where all crops are there, no photo needs weights that would have to be got first.
         if not weights_path(weights).is_file():
             file = Path(tracer.cache_dir) / KNOWN_WEIGHTS
-            if digest := _known_weights(file).get(name):
-                load = partial(_load_known, load, digest, file)
+            if digest := known_weights(file).get(name):
+                load = partial(load_known, load, digest, file)
     return Extractor(load, settings, device=device, digest=digest, name=name)
-
-
-def _full_name(weights: str) -> str:
-    """A path from the root, so that it means the same file wherever the program is called."""
-    path = weights_path(weights)
-    return str(path.absolute()) if path == Path(weights) else weights
-
-
-def _known_weights(file: Path) -> dict[str, str]:
-    """Name of weights → their digest, as ``_remember_weights`` left it."""
-    # Only a shortcut: without it the weights are fetched, which tells their digest as well.
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(known, dict):
-            return {name: digest for name, digest in known.items() if isinstance(digest, str)}
-    return {}
-
-
-def _remember_weights(extractor: Extractor, file: Path) -> None:
-    known = _known_weights(file)
-    if extractor.name and known.get(extractor.name) != extractor.digest:
-        with contextlib.suppress(UserError):
-            write_json(file, known | {extractor.name: extractor.digest})
-
-
-def _load_known(load: Callable[[], Network], digest: str, file: Path) -> Network:
-    """The network, which must be the one whose crops are already there."""
-    network = load()
-    if weights_digest(network) != digest:
-        raise CheckpointError(
-            f"{file}: made with other TRACER weights than those that are to crop now; delete this"
-            " file, and all photos are cropped with the present ones"
-        )
-    return network
 
 
 @dataclass(frozen=True)
@@ -189,7 +154,9 @@ def build_crops(
     """
     main = distributed.is_main()
     try:
-        folder, digests = _cache_folder(photos, extractor, cache_dir, progress)
+        digests = photo_digests(photos, cache_dir, progress)
+        # Two levels, so that caches of the same settings lie together: `_copy_known` looks there.
+        folder = cache_dir / extractor.key[:16] / _name(digests)
         shape = len(photos), extractor.settings.size
         # Without the lock, since a finished cache may lie where nothing can be written.
         if not _main_finds_complete(folder, shape):
@@ -207,26 +174,14 @@ def build_crops(
     # Every rank opens it before anybody raises, as one that left early would let the others wait.
     crops = _open_on_every_rank(folder)
     if main:
-        _remember_weights(extractor, cache_dir / KNOWN_WEIGHTS)
+        remember_weights(extractor, cache_dir / KNOWN_WEIGHTS)
         warn_of_sample_weights(extractor.digest, photos)
     _report(crops, photos, skip_unreadable)
     return crops
 
 
-def _cache_folder(
-    photos: Sequence[Path], extractor: Extractor, cache_dir: Path, progress: bool
-) -> tuple[Path, np.ndarray]:
-    digests = photo_digests(photos, cache_dir, progress)
-    # Two levels, so that caches of the same settings lie together: `_copy_known` looks there.
-    return cache_dir / extractor.key[:16] / _name(digests), digests
-
-
 def _name(digests: np.ndarray) -> str:
     return hashlib.sha256(digests.tobytes()).hexdigest()[:16]
-
-
-def _leave_for_the_report(photo: Path, error: DataError) -> None:
-    """Go on with the others: ``_report`` names all unreadable photos at the end."""
 
 
 def _main_finds_complete(folder: Path, shape: tuple[int, int]) -> bool:
@@ -277,12 +232,9 @@ def _fill(
         _crop(folder, photos, todo, extractor, arrays, progress)
     distributed.barrier()
     if distributed.is_main() and not (Crops.open(folder).states == PENDING).any():
-        found = {
-            "photos": len(photos),
-            "key": extractor.key,
-            "settings": describe(extractor.settings),
-        }
-        write_json(folder / COMPLETE, found)
+        settings = describe(extractor.settings)
+        made_with = {"photos": len(photos), "key": extractor.key, "settings": settings}
+        write_json(folder / COMPLETE, made_with)
     distributed.barrier()
 
 
@@ -316,7 +268,8 @@ def _crop(
     progress: bool,
 ) -> None:
     """Crop the photos of the rows ``todo``."""
-    extractions = extractor([photos[row] for row in todo], on_error=_leave_for_the_report)
+    # On with the others: `_report` names all unreadable photos at the end.
+    extractions = extractor([photos[row] for row in todo], on_error=lambda photo, error: None)
     hidden = not progress or not len(todo) or not distributed.is_main()
     doing = "cropping" if extractor.digest else "reading photos"  # without a network, the whole
     bar = tqdm(extractions, doing, len(todo), unit="photo", disable=hidden)
@@ -365,22 +318,21 @@ def _open_on_every_rank(folder: Path) -> Crops:
     """The finished cache, or an error that every rank raises if one does not see all of it."""
     crops: Any = None
     problem = None
-    if not distributed.is_main() and not (folder / COMPLETE).exists():
-        problem = (
-            f"{folder}: rank {distributed.rank()} does not find the crops here that rank 0 made;"
-            " let tracer.cache_dir be a folder that all machines share, and the photos be the same"
-        )
-    else:
-        try:
-            crops = Crops.open(folder)
-        except DataError as error:
-            problem = str(error)
-        else:
-            if lost := np.count_nonzero(crops.states == PENDING):
-                problem = (
-                    f"{folder}: {lost} of {len(crops)} crops were lost on their way to the disk;"
-                    " run the same again, which crops those anew"
-                )
+    try:
+        if not distributed.is_main() and not (folder / COMPLETE).exists():
+            raise DataError(
+                f"{folder}: rank {distributed.rank()} does not find the crops here that rank 0"
+                " made; let tracer.cache_dir be a folder that all machines share, and the photos"
+                " be the same"
+            )
+        crops = Crops.open(folder)
+        if lost := np.count_nonzero(crops.states == PENDING):
+            raise DataError(
+                f"{folder}: {lost} of {len(crops)} crops were lost on their way to the disk; run"
+                " the same again, which crops those anew"
+            )
+    except DataError as error:
+        problem = str(error)
     if problems := list(filter(None, distributed.gather(problem))):
         raise DataError(problems[0])
     return crops

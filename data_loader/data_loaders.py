@@ -32,12 +32,7 @@ from data_loader.settings import (
     Validation,
 )
 from data_loader.split import split
-from data_loader.transform import (
-    Transform,
-    eval_transform,
-    start_worker,
-    train_transform,
-)
+from data_loader.transform import eval_transform, start_worker, train_transform
 from TRACER.extractor import Extractor
 from utils import distributed
 from utils.devices import fit_workers, set_threads
@@ -102,16 +97,10 @@ def setup(
         batch_size: photos per step.
         num_workers: loader processes asked for, or ``"auto"``; see ``fit_workers``.
         index: the photos and their labels, see ``labeled_photos``.
-        extractor: makes the crops.
-        cache_dir: keeps them.
-        validation: who is validated on.
-        augmentation: strengths; ``None`` for none.
-        sampling: how often photos are visited; ``None`` for once each.
-        mixing: how photos are joined with others; ``None`` for not at all.
+        extractor: makes the crops, which ``cache_dir`` keeps.
+        augmentation, sampling, mixing: sections of the config; ``None`` for none.
         seed: of the split, the order and the augmentations.
-        device: where the model is.
         limits: of the batches, for a look.
-        progress: show bars.
 
     Raises:
         ConfigError: another stage.
@@ -123,26 +112,24 @@ def setup(
         )
     _require_new_photos(index, cache_dir, progress)
     # Before cropping: a wrong split shows in a second.
-    train_rows, val_rows = _both_sides(index, validation, seed, limits, batch_size)
+    both_sides = _both_sides(index, validation, seed, limits, batch_size)
+    train_rows, val_rows = both_sides
     if limits.overfit_batch:
         # Anything that changes the photos would keep the loss from reaching 0, which is the test.
         augmentation = mixing = sampling = None
-    _describe(index, train_rows, val_rows)
     # Of all photos and not of the chosen rows: every split, fold and limit finds the same cache.
     crops = build_crops(index.paths(), extractor, cache_dir, progress=progress)
     # Both loaders keep their workers, so that their batches lie in shared memory at the same time.
     at_once = batch_size + batch_of_predictions(batch_size, device)
     workers = _fit_workers(num_workers, at_once, input_size, device)
+    dataset = _training_set(index, crops, train_rows, input_size, augmentation, mixing, seed)
     weights = sampling_weights(index.plain_targets(train_rows), sampling) if sampling else None
-    transform = _transform_of_training(augmentation, input_size)
-    dataset = _training_set(index, crops, train_rows, transform, mixing, seed)
     order = _training_order(len(train_rows), batch_size, limits.limit_train_batches, seed, weights)
     train = _loader(dataset, order, batch_size, workers, device)
     val_targets = index.targets(val_rows)
     val = _in_order(crops, val_rows, val_targets, input_size, batch_size, workers, device)
-    counts = class_counts(index, train_rows)
-    truths = (index.truth(rows) for rows in (train_rows, val_rows))
-    return TrainingData(train, val, index, crops, train_rows, val_rows, counts, *truths)
+    counts, truths = class_counts(index, train_rows), map(index.truth, both_sides)
+    return TrainingData(train, val, index, crops, *both_sides, counts, *truths)
 
 
 def _fit_workers(asked: int | str, photos: int, size: int, device: torch.device) -> int:
@@ -181,6 +168,7 @@ def _both_sides(
     if limits.limit_val_batches is not None:
         # Evenly over the rows, which are sorted by folder: the first ones would be few people.
         val_rows = spread(val_rows, limits.limit_val_batches * batch_size)
+    _describe(index, train_rows, val_rows)
     return train_rows, val_rows
 
 
@@ -188,7 +176,8 @@ def _training_set(
     index: PhotoIndex,
     crops: Crops,
     rows: np.ndarray,
-    transform: Transform,
+    size: int,
+    augmentation: Augmentation | None,
     mixing: Mixing | None,
     seed: int,
 ) -> CropDataset:
@@ -197,6 +186,7 @@ def _training_set(
     targets = index.learned(rows)
     if index.weight is not None:
         targets[WEIGHT] = index.weight[rows]
+    transform = train_transform(augmentation, size) if augmentation else eval_transform(size)
     return CropDataset(crops, rows, targets, transform, seed, mixer)
 
 
@@ -314,12 +304,6 @@ def _without_dropped(index: PhotoIndex, rows: np.ndarray, head: Head) -> np.ndar
     lost = index.counted(len(np.unique(index.group[np.setdiff1d(rows, kept)])))
     logger.info("%s: %s of %g to %g left out of training", key, lost, first, last)
     return kept
-
-
-def _transform_of_training(augmentation: Augmentation | None, size: int) -> Transform:
-    if augmentation is None:
-        return eval_transform(size)
-    return train_transform(augmentation, size)
 
 
 def labeled_photos(

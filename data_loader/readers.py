@@ -19,7 +19,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from base.task_settings import CsvSource, FoldersSource, PatternSource
+from base.data_settings import CsvSource, FoldersSource, PatternSource
 from utils.csv_files import plain_cell
 from utils.errors import DataError, nearest
 from utils.files import read_regular

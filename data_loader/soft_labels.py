@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from base.data_settings import CsvSource, FurtherSource, ProbabilitiesSource
 from base.heads import MISSING, Head, TagHead
 from base.task import Task
-from base.task_settings import CsvSource, FurtherSource, ProbabilitiesSource
 from data_loader.readers import Table, raise_if_any, read_source
 from utils.errors import DataError
 

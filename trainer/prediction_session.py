@@ -16,7 +16,8 @@ from base.prefetch import Prefetcher
 from base.task import Task
 from data_loader.crops import UNREADABLE, WHOLE, Crops, extractor_from
 from data_loader.data_loaders import prediction_loader
-from data_loader.dataset import Photos, eval_photos, read_answers, scan_folder
+from data_loader.dataset import Photos
+from data_loader.prediction import eval_photos, read_answers, scan_folder
 from logger.logger import attempt, setup_logging
 from logger.report.per_head import predictions_of
 from logger.report.predictions import TaskPredictions, thumbnails

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from base.data_settings import CsvSource
 from base.heads import number_in
-from base.task_settings import CsvSource
 from data_loader import readers
 from data_loader.readers import read_source, read_table
 from utils.errors import DataError

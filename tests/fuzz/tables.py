@@ -14,7 +14,8 @@ import numpy as np
 
 from base.task_settings import TaskSettings
 from data_loader.corrections import apply_corrections
-from data_loader.dataset import eval_photos, read_answers, read_index
+from data_loader.dataset import read_index
+from data_loader.prediction import eval_photos, read_answers
 from tests.fuzz.mutate import damaged
 from tools.guess_task import guess_task
 
