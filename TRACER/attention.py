@@ -71,11 +71,7 @@ class UnionAttention(nn.Module):
 
 
 def keep_confident(confidence: Tensor) -> Tensor:
-    """Set an image's least confident tenth of the channels to zero.
-
-    Args:
-        confidence: (B, C, 1, 1) float32.
-    """
+    """Set an image's least confident tenth of the channels, (B, C, 1, 1) float32, to zero."""
     # (B, C, 1, 1); the quantile lies between two ranks.
     ranked, place = confidence.sort(dim=1).values, CONFIDENCE_RATIO * (confidence.shape[1] - 1)
     below = int(place)  # torch.quantile does the same, but has no counterpart in ONNX
@@ -85,11 +81,7 @@ def keep_confident(confidence: Tensor) -> Tensor:
 
 
 class EdgeModule(nn.Module):
-    """Finds edges in the high frequencies of a feature map and adds them to it.
-
-    Args:
-        channels: width of the feature map.
-    """
+    """Finds edges in the high frequencies of a feature map and adds them to it."""
 
     keep: Tensor
 
@@ -101,10 +93,7 @@ class EdgeModule(nn.Module):
         self.register_buffer("keep", keep_beyond(FREQUENCY_RADIUS), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Add edges to a feature map.
-
-        Args:
-            x: (B, C, H, H), H even and at least twice ``FREQUENCY_RADIUS``.
+        """Add edges to (B, C, H, H), H even and at least twice ``FREQUENCY_RADIUS``.
 
         Returns:
             The sum, (B, C, H, H), and the edge logit, (B, 1, H, H) float32, whose ReLU was added.
@@ -146,11 +135,7 @@ def keep_beyond(radius: int) -> Tensor:
 
 
 class ObjectAttention(nn.Module):
-    """Adds to a logit what the encoder's features show of the object there.
-
-    Args:
-        channels: width of the encoder's feature map.
-    """
+    """Adds to a logit what the encoder's features show of the object there."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -158,15 +143,11 @@ class ObjectAttention(nn.Module):
         self.logit = ConvLogit(channels // 2)
 
     def forward(self, logit: Tensor, features: Tensor) -> Tensor:
-        """Raise a logit; it never sinks.
+        """Raise a (B, 1, H, W) float32 logit by features (B, C, H, W); it never sinks.
 
-        Object (probability s) and background (1 - s) features are summed, the background only
-        where its confidence is at most ``DENOISING_RATIO``. As s + (1 - s) = 1, the features pass
+        Object (probability s) and background (1 - s) features are summed, the background only where
+        its confidence is at most ``DENOISING_RATIO``. As s + (1 - s) = 1, the features pass
         unchanged there and are weighted by s elsewhere.
-
-        Args:
-            logit: (B, 1, H, W) float32.
-            features: (B, C, H, W).
         """
         foreground = torch.sigmoid(logit)
         # Object features s·f and, where it counts, background (1 - s)·f: together f, else s·f.

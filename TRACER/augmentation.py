@@ -6,6 +6,7 @@ surface, so that neither scene nor palette can be memorized.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import albumentations as A
@@ -33,15 +34,11 @@ class Augmentation(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class PlainResize:
-    """Resize alone, as validation and deployment do.
+    """Resize to ``side`` px square alone, as validation and deployment do."""
 
-    Args:
-        side: S, of the result, px.
-    """
-
-    def __init__(self, side: int) -> None:
-        self.side = side
+    side: int
 
     def __call__(self, sample: Sample, rng: Rng, draw_other: Callable[[], Sample]) -> Sample:
         """See ``Augmentation``; nothing is drawn."""
@@ -49,11 +46,7 @@ class PlainResize:
 
 
 class PaperAugmentation:
-    """The authors' default: half of the photos turned, half relit, half blurred or noisy.
-
-    Args:
-        side: S, of the result, px.
-    """
+    """The authors' default: half of the photos turned, half relit, half blurred or noisy."""
 
     def __init__(self, side: int) -> None:
         self.side = side
@@ -80,12 +73,7 @@ class PaperAugmentation:
 
 
 class StrongAugmentation:
-    """New background, place, scale, colors, surface and camera.
-
-    Args:
-        side: S, of the result, px.
-        replace: how often the background is replaced.
-    """
+    """New background (``replace`` says how often), place, scale, colors, surface and camera."""
 
     def __init__(self, side: int, replace: float = 0.75) -> None:
         self.side = side
@@ -193,9 +181,8 @@ def _recolor(transform: A.Compose, image: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 def _warp_in_view(sample: Sample, side: int, rng: Rng, scale: tuple[float, float]) -> Sample:
-    """``_warp``, drawn again while the object is nearly out of view.
-
-    The loss of a few pixels of an object is so high that it drowns the rest of the batch.
+    """``_warp``, drawn again while the object is nearly out of view: the loss of a few pixels of an
+    object is so high that it drowns the rest of the batch.
     """
     # Half of what the photo shows: an object that is small by nature stays allowed.
     wanted = min(MIN_VISIBLE, 0.5 * float(sample.mask.mean()))
@@ -207,10 +194,8 @@ def _warp_in_view(sample: Sample, side: int, rng: Rng, scale: tuple[float, float
 
 
 def _warp(sample: Sample, side: int, rng: Rng, scale: tuple[float, float]) -> Sample:
-    """Scale, stretch, turn, mirror and shift the sample on its way to S×S.
-
-    At scale 1 the whole photo fits; the part of the result beyond the photo repeats its border,
-    and the mask there is 0.
+    """Scale, stretch, turn, mirror and shift the sample on its way to S×S. At scale 1 the whole
+    photo fits; beyond it its border is repeated, and the mask is 0.
     """
     height, width = sample.mask.shape
     # Log-uniform: half as large is as likely as twice as large.

@@ -16,15 +16,7 @@ def chance(rng: Rng, probability: float) -> bool:
 
 
 def random_background(rng: Rng, side: int) -> np.ndarray:
-    """Draw a background of a random kind, most often with clutter on it.
-
-    Args:
-        rng: the source of every choice.
-        side: of the picture, px.
-
-    Returns:
-        (side, side, 3) uint8.
-    """
+    """Draw (side, side, 3) uint8 of a random kind, most often with clutter on it."""
     draw = PAINTERS[rng.integers(len(PAINTERS))]
     picture = draw(rng, side)
     if chance(rng, 0.3):
@@ -38,14 +30,8 @@ def random_background(rng: Rng, side: int) -> np.ndarray:
 
 
 def add_clutter(rng: Rng, picture: np.ndarray) -> np.ndarray:
-    """Draw up to a dozen objects: boxes, ellipses, polygons, bars and lines of any color.
-
-    Args:
-        rng: the source of every choice.
-        picture: (S, S, 3) uint8, left as it is.
-
-    Returns:
-        (S, S, 3) uint8.
+    """(S, S, 3) uint8 -> a copy with up to a dozen objects: boxes, ellipses, polygons, bars and
+    lines of any color.
     """
     picture = picture.copy()
     side = picture.shape[0]
@@ -55,11 +41,7 @@ def add_clutter(rng: Rng, picture: np.ndarray) -> np.ndarray:
 
 
 def texture(rng: Rng, side: int) -> np.ndarray:
-    """Draw a gray pattern, to multiply a surface with.
-
-    Returns:
-        (side, side, 1) float32 around 1, between 0.4 and 1.6.
-    """
+    """A gray pattern to multiply a surface with: (side, side, 1) float32 from 0.4 to 1.6."""
     draw = (_noise, _stripes, _checks, _dots)[rng.integers(4)]
     gray = cv2.cvtColor(draw(rng, side), cv2.COLOR_RGB2GRAY).astype(np.float32)
     centered = (gray - gray.mean()) / (np.ptp(gray) + 1)

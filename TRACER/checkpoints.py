@@ -15,12 +15,9 @@ BEST = "best.pth"
 
 
 def save_checkpoint(path: Path, network: Any, training: dict[str, Any] | None) -> None:
-    """Write a network, loadable by ``load_tracer``, and what its training needs to go on.
-
-    Args:
-        path: of the file; what stood there stays until the new one is whole.
-        network: a ``Tracer``; the one to use, that is, the averaged one where there is one.
-        training: plain values, tensors and state dicts; None for weights alone.
+    """Write a network (the averaged one where there is one), loadable by ``load_tracer``, and what
+    its training needs to go on: plain values, tensors and state dicts, or ``None`` for weights
+    alone.
     """
     # The settings stand at the top, where `load_tracer` reads them from any weights file.
     content = {**network_settings(network), "model": network.state_dict()}
@@ -31,11 +28,8 @@ def save_checkpoint(path: Path, network: Any, training: dict[str, Any] | None) -
 def read_training(
     path: str | Path, settings: dict[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a network's state dict, and what ``save_checkpoint`` was given as ``training``.
-
-    Args:
-        path: of the file.
-        settings: ``network_settings`` of the network that is to go on.
+    """Read a network's state dict, and what ``save_checkpoint`` was given as ``training``;
+    ``settings`` are ``network_settings`` of the network that is to go on.
 
     Raises:
         CheckpointError: missing, damaged, without training state, or of another network.

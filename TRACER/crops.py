@@ -60,13 +60,8 @@ class Region(NamedTuple):
 
 
 def largest_region(saliency: np.ndarray, settings: CropSettings) -> Region | None:
-    """Find the largest 8-connected region at or above the threshold.
-
-    Args:
-        saliency: (S, S) uint8.
-
-    Returns:
-        The region; None when there is none or it covers less than ``MIN_AREA`` of the map.
+    """Find the largest 8-connected region of (S, S) uint8 at or above the threshold; ``None`` when
+    there is none or it covers less than ``MIN_AREA`` of the map.
     """
     above = _above(saliency, settings)
     left, top, width, height = cv2.boundingRect(above)  # nothing is outside, so not looked at
@@ -102,12 +97,8 @@ def _above(saliency: np.ndarray, settings: CropSettings) -> np.ndarray:
 
 
 def box_in_photo(box: Box, side: int, shape: tuple[int, int], margin: float) -> Box:
-    """Scale a box from the map to the photo, outwards, and widen it within the photo.
-
-    Args:
-        box: in a ``side`` x ``side`` map, px.
-        shape: (height, width) of the photo.
-        margin: as in ``CropSettings``.
+    """Scale a box of a ``side`` x ``side`` map to a photo of ``shape`` (height, width), outwards,
+    and widen it by ``margin``, as in ``CropSettings``, within the photo.
     """
     height, width = shape
     # The map is a square that the photo was squeezed into: each axis has its own scale.
@@ -132,15 +123,9 @@ FACE_SIDE, FACE_MIDDLE = 0.72, 0.57
 def head_box(region: Region, shape: tuple[int, int], settings: CropSettings) -> Box:
     """A square around the head of an upright person, or around the face in it.
 
-    The outline is followed down from the crown as far as its rows are, in the median, as wide as
-    a head of that height would be. The median is not misled by the shoulders, which come last,
-    nor by long hair, which hides the neck.
-
-    Args:
-        region: the person.
-        shape: (height, width) of the photo.
-        settings: ``threshold`` bounds the person; ``region`` and ``margin`` are as in
-            ``CropSettings``.
+    The outline is followed down from the crown as far as its rows are, in the median, as wide as a
+    head of that height would be. The median is not misled by the shoulders, which come last, nor by
+    long hair, which hides the neck. ``shape`` is the photo's (height, width).
     """
     height, width = shape
     x0, y0, x1, y1 = region.box
@@ -173,13 +158,10 @@ def _sums(inside: np.ndarray, of: Literal["rows", "columns"]) -> np.ndarray:
 def _head_rows(widths: np.ndarray, row_px: float) -> int:
     """How many rows, from the crown down, are together as high as a head of their median width.
 
-    That is the least d with d * row_px >= HEAD_HEIGHT * median(widths[:d]), or all rows. Row i
-    is narrow enough for a head of d rows from some d on. So the narrow ones among the first d
-    are counted for all d at once, and a median is computed only where exactly half are narrow.
-
-    Args:
-        widths: (n,) of the rows, px of the photo.
-        row_px: height of a row.
+    That is the least d with d * row_px >= HEAD_HEIGHT * median(widths[:d]), or all rows; ``widths``
+    are (n,) px of the photo. Row i is narrow enough for a head of d rows from some d on. So the
+    narrow ones among the first d are counted for all d at once, and a median is computed only where
+    exactly half are narrow.
     """
     depths = np.arange(1, len(widths) + 1)
     narrow_from = 1 + np.searchsorted(depths * row_px, HEAD_HEIGHT * widths)
@@ -193,15 +175,8 @@ def _head_rows(widths: np.ndarray, row_px: float) -> int:
 
 
 def resize_map(saliency: np.ndarray, shape: tuple[int, int], box: Box | None = None) -> np.ndarray:
-    """Bring a square map to the photo's resolution, bilinear, by pixel centers.
-
-    Args:
-        saliency: (S, S) uint8.
-        shape: (height, width) of the photo.
-        box: compute this part of the result alone.
-
-    Returns:
-        uint8 of the photo's shape, or of the box's.
+    """Bring an (S, S) uint8 map to a photo's ``shape`` (height, width), or to the part of it in
+    ``box``, bilinear, by pixel centers.
     """
     height, width = shape
     x0, y0, x1, y1 = box or (0, 0, width, height)
@@ -220,15 +195,7 @@ def resize_map(saliency: np.ndarray, shape: tuple[int, int], box: Box | None = N
 
 
 def cut_out(photo: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """The photo with its saliency as opacity.
-
-    Args:
-        photo: (H, W, 3) uint8, RGB.
-        saliency: (S, S) uint8 map of it.
-
-    Returns:
-        (H, W, 4) uint8, RGBA.
-    """
+    """(H, W, 3) uint8 RGB and its (S, S) saliency -> (H, W, 4) uint8 RGBA, that as opacity."""
     return np.dstack([photo, resize_map(saliency, photo.shape[:2])])
 
 

@@ -44,12 +44,9 @@ class Pair(NamedTuple):
 def find_pairs(data_dir: str | Path, layouts: Sequence[tuple[str, str]]) -> list[Pair]:
     """Find every photo under ``data_dir`` together with its mask, sorted by path.
 
-    Photo and mask have the same path below their folders, the extension aside. Photos in
-    subfolders are grouped by subfolder (a person's, say); others are groups of their own.
-
-    Args:
-        data_dir: the folder that holds the two folders.
-        layouts: names of the two folders that will do, the first match is taken.
+    Photo and mask have the same path below their folders, whose names ``layouts`` has, the
+    extension aside. Photos in subfolders are grouped by subfolder (a person's, say); others are
+    groups of their own.
 
     Raises:
         DataError: no such folders, no photos, or photos and masks whose names don't match.
@@ -63,12 +60,8 @@ def find_pairs(data_dir: str | Path, layouts: Sequence[tuple[str, str]]) -> list
 
 
 def hold_out(pairs: list[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
-    """Split into training and validation, whole groups at a time.
-
-    Args:
-        pairs: of at least two groups.
-        share: of the groups that goes into the validation, in (0, 1).
-        seed: decides which.
+    """Split into training and validation, whole groups at a time, ``share`` of them, in (0, 1),
+    held out.
 
     Raises:
         DataError: there is only one group.
@@ -94,10 +87,7 @@ def count_empty_masks(pairs: list[Pair]) -> int:
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """Read a mask: gray above 128 is object.
-
-    Returns:
-        (H, W) uint8, 0 or 1.
+    """Read a mask, (H, W) uint8, 0 or 1: gray above 128 is object.
 
     Raises:
         DataError: missing, or not an image.
@@ -127,14 +117,8 @@ def read_sample(pair: Pair) -> Sample:
 
 
 class SaliencyDataset(Dataset):
-    """Photos and masks, augmented to S×S.
-
-    An item is a function of the seed and its key alone, whichever worker makes it.
-
-    Args:
-        pairs: what to read.
-        augmentation: makes S×S samples.
-        seed: of all randomness.
+    """Photos and masks, augmented to S×S: an item is a function of the seed and its key alone,
+    whichever worker makes it.
     """
 
     def __init__(self, pairs: list[Pair], augmentation: Augmentation, seed: int = 0) -> None:
@@ -146,10 +130,8 @@ class SaliencyDataset(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, key: int | Key) -> tuple[Tensor, Tensor]:
-        """Make one item by a key of ``EpochSampler``; a bare position means epoch 0.
-
-        Returns:
-            The photo, (S, S, 3) uint8 RGB, and the mask, (S, S) uint8, 0 or 1.
+        """One item by a key of ``EpochSampler`` (a bare position means epoch 0): the photo, (S, S,
+        3) uint8 RGB, and the mask, (S, S) uint8, 0 or 1.
         """
         epoch, index, _ = key if isinstance(key, tuple) else (0, key, 0)
         # One generator for all choices of an item, `draw_other` included: workers change nothing.

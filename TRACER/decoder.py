@@ -54,14 +54,7 @@ class Aggregation(nn.Module):
         self.attention = UnionAttention(sum(WIDTHS))
 
     def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-        """Args:
-            fine: (B, 32, H, W).
-            middle: (B, 64, H/2, W/2).
-            coarse: (B, 128, H/4, W/4).
-
-        Returns:
-            (B, 1, H, W) float32 logit.
-        """
+        """(B, 32, H, W), (B, 64, H/2, W/2), (B, 128, H/4, W/4) -> (B, 1, H, W) float32 logit."""
         # Coarse scales know what the object is, fine ones where it ends: the coarse gate the fine.
         coarse2 = double(coarse)
         gated_middle = self.coarse_gates_middle(coarse2) * middle

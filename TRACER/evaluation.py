@@ -20,11 +20,8 @@ BOX_SETTINGS = CropSettings(crop_size=8, margin=0)
 def evaluate(extractor: Extractor, pairs: list[Pair]) -> dict[str, float]:
     """Extract photos and compare with their masks, at the photos' own size.
 
-    Maps are taken as they are delivered, in 256 levels, which moves a measure by 0.002 at most.
-
-    Args:
-        extractor: with a network, and without a margin for comparable boxes (``BOX_SETTINGS``).
-        pairs: at least one.
+    Maps are taken as they are delivered, in 256 levels, which moves a measure by 0.002 at most. For
+    comparable boxes the extractor has no margin (``BOX_SETTINGS``).
 
     Returns:
         The measures of ``mean_scores``; ``box_iou``, the mean overlap of the extractor's box with
@@ -57,13 +54,8 @@ def evaluate(extractor: Extractor, pairs: list[Pair]) -> dict[str, float]:
 
 
 def object_box(mask: np.ndarray) -> Box | None:
-    """The box around the largest connected part of a mask.
-
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        x0, y0, x1, y1 in px, the last two exclusive; None for an empty mask.
+    """The box around the largest connected part of a mask, (H, W) bool: x0, y0, x1, y1 in px, the
+    last two exclusive; ``None`` for an empty one.
     """
     _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if len(statistics) < 2:

@@ -80,13 +80,7 @@ class OutputFolder:
     """Where results go: ``<kind>/<name>.png``, and ``boxes/<name>.json`` written after them.
 
     A photo with a ``boxes`` entry of the right key is complete, whoever made it and whenever. The
-    key covers the photo's bytes, the weights, the settings and the kinds of results.
-
-    Args:
-        images: folder that the photos' names are relative to.
-        out: folder of the results.
-        kinds: of results to keep, from ``KINDS``.
-        key: of the extractor.
+    key covers the photo's bytes, the weights, the settings (the extractor's ``key``) and the kinds.
     """
 
     def __init__(self, images: Path, out: Path, kinds: list[str], key: str) -> None:
@@ -112,9 +106,8 @@ class OutputFolder:
         self._write_entry(photo, {"unreadable": True})
 
     def merge(self, photos: list[Path]) -> None:
-        """Write ``boxes.csv``, unless another process still has photos to do.
-
-        The table is the same whoever writes it, so that two may do so at once.
+        """Write ``boxes.csv``, unless another process still has photos to do; it is the same
+        whoever writes it, so that two may do so at once.
         """
         found = [self._entry(photo) for photo in photos]
         entries = [entry for entry in found if entry is not None]
@@ -172,10 +165,7 @@ def extract_files(
     bar: tqdm,
     skip_unreadable: bool = False,
 ) -> list[DataError]:
-    """Extract photos and save what the folder keeps of them.
-
-    Returns:
-        Why photos were skipped, one reason each.
+    """Extract photos and save what the folder keeps of them; returns why photos were skipped.
 
     Raises:
         DataError: a photo cannot be read, and they are not to be skipped.
@@ -202,13 +192,8 @@ def extract_files(
 def encode_pictures(
     photo: np.ndarray, extraction: Extraction, kinds: list[str]
 ) -> dict[str, bytes]:
-    """Make PNG files of what is wanted of a photo.
-
-    Args:
-        photo: (H, W, 3) uint8, RGB.
-        extraction: of it.
-        kinds: ``"mask"``, the saliency in the photo's size, gray; ``"cutout"``, the photo with
-            the saliency as its opacity; ``"crop"``.
+    """PNG files of what is wanted of a photo, (H, W, 3) uint8 RGB: ``"mask"``, the saliency in the
+    photo's size, gray; ``"cutout"``, the photo with the saliency as its opacity; ``"crop"``.
     """
     makers = {
         "mask": lambda: resize_map(extraction.saliency, photo.shape[:2]),

@@ -45,11 +45,10 @@ class Extractor:
 
     A photo's crop depends neither on the other photos nor on how they are spread over processes.
     Each worker thread takes whole batches from decoding to cutting. On the CPU the network runs on
-    one core a worker, which spares all waiting between cores. A GPU has a thread of its own, which
-    the workers hand their batches to; see ``Predictor``.
-
-    Threads will do: of a photo's 1.2 ms beside the network all but 0.17 are spent in libraries that
-    give Python's lock back meanwhile (``python -m benchmarks.extraction``).
+    one core a worker, which spares all waiting between cores; a GPU has a thread of its own, which
+    the workers hand their batches to. Threads will do: of a photo's 1.2 ms beside the network all
+    but 0.17 are spent in libraries that give Python's lock back meanwhile (``python -m
+    benchmarks.extraction``).
 
     Args:
         network: None does without: every crop is the whole photo. A function that gives the
@@ -59,7 +58,6 @@ class Extractor:
             through the network at once.
         device: where the network runs.
         precision: of the network, see ``Predictor``.
-        compile: see ``Predictor``.
         digest: ``weights_digest`` of the network, where it is known.
         name: of the weights, for whoever wants to know their digest another time.
     """
@@ -71,7 +69,6 @@ class Extractor:
         *,
         device: torch.device | str = "cpu",
         precision: Precision = "auto",
-        compile: bool = False,
         digest: str | None = None,
         name: str | None = None,
     ) -> None:
@@ -85,11 +82,11 @@ class Extractor:
         self._predict: Predictor | OnnxPredictor | None = None
         # See WAITING_FOR_GPU: a thread that waits for the GPU lends its core to another.
         self._core = threading.Semaphore(self.num_workers)
-        self._running = (device, precision, compile)
+        self._running = (device, precision)
         self.digest = digest
         if network is not None and digest is None:
             self.load()
-        self.key = self._key(device, precision, compile)
+        self.key = self._key(device, precision)
 
     def load(self) -> None:
         """See to it that the network is there, as the first photo would."""
@@ -97,11 +94,11 @@ class Extractor:
             return
         network = self._network if isinstance(self._network, Tracer) else self._network()
         self.digest = self.digest or weights_digest(network)
-        device, precision, compile = self._running
+        device, precision = self._running
         self.batch_size = self.settings.batch_size or default_batch_size(device, network)
-        self._predict = make_predictor(network, device, self.batch_size, precision, compile)
+        self._predict = make_predictor(network, device, self.batch_size, precision)
 
-    def _key(self, device: torch.device, precision: Precision, compile: bool) -> str:
+    def _key(self, device: torch.device, precision: Precision) -> str:
         """Digest of everything but the photo that decides over a crop's pixels."""
         crops = self._network is not None
         description = {
@@ -111,11 +108,10 @@ class Extractor:
             # Half precision moves some pixels of a map across the threshold.
             "precision": str(choose_dtype(device, precision)) if crops else None,
             "device": device.type if crops else None,
-            # Fused kernels round differently.
-            "compile": compile and crops,
+            "compile": False,  # of versions that could; left out, it would be another key
         }
         # Only where it is not torch: caches from before there was a second engine stay good.
-        if crops and (engine := choose_engine(device, precision, compile)) != "torch":
+        if crops and (engine := choose_engine(device, precision)) != "torch":
             description["engine"] = engine
         if type(self).cut is not Extractor.cut:
             description["cropper"] = type(self).__qualname__
@@ -146,12 +142,8 @@ class Extractor:
         photos: Iterable[Photo],
         on_error: OnError | None = None,
     ) -> Iterator[Result | None]:
-        """Extract photos and do something with each beside the network, such as saving files.
-
-        Args:
-            function: called in a worker thread with the decoded photo, (H, W, 3) uint8 RGB, and
-                its extraction; what it returns is yielded.
-            photos, on_error: as in ``__call__``, and so are order and exceptions.
+        """Extract photos and call ``function`` in a worker thread with each decoded photo, (H, W,
+        3) uint8 RGB, and its extraction; what it returns is yielded. All else as in ``__call__``.
         """
         photos = iter(photos)
         # Without photos no network is loaded, nor downloaded.
@@ -207,11 +199,8 @@ class Extractor:
     def _read(
         self, batch: list[Photo], side: int
     ) -> tuple[dict[int, np.ndarray | DataError], np.ndarray]:
-        """Decode a batch for the network.
-
-        Returns:
-            By position, the decoded photos, as far as memory allows, and the errors; and what the
-            network sees, (n, side, side, 3) uint8.
+        """Decode a batch: by position the decoded photos, as far as memory allows, and the errors;
+        and what the network sees, (n, side, side, 3) uint8.
         """
         read_ahead: dict[int, np.ndarray | DataError] = {}
         inputs = np.empty((len(batch), side, side, 3), np.uint8)
@@ -249,10 +238,7 @@ def default_batch_size(device: torch.device, network: Tracer | None) -> int:
 
 
 def read(photo: Photo | DataError) -> np.ndarray:
-    """Decode a path; check an array; raise an error that an earlier attempt ended in.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
+    """Decode a path into (H, W, 3) uint8 RGB; check an array; raise an error of an earlier attempt.
 
     Raises:
         DataError: a file that cannot be read, or an array of another kind.

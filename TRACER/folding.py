@@ -10,10 +10,8 @@ from TRACER.network import Tracer
 
 
 def fold_norms(network: Tracer) -> Tracer:
-    """Copy a network with each BatchNorm behind a convolution folded into its weights.
-
-    Returns:
-        The copy, in eval mode, its maps equal up to float32 rounding.
+    """A copy of a network, in eval mode, with each BatchNorm behind a convolution folded into its
+    weights; its maps are equal up to float32 rounding.
     """
     folded = copy.deepcopy(network).eval().requires_grad_(False)
     for parent in list(folded.modules()):

@@ -27,21 +27,19 @@ def make_predictor(
     device: torch.device,
     batch_size: int,
     precision: Precision = "auto",
-    compile: bool = False,
 ) -> "Predictor | OnnxPredictor":
     """The quickest way to run the network on a device; the arguments are those of ``Predictor``.
 
     In float32 on a CPU that is ONNX Runtime. Where a CPU multiplies in bfloat16, torch does.
     """
-    if choose_engine(device, precision, compile) == OnnxPredictor.engine:
+    if choose_engine(device, precision) == OnnxPredictor.engine:
         return OnnxPredictor(network)
-    return Predictor(network, device, batch_size, precision, compile)
+    return Predictor(network, device, batch_size, precision)
 
 
-def choose_engine(device: torch.device, precision: Precision, compile: bool) -> str:
+def choose_engine(device: torch.device, precision: Precision) -> str:
     """The ``engine`` of what ``make_predictor`` makes."""
-    float32 = choose_dtype(device, precision) is torch.float32
-    on_onnx = device.type == "cpu" and float32 and not compile
+    on_onnx = device.type == "cpu" and choose_dtype(device, precision) is torch.float32
     return (OnnxPredictor if on_onnx else Predictor).engine
 
 
@@ -59,8 +57,6 @@ class Predictor:
             CPU has its own, see ``cpu_batch_size``.
         precision: of the convolutions; ``"auto"`` takes the fastest that the device has
             instructions for.
-        compile: let ``torch.compile`` fuse the network. Costs a minute or two at the first batch
-            and pays on a GPU; on the CPU it gains nothing over the folded network.
 
     Raises:
         ConfigError: an unknown precision.
@@ -74,7 +70,6 @@ class Predictor:
         device: torch.device,
         batch_size: int,
         precision: Precision = "auto",
-        compile: bool = False,
     ) -> None:
         self.side = network.input_size
         self.device = device
@@ -87,20 +82,12 @@ class Predictor:
         cast_convolutions(self._network, self.dtype)
         if on_cpu and self.batch_size > 1:
             separate_small_vectors(self._network)
-        self._saliency = self._network.predict_saliency
-        if compile:
-            self._saliency = torch.compile(self._saliency, dynamic=False)
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1) * 255
         self._owner = ThreadPoolExecutor(1, "tracer-gpu")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Args:
-            images: (n, S, S, 3) uint8, RGB, contiguous.
-
-        Returns:
-            (n, S, S) uint8 saliency, rounded; 255 is 1.0.
-        """
+        """(n, S, S, 3) uint8, RGB, contiguous -> (n, S, S) uint8 saliency, rounded; 255 is 1.0."""
         if self.device.type != "cpu":
             return np.concatenate(
                 # Waiting is done here, in the worker's thread, where no core is needed for it.
@@ -119,8 +106,8 @@ class Predictor:
         """Queue the forwards of (n, S, S, 3) uint8 on the GPU, in the thread that owns it.
 
         Returns:
-            What waits for each and gives its maps; to be called in another thread, so that this
-            one queues the next batch while the GPU computes.
+            What waits for each and gives its maps, called in another thread: this one queues the
+            next batch meanwhile.
 
         Raises:
             UserError: not even one photo fits its memory.
@@ -170,15 +157,13 @@ class Predictor:
         low = self.dtype != torch.float32
         with torch.autocast(self.device.type, self.dtype if low else None, enabled=low):
             # (B, 1, S, S) float32
-            saliency = self._saliency(normalized)
+            saliency = self._network.predict_saliency(normalized)
         return (saliency[:, 0] * 255).round().to(torch.uint8)
 
 
 def cpu_batch_size(side: int) -> int:
-    """Photos of a forward on the CPU.
-
-    Four, over which the cost of starting each operator is spread. One for a large input, whose
-    feature maps would no longer fit the processor's cache.
+    """Photos of a forward on the CPU: four, over which the cost of starting each operator is
+    spread; one for a large input, whose feature maps would no longer fit the processor's cache.
     """
     return 4 if side <= 352 else 1
 
@@ -224,9 +209,9 @@ def cast_convolutions(network: Tracer, dtype: torch.dtype) -> None:
 class ImageByImage(nn.Module):
     """Runs a module on one image of a batch after the other.
 
-    A vectorized function of few values computes the last ones, which do not fill a vector, by
-    other instructions than the rest. Their last bit then depends on the image's place in the
-    batch. Feature maps always fill whole vectors in a batch of four; pooled vectors do not.
+    A vectorized function of few values computes the last ones, which do not fill a vector, by other
+    instructions, so that their last bit depends on the image's place in the batch. Feature maps
+    fill whole vectors in a batch of four; pooled vectors do not.
     """
 
     def __init__(self, module: nn.Module) -> None:

@@ -10,11 +10,7 @@ SELU_SCALE = 1.0507009873554805
 class ConvSelu(nn.Sequential):
     """Convolution without bias that keeps the map's size, BatchNorm, SELU.
 
-    Args:
-        in_channels, out_channels: widths.
-        kernel: side of the kernel, or (rows, columns).
-        dilation: step between the kernel's taps.
-        groups: ``in_channels`` makes it depthwise.
+    ``kernel`` is a side, or (rows, columns); ``groups=in_channels`` makes it depthwise.
     """
 
     def __init__(
@@ -59,11 +55,8 @@ class ConvLogit(nn.Sequential):
 
 
 class DilatedBlock(nn.Module):
-    """Depthwise-separable convolution, then four dilated branches beside a residual sum.
-
-    Args:
-        in_channels: width of the input.
-        width: width of the output; a multiple of 4, since each branch gives a quarter.
+    """Depthwise-separable convolution, then four dilated branches beside a residual sum; ``width``
+    is a multiple of 4, since each branch gives a quarter.
     """
 
     def __init__(self, in_channels: int, width: int) -> None:

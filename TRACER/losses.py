@@ -18,15 +18,9 @@ API_WEIGHT = 0.7
 
 
 def tracer_loss(output: TracerOutput, mask: Tensor, edge_weight: float = 1.0) -> Tensor:
-    """The training objective: deep supervision plus the edge, each by the API loss.
-
-    Args:
-        output: of the network, maps of (B, 1, S, S).
-        mask: (B, 1, S, S) float, 0 or 1.
-        edge_weight: of the edge term; the paper has 1.
-
-    Returns:
-        Scalar, the mean over the batch.
+    """The training objective: deep supervision plus ``edge_weight`` (1 in the paper) times the
+    edge, each by the API loss; a scalar, the mean over the batch. ``mask``: (B, 1, S, S) float, 0
+    or 1.
     """
     weights = pixel_weights(mask)
     maps = (output.saliency_logits, *output.ds_logits)
@@ -45,9 +39,6 @@ def api_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> T
         logits: (B, 1, H, W), any float type; computed in float32 at least.
         target: (B, 1, H, W) float, 0 or 1.
         weights: ``pixel_weights(target)``, where the caller has them already.
-
-    Returns:
-        Scalar, the mean over the batch.
     """
     # Sums over 640² pixels overflow float16, which ends at 65,504.
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -72,15 +63,10 @@ def api_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> T
 
 
 def pixel_weights(target: Tensor) -> Tensor:
-    """How much each pixel counts: 1, and more inside the object near its border.
+    """How much each pixel of y, (B, 1, H, W) float of 0 or 1, counts: 1, and up to 2.5 inside the
+    object near its border.
 
     1 + y/2 · Σ_k |A_k(y) - y|, where A_k averages k×k pixels, those beyond the border being 0.
-
-    Args:
-        target: y, (B, 1, H, W) float, 0 or 1.
-
-    Returns:
-        (B, 1, H, W) in [1, 2.5].
     """
     # average - y| is large where the neighborhood differs from the pixel: near a border.
     contrast = sum((_box_average(target, size) - target).abs() for size in KERNELS)
@@ -88,16 +74,10 @@ def pixel_weights(target: Tensor) -> Tensor:
 
 
 def edges(mask: Tensor) -> Tensor:
-    """Where a mask changes: a band two pixels wide along its border.
+    """(B, 1, H, W) float, 0 or 1 -> where it changes: a band two pixels wide along its border.
 
     1 where the central difference along either axis (one-sided at the image's border, as
-    ``numpy.gradient`` has it) is not zero.
-
-    Args:
-        mask: (B, 1, H, W) float, 0 or 1; at least 2 pixels a side.
-
-    Returns:
-        (B, 1, H, W), 0 or 1.
+    ``numpy.gradient`` has it) is not zero; at least 2 pixels a side.
     """
     # F.pad counts from the last axis: columns first, then rows.
     rows = functional.pad(mask, (0, 0, 1, 1), mode="replicate")

@@ -27,11 +27,7 @@ class ImageScores:
 
 
 def score_image(prediction: np.ndarray, mask: np.ndarray) -> ImageScores:
-    """Compare one saliency map with its true mask.
-
-    Args:
-        prediction: (H, W) float in [0, 1]; not stretched to that range first.
-        mask: (H, W) bool.
+    """Compare a saliency map, (H, W) float in [0, 1], with its true mask, (H, W) bool.
 
     Raises:
         ValueError: the shapes differ.
@@ -74,14 +70,11 @@ def mean_scores(images: Iterable[ImageScores]) -> dict[str, float]:
 
 
 def s_measure(prediction: np.ndarray, mask: np.ndarray, first_pixel: int = 1) -> float:
-    """Structural similarity of a map to a mask (Fan et al., ICCV 2017), half object, half region.
+    """Structural similarity of a map, (H, W) float in [0, 1], to a mask, (H, W) bool, half object,
+    half region (Fan et al., ICCV 2017).
 
-
-    Args:
-        prediction: (H, W) float in [0, 1].
-        mask: (H, W) bool.
-        first_pixel: what the mask's centroid is counted from: 1, as in the code that Fan et al.
-            published; TRACER's authors count from 0, so their regions meet one pixel earlier.
+    ``first_pixel`` is what the mask's centroid is counted from: 1 in the code that Fan et al.
+    published; TRACER's authors count from 0, so their regions meet one pixel earlier.
     """
     covered = mask.mean()
     # Without an object, or without background, regions and their means are not defined.
@@ -153,9 +146,8 @@ def _f_curve(hits: np.ndarray, false_alarms: np.ndarray, positives: int) -> np.n
 
 
 def _e_curve(hits: np.ndarray, false_alarms: np.ndarray, positives: int, pixels: int) -> np.ndarray:
-    """Enhanced alignment of the binary map of each threshold (Fan et al., IJCAI 2018).
-
-    Both maps being binary, a pixel is one of four kinds, and counting them is enough.
+    """Enhanced alignment of the binary map of each threshold (Fan et al., IJCAI 2018): both maps
+    being binary, a pixel is one of four kinds, and counting them is enough.
     """
     shown = (hits + false_alarms) / pixels
     # Of a map of one value the mean can't be taken out.

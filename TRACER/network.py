@@ -113,25 +113,15 @@ class Tracer(nn.Module):
         )
 
     def predict_saliency(self, images: Tensor) -> Tensor:
-        """Compute the saliency map alone: ``forward(images).saliency``, up to rounding.
-
-        Upsampling is linear, so the two coarse logits are summed before it instead of after.
-
-        Args:
-            images: as in ``forward``.
-
-        Returns:
-            (B, 1, S, S) float32 in [0, 1].
+        """``forward(images).saliency``, up to rounding: (B, 1, S, S) float32 in [0, 1]. Upsampling
+        is linear, so the two coarse logits are summed before it instead of after.
         """
         logit0, logit1, logit2, _ = self.logits(images)
         side = images.shape[-1]
         return torch.sigmoid((upsample(logit0 + logit1, side) + upsample(logit2, side)) / 3)
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Compute the network up to the upsampling of its outputs.
-
-        Args:
-            images: as in ``forward``.
+        """The network up to the upsampling of its outputs; ``images`` as in ``forward``.
 
         Returns:
             Three saliency logits, (B, 1, S/8, S/8) twice and (B, 1, S/4, S/4), each refining the

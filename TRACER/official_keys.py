@@ -84,10 +84,8 @@ _RENAMES = tuple(
 
 
 def translate(key: str, scale: int) -> str:
-    """The name of a released parameter in ``Tracer(scale).state_dict()``.
-
-    Args:
-        key: a name without the ``module.`` prefix and not in ``UNUSED``.
+    """The name of a released parameter (without ``module.``, and not in ``UNUSED``) in
+    ``Tracer(scale).state_dict()``.
     """
     block = re.match(r"model\._blocks\.(\d+)\.(\w+)\.(.+)", key)
     if block:

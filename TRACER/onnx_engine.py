@@ -30,9 +30,6 @@ class OnnxPredictor:
 
     The network is translated at the first photo, which takes two seconds; objects of the same
     weights share what came of it. Threads may share an object.
-
-    Args:
-        network: on any device; it stays as it is.
     """
 
     engine = "onnxruntime"
@@ -108,16 +105,11 @@ class _Bytes(nn.Module):
 
 
 def high_pass_by_products(side: int) -> Callable[[Tensor], Tensor]:
-    """``EdgeModule.high_pass`` as matrix products, which are quick in ONNX as its DFT is not.
+    """``EdgeModule.high_pass`` of a map of (B, C, side, side) float32 as matrix products, which are
+    quick in ONNX as its DFT is not.
 
     The few low frequencies are computed (a discrete Fourier transform of those rows and columns
     alone), brought back, and subtracted.
-
-    Args:
-        side: of the feature map.
-
-    Returns:
-        (B, C, side, side) float32 -> the same shape.
     """
     frequency = torch.arange(1 - FREQUENCY_RADIUS, FREQUENCY_RADIUS, dtype=torch.float64)
     angle = 2 * math.pi / side * torch.outer(frequency, torch.arange(side, dtype=torch.float64))

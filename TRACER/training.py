@@ -57,15 +57,10 @@ class TrainingSettings:
 
 
 class Training:
-    """One training run in a folder: ``metrics.csv``, ``best.pth``, ``last.pth``.
+    """One training run in the folder ``out``: ``metrics.csv``, ``best.pth``, ``last.pth``.
 
-    Args:
-        network: to train; moved to ``device``.
-        train: photos and masks to learn from.
-        validation: held out, all of them used.
-        settings: how to train.
-        device: where.
-        out: the folder.
+    ``network`` is trained on ``device`` with the photos of ``train``; those of ``validation`` are
+    held out.
     """
 
     def __init__(

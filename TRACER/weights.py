@@ -125,8 +125,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a weights file without running anything that it may contain.
 
     Returns:
-        The state dict, names as in the file but without wrappers' prefixes; and what the file says
-        of the network: any of ``scale``, ``static_padding``, ``input_size``.
+        The state dict, without wrappers' prefixes; and what the file says of the network: any of
+        ``scale``, ``static_padding``, ``input_size``.
 
     Raises:
         CheckpointError: the file is damaged, holds code, or no state dict.
@@ -218,13 +218,8 @@ def _build(
 
 
 def detect_scale(state: dict[str, Tensor]) -> int | None:
-    """Which TE-N a state dict belongs to, by its number of blocks and a decoder width.
-
-    Args:
-        state: names as released or as in ``Tracer``.
-
-    Returns:
-        0 ... 7, or None for a state dict that is none of these.
+    """Which TE-N a state dict belongs to, 0 ... 7, by its number of blocks and a decoder width;
+    ``None`` where it is none. Names are as released or as in ``Tracer``.
     """
     block = re.compile(r"(?:model\._blocks\.(\d+)|encoder\.blocks\.(\d+\.\d+))\.")
     # B1 and B2 have equally many blocks; the width of stage 3 tells them apart.
@@ -256,11 +251,8 @@ def _shortened(names: list[str], limit: int = 3) -> str:
 
 
 def warn_of_sample_weights(digest: str | None, photos: Iterable[Path]) -> None:
-    """Say so where the sample weights, which know drawn people alone, are to crop other photos.
-
-    Args:
-        digest: of the weights.
-        photos: files; drawn ones have ``DRAWN`` in a folder up to four levels above.
+    """Say so where the sample weights, which know drawn people alone, are to crop other photos;
+    drawn ones have ``DRAWN`` in a folder up to four levels above.
     """
     if digest != SAMPLE_DIGEST:
         return
@@ -294,11 +286,7 @@ def save_float16(network: Tracer, path: str | Path, made_by: str = "") -> None:
     """Write a network as safetensors, its convolutions in float16: half the size, and no code.
 
     Norms and biases stay float32: they are few, and running variances exceed float16's range.
-
-    Args:
-        network: what to write.
-        path: of the file.
-        made_by: where the weights come from, a command line say, for the file's metadata.
+    ``made_by``, a command line say, goes into the file's metadata.
 
     Raises:
         CheckpointError: a value does not fit float16.

@@ -83,7 +83,7 @@ def test_place_in_the_batch_does_not_show_in_any_bit(precision, network, photos)
         normalized = (images.permute(0, 3, 1, 2) - predictor._mean) / predictor._std
         with torch.inference_mode(), torch.autocast("cpu", predictor.dtype, enabled=low):
             forwards = normalized.split(predictor.batch_size)
-            return torch.cat([predictor._saliency(forward) for forward in forwards])
+            return torch.cat([predictor._network.predict_saliency(forward) for forward in forwards])
 
     first = saliency(images)
     for order in ([1, 2, 3, 0], [2, 3, 0, 1], [3, 0, 1, 2], [3, 2, 1, 0]):

@@ -53,4 +53,3 @@ def test_the_engine_is_chosen_by_device_and_precision(golden_network):
     network = golden_network(0, 128)
     assert make_predictor(network, CPU, 4, "float32").engine == "onnxruntime"
     assert make_predictor(network, CPU, 4, "bfloat16").engine == "torch"
-    assert make_predictor(network, CPU, 4, "float32", compile=True).engine == "torch"
