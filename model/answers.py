@@ -29,15 +29,12 @@ def with_marginals(task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decode(probabilities: Any, prior: ClassPrior | None, name: str = SINGLE_HEAD) -> Any:
-    """The adjusted answers: probabilities times the class prior, each row scaled to 1 again
-    (Saerens et al. 2002, "Adjusting the Outputs of a Classifier to New a Priori Probabilities").
+    """The adjusted answers: probabilities (N, n), numpy or torch, times the class prior of ``name``
+    (a head outside a product, or ``"class"``), each row scaled to 1 again (Saerens et al. 2002,
+    "Adjusting the Outputs of a Classifier to New a Priori Probabilities"); without a prior as they
+    are.
 
     Whoever scores, shows or writes answers takes them from here.
-
-    Args:
-        probabilities: (N, n), as a model gives them, numpy or torch.
-        prior: without any for ``name``, or ``None``, probabilities stay as they are.
-        name: of a head outside a product, or ``"class"``.
     """
     weights: Any = (prior or {}).get(name)
     if weights is None:
@@ -62,16 +59,11 @@ def adjusted(
 
 
 def calibrated(task: Task, found: Mapping[str, Any], prior: ClassPrior | None) -> dict[str, Any]:
-    """Probabilities to the power 1/T of their head, each row scaled to 1 again, see
-    ``model.temperature``.
+    """Probabilities, name → (N, n), numpy or torch, to the power 1/T of their head, each row scaled
+    to 1 again, see ``model.temperature``; as they are without temperatures.
 
     Of a product each head's marginal is. Where the heads are independent, as of a model with a head
     each, no answer changes by it; after a decoding by class the likeliest class may be another one.
-
-    Args:
-        task: that was asked.
-        found: name → (N, n), numpy or torch.
-        prior: without temperatures, probabilities stay as they are.
     """
     temperatures = (prior or {}).get(TEMPERATURE)
     if temperatures is None:
@@ -113,11 +105,8 @@ def macro_f1(truth: np.ndarray, given: np.ndarray) -> float:
 
 
 def mean_f1(twice_right: np.ndarray, met: np.ndarray) -> float:
-    """The mean F1 of the classes that occur or are given; NaN where none does.
-
-    Args:
-        twice_right: (n,) twice how often each class was given rightly.
-        met: (n,) how often it occurs, plus how often it was given.
+    """The mean F1 of the classes that occur or are given, NaN where none does: (n,) twice how often
+    each was given rightly, over (n,) how often it occurs plus how often it was given.
     """
     known = met > 0
     return float((twice_right[known] / met[known]).mean()) if known.any() else math.nan

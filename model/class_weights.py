@@ -16,31 +16,19 @@ SHOWN = 30
 
 
 def balanced_weights(counts: Sequence[int] | np.ndarray) -> np.ndarray:
-    """N / n_c for each class c, so that every class weighs the same in total.
-
-    Args:
-        counts: (n,) how often each class occurs in training.
-
-    Returns:
-        (n,) float64; 0 for a class that does not occur, which training then never meets and
-        validation does not count in the loss.
+    """(n,) counts → N / n_c for each class c, float64, so that every class weighs the same in
+    total; 0 for a class that does not occur, which validation then does not count in the loss.
     """
     counts = np.asarray(counts, dtype=float)
     return np.divide(counts.sum(), counts, out=np.zeros_like(counts), where=counts > 0)
 
 
 def effective_weights(counts: Sequence[int] | np.ndarray, beta: float = 0.999) -> np.ndarray:
-    """One over the effective number (1 - beta^n_c) / (1 - beta) of each class c.
+    """(n,) counts → one over the effective number (1 - beta^n_c) / (1 - beta) of each class c, on
+    average 1 over the classes that occur; 0 for one that does not.
 
     Cui et al. 2019 (arXiv:1901.05555): further photos of a class add less and less. ``beta`` 0
-    weighs all classes alike; towards 1 the weights become the balanced ones.
-
-    Args:
-        counts: (n,) how often each class occurs in training.
-        beta: at least 0 and below 1.
-
-    Returns:
-        (n,) float64, on average 1 over the classes that occur; 0 for one that does not.
+    weighs all classes alike; towards 1 (excluded) the weights become the balanced ones.
     """
     counts = np.asarray(counts, dtype=float)
     # 1 - beta^n without the digits that a beta next
@@ -52,12 +40,8 @@ def effective_weights(counts: Sequence[int] | np.ndarray, beta: float = 0.999) -
 
 
 def count_weights(rule: str, counts: Sequence[int] | np.ndarray, head: str) -> np.ndarray:
-    """The class weights (n,) that a rule of the configuration gives for these counts.
-
-    Args:
-        rule: ``"balanced"``, ``"effective"``, or ``"effective:BETA"``.
-        counts: (n,) how often each class occurs in training.
-        head: whose they are.
+    """The class weights (n,) of a head by ``"balanced"``, ``"effective"``, or ``"effective:BETA"``,
+    for these counts (n,) in training.
 
     Raises:
         ConfigError: another rule, or a beta out of its range.
@@ -96,16 +80,8 @@ def log_weights(
 def weights_tensor(
     weights: Sequence[float] | str | None, head: str, num_classes: int, where: str
 ) -> Tensor | None:
-    """The class weights of a configuration, checked; ``None`` for equal weights.
-
-    Args:
-        weights: one number per class, or ``None``.
-        head: whose they are.
-        num_classes: of the head.
-        where: the place in the configuration, for messages.
-
-    Returns:
-        (``num_classes``,) float32.
+    """The class weights of a configuration as (``num_classes``,) float32; ``None`` for equal
+    weights. ``where`` is the place in the configuration, for messages.
 
     Raises:
         ConfigError: not a number for each class, or numbers below 0, or nothing but 0.

@@ -34,14 +34,9 @@ def single_head(task: Task) -> dict[str, int]:
 
 
 def class_names(task: Task, heads: Iterable[str]) -> dict[str, Any]:
-    """What the answers of a model mean, as checkpoints and exported files carry it.
-
-    Args:
-        task: that the model was taught.
-        heads: of the model; one that the task lacks has no classes.
-
-    Returns:
-        ``heads``: head → names of its classes; ``answer``: names of the classes of the whole.
+    """What the answers of a model mean, as checkpoints and exported files carry it: ``heads``, head
+    → names of its classes (none of a head that the task lacks); ``answer``: names of the classes of
+    the whole.
     """
     answer = [task.class_name(code) for code in range(task.num_classes)]
     known = {name: list(head.classes) for name, head in task.heads.items()} | {SINGLE_HEAD: answer}
@@ -63,7 +58,6 @@ def probabilities(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]
     probabilities, and the likeliest class is the likeliest answer of each.
 
     Args:
-        task: that the model was taught.
         logits: head → (B, its classes), for the heads of the task or for the one head ``"class"``.
 
     Returns:
@@ -106,18 +100,12 @@ def answers(task: Task, found: Mapping[str, Tensor], k: int = 3) -> dict[str, Te
 
 
 def head_logits(task: Task, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Logits of the answers of each head: their softmax, of tags their sigmoid, is what
-    ``with_marginals`` gives before any decoding.
+    """Logits of ``probabilities`` → head → (B, its answers) float32: their softmax, of tags their
+    sigmoid, is what ``with_marginals`` gives before any decoding.
 
     An answer that several classes of a head share, such as an age group its bins, has the
     log-sum-exp of their logits. In logits, unlike in probabilities, a sure answer still has a
     gradient.
-
-    Args:
-        task, logits: as for ``probabilities``.
-
-    Returns:
-        Head → (B, its answers) float32.
     """
     if SINGLE_HEAD in logits:
         # (B, C) → (B, answers of the first head, …)

@@ -2,10 +2,9 @@
 
 The likeliest class makes the fewest mistakes. Macro-F1 counts a rare class as much as a frequent
 one, so it is served better by answering rare classes somewhat before they are the likeliest. A
-decoding multiplies probabilities by a class prior, for the classes of the whole and for each head
-outside a product. It is put together from few numbers, so that few photos suffice to choose them:
-how strongly the frequencies in training are divided out, and a bias for each answer of each head.
-Of the faces that of the age group >=60 is the threshold of the border between 59 and 60.
+decoding multiplies probabilities by a class prior, of few numbers, so that few photos suffice to
+choose them: how strongly the frequencies in training are divided out, and a bias for each answer of
+each head. Of the faces that of the age group >=60 is the threshold of the border between 59 and 60.
 """
 
 import json
@@ -36,16 +35,13 @@ ROUNDS = 3
 def class_prior(
     decoding: Decoding, task: Task, counts: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, np.ndarray]:
-    """What the probability of each answer is multiplied by.
+    """What the probability of each answer is multiplied by; the geometric mean of each name's is 1.
 
     Args:
         decoding: strength of the prior, biases.
         task: whose answers.
         counts: head → (its classes,), and ``"class"`` → (C,), how often each occurs in training;
             needed with a ``prior_strength``. A class that never occurs is taken to occur once.
-
-    Returns:
-        Scaled so that the geometric mean of each name's is 1.
 
     Raises:
         ConfigError: a bias for no such head, of another length, or for a head that does not answer
@@ -136,16 +132,13 @@ def cross_validated(
     folds: int = 5,
     seed: int = 0,
 ) -> float:
-    """The ``objective`` that a tuned decoding reaches on groups that it was not tuned on.
-
-    The groups are divided into folds with classes alike; each fold is decoded as tuned on the
-    others, and the score is taken over all of them together.
+    """The ``objective`` that a tuned decoding reaches on groups that it was not tuned on: they are
+    divided into folds with classes alike, each is decoded as tuned on the others, and the score is
+    taken over all together.
 
     Args:
         task, probabilities, truth: as for ``tune``.
-        groups: (N,) such as who each photo shows.
-        folds: at most as many as there are groups.
-        seed: of the division.
+        groups: (N,) such as who each photo shows; at least as many as ``folds``.
     """
     names = list(_sizes(task))
     decoded = {name: np.empty_like(probabilities[name]) for name in names}
@@ -167,13 +160,8 @@ def cross_validated(
 def to_json(
     decoding: Decoding, task: Task, counts: Mapping[str, np.ndarray], measured: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What ``read_class_prior`` reads: the prior, and for people what it is made of.
-
-    Args:
-        decoding: as tuned.
-        task: it was tuned for.
-        counts: of the answers it was tuned on.
-        measured: what is known of its gain.
+    """What ``read_class_prior`` reads: the prior as tuned, and for people what it is made of: the
+    ``counts`` of the answers, and what is known of its gain (``measured``).
     """
     plain = decoding.model_copy(update={"temperature": {}})
     found = class_prior(plain, task, counts)
@@ -220,12 +208,9 @@ def read_class_prior(path: Path, task: Task) -> dict[str, np.ndarray]:
 def resolve_decoding(
     decoding: str | Decoding | None, task: Task, counts: Mapping[str, np.ndarray] | None
 ) -> dict[str, np.ndarray] | None:
-    """The class prior that the config key ``decoding`` asks for; ``None`` for plain decoding.
-
-    Args:
-        decoding: a file of ``python -m tools.tune_decoding``, or the settings.
-        task: whose answers.
-        counts: as for ``class_prior``, of the model's training, if known.
+    """The class prior that the config key ``decoding`` asks for, a file of ``python -m
+    tools.tune_decoding`` or the settings; ``None`` for plain decoding. ``counts`` as for
+    ``class_prior``, of the model's training, if known.
 
     Raises:
         ConfigError: a prior strength without counts, or what ``class_prior`` raises.

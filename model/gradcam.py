@@ -23,15 +23,11 @@ MIN_CELLS = 6
 
 
 class HeadCam:
-    """Grad-CAM for each head of a task, of any model that ``arch.type`` names.
+    """Grad-CAM for each head of a task, of any model that ``arch.type`` names, for photos of
+    ``input_size`` px.
 
-    The parameters of ``model`` are frozen: its gradients are wanted for feature maps only. Not
-    safe to share between threads.
-
-    Args:
-        model: of ``model/model.py``.
-        task: that it was taught.
-        input_size: side of the photos it will explain, px.
+    The parameters of ``model`` are frozen: its gradients are wanted for feature maps only. Not safe
+    to share between threads.
 
     Raises:
         ConfigError: the backbone has no feature map to look at.
@@ -43,10 +39,9 @@ class HeadCam:
         self.layer = target_layer(model, input_size)
 
     def __call__(self, images: Tensor, answers: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What speaks for ``answers``.
+        """What speaks for ``answers`` in images (B, 3, S, S), RGB in 0..255.
 
         Args:
-            images: (B, 3, S, S) RGB in 0..255.
             answers: head → (B,) code of the answer to explain, see ``codes_to_explain``.
 
         Returns:
@@ -96,11 +91,8 @@ def _stretched(heat: Tensor) -> Tensor:
 
 def codes_to_explain(task: Task, probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Head → (N,) which of its answers is the one to explain: what is predicted of a class, of tags
-    the likeliest, of a number the likeliest bin.
-
-    Args:
-        task: that was asked.
-        probabilities: head → (N, its answers), and with a product ``"class"`` → (N, C).
+    the likeliest, of a number the likeliest bin. ``probabilities``: head → (N, its answers), and
+    with a product ``"class"`` → (N, C).
     """
     codes = {name: probabilities[name].argmax(axis=1) for name in task.heads}
     if task.product:
@@ -109,15 +101,11 @@ def codes_to_explain(task: Task, probabilities: Mapping[str, np.ndarray]) -> dic
 
 
 def target_layer(model: BaseModel, input_size: int) -> nn.Module:
-    """The module of the backbone whose output Grad-CAM looks at.
+    """The module of the backbone whose output Grad-CAM looks at, for photos of ``input_size`` px.
 
     In a convolutional network it is the deepest stage or block whose map has ``MIN_CELLS`` cells a
     side. In a transformer it is the last block but one: behind the last, a network that reads its
     class token alone has no gradient in the others.
-
-    Args:
-        model: any of ``model/model.py``.
-        input_size: side of the photos, px.
 
     Raises:
         ConfigError: no module gives a feature map.
@@ -180,10 +168,8 @@ def _cells(output: Tensor) -> int:
 
 
 def as_map(output: Tensor) -> Tensor:
-    """Bring what a module of a backbone gives for square photos to (B, C, H, W).
-
-    Args:
-        output: that already, or (B, H, W, C), or (B, tokens, C) whose last tokens are the cells.
+    """What a module of a backbone gives for square photos → (B, C, H, W): that already, or (B, H,
+    W, C), or (B, tokens, C) whose last tokens are the cells.
     """
     if output.ndim == 3:
         side = math.isqrt(output.shape[1])

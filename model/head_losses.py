@@ -19,20 +19,18 @@ Weights = Tensor | None
 class CrossEntropy(nn.Module):
     """Cross entropy or focal loss against labels that may be softened, mixed and weighted.
 
-    Of a photo whose label is c:  w_c · Σ_k q(k|c) · (1 - p_k)^gamma · -log p_k, over the sum of
-    the weights. Focal loss is that of Lin et al. 2017 (arXiv:1708.02002), the weights its alpha.
+    Of a photo whose label is c:  w_c · Σ_k q(k|c) · (1 - p_k)^gamma · -log p_k, over the sum of the
+    weights. Focal loss is that of Lin et al. 2017 (arXiv:1708.02002), the weights its alpha.
 
     Args:
-        num_classes: n.
         class_weights: (n,), or ``None``.
         gamma: how strongly photos that are already right lose weight; 0 is cross entropy.
         smoothing: share of the label spread evenly over all classes, in [0, 1); label smoothing
             (Szegedy et al. 2016, arXiv:1512.00567).
         spread: for classes in an order: standard deviation, in classes, of the label over its
             neighbors; 0 for none. See ``soft_labels``.
-        log_prior: (n,) log frequency of the classes times the strength of logit adjustment
-            (Menon et al. 2021, arXiv:2007.07314), added to the logits here and not in prediction;
-            ``None`` for none.
+        log_prior: (n,) log frequency of the classes times the strength of logit adjustment (Menon
+            et al. 2021, arXiv:2007.07314), added to the logits here and not in prediction.
 
     Raises:
         ValueError: a value outside its range.
@@ -96,14 +94,11 @@ class CrossEntropy(nn.Module):
 
 
 def soft_labels(num_classes: int, smoothing: float = 0.0, spread: float = 0.0) -> Tensor:
-    """The probabilities q(k|c) that stand for label c.
+    """The probabilities q(k|c) that stand for label c: (n, n) float32, a row for each c.
 
-    Neighbors in the order of the classes get exp(-(k - c)² / (2 · spread²)), each row scaled to
-    1: soft ordinal labels (Díaz and Marathe 2019, "Soft Labels for Ordinal Regression", CVPR).
-    Of that, ``smoothing`` is spread evenly over all classes.
-
-    Returns:
-        (n, n) float32, a row for each c.
+    Neighbors in the order of the classes get exp(-(k - c)² / (2 · spread²)), each row scaled to 1:
+    soft ordinal labels (Díaz and Marathe 2019, "Soft Labels for Ordinal Regression", CVPR). Of
+    that, ``smoothing`` is spread evenly over all classes.
     """
     sharp = torch.eye(num_classes)
     if spread:
@@ -118,10 +113,6 @@ class SoftF1(nn.Module):
 
     F1 of class c is 2·Σ p·y / (Σ p + Σ y) over the batch. Classes that no photo of the batch has
     are left out: their F1 is 0 whatever the model says. Class weights weigh the mean over classes.
-
-    Args:
-        num_classes: n.
-        class_weights: (n,), or ``None``.
     """
 
     class_weights: Tensor
@@ -145,12 +136,7 @@ class SoftF1(nn.Module):
 
 
 class BinaryCrossEntropy(nn.Module):
-    """Of each tag by itself: is it there? The mean over tags and photos, tags by their weights.
-
-    Args:
-        num_classes: n.
-        class_weights: (n,), or ``None``.
-    """
+    """Of each tag by itself: is it there? The mean over tags and photos, tags by their weights."""
 
     class_weights: Tensor
     is_mean = True
@@ -170,12 +156,7 @@ class BinaryCrossEntropy(nn.Module):
 
 
 class WithCrossEntropy(nn.Module):
-    """Another loss of the logits plus cross entropy, which ties each class to its logit.
-
-    Args:
-        other: takes (logits, targets).
-        cross_entropy: takes the same.
-    """
+    """Another loss of (logits, targets) plus cross entropy, which ties each class to its logit."""
 
     def __init__(self, other: nn.Module, cross_entropy: CrossEntropy) -> None:
         super().__init__()

@@ -1,11 +1,10 @@
 """Losses of the heads and their weighted sum, from the names in a configuration.
 
 Each loss takes (B, n) logits and (B,) class labels of one head, for any n, or (B, n) shares of the
-labels, or of tags which of them are there; and computes in float32 whatever the precision of the
-model. Photos whose label is missing count for nothing. Class weights scale a photo's
-loss by the weight of its true class, and the mean divides by the sum of those weights, as torch's
-cross entropy does; so weights shift attention between classes without changing the size of the
-loss.
+labels, or of tags which of them are there; and computes in float32. Photos whose label is missing
+count for nothing. Class weights scale a photo's loss by the weight of its true class, and the mean
+divides by the sum of those weights, as torch's cross entropy does: weights shift attention between
+classes without changing the size of the loss.
 """
 
 import logging
@@ -122,12 +121,7 @@ def all_loss(
 
 
 class AllLoss(nn.Module):
-    """The weighted sum of the heads' losses.
-
-    Args:
-        losses: head → module taking (logits, targets).
-        head_weights: head → its weight in the sum.
-    """
+    """The weighted sum of the heads' losses, modules that take (logits, targets)."""
 
     def __init__(self, losses: Mapping[str, nn.Module], head_weights: Mapping[str, float]) -> None:
         super().__init__()
@@ -148,9 +142,9 @@ class AllLoss(nn.Module):
 
         Args:
             logits: head → (B, number of its classes).
-            targets: head → (B,) int64 class labels, (B, n) shares of them, or (B, n) tags; heads
-                without a loss are passed over. Under ``WEIGHT``, where it is there, (B,) what each
-                photo counts.
+            targets: head → (B,) int64 labels, (B, n) shares of them, or (B, n) tags; heads without
+                a loss are passed over. Under ``WEIGHT``, where it is there, (B,) what each photo
+                counts.
         """
         device = next(iter(logits.values())).device.type
         # Exponentials and their sums need float32, also where the caller is under autocast.
@@ -184,11 +178,10 @@ def single_loss(
     """The loss of one head.
 
     Args:
-        loss: a name of `LOSSES`, `TAG_LOSSES` or of a pytorch_metric_learning loss, or
-            ``{"type": name, "args": {…}}``; the argument ``logit_adjustment`` is the strength τ of
-            that method (Menon et al. 2021, arXiv:2007.07314): training sees the logits plus
-            τ · log of the class's frequency, so that the logits themselves suit balanced classes.
-        num_classes: of the head.
+        loss: a name of `LOSSES`, `TAG_LOSSES` or of a pytorch_metric_learning loss, or ``{"type":
+            name, "args": {…}}``; the argument ``logit_adjustment`` is the strength τ of that method
+            (Menon et al. 2021, arXiv:2007.07314): training sees the logits plus τ · log of the
+            class's frequency, so that the logits themselves suit balanced classes.
         class_weights: (``num_classes``,), or ``None``.
         where: the place in the configuration, for messages.
         counts: (``num_classes``,) how often each class occurs in training.

@@ -110,11 +110,8 @@ def compute_metrics(
 def evaluate(
     task: Task, names: Iterable[str], predicted: Arrays, truth: Arrays
 ) -> dict[str, float]:
-    """Values of those of the named metrics that answers suffice for, see ``compute_metrics``.
-
-    Args:
-        task, names, truth: as there.
-        predicted: what ``model.decode.answers`` gives.
+    """Values of those of the named metrics that answers suffice for; ``predicted`` is what
+    ``model.decode.answers`` gives, all else as for ``compute_metrics``.
     """
     metrics = metrics_of(task)
     return {name: metrics[name](predicted, truth) for name in names if name in metrics}

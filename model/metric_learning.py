@@ -32,12 +32,7 @@ def metric_learning_names() -> tuple[str, ...]:
 
 
 class MetricLearningLoss(nn.Module):
-    """A loss of the library for one head.
-
-    Args:
-        name: one of ``metric_learning_names()``.
-        num_classes: of the head; also the width of the embedding.
-        args: further arguments of the loss.
+    """A loss of the library for one head, whose logits are its embedding.
 
     Raises:
         TypeError: an argument that the loss does not have, or one that it lacks.
@@ -55,7 +50,6 @@ class MetricLearningLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, n) logits and (B,) labels → scalar; more than `MOST_PHOTOS` go in several chunks.
-
         Photos with (B, n) label shares count as the label with the largest one, those without a
         label not at all.
         """

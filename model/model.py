@@ -79,16 +79,10 @@ class TimmModel(BaseModel):
 
 
 class TorchVisionModel(BaseModel):
-    """Any torchvision classification network that ends in a linear layer, with one for each head.
-
-    Args:
-        task: what is asked of a photo.
-        model_name: a name of ``torchvision.models.list_models(module=torchvision.models)``.
-        pretrained: download the network's default weights, or take them from the cache.
-        checkpoint_path: a local weights file of this network; it takes the place of a download.
-        dropout: share of the features dropped in front of the heads while training; dropout
-            that the network has itself stays.
-        heads: as for `TimmModelMulti`.
+    """Any torchvision classification network that ends in a linear layer, with one for each head;
+    arguments as of `TimmModelMulti`, with a ``model_name`` of
+    ``torchvision.models.list_models(module=torchvision.models)``. Dropout that the network has
+    itself stays.
 
     Raises:
         ConfigError: unknown network, one without a last linear layer, or no way to its weights.

@@ -140,15 +140,8 @@ def describe(
     precision: str,
     decoding: ClassPrior | None = None,
 ) -> dict[str, str]:
-    """The metadata of the file: what its user has to know, as JSON texts by key.
-
-    Args:
-        config: of the run.
-        run_id: of the run.
-        task: that the model was taught; the whole of it is in the file.
-        heads: of the model.
-        precision: ``"float32"`` or ``"float16"``.
-        decoding: class prior that multiplies the probabilities; ``None`` for none.
+    """The metadata of the file: what its user has to know, as JSON texts by key; of the config of
+    the run the name, the network, the crop and the views. ``decoding`` as for ``to_onnx``.
     """
     names = class_names(task, heads)
     described = {
@@ -205,11 +198,8 @@ def largest_difference(
     """Compare the file's answers under onnxruntime with torch's on batches of random crops.
 
     Args:
-        exported: the file.
-        task: that the model was taught.
         answers: crops (B, 3, side, side) uint8 → head → (B, its answers), and with a product
             ``"class"``, what test.py would write of them.
-        side: of the crops, px.
 
     Returns:
         The largest difference of a probability; NaN where one side gives NaN.

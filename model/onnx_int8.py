@@ -27,12 +27,8 @@ float32: the rounding of 8 bits would make a probability of 0.002 none."""
 
 
 def to_int8(exported: bytes, crops: Iterable[np.ndarray], described: dict[str, str]) -> bytes:
-    """The file with convolutions and products in int8.
-
-    Args:
-        exported: of ``to_onnx``, in float32.
-        crops: batches (B, 3, side, side) uint8 of photos that the model was trained on.
-        described: the metadata.
+    """The float32 file of ``to_onnx`` with convolutions and products in int8; ``crops`` are batches
+    (B, 3, side, side) uint8 of photos that the model was trained on, ``described`` the metadata.
     """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it recommends fusing that the exporter has already done

@@ -8,15 +8,11 @@ from torch import Tensor, nn
 class CornHead(nn.Module):
     """Asks of each class but the last: is the answer beyond it, given that it is not before it?
 
-    CORN, Shi, Cao and Raschka 2023 (arXiv:2111.08851): with f_k = sigmoid(z_k), the answer is
-    class j with probability f_0 · … · f_(j-1) · (1 - f_j), and f_j is 0 for the last class. The
-    head gives the logarithms of these probabilities, whose softmax are they; so everything that
-    takes logits takes them, and their cross entropy is the paper's loss but for its scale: the
-    paper divides by the number of questions asked, not of photos.
-
-    Args:
-        num_features: width of the input.
-        num_classes: n, at least 2.
+    CORN, Shi, Cao and Raschka 2023 (arXiv:2111.08851): with f_k = sigmoid(z_k), the answer is class
+    j with probability f_0 · … · f_(j-1) · (1 - f_j), and f_j is 0 for the last class. The head
+    gives the logarithms of these probabilities, whose softmax are they; so everything that takes
+    logits takes them, and their cross entropy is the paper's loss but for its scale: the paper
+    divides by the number of questions asked, not of photos.
     """
 
     def __init__(self, num_features: int, num_classes: int) -> None:

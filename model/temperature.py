@@ -28,7 +28,6 @@ def fit_temperatures(
     """The temperature of each head that answers with one class, after any decoding.
 
     Args:
-        task: that was asked.
         answers: name → (N, n) probabilities, of photos that the model was not trained on.
         truth: name → (N,) true codes.
         prior: of the decoding that the answers will be given with.
@@ -94,12 +93,9 @@ def calibration_on_others(
 
 
 def ece(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Expected calibration error of the likeliest answer: the gap between its mean probability and
-    how often it is right, in ``BINS`` bins of equal width, by the photos in each.
-
-    Args:
-        probabilities: (N, n).
-        truth: (N,) true codes; photos without one are left out.
+    """Expected calibration error of the likeliest answer, (N, n) against (N,) true codes: the gap
+    between its mean probability and how often it is right, in ``BINS`` bins of equal width, by the
+    photos in each. Photos without a true code are left out.
     """
     known = truth != MISSING
     confidence = probabilities[known].max(axis=1).astype(np.float64)
