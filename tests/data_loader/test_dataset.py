@@ -8,13 +8,8 @@ import pytest
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from data_loader.dataset import (
-    class_counts,
-    eval_photos,
-    read_answers,
-    read_index,
-    scan_folder,
-)
+from data_loader.dataset import class_counts, read_index
+from data_loader.prediction import eval_photos, read_answers, scan_folder
 from data_loader.readers import read_table
 from utils.errors import DataError
 
