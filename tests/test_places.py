@@ -41,7 +41,7 @@ ELSEWHERE = {
     "base/base_model.py model/decode.py": "model/test_model.py",
     "base/base_trainer.py": "trainer/test_trainer.py",
     "base/heads.py base/data_settings.py base/task_settings.py": "base/test_task.py",
-    "data_loader/crop_files.py": "data_loader/test_crops.py",
+    "data_loader/crop_files.py data_loader/known_weights.py": "data_loader/test_crops.py",
     "data_loader/prediction.py": "data_loader/test_dataset.py",
     "logger/report/photos.py": "logger/report/test_page.py",
     "logger/report/predictions.py": "logger/report/test_per_head.py logger/report/test_scores.py",
