@@ -28,7 +28,6 @@ class CropDataset(Dataset):
     """The crops of some photos with their targets.
 
     Args:
-        crops: all crops of the data set.
         rows: (N,) the rows of ``crops`` that belong here.
         targets: head name → (N,) int64 codes or (N, n) float32 probabilities, one for each of
             ``rows``; None where unknown.

@@ -31,7 +31,6 @@ def load_arrays(
     """The arrays of ``SHAPES`` by name, memory-mapped; without ``checks`` where there are none.
 
     Args:
-        folder: of the cache.
         mode: ``"r+"`` to write as well.
         shape: how many photos, and the side of their crops, px; ``None`` takes what is there.
 

@@ -62,15 +62,11 @@ logger = logging.getLogger("crops")
 
 
 def extractor_from(tracer: Tracer, input_size: int, device: torch.device) -> Extractor:
-    """The extractor that the config section ``tracer`` describes.
+    """The extractor that the config section ``tracer`` describes; ``input_size`` is the side of the
+    crop in px where ``crop_size`` is ``None``.
 
     Weights that have to be downloaded, or whose file is gone, are asked for when a photo has to be
     cropped, if the cache knows them from before; otherwise now.
-
-    Args:
-        tracer: the section.
-        input_size: side of the crop where ``crop_size`` is ``None``, px.
-        device: where the network runs.
 
     Raises:
         CheckpointError: the weights can't be had.
@@ -145,7 +141,6 @@ def build_crops(
         extractor: makes the crops; the only way from a photo to the pixels a model sees.
         cache_dir: holds all caches.
         skip_unreadable: leave rows of unreadable photos black instead of raising.
-        progress: show a bar.
 
     Raises:
         PhotoError: a photo cannot be read.

@@ -133,8 +133,7 @@ def setup(
 
 
 def _fit_workers(asked: int | str, photos: int, size: int, device: torch.device) -> int:
-    """How many processes load batches of ``photos`` in all; this one gets as many threads as they
-    leave."""
+    """How many processes load batches; this one gets as many threads as they leave."""
     workers = fit_workers(asked, device, photos * 3 * size**2)  # bytes: uint8 RGB
     set_threads(workers, device)
     return workers
@@ -202,9 +201,8 @@ def prediction_loader(
     skip_unreadable: bool = False,
     progress: bool = True,
 ) -> tuple[BaseDataLoader, Crops]:
-    """The loader for photos without labels, in their order, and their crops.
-
-    The pixels come by the way those of training come by; arguments as for ``setup``.
+    """The loader for photos without labels, in their order, and their crops; arguments as for
+    ``setup``.
 
     Raises:
         DataError: a photo cannot be read and ``skip_unreadable`` is off.

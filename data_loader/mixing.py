@@ -21,9 +21,8 @@ class Mixer:
     """Chooses a photo's mixing partner and how they are joined.
 
     Args:
-        settings: how often, and how.
         targets: head → (N,) codes of the photos, or (N, n) tags; only photos that agree in the
-            heads ``same`` are joined.
+            heads ``settings.same`` are joined.
 
     Raises:
         ConfigError: no such head.
@@ -46,10 +45,7 @@ class Mixer:
 
     def draw(self, position: int, draw: np.random.Generator) -> tuple[int, Join] | None:
         """The other photo's position and the way to join them; ``None`` leaves the photo alone.
-
-        Args:
-            position: of the photo, 0 to N - 1.
-            draw: the only source of chance.
+        ``draw`` is the only source of chance.
         """
         # Both are drawn before anything is decided: a changed probability changes no partner.
         s, chance = self.settings, draw.random()

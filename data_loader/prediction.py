@@ -26,16 +26,12 @@ logger = logging.getLogger("data")
 def eval_photos(
     data_dir: str | Path, settings: TaskSettings, info_dir: str | Path | None, must_exist: bool
 ) -> Photos:
-    """The photos that are to be predicted, in the order of their table.
-
-    Args:
-        data_dir: of the config.
-        settings: of the task.
-        info_dir: takes the place of ``<data_dir>/<dir>``.
-        must_exist: a table that lists photos that are not there is an error.
+    """The photos that are to be predicted, in the order of their table; ``info_dir`` takes the
+    place of ``<data_dir>/<dir>``.
 
     Raises:
-        DataError: the task names none, or they are not there.
+        DataError: the task names none, or they are not there; with ``must_exist`` also a table that
+            lists photos that are not.
     """
     source = settings.data.test if settings.data else None
     if source is None:

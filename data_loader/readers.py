@@ -51,15 +51,11 @@ class Table:
 
 
 def read_source(data_dir: Path, source: AnySource, do: str) -> Table:
-    """The table of a source below ``data_dir``.
-
-    Args:
-        data_dir: of the config; or what ``info_dir`` names, with a source whose ``dir`` is ``.``.
-        source: where to look, and how to read.
-        do: what somebody should do for whom there is nothing there.
+    """The table of a source below ``data_dir``, which is that of the config, or what ``info_dir``
+    names.
 
     Raises:
-        DataError: nothing is there, or something does not fit.
+        DataError: nothing is there, for whom ``do`` says what to do, or something does not fit.
     """
     place = Path(data_dir) / source.dir
     if isinstance(source, CsvSource):

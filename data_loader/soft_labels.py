@@ -30,7 +30,6 @@ def soft_labels(
     """The soft labels of all tables, one below the other.
 
     Args:
-        task: with all its classes.
         tables: each with its source.
         counts: head → (its classes,) how often each occurs among the labeled photos.
 
@@ -91,15 +90,9 @@ def read_further(data_dir: Path, source: FurtherSource, task: Task, do: str) -> 
 def of_answers(
     task: Task, answers: Mapping[str, np.ndarray], counts: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Probabilities of answers as soft labels.
-
-    Args:
-        task: that was asked.
-        answers: of a product ``"class"`` → (N, C), and heads outside it → (N, their answers).
-        counts: as for ``soft_labels``.
-
-    Returns:
-        Head → (N, its classes) float32, and with a product ``"class"``.
+    """Probabilities of answers as soft labels: of a product ``"class"`` → (N, C), and heads outside
+    it → (N, their answers), become head → (N, its classes) float32, and with a product ``"class"``.
+    ``counts`` as for ``soft_labels``.
     """
     marginals = task.marginals(answers["class"]) if task.product else {}
     spread = {

@@ -56,16 +56,13 @@ def split(index: PhotoIndex, validation: Validation, seed: int) -> tuple[np.ndar
 
 
 def holdout(index: PhotoIndex, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Set aside a fraction of the people for validation, alike in what is stratified by.
-
-    Args:
-        fraction: of the people, between 0 and 1. The number set aside is the nearest whole one, at
-            least one person; in every stratum it is within one person of the fraction.
-        seed: chooses the people; the same seed gives the same ones.
+    """Set aside a ``fraction`` of the people, in (0, 1), for validation, alike in what is
+    stratified by: the nearest whole number, at least one; in every stratum within one person of the
+    fraction.
 
     Returns:
-        Rows of the training photos and rows of the validation photos, both ascending. All photos
-        of a person id are on the same side.
+        Rows of the training photos and rows of the validation photos, both ascending. All photos of
+        a person id are on the same side.
 
     Raises:
         DataError: there are fewer than two people.
@@ -89,14 +86,9 @@ def holdout(index: PhotoIndex, fraction: float, seed: int) -> tuple[np.ndarray, 
 def stratified_group_kfold(
     index: PhotoIndex, folds: int, fold: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Set aside one of ``folds`` equal parts of the people, alike in what is stratified by.
-
-    The folds are disjoint and cover everyone; scikit-learn's ``StratifiedGroupKFold`` makes them.
-
-    Args:
-        folds: number of parts, at least 2.
-        fold: the part to validate on, from 0.
-        seed: of the division; the same for all folds of one.
+    """Set aside ``fold``, from 0, of ``folds`` equal parts of the people, alike in what is
+    stratified by, with scikit-learn's ``StratifiedGroupKFold``; the folds are disjoint and cover
+    everyone.
 
     Returns:
         As for ``holdout``.

@@ -141,10 +141,8 @@ def _one_of_several() -> bool:
 
 
 def _leave(code: int) -> NoReturn:
-    """End this process; one of several without any farewell.
-
-    What Python and NCCL do at the end of a process may wait for the other ranks, which wait for
-    this one; only when it is gone does the launcher end them.
+    """End this process; one of several without any farewell: what Python and NCCL do at the end may
+    wait for the other ranks, which wait for this one.
     """
     if not _one_of_several():
         sys.exit(code)

@@ -66,11 +66,8 @@ def use_device(device: torch.device) -> torch.device:
 
 
 def choose_device(n_gpu: int, name: str | None = None) -> torch.device:
-    """The processor a run uses: ``name`` if given, else by how many GPUs the config asks for.
-
-    Args:
-        n_gpu: 0 for the CPU, 1 for a GPU if there is one.
-        name: what ``--device`` said.
+    """The processor a run uses: ``name`` (what ``--device`` said) if given, else by ``n_gpu``: 0
+    for the CPU, 1 for a GPU if there is one.
 
     Raises:
         ConfigError: more GPUs than there are, or a device that isn't there.
@@ -112,12 +109,12 @@ def available_cores() -> int:
 def fit_workers(requested: int | str, device: torch.device, batch_bytes: int = 0) -> int:
     """How many of the requested loader workers this machine has cores for.
 
-    On the CPU, workers and torch threads share the cores, and the model needs most of them: the
-    workers get a quarter. Beside a GPU the main process mostly waits, so they get all but one.
+    On the CPU the model needs most cores, and the workers get a quarter. Beside a GPU the main
+    process mostly waits, so they get all but one.
 
     Args:
-        requested: a number, or ``"auto"`` for as many as there are cores and shared memory for,
-            up to ``MOST_WORKERS``.
+        requested: a number, or ``"auto"`` for as many as there are cores and shared memory for, up
+            to ``MOST_WORKERS``.
         device: where the model runs.
         batch_bytes: of the batches of all loaders together.
     """
@@ -141,11 +138,8 @@ def fit_workers(requested: int | str, device: torch.device, batch_bytes: int = 0
 
 @contextlib.contextmanager
 def explain_out_of_memory(work: str, images: torch.Tensor) -> Iterator[None]:
-    """Say in one line what a GPU had too little memory for, and what to set.
-
-    Args:
-        work: such as ``"a training step"``.
-        images: (B, 3, S, S), the photos of the batch.
+    """Say in one line what a GPU had too little memory for (``work`` on (B, 3, S, S) photos), and
+    what to set.
 
     Raises:
         UserError: the block ran out of memory.
@@ -163,12 +157,8 @@ def explain_out_of_memory(work: str, images: torch.Tensor) -> Iterator[None]:
 
 
 def amp_dtype(choice: str, device: torch.device) -> torch.dtype | None:
-    """The type to autocast to, or ``None`` for float32.
-
-    Args:
-        choice: ``"bf16"``, ``"fp16"``, ``"off"`` or ``"auto"``: ``half_dtype`` on a GPU, float32
-            on the CPU.
-        device: where the model runs.
+    """The type to autocast to, or ``None`` for float32, by ``"bf16"``, ``"fp16"``, ``"off"`` or
+    ``"auto"``: ``half_dtype`` on a GPU, float32 on the CPU.
 
     Raises:
         ConfigError: float16 on the CPU.

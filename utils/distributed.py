@@ -73,13 +73,8 @@ def relaunch(n_gpu: int) -> None:
 
 
 def launch(processes: int, command: Sequence[str]) -> int:
-    """Run a script as so many processes of this machine, as torchrun does.
-
-    Torchrun's own exit code is 1 whatever its processes left with, and SIGUSR1 kills it.
-
-    Args:
-        processes: one for each GPU.
-        command: the script and its arguments.
+    """Run a script as so many processes of this machine, as torchrun does; torchrun's own exit code
+    is 1 whatever its processes left with, and SIGUSR1 kills it.
 
     Returns:
         The exit code of the first process that failed, ``EXIT_STOPPED`` after a signal, else 0.
@@ -108,10 +103,8 @@ def launch(processes: int, command: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def process_group(n_gpu: int) -> Iterator[None]:
-    """Join the launcher's group for the time of the block; nothing where no launcher is.
-
-    Args:
-        n_gpu: 0 for the CPU; otherwise each process of a machine takes the GPU of its number.
+    """Join the launcher's group for the time of the block; nothing where no launcher is. With
+    ``n_gpu`` above 0 each process of a machine takes the GPU of its number.
     """
     if not launched():
         yield
@@ -158,11 +151,9 @@ def agree_on_store(store: dist.Store, rank: int, world_size: int) -> dist.Store:
 
     torchrun keeps one store over its restarts and gives every generation of workers the same part
     of it (https://github.com/pytorch/pytorch/issues/135712). So a restarted rank may read where a
-    dead one listened, and wait for it or be refused. The number of the restart can't tell the
-    generations apart, since each machine counts its own; a name that rank 0 draws can.
-
-    Each rank asks under a name of its own, rank 0 answers whatever is asked, and goes on when all
-    have read the answer. What the dead have asked costs an answer that nobody reads.
+    dead one listened, and wait for it or be refused. The generations are told apart by a name that
+    rank 0 draws: each rank asks under a name of its own, rank 0 answers whatever is asked, and goes
+    on when all have read the answer. What the dead have asked costs an answer that nobody reads.
 
     Raises:
         UserError: a rank does not come.

@@ -17,11 +17,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def describe_environment(device: str) -> dict[str, Any]:
-    """Plain JSON values that say what a later reader needs to repeat a run.
-
-    Args:
-        device: the processor the run uses, such as ``"cuda:0"``.
-    """
+    """Plain JSON values that say what a later reader needs to repeat a run."""
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": shlex.join(["python", *sys.argv]),

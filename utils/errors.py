@@ -36,12 +36,8 @@ LONGEST_NAME = 100
 
 
 def nearest(name: str, valid, limit: int = 3) -> str:
-    """A hint for a mistyped name: ``"; did you mean 'focal'?"`` or the list of what is valid.
-
-    Args:
-        name: what the user wrote.
-        valid: the names that would have been right, the more likely ones first.
-        limit: how many near names to show.
+    """A hint for a mistyped name: ``"; did you mean 'focal'?"``, at most ``limit`` names, or the
+    list of what is valid, where the more likely ones stand first.
     """
     valid = [str(v) for v in valid]
     wanted = str(name).casefold()

@@ -118,10 +118,8 @@ def _put_in_place(temporary: str, path: Path) -> None:
 
 def exclusive(path: Path) -> IO | None:
     """``path``, opened and locked against other processes for as long as it stays open; ``None``
-    where another process holds it.
-
-    The system lets go of the lock with the process, however that ends. Where the file system has
-    no locks (some networks), there is no protection.
+    where another process holds it. The system lets go of the lock with the process; where the file
+    system has no locks (some networks), there is no protection.
 
     Raises:
         UserError: it cannot be made.
@@ -164,12 +162,9 @@ def read_regular(path: str | Path, limit: int) -> bytes:
     A FIFO would be waited for forever, a device has no end, and a sparse file of a few kB may claim
     any size, so each is refused before a byte is read.
 
-    Args:
-        path: of the file; links are followed.
-        limit: bytes that it may have.
-
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger; ``strerror`` says which.
+        OSError: it cannot be read, is no regular file, or has more than ``limit`` bytes;
+            ``strerror`` says which.
         ValueError: a name that no file can have.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):

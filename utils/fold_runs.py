@@ -52,12 +52,7 @@ def newest_folds(models: Path) -> str | None:
 
 
 def require_same_config(begun: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:
-    """Refuse to go on with folds under another config than they were begun with.
-
-    Args:
-        begun: the file that holds the config they were begun with.
-        saved: that config, whole.
-        config: the one to go on with.
+    """Refuse to go on with folds under another config than the one ``saved`` in the file ``begun``.
 
     Raises:
         ConfigError: they differ; says in which keys.

@@ -23,11 +23,8 @@ HUB_FILES = (
 
 
 def hub_weights_at_hand(repository: str, file_name: str | None = None) -> bool:
-    """Whether weights on the hub are in its cache, or the hub answers.
-
-    Args:
-        repository: ``owner/name`` on the hub.
-        file_name: the weights file there, where it is not one of the usual names.
+    """Whether weights of a repository (``owner/name``) are in the hub's cache, or the hub answers;
+    ``file_name``, where it is not one of the usual names.
     """
     names = (file_name,) if file_name else HUB_FILES
     found = (huggingface_hub.try_to_load_from_cache(repository, name) for name in names)
@@ -43,12 +40,8 @@ def url_weights_at_hand(url: str) -> bool:
 
 
 def answers(url: str, seconds: float = 8.0) -> bool:
-    """Whether a server answers at this address in time, through a proxy where one is set.
-
-    Args:
-        url: an http or https address.
-        seconds: how long to wait; also bounds the look-up of the name, which has no limit of its
-            own.
+    """Whether a server answers at this address in time, through a proxy where one is set;
+    ``seconds`` also bounds the look-up of the name, which has no limit of its own.
     """
     heard = threading.Event()
 

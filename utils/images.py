@@ -183,8 +183,8 @@ def _fit(image: Image.Image, data: bytes, max_pixels: int) -> bool:
 
 
 def _is_held_whole(data: bytes) -> bool:
-    """Whether the decoder of a JPEG holds all coefficients, 6 bytes a pixel, however small the
-    picture is to become: of one that is progressive, or whose first scan lacks a channel.
+    """Whether the decoder of a JPEG holds all coefficients, 6 bytes a pixel: of one that is
+    progressive, or whose first scan lacks a channel.
     """
     file = io.BytesIO(data)
     first = JpegImagePlugin.JpegImageFile(file)  # reads up to the end of its first scan's head

@@ -30,12 +30,8 @@ def find(module: ModuleType, name: str, where: str) -> Callable[..., Any]:
 
 
 def classes_in(module: ModuleType, base: type, without: Container[str] = ()) -> dict[str, type]:
-    """Name → class, of those in ``module`` that are a kind of ``base`` but not ``base`` itself.
-
-    Args:
-        module: of a library.
-        base: that all of them have.
-        without: names to leave out.
+    """Name → class, of those in ``module`` that are a kind of ``base`` but not ``base`` itself, nor
+    named in ``without``.
     """
     return {
         name: value
