@@ -31,7 +31,7 @@ def deterministic_mode(device: torch.device) -> str:
     """Two trainings end with the same bits."""
     set_arithmetic(deterministic=True, tf32=True)
     first, second = (trained(a_step(device)) for _ in range(2))
-    require_same(first, second, exactly=True)
+    require_same(first, second, tolerance=0)
     return "ok"
 
 
@@ -65,7 +65,10 @@ def half_precision(device: torch.device) -> str:
 def graph(device: torch.device) -> str:
     """A graphed training beside the eager one: average, clipping, a schedule, an odd batch."""
     set_arithmetic(deterministic=True, tf32=True)
-    eager, graphed = (_scheduled(device, on) for on in (False, True))
+    eager, graphed = (a_step(device, cuda_graph=on) for on in (False, True))
+    for step in (eager, graphed):
+        step.scheduler = torch.optim.lr_scheduler.ExponentialLR(step.optimizer, 0.8)
+        step.schedule_every = "step"
     # A batch of another size cannot go through the graph, and must take the eager way.
     first, second = (trained(each, odd=True) for each in (eager, graphed))
     if graphed._graphed is None or graphed._graphed.failed:
@@ -168,7 +171,6 @@ class Waiting(nn.Module):
         self.criterion = criterion
 
     def forward(self, logits: Any, targets: Any) -> Any:
-        """As the criterion within."""
         total, parts = self.criterion(logits, targets)
         float(total.detach())
         return total, parts
@@ -183,13 +185,6 @@ def a_step(device: torch.device, **options: Any) -> TrainStep:
     return TrainStep(model, criterion, optimizer, settings)
 
 
-def _scheduled(device: torch.device, cuda_graph: bool) -> TrainStep:
-    step = a_step(device, cuda_graph=cuda_graph)
-    step.scheduler = torch.optim.lr_scheduler.ExponentialLR(step.optimizer, 0.8)
-    step.schedule_every = "step"
-    return step
-
-
 def _resumed(device: torch.device, **options: Any) -> str:
     set_arithmetic(deterministic=True, tf32=True)
     whole, resumed = (a_step(device, **options) for _ in range(2))
@@ -197,7 +192,7 @@ def _resumed(device: torch.device, **options: Any) -> str:
     # deepcopy, as a file would: two steps must not share tensors.
     resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
     first, second = (trained(step, seed=2) for step in (whole, resumed))
-    return f"ok: {require_same(first, second, exactly=not options)}"
+    return f"ok: {require_same(first, second, tolerance=1e-3 if options else 0)}"
 
 
 def trained(step: TrainStep, odd: bool = False, seed: int = 1) -> dict[str, Tensor]:
@@ -224,10 +219,7 @@ def state_of(step: TrainStep) -> dict[str, Tensor]:
 
 
 def require_same(
-    first: dict[str, Tensor],
-    second: dict[str, Tensor],
-    exactly: bool = False,
-    tolerance: float = 1e-3,
+    first: dict[str, Tensor], second: dict[str, Tensor], tolerance: float = 1e-3
 ) -> str:
     """How far two states are apart, in words.
 
@@ -237,6 +229,6 @@ def require_same(
     gaps = {name: float((each.float() - second[name].float()).abs().max())
             for name, each in first.items()}  # fmt: skip
     name = max(gaps, key=gaps.__getitem__)
-    if gaps[name] > (0 if exactly else tolerance):
+    if gaps[name] > tolerance:
         raise AssertionError(f"{name} differs by {gaps[name]:.2g}")
     return "the same bits" if gaps[name] == 0 else f"the same but for {gaps[name]:.1e}"

@@ -9,30 +9,15 @@ two in a group, which adds the exchange of gradients and logits.
 
 import argparse
 import os
-import time
-from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from base.optimizers import make_optimizer
-from base.settings import OptimizerSettings
-from base.train_step import TrainStep
-from benchmarks.common import (
-    free_port,
-    in_turns,
-    machine,
-    options,
-    random_batch,
-    rate_table,
-    ratio,
-    untrained,
-)
+from benchmarks.common import free_port, in_turns, machine, options, rate_table, ratio, untrained
+from benchmarks.options import stepper
 from utils.cli import run_command
-from utils.devices import keep_freed_memory, set_arithmetic
-
-WARM_UP = 2
+from utils.devices import keep_freed_memory
 
 
 def main() -> None:
@@ -50,7 +35,7 @@ def main() -> None:
     rates = in_turns(sides, args.rounds, warm=False)  # each process warms up by itself
     print(rate_table(f"{args.model}, {args.size} px, batch {args.batch} a process", rates, one))
     # What is exchanged at each step: a float32 gradient for each weight.
-    megabytes = sum(p.numel() for p in build(args).model.parameters()) * 4 / 1e6
+    megabytes = sum(p.numel() for p in untrained(args.model)[0].parameters()) * 4 / 1e6
     print(f"gradient: {megabytes:.1f} MB; the exchange keeps {ratio(rates, together, apart):.2f}")
 
 
@@ -71,28 +56,14 @@ def work(rank: int, args: argparse.Namespace, processes: int, port: int | None, 
     # As many threads as cores, or they would compete.
     torch.set_num_threads(1)
     keep_freed_memory()
-    set_arithmetic(deterministic=False, tf32=True)
     if port is not None:
         address = f"tcp://127.0.0.1:{port}"
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=processes)
-    train_step = build(args)
-    train_step.start_epoch()
-    model: Any = train_step.model
-    images, targets = random_batch(model, args.batch, args.size)
-    for number in range(WARM_UP + args.steps):
-        # From here on counted; with a group the first steps also meet each other.
-        if number == WARM_UP:
-            began = time.perf_counter()
-        train_step.step(images, targets, number, WARM_UP + args.steps)
-    results.put(args.steps * args.batch / (time.perf_counter() - began))
+    steps = stepper(args, torch.device("cpu"))
+    steps()  # warms up; with a group the processes also meet each other
+    results.put(steps())
     if port is not None:
         dist.destroy_process_group()
-
-
-def build(args: argparse.Namespace) -> TrainStep:
-    """The model under its optimizer, the same in every process."""
-    model, criterion = untrained(args.model)
-    return TrainStep(model, criterion, make_optimizer(OptimizerSettings(type="AdamW"), model))
 
 
 if __name__ == "__main__":
