@@ -23,24 +23,6 @@ from utils.errors import UserError
 from utils.schema_text import keys
 
 SHELLS = ("bash", "zsh", "tcsh")
-PYTHON = """
-# In a folder of this project python's own commands are masktracer's; elsewhere files are completed.
-_masktracer_python() {
-  local place=1 modules="MODULES" known="SCRIPTS"
-  [[ -f config_schema.py && -d tools ]] || return
-  [[ ${COMP_WORDS[1]} = -m ]] && place=2 known=$modules
-  if [[ $COMP_CWORD -gt $place && " $known " == *" ${COMP_WORDS[place]} "* ]]; then
-    local name=${COMP_WORDS[place]#tools.}
-    COMP_WORDS=(masktracer "${name%.py}" "${COMP_WORDS[@]:place + 1}")
-    COMP_CWORD=$((COMP_CWORD - place + 1))
-    _shtab_masktracer
-  elif [[ $place = 2 && $COMP_CWORD = 2 ]]; then
-    COMPREPLY=($(compgen -W "$modules" -- "${COMP_WORDS[2]}"))
-  fi
-}
-complete -o bashdefault -o default -F _masktracer_python python python3
-"""
-"""What shtab, which completes one word's arguments, has no way to say."""
 FILES = {"config", "resume", "init_from", "recipes", "space", "images", "image", "out", "data_dir"}
 """Options that take files or folders; so do those whose type is a path."""
 
@@ -70,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.shell == "bash":
         modules = " ".join(f"tools.{name}" for name in commands() if name not in SCRIPTS)
         scripts = " ".join(f"{name}.py" for name in SCRIPTS)
-        print(PYTHON.replace("MODULES", modules).replace("SCRIPTS", scripts))
+        further = Path(__file__).with_suffix(".bash").read_text(encoding="utf-8")
+        print(further.replace("MODULES", modules).replace("SCRIPTS", scripts))
 
 
 def whole(file: dict[str, str]) -> argparse.ArgumentParser:

@@ -97,12 +97,10 @@ def parse() -> dict[str, ConfigParser]:
     _, rest = launcher.parse_known_args(argv)
     for config in configs.values():
         config.args.rest = rest
-        config.args.slurm = [
-            setting(text, "--slurm", "--slurm partition=gpu") for text in args.slurm
-        ]
-    first = next(iter(configs.values()))
+        example = ("--slurm", "--slurm partition=gpu")
+        config.args.slurm = [setting(text, *example) for text in args.slurm]
     try:
-        legal_file_name(args.study or first["name"])
+        legal_file_name(args.study or next(iter(configs.values()))["name"])
     except ValueError as error:
         raise ConfigError(f"--study: {error}") from error
     return configs

@@ -174,7 +174,7 @@ def gain_of(before: TaskPredictions | None, after: TaskPredictions | None) -> Ga
     off = [q.errors if isinstance(q, NumberPredictions) else q.wrong * 1 for q in (first, other)]
     return Gain(
         photos=len(rows[0]),
-        groups="" if groups is None else before.count(len(np.unique(groups))),
+        groups="" if groups is None else before.count(groups),
         plural=before.plural,
         only_before=int((off[0] < off[1]).sum()),
         only_after=int((off[1] < off[0]).sum()),

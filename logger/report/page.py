@@ -80,7 +80,7 @@ def report_html(run: Run) -> str:
         explained=explained(run.log_dir / EXPLANATIONS) if run.log_dir else [],
         time=_time(run.timings),
         commands=_commands(run),
-        dirty=bool((run.environment.get("git") or {}).get("dirty")),
+        dirty=bool(section(run.environment, "git").get("dirty")),
         environment=flat(run.environment),
         config=flat(run.config),
     )
@@ -128,7 +128,8 @@ def _facts(run: Run, spans: Mapping[str, Intervals]) -> list[tuple[str, str, str
         if span := spans.get(whole.key):
             remark = f"95% interval {span_text(span.score)}"
         facts.append((whole.measure, f"{scores.main_score(whole):.3f}", remark))
-        of = "" if predictions.groups is None else f"of {predictions.counted_groups}"
+        groups = predictions.groups
+        of = "" if groups is None else f"of {predictions.count(groups)}"
         facts.append(("evaluated on", f"{whole.known.sum():,} photos", of))
     if run.history:
         planned = section(run.config, "trainer").get("epochs")
@@ -342,7 +343,7 @@ def _time(timings: Sequence[dict[str, float]]) -> dict[str, Any] | None:
 def _commands(run: Run) -> list[str]:
     """What to type to get the same again."""
     typed = str(run.environment.get("command", ""))
-    commit = (run.environment.get("git") or {}).get("commit")
+    commit = section(run.environment, "git").get("commit")
     commands = [f"git checkout {commit}"] if commit else []
     if run.tested:
         return [*commands, typed] if typed else []

@@ -282,14 +282,10 @@ class TaskPredictions:
         """Whether the truth of any photo is known."""
         return len(self) > 0 and bool(self.whole.known.any())
 
-    @property
-    def counted_groups(self) -> str:
-        """Such as "1 person" or "20 people"."""
-        return self.count(0 if self.groups is None else len(np.unique(self.groups)))
-
-    def count(self, groups: int) -> str:
-        """A number of groups in words."""
-        return f"{groups:,} {self.noun if groups == 1 else self.plural}"
+    def count(self, groups: np.ndarray) -> str:
+        """How many different ones these are, (N,), such as "1 person" or "20 people"."""
+        number = len(np.unique(groups))
+        return f"{number:,} {self.noun if number == 1 else self.plural}"
 
     @property
     def subject(self) -> str:

@@ -323,14 +323,11 @@ def _counts(head: HeadPredictions) -> csr_array:
         return csr_array(hstack([_counts(part) for part in head.parts]))
     if isinstance(head, NumberPredictions):
         return csr_array(np.stack([head.errors, head.known.astype(float)], axis=1))
-    truth, predicted = _with_truth(head)
-    photos, classes = len(head.truth), len(head.names)
-    rows = np.flatnonzero(head.known)
     if head.kind == "tags":
-        # (N, K) selection: puts the rows of known photos to their places among all.
-        known = csr_array((np.ones(len(rows)), (rows, np.arange(len(rows)))), (photos, len(rows)))
-        both = np.hstack([2.0 * (truth & predicted), truth * 1.0 + predicted])
-        return csr_array(known @ csr_array(both))
+        truth, said = ((each > 0.5) & head.known[:, None] for each in (head.truth, head.predicted))
+        return csr_array(np.hstack([2.0 * (truth & said), 1.0 * truth + said]))
+    truth, predicted = _with_truth(head)
+    photos, classes, rows = len(head.truth), len(head.names), np.flatnonzero(head.known)
     # (photo, column) of each entry: twice the true positive, the true class, the predicted one.
     columns = np.concatenate([truth, classes + truth, classes + predicted])
     values = np.concatenate([2.0 * (truth == predicted), np.ones(2 * len(rows))])

@@ -43,7 +43,7 @@ def test_the_parts_of_the_answer_are_mask_gender_and_age_group():
     assert predictions.details[2].names == ("<30", "30–59", "≥60")
     assert predictions.details[2].edges == (30, 60) and predictions.details[2].near == 3
     assert predictions.fallback.tolist() == [True, False, False, False, False]
-    assert predictions.counted_groups == "5 people"
+    assert predictions.count(predictions.groups) == "5 people"
 
 
 @pytest.mark.parametrize(
