@@ -1,6 +1,7 @@
 """Pictures of a run: learning curves, confusion matrices, contact sheets of photos."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -150,20 +151,15 @@ def drawable(names: Sequence[str]) -> list[str]:
 def font_for(text: str) -> str:
     """A font file that has every character of the text, if there is one here; at first
     matplotlib's own, which every machine has."""
-    return _font_for(frozenset(text))
-
-
-@lru_cache
-def _font_for(characters: frozenset[str]) -> str:
     own = font_manager.findfont("DejaVu Sans")
     every = font_manager.fontManager.ttflist
     # matplotlib brings one that draws every character as a box.
     installed = (font.fname for font in every if "Last Resort" not in font.name)
-    return next((file for file in (own, *installed) if _draws(file, characters)), own)
+    return next((file for file in itertools.chain([own], installed) if _draws(file, text)), own)
 
 
-def _draws(font: str, characters: Iterable[str]) -> bool:
-    return _characters_of(font).issuperset(map(ord, characters))
+def _draws(font: str, text: str) -> bool:
+    return _characters_of(font).issuperset(map(ord, text))
 
 
 @lru_cache

@@ -148,9 +148,8 @@ def main() -> None:
     found = list(problems())
     print(f"{len(brought())} packages")
     if importlib.util.find_spec("pip_audit"):
-        requirements = str(ROOT / "requirements.txt")
-        done = subprocess.run([sys.executable, "-m", "pip_audit", "-r", requirements], check=False)
-        found += ["pip-audit: see above"] * bool(done.returncode)
+        command = [sys.executable, "-m", "pip_audit", "-r", str(ROOT / "requirements.txt")]
+        found += ["pip-audit: see above"] * bool(subprocess.run(command, check=False).returncode)
     else:
         print("known vulnerabilities: not looked up, pip-audit is not installed")
     if found:

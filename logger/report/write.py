@@ -1,9 +1,4 @@
-"""The files of a report: of a run, of a test, of several runs side by side.
-
-report.html goes into the run's log folder, a comparison beside the first run. Each is one file that
-needs neither a network nor scripts. A run's checkpoint, or its folder under saved/models, names the
-run as well.
-"""
+"""The files of a report: of a run, of a test, of several runs side by side; see ``tools.report``."""
 
 from collections.abc import Sequence
 from pathlib import Path
