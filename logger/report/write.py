@@ -1,4 +1,4 @@
-"""The files of a report: of a run, of a test, of several runs side by side; see ``tools.report``."""
+"""The files of a report: of a run, of a test, of several runs; see ``tools.report``."""
 
 from collections.abc import Sequence
 from pathlib import Path
