@@ -193,14 +193,14 @@ def read_predictions(path: Path) -> SavedPredictions:
             arrays = _as_today(arrays, task, path)
         rows, sizes, data = (arrays.pop(name, np.zeros(0, np.int64)) for name in THUMBNAILS)
         names = (*task.heads, SINGLE_HEAD, TEMPERATURE)
-        values, probabilities, prior = (
+        true, probabilities, prior = (
             {name: arrays.pop(f"{part}_{name}") for name in names if f"{part}_{name}" in arrays}
             for part in PARTS
         )
         jpegs = [each.tobytes() for each in np.split(data, np.cumsum(sizes))[:-1]]
         thumbnails = dict(zip(rows.tolist(), jpegs, strict=True))
         fallback = arrays.pop("fallback", None)
-        saved = SavedPredictions(task, probabilities, values, arrays, prior, fallback, thumbnails)
+        saved = SavedPredictions(task, probabilities, true, arrays, prior, fallback, thumbnails)
         # Called to find a damaged file here, where the message names it, and not in the middle of a
         # report.
         saved.truth(), len(saved)

@@ -216,7 +216,9 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     if any(isinstance(q, JointPredictions) for q in wholes):
         rows.append(
             _row(
-                "accuracy, all right at once", [q and scores.accuracy(q) for q in wholes], "percent"
+                "accuracy, all right at once",
+                [scores.accuracy(q) if q else None for q in wholes],
+                "percent",
             )
         )
         rows[-1]["spans"] = [span and span_text(span.accuracy, ".0%") for span in of_wholes]

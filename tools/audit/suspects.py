@@ -91,9 +91,10 @@ def find_suspects(answers: SavedPredictions, head: Head) -> Suspects:
     suggested, sure, scores, issues = found
     # Those taken for errors first, then by score.
     order = np.lexsort((scores, ~issues))
-    sorted_rows = tuple(rows[place] for place in order)
-    columns = (each[order] for each in (labels, suggested, sure, scores))
-    return Suspects(head, sorted_rows, *columns, int(issues.sum()))
+    return Suspects(
+        head, tuple(rows[place] for place in order), labels[order], suggested[order], sure[order],
+        scores[order], int(issues.sum()),
+    )  # fmt: skip
 
 
 def _is_labeled(value: np.ndarray) -> bool:

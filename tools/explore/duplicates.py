@@ -73,7 +73,7 @@ def near_duplicates(
         # Leaks first, then the most alike; cut after each block, so that memory stays bounded.
         first, second, bits_off, _, leak = found.T
         found = found[np.lexsort((second, first, bits_off, -leak))[:MOST_PAIRS]]
-    return [Pair(*pair[:3], *map(bool, pair[3:])) for pair in found.tolist()]
+    return [Pair(i, j, off, bool(turn), bool(leak)) for i, j, off, turn, leak in found.tolist()]
 
 
 def _columns(block, later, half, differing, turned, i, j) -> np.ndarray:
