@@ -214,13 +214,8 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     rows = [_row(measure, [main_score_of(run) for run in runs], better=better)]
     rows[0]["spans"] = [span and span_text(span.score) for span in of_wholes]
     if any(isinstance(q, JointPredictions) for q in wholes):
-        rows.append(
-            _row(
-                "accuracy, all right at once",
-                [scores.accuracy(q) if q else None for q in wholes],
-                "percent",
-            )
-        )
+        values = [scores.accuracy(q) if q else None for q in wholes]
+        rows.append(_row("accuracy, all right at once", values, "percent"))
         rows[-1]["spans"] = [span and span_text(span.accuracy, ".0%") for span in of_wholes]
     first = next((q for q in wholes if q), None)
     for key, head in {q.key: q for run in runs if run.scored for q in run.scored.heads}.items():
