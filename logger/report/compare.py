@@ -1,6 +1,6 @@
 """Several runs on one page: what differs in what they were told, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,15 +64,14 @@ class Gain:
 
 def comparison_html(runs: Sequence[Run]) -> str:
     """Runs beside each other, the first as what the others are compared with."""
-    labels = _labels(runs)
+    named = dict(zip(_labels(runs), runs, strict=True))
     return render(
         "compare.html",
-        labels=labels,
-        runs=runs,
-        headline=_headline(runs, labels),
-        remarks=_remarks(runs, labels),
+        labels=list(named),
+        headline=_headline(named),
+        remarks=_remarks(named),
         scores=_scores(runs),
-        curves=_curves(runs, labels),
+        curves=_curves(named),
         differences=config_differences(runs),
         classes=_classes(runs),
     )
@@ -95,50 +94,49 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     return labels
 
 
-def _headline(runs: Sequence[Run], labels: Sequence[str]) -> str:
-    measure = _measure(runs)
-    each = enumerate(map(main_score_of, runs))
-    found = {number: score for number, score in each if score is not None}
+def _headline(named: Mapping[str, Run]) -> str:
+    measure = _measure(named.values())
+    of_number = measure == NumberPredictions.measure
+    found = {label: s for label, run in named.items() if (s := main_score_of(run)) is not None}
     if len(found) < 2:
         return "There is too little validation to say which run is better."
-    of_number = measure == NumberPredictions.measure
     best, second = sorted(found, key=found.__getitem__, reverse=not of_number)[:2]
-    winner, loser = f"“{labels[best]}”", f"“{labels[second]}”"
-    gain = gain_of(runs[second].predictions, runs[best].predictions)
+    gain = gain_of(named[second].predictions, named[best].predictions)
     if gain is None or gain.sign < 1:
-        ranked = f"{found[best]:.3f} for {winner}, {found[second]:.3f} for {loser}"
+        ranked = f"{found[best]:.3f} for “{best}”, {found[second]:.3f} for “{second}”"
         return f"No clear winner: {measure} {ranked}."
     gap = gain.after - gain.before
     if of_number:
         # Relative, as a number's error has a unit, and macro-F1 is always out of 1.
         gap = -gap / max(gain.before, 1e-9)
     against = f"{measure} {gain.after:.3f} against {gain.before:.3f}."
-    if len(runs) > 2:
-        return f"{winner} is the best, {loser} comes second: {against}"
+    if len(named) > 2:
+        return f"“{best}” is the best, “{second}” comes second: {against}"
     word = "a little better" if gap < 0.01 else "better" if gap < 0.05 else "much better"
-    return f"{winner} is {word} than {loser}: {against}"
+    return f"“{best}” is {word} than “{second}”: {against}"
 
 
-def _remarks(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
+def _remarks(named: Mapping[str, Run]) -> list[str]:
     """On which photos each run is compared with the first, and what chance may have done."""
+    (first, before), *others = named.items()
     said = []
-    for run, label in zip(runs[1:], labels[1:], strict=True):
-        if runs[0].predictions is None or run.predictions is None:
+    for label, run in others:
+        if before.predictions is None or run.predictions is None:
             continue
-        gain = gain_of(runs[0].predictions, run.predictions)
+        gain = gain_of(before.predictions, run.predictions)
         if gain is None:
             said.append(
-                f"“{label}” was evaluated on other photos than “{labels[0]}”: which of them is"
-                " better can't be said."
+                f"“{label}” was evaluated on other photos than “{first}”: which of them is better"
+                " can't be said."
             )
             continue
         both = f"Of {gain.photos:,} photos"
         right = "nearer" if gain.measure == NumberPredictions.measure else "right"
-        if gain.photos < max(len(runs[0].predictions), len(run.predictions)):
+        if gain.photos < max(len(before.predictions), len(run.predictions)):
             both = f"Of the {gain.photos:,} photos that both predicted"
         said.append(
             f"{both}, {gain.only_after:,} are {right} with “{label}” only and"
-            f" {gain.only_before:,} with “{labels[0]}” only. {_chance(gain)}"
+            f" {gain.only_before:,} with “{first}” only. {_chance(gain)}"
         )
     return said
 
@@ -194,7 +192,7 @@ def _same_truth(before: HeadPredictions, after: HeadPredictions) -> np.ndarray:
     return same.all(axis=1) if same.ndim > 1 else same
 
 
-def _measure(runs: Sequence[Run]) -> str:
+def _measure(runs: Iterable[Run]) -> str:
     wholes = (run.scored.whole for run in runs if run.scored)
     return next(wholes, HeadPredictions).measure
 
@@ -274,9 +272,8 @@ def _row(
     }
 
 
-def _curves(runs: Sequence[Run], labels: Sequence[str]) -> list[Chart]:
-    named, charts = dict(zip(labels, runs, strict=True)), []
-    at = {label: run.best_epoch for label, run in named.items()}
+def _curves(named: Mapping[str, Run]) -> list[Chart]:
+    at, charts = {label: run.best_epoch for label, run in named.items()}, []
     for title, (name, percent) in CURVES.items():
         series = {label: epochs_of(run.history, name) for label, run in named.items()}
         charts.append(line_chart(title, series, percent=percent, at=at))
