@@ -17,7 +17,7 @@ from logger.report import charts, scores
 from logger.report.charts import Chart
 from logger.report.photos import explained, galleries
 from logger.report.predictions import HeadPredictions, NumberPredictions, TaskPredictions
-from logger.report.run import Run, section
+from logger.report.run import Run, read_json, section
 from logger.report.scores import ClassScore, Intervals
 from logger.report.verdict import verdict
 from utils.run_folder import DECODING, EXPLANATIONS
@@ -201,17 +201,13 @@ def _right_of_100(predictions: TaskPredictions) -> int | None:
 def _reliability(run: Run, classes: Sequence[HeadPredictions]) -> list[Chart]:
     """A chart per head; beside its error the one with the temperature that was tuned, or of a test
     that had one the error without it."""
-    tuned: Any = {}
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or older
-        if run.log_dir:
-            text = (run.log_dir / DECODING).read_text(encoding="utf-8")
-            measured = json.loads(text)["measured"]["calibration"]
-            tuned = {key: float(each["ece_after"]) for key, each in measured.items()}
+    decoding = read_json(run.log_dir / DECODING) if run.log_dir else {}
     before = {q.key: scores.calibration(q).error for q in classes_of(run.uncalibrated)}
     drawn = []
     for head in classes:
         chart = charts.reliability_chart(head.title, scores.calibration(head))
-        said = [f"{tuned[head.key]:.1%} with a temperature"] if head.key in tuned else []
+        tuned = section(decoding, "measured", "calibration", head.key).get("ece_after")
+        said = [f"{tuned:.1%} with a temperature"] if isinstance(tuned, int | float) else []
         said += [f"{before[head.key]:.1%} without its temperature"] if head.key in before else []
         drawn.append(replace(chart, note=", ".join([chart.note, *said])))
     return drawn

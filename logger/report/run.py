@@ -132,7 +132,7 @@ def read_run(path: Path) -> Run:
     folder = find_run(path)
     run = _without_predictions(folder)
     # A training of folds has a folder of its own, with nothing but the list of its folds.
-    of_folds = _read_json(folder.folds).get("folds")
+    of_folds = read_json(folder.folds).get("folds")
     if isinstance(of_folds, int):
         return _with_folds(run, folder, of_folds)
     saved = _saved(folder)
@@ -159,8 +159,8 @@ def _with_folds(run: Run, folder: RunFolder, of_folds: int) -> Run:
 
 def _without_predictions(folder: RunFolder) -> Run:
     history = read_metrics(folder.log / METRICS)
-    config = _read_json(folder.config)
-    finished = _read_json(folder.log / FINISHED)
+    config = read_json(folder.config)
+    finished = read_json(folder.log / FINISHED)
     return Run(
         name=folder.name,
         run_id=folder.run_id,
@@ -169,7 +169,7 @@ def _without_predictions(folder: RunFolder) -> Run:
         history=history,
         timings=read_metrics(folder.log / TIMINGS),
         config=config,
-        environment=_read_json(folder.models / ENVIRONMENT),
+        environment=read_json(folder.models / ENVIRONMENT),
         finished=bool(finished),
         best_epoch=_best_epoch(history, finished, config),
     )
@@ -185,10 +185,10 @@ def _saved(folder: RunFolder) -> SavedPredictions | None:
         return None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where it is missing or damaged: a report shows what is left."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    # Missing or damaged is the same to a report: it shows what is left.
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
