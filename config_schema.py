@@ -237,7 +237,13 @@ def editor_schema() -> str:
     task = properties["task"]
     # The parser puts the task in the place of its name
     # before it validates; an editor sees the name.
-    properties["task"] = task | {"anyOf": [{"type": "string"}, {"$ref": task["$ref"]}]}
+    changed = {
+        "type": "object",
+        "required": [BASE_KEY],
+        "properties": {BASE_KEY: {"type": "string"}},
+    }
+    kinds = [{"type": "string"}, {"$ref": task["$ref"]}, changed]
+    properties["task"] = task | {"anyOf": kinds}
     del properties["task"]["$ref"]
     text = {"type": "string"}
     bases: dict[str, Any] = {"anyOf": [text, {"type": "array", "items": text}]}

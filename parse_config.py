@@ -16,7 +16,16 @@ from pydantic import ValidationError
 from base.task_settings import TaskSettings, default_loss, task_file
 from config_schema import REMOVED, Config, idle_options, without_aliases
 from stored_config import checkpoints_at, existing, origin_of, up_to_date
-from utils.config_files import Assignment, Draft, Layer, assign, read_json5, read_layers
+from utils.config_files import (
+    BASE_KEY,
+    Assignment,
+    Draft,
+    Layer,
+    assign,
+    merge,
+    read_json5,
+    read_layers,
+)
 from utils.config_options import Option, add_options, assignments
 from utils.errors import ConfigError
 from utils.files import exclusive, write_json
@@ -432,21 +441,33 @@ def _schema() -> dict[str, Any]:
 
 
 def _read_task(values: dict[str, Any]) -> None:
-    """Put the task itself in the place of its name or path, without either the faces; and what it
-    says of the losses in that of ``loss_name``."""
-    task = values.setdefault("task", "faces")
+    """Put the task itself in the place of its name or path, without either the faces; under what
+    changes the one that its ``"_base_"`` names; and what it says of the losses in that of
+    ``loss_name``."""
+    task, over = values.setdefault("task", "faces"), {}
+    if isinstance(task, dict) and isinstance(task.get(BASE_KEY), str):
+        over = {key: value for key, value in task.items() if key != BASE_KEY}
+        task = task[BASE_KEY]
     if isinstance(task, str):
-        task = values["task"] = read_json5(task_file(task), asked_by="task: ")
-    heads = task.get("heads") if isinstance(task, dict) else None
-    heads = list(heads.values()) if isinstance(heads, dict) else []
-    for head in heads:
-        if isinstance(head, dict) and "bins" in head:  # a later --set may move them
+        task = read_json5(task_file(task), asked_by="task: ")
+    # Of the task that is changed: folds stay comparable when `over` or a --set moves the bins.
+    for head in _heads_in(task):
+        if "bins" in head:
             head.setdefault("split_bins", head["bins"])
+    if over:
+        task = merge(task, over)
+    values["task"] = task
     arch = values.get("arch")
     single = isinstance(arch, dict) and arch.get("type") == "TimmModel"
     if values.get("loss_name") is None and not single:
         # Written out, so that --set loss_name.2.0=… finds its place.
-        values["loss_name"] = [default_loss(h) for h in heads if isinstance(h, dict)] or None
+        values["loss_name"] = [default_loss(head) for head in _heads_in(task)] or None
+
+
+def _heads_in(task: Any) -> list[dict[str, Any]]:
+    heads = task.get("heads") if isinstance(task, dict) else None
+    heads = list(heads.values()) if isinstance(heads, dict) else []
+    return [head for head in heads if isinstance(head, dict)]
 
 
 def _defaults() -> dict[str, Any]:

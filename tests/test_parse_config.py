@@ -303,6 +303,24 @@ def test_a_run_knows_its_task_by_the_classes_that_its_data_told():
     assert Task(ConfigParser(config.config).settings.task).meaning == built.meaning
 
 
+def test_a_task_can_change_another_whose_bins_still_divide_the_folds():
+    finer = {
+        "bins": [20, 30, 45, 60],
+        "groups": {"of_bin": [0, 0, 1, 1, 2]},
+        "names": {"en": list("abcde"), "ko": list("abcde")},
+    }
+    given = {"name": "n", "task": {"_base_": "faces", "heads": {"age": finer}}}
+    plain, changed = ConfigParser({"name": "n"}).config, ConfigParser(given).config
+    age = changed["task"]["heads"]["age"]
+    assert age["bins"] == finer["bins"] and age["groups"]["edges"] == [30, 60]
+    assert age["split_bins"] == plain["task"]["heads"]["age"]["bins"]
+    assert changed["task"]["data"] == plain["task"]["data"]
+    assert changed["loss_name"] == plain["loss_name"]
+    assert ConfigParser(changed).config == changed
+    with pytest.raises(ConfigError, match=r"task: .*no such file"):
+        ConfigParser({"name": "n", "task": {"_base_": "nowhere"}})
+
+
 @pytest.mark.parametrize(
     "setting",
     ["decoding.age=[0, 0.3, 0.4]", "decoding.bias.age=[0, 0.3, 0.4]",
