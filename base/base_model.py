@@ -1,11 +1,12 @@
 """The contract of every model: photos in, one set of logits per head out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from utils.errors import ConfigError
+from utils.errors import ConfigError, nearest
 
 
 class BaseModel(nn.Module):
@@ -52,28 +53,17 @@ class BaseModel(nn.Module):
         self.input_size = input_size
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
-        layers = head_layers or {}
+        layers, linear = head_layers or {}, nn.Linear
         # A ModuleDict has attributes of its own, such as `type`, which no head may be stored under.
         self.classifiers = nn.ModuleDict(
-            {
-                module_name(head): layers.get(head, nn.Linear)(num_features, n)
-                for head, n in heads.items()
-            }
+            {module_name(k): layers.get(k, linear)(num_features, n) for k, n in heads.items()}
         )
-        # (3,) → (1, 3, 1, 1), to go with (B, 3, H, W); buffers,
-        # since they are saved and moved along with the weights.
+        # (3,) → (1, 3, 1, 1), to go with (B, 3, H, W); buffers travel with the weights.
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Photos → logits.
-
-        Args:
-            images: (B, 3, H, W) RGB in 0..255, uint8 or float.
-
-        Returns:
-            head name → (B, number of its classes) float32 logits.
-        """
+        """(B, 3, H, W) RGB photos in 0..255, uint8 or float → head → (B, its classes) float32."""
         return self.classify(self.features(images))
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
@@ -83,19 +73,15 @@ class BaseModel(nn.Module):
         float32 costs next to nothing beside the backbone.
         """
         features = self.dropout(features.to(next(self.classifiers.parameters()).dtype))
-        # Casting the features alone does not do: autocast
-        # would cast them back in each linear layer.
+        # Autocast would cast features that are cast alone back in each linear layer.
         with torch.autocast(features.device.type, enabled=False):
             # By place: a key of the ModuleDict need not be the name of the head.
             layers = zip(self.heads, self.classifiers.values(), strict=True)
             return {head: layer(features).float() for head, layer in layers}
 
     def features(self, images: Tensor) -> Tensor:
-        """Photos, as for ``forward`` → (B, ``num_features``), what the heads see.
-
-        Raises:
-            ConfigError: photos of a size that the backbone cannot take.
-        """
+        """Photos, as for ``forward`` → (B, ``num_features``), what the heads see; a ConfigError
+        for photos of a size that the backbone cannot take."""
         # A transformer made for one size fails deep inside, in words that name no config key.
         height, width = images.shape[-2:]
         if self.input_size is not None and (height, width) != (self.input_size, self.input_size):
@@ -123,6 +109,31 @@ class BaseModel(nn.Module):
     def __str__(self) -> str:
         trainable = sum(p.numel() for p in self.parameters() if p.requires_grad)
         return f"{super().__str__()}\nTrainable parameters: {trainable:,}"
+
+
+def backbone_modules(model: BaseModel, names: Iterable[str]) -> list[nn.Module]:
+    """The submodules of a model's backbone that have these names; a ConfigError for others."""
+    modules = dict(model.backbone.named_modules())
+    for name in names:
+        if name not in modules or not name:
+            shallow = [module for module in modules if module and module.count(".") < 2]
+            hint = nearest(name, shallow)
+            raise ConfigError(f"trainer.freeze: the backbone has no submodule {name!r}{hint}")
+    return [modules[name] for name in names]
+
+
+def checkpoint_activations(model: BaseModel) -> None:
+    """Let the backbone compute most activations again in the backward pass (Chen et al. 2016,
+    arXiv:1604.06174); a ConfigError where it can't."""
+    backbone: Any = model.backbone
+    try:
+        backbone.set_grad_checkpointing(True)
+    except (AttributeError, AssertionError) as error:  # timm asserts where it has none
+        raise ConfigError(
+            f"trainer.activation_checkpointing: the backbone ({type(backbone).__name__}) has none;"
+            " set it to false and lower data_loader.args.batch_size, or take another backbone of"
+            " timm, as most there have it"
+        ) from error
 
 
 def module_name(head: str) -> str:

@@ -14,14 +14,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
+
+from base.optimizers import FUSED
+from base.settings import StepSettings
+from utils import distributed
 
 logger = logging.getLogger("trainer")
 
 WARM_UP = 3
 """Eager calls before the capture, as torch recommends: libraries choose their kernels and the
 optimizer makes its state meanwhile, neither of which may become part of the graph."""
+WITH_GRAPHS = ("reduce-overhead", "max-autotune")
+"""Modes of torch.compile that launch their kernels as CUDA graphs."""
 
 
 class Graphed:
@@ -60,8 +66,7 @@ class Graphed:
         self._graph = self._graph or self._capture(inputs)
         if self._graph is None:
             return self.function(*inputs)
-        # A graph reads the addresses that it was captured
-        # with, so new values have to be copied there.
+        # A graph reads the addresses that it was captured with: new values are copied there.
         for own, given in zip(tree_leaves(self._inputs), tree_leaves(inputs), strict=True):
             own.copy_(given, non_blocking=True)
         self._graph.replay()
@@ -71,8 +76,7 @@ class Graphed:
         """An eager call on a stream of its own, as the capture will be; the last is watched."""
         here = torch.cuda.current_stream()
         self._stream = self._stream or torch.cuda.Stream()
-        # The inputs may still be under way on the stream
-        # of the caller; behind, the same the other way.
+        # The inputs may still be under way on the caller's stream; behind, the other way round.
         self._stream.wait_stream(here)
         watched: Any = _noting_waits() if self._calls == WARM_UP else contextlib.nullcontext([])
         with torch.cuda.stream(self._stream), watched as places:
@@ -131,6 +135,42 @@ def rates_on_device(optimizer: torch.optim.Optimizer, rates: Tensor) -> Iterator
             group["lr"] = number
             if "capturable" in group:
                 group["capturable"] = False
+
+
+def why_not_graphed(
+    settings: StepSettings,
+    optimizer: torch.optim.Optimizer,
+    amp: torch.dtype | None,
+    device: torch.device,
+) -> str | None:
+    """Why a training step is no fixed sequence of kernels, or ``None`` where it is one."""
+    name, mode = type(optimizer).__name__, settings.compile
+    fused = type(optimizer) in FUSED and all(each["fused"] for each in optimizer.param_groups)
+    reasons = {
+        "only GPUs have graphs": device.type != "cuda",
+        "several processes exchange gradients within a step": distributed.world_size() > 1,
+        "float16 asks after each step whether it overflowed (bfloat16 does not)":
+            amp is torch.float16,
+        "trainer.accumulate makes steps of two kinds": settings.accumulate > 1,
+        f"trainer.compile={mode} makes graphs of its own (true goes with it)": mode in WITH_GRAPHS,
+        f"{name} reads its learning rate on the host; Adam, AdamW and SGD, fused, don't": not fused,
+    }  # fmt: skip
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
+    """``ModelEmaV3.update`` with the weight of the new values, () float, read on the device."""
+    pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
+    for own, new in pairs:
+        # The counters of batch norms are whole numbers, which have no average.
+        if not own.is_floating_point():
+            own.copy_(new)
+    averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+    # Three launches for all weights, where a loop over them would make three for each.
+    differences = torch._foreach_sub(values, averages)
+    torch._foreach_mul_(differences, weight)
+    torch._foreach_add_(averages, differences)
 
 
 @contextlib.contextmanager

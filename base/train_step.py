@@ -3,38 +3,33 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from timm.layers import convert_sync_batchnorm
 from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from base.base_model import BaseModel
+from base.base_model import BaseModel, backbone_modules, checkpoint_activations
 from base.checkpoint import load_weights
 from base.checkpoint_schema import require_like
-from base.cuda_graph import Graphed, rates_on_device
+from base.cuda_graph import Graphed, move_average, rates_on_device, why_not_graphed
+from base.forward import Logits, explained, over_all_ranks, statistics_held, synchronized, wrapped
 from base.inference import infer
-from base.optimizers import FUSED, require_state_fits
+from base.optimizers import require_state_fits
 from base.schedulers import move
 from base.settings import StepSettings
 from base.stopwatch import Stopwatch
 from utils import distributed
 from utils.devices import amp_dtype, explain_out_of_memory
-from utils.errors import CheckpointError, ConfigError, nearest, reason_of
+from utils.errors import CheckpointError, reason_of
 
-Logits = dict[str, Tensor]
 StepResult = tuple[Logits, Tensor, dict[str, Tensor]]
 """This rank's logits, detached; the total loss and each head's."""
 DEFAULTS = StepSettings()
-WITH_GRAPHS = ("reduce-overhead", "max-autotune")
-"""Modes of torch.compile that launch their kernels as CUDA graphs."""
 
 logger = logging.getLogger("trainer")
 
@@ -45,8 +40,6 @@ class TrainStep:
     Args:
         model: on its device.
         criterion: (logits, targets) → (total, dict head → loss), on the same device.
-        optimizer: over the model's parameters.
-        settings: precision, accumulation, average, frozen submodules; see there.
         scheduler: of the learning rate, from torch or timm; ``None`` keeps it.
         schedule_every: ``"epoch"`` or ``"step"``: when the scheduler moves.
 
@@ -54,10 +47,6 @@ class TrainStep:
         at_once: most photos that memory was found to suffice for; larger batches are done in parts.
         pace: moves of the schedule per epoch or step; ``ahead``: how many it has made beyond one.
         grad_norm: () float on the device, of the gradient of the newest update, before clipping.
-
-    Raises:
-        ConfigError: float16 or synchronized batch norms on the CPU, or a submodule to freeze that
-            the backbone does not have.
     """
 
     def __init__(
@@ -75,8 +64,7 @@ class TrainStep:
         channels_last = settings.channels_last is not False
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         if settings.sync_batchnorm and distributed.world_size() > 1:
-            # Before the average and DDP take hold of modules that this replaces;
-            # the parameters stay the very ones that the optimizer has.
+            # Before the average and DDP take hold of modules that this replaces.
             model = synchronized(model, self.device)
         model.to(memory_format=self.memory_format)
         self.model = model
@@ -86,14 +74,13 @@ class TrainStep:
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.schedule_every = schedule_every
+        self._kinds = f"{type(optimizer).__name__} and {type(scheduler).__name__}"
         self.amp = amp_dtype(settings.amp, self.device)
         # bfloat16 has the range of float32, so its gradients need no scaling.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
-        self.ema = None
-        if settings.ema_decay is not None:
-            # Without warm-up, half of the first weights
-            # would still be in it after 700 steps at 0.999.
-            self.ema = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
+        decay = settings.ema_decay
+        # Without warm-up half of the first weights would be in it after 700 steps at 0.999.
+        self.ema = None if decay is None else ModelEmaV3(model, decay=decay, use_warmup=True)
         self.updates = 0
         self.at_once: int | None = None
         self.pace, self.ahead = 1.0, 0.0
@@ -102,10 +89,9 @@ class TrainStep:
         self._restored: Path | None = None  # until the first step shows that its state fits
         self.stopwatch = Stopwatch(self.device)
         self._frozen = backbone_modules(self.model, settings.freeze)
-        for module in self._frozen:
-            # The optimizer has them, too, but leaves alone what gets no gradient.
+        for module in self._frozen:  # the optimizer leaves alone what gets no gradient
             module.requires_grad_(False)
-        self._forward = self._wrapped()
+        self._forward = wrapped(self.model, settings, self.device)
         self._rates = torch.empty(len(optimizer.param_groups), device=self.device)
         self._ema_weight = torch.empty((), device=self.device)
         self._graphed = self._new_graph()
@@ -145,19 +131,17 @@ class TrainStep:
             targets: head → (B,) int64 on the device.
             number: of the batch in its epoch, from 0.
             of: batches in the epoch; the last ones may make a smaller sum.
-
-        Returns:
-            This rank's logits, detached; the total loss and each head's.
         """
         accumulate = self.settings.accumulate
         last = (number + 1) % accumulate == 0 or number + 1 == of
-        # The last sum of an epoch may be one of fewer batches.
         summed = accumulate if number < of - of % accumulate else of % accumulate
         images = images.contiguous(memory_format=self.memory_format)
         with explain_out_of_memory("a training step", images):
             if self._graphed is not None:
                 return self._graphed_step(self._graphed, images, targets)
-            with self._no_sync_unless(last):
+            # Ranks exchange gradients with the last batch of a sum only.
+            alone = last or distributed.world_size() == 1
+            with contextlib.nullcontext() if alone else self._forward.no_sync():
                 result = self._gradients(images, targets, summed)
             if last:
                 with self.stopwatch.part("optimizer"):
@@ -176,33 +160,21 @@ class TrainStep:
         return infer(self.best_model, images, self.amp, self.memory_format)
 
     def sync_ranks(self) -> None:
-        """Give all ranks the first one's batch norm statistics and moving average.
-
-        After the last step of an epoch each has its own, of its own photos, and only the first's
-        are saved. Not their mean: a run that resumes within the epoch knows the first's alone.
-        """
+        """Give all ranks the first one's batch norm statistics and moving average, after an epoch:
+        not their mean, since a run that resumes within the epoch knows the first's alone."""
         # Buffers alone: the weights of all ranks are equal already, as their gradients are.
         average = self.best_model.state_dict().values() if self.ema is not None else ()
         distributed.broadcast_tensors([*self.model.buffers(), *average])
 
     def end_epoch(self, epoch: int, monitored: float | None) -> None:
-        """Move a scheduler that goes by epochs.
-
-        Args:
-            epoch: the one that ended, from 1.
-            monitored: its value of the monitored score, for ``ReduceLROnPlateau``.
-        """
+        """Move a scheduler that goes by epochs, after ``epoch``, from 1; ``ReduceLROnPlateau``
+        goes by the monitored score."""
         if self.schedule_every == "epoch":
             self._move_schedule(epoch, monitored)
 
     def fit_schedule(self, epoch: int, epochs: int, left: int) -> None:
-        """Let the schedule be through when the training is, though it was made for more epochs.
-
-        Args:
-            epoch: the one that ended, from 1; to be called before ``end_epoch``.
-            epochs: that the schedule was made for.
-            left: that are still to come.
-        """
+        """Let a schedule made for ``epochs`` be through when the training is, ``left`` epochs after
+        this one, which ended; to be called before ``end_epoch``."""
         if isinstance(self.scheduler, ReduceLROnPlateau):  # goes by the score
             return
         per_epoch, done = (self.updates / epoch or 1.0), epoch
@@ -214,9 +186,10 @@ class TrainStep:
         """The moves that are due after this epoch or step: one, unless the pace is another."""
         if self.scheduler is None:
             return
-        before = _whole(self.ahead)
+        # Sums of fractions end just below the number that they make.
+        before = math.floor(self.ahead + 1e-6)
         self.ahead += self.pace - 1
-        for position in range(number + before, number + _whole(self.ahead) + 1):
+        for position in range(number + before, number + math.floor(self.ahead + 1e-6) + 1):
             move(self.scheduler, self.schedule_every, position, monitored)
 
     def state_dict(self) -> dict[str, Any]:
@@ -225,7 +198,7 @@ class TrainStep:
             "state_dict": self.best_model.state_dict(),
             "raw_model": None if self.best_model is self.model else self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "kinds": self._class_names(),
+            "kinds": self._kinds,
             "lr_scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
             "scaler": self.scaler.state_dict(),
             "updates": self.updates,
@@ -234,12 +207,8 @@ class TrainStep:
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
-        """``load_state_dict`` with the state of the checkpoint ``path``.
-
-        Raises:
-            CheckpointError: the state belongs to another architecture, optimizer or scheduler, or
-                is an average of an older version's kind.
-        """
+        """``load_state_dict`` with the state of the checkpoint ``path``; a CheckpointError where
+        architecture, optimizer, scheduler or kind of average are others."""
         if state.get("averaged_epochs"):
             raise CheckpointError(
                 f"{path}: was trained with trainer.swa_start, which was removed; begin a new run"
@@ -256,13 +225,10 @@ class TrainStep:
         self._restored = path
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume where the one that gave ``state`` stood; its weights are compared before.
-
-        Raises:
-            ValueError: the optimizer or the scheduler is of another kind.
-        """
-        if state["kinds"] != self._class_names():
-            raise ValueError(f"{state['kinds']} saved, {self._class_names()} configured")
+        """Resume where the one that gave ``state`` stood; its weights are compared before. Raises
+        ValueError where optimizer or scheduler are of another kind."""
+        if state["kinds"] != self._kinds:
+            raise ValueError(f"{state['kinds']} saved, {self._kinds} configured")
         # `raw_model` is there where an average was kept beside the weights that are trained.
         if (state["raw_model"] is not None) != (self.ema is not None):
             raise ValueError("trainer.ema_decay is another")
@@ -288,28 +254,21 @@ class TrainStep:
         out, from the beginning of the sum again, with half as many photos at once."""
         self._sum.append((images, targets))
         waiting = self._sum[-1:]
-        while waiting:
+        while True:
             try:
-                for batch in waiting:
-                    result = self._in_parts(*batch, summed)
-                waiting = []
+                return [self._in_parts(*batch, summed) for batch in waiting][-1]
             except torch.OutOfMemoryError as error:
                 self._halve(len(images), error)
-                waiting = list(self._sum)
-            if waiting:  # out here, where the error no longer holds the tensors of the batch
-                self._forget_gradients()
-                self._sum = waiting
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
-        return result
+            # Out here, where the error no longer holds the tensors of the batch.
+            waiting = self._sum
+            self._forget_gradients()
+            self._sum = waiting
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _halve(self, photos: int, error: torch.OutOfMemoryError) -> None:
-        """Go on with half as many photos at once.
-
-        Raises:
-            OutOfMemoryError: it was a single one, or others would wait: ranks do their steps
-                together, and a CUDA graph is captured in one go.
-        """
+        """Go on with half as many photos at once; raises the error again where it was a single one,
+        or others would wait: ranks step together, and a CUDA graph is captured in one go."""
         capturing = self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
         largest = -(-photos // self._parts(photos))
         if largest == 1 or distributed.world_size() > 1 or capturing:
@@ -324,47 +283,36 @@ class TrainStep:
         )  # fmt: skip
 
     def _parts(self, photos: int) -> int:
-        return 1 if self.at_once is None else -(-photos // self.at_once)
+        return -(-photos // (self.at_once or photos))
 
     def _in_parts(self, images: Tensor, targets: Logits, summed: int) -> StepResult:
         count, whole = self._parts(len(images)), len(images)
         if count == 1:
             return self._backward(images, targets, summed)
         cut = {name: values.tensor_split(count) for name, values in targets.items()}
-        results, shares = [], []
-        for number, part in enumerate(images.tensor_split(count)):
-            own = {name: values[number] for name, values in cut.items()}
-            shares.append(len(part) / whole)
-            results.append(self._backward(part, own, summed, shares[-1]))
+        parts = images.tensor_split(count)
+        shares = [len(part) / whole for part in parts]
+        results = [
+            self._backward(part, {k: v[number] for k, v in cut.items()}, summed, shares[number])
+            for number, part in enumerate(parts)
+        ]
         return _joined(results, shares)
 
     def _backward(
         self, images: Tensor, targets: Logits, summed: int, share: float = 1.0
     ) -> StepResult:
         with self.stopwatch.part("forward"):
-            with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-                logits = self._logits(images)
+            autocast = torch.autocast(self.device.type, self.amp, enabled=self.amp is not None)
+            with autocast, explained(self.settings, len(images)):
+                logits = self._forward(images)
             # Outside of autocast: losses compute in float32, whatever the model does.
-            total, losses = self.criterion(*_over_all_ranks(logits, targets))
-        with self.stopwatch.part("backward"), self._statistics_held():
+            total, losses = self.criterion(*over_all_ranks(logits, targets))
+        again = self.model if self.settings.activation_checkpointing else None
+        with self.stopwatch.part("backward"), statistics_held(again):
             # Divided here, gradients of a sum of batches add up to that of their mean.
             self.scaler.scale(total / (summed / share)).backward()
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: loss.detach() for head, loss in losses.items()}
-
-    @contextlib.contextmanager
-    def _statistics_held(self) -> Iterator[None]:
-        """Let no batch norm count a batch for its running statistics that is computed again."""
-        modules = self.model.modules() if self.settings.activation_checkpointing else ()
-        norms = [each for each in modules if isinstance(each, _BatchNorm)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.momentum = 0.0
-        try:
-            yield
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
 
     def _new_graph(self) -> Any:
         if not self.settings.cuda_graph:
@@ -391,55 +339,6 @@ class TrainStep:
             move_average(self.ema.module, self.model, self._ema_weight)
         return result
 
-    def _logits(self, images: Tensor) -> Logits:
-        if self.settings.compile in WITH_GRAPHS:
-            # Else torch takes the outputs of the last step
-            # for still in use and copies them, or fails.
-            torch.compiler.cudagraph_mark_step_begin()
-        try:
-            return self._forward(images)
-        except Exception as error:
-            if "more than 1 value per channel" in str(error):
-                raise ConfigError(
-                    "data_loader.args.batch_size: batch norm can't learn from one value per"
-                    f" channel, a batch of {len(images)} on a map of one pixel; raise batch_size or"
-                    " data_loader.args.input_size"
-                ) from error
-            compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-            if not (self.settings.compile and compiler):
-                raise
-            why = str(error).strip().partition("\n")[0]
-            raise ConfigError(
-                f"trainer.compile: failed ({why}); set trainer.compile=false"
-            ) from error
-
-    def _wrapped(self) -> Any:
-        forward: Any = self.model
-        if self.settings.compile:
-            # With shapes left open, the padding of TensorFlow's networks took
-            # minutes at the second size of a batch, 20 s when compiled anew.
-            mode = None if self.settings.compile is True else self.settings.compile
-            # Inside of DDP, as torch recommends: from outside,
-            # its hooks would break the compiled graph.
-            forward = torch.compile(self.model, dynamic=False, mode=mode)
-        if distributed.world_size() == 1:
-            return forward
-        return DistributedDataParallel(
-            forward,
-            device_ids=None if self.device.type == "cpu" else [self.device],
-            gradient_as_bucket_view=True,  # else each gradient is there twice, and copied
-        )
-
-    def _class_names(self) -> str:
-        """Of optimizer and scheduler, which a state belongs to; stored under ``kinds``."""
-        return f"{type(self.optimizer).__name__} and {type(self.scheduler).__name__}"
-
-    def _no_sync_unless(self, last: bool) -> contextlib.AbstractContextManager:
-        """Let ranks exchange gradients with the last batch of a sum only."""
-        if last or not isinstance(self._forward, DistributedDataParallel):
-            return contextlib.nullcontext()
-        return self._forward.no_sync()
-
     def _update(self) -> None:
         scale = self.scaler.get_scale()
         self._move_weights()
@@ -461,8 +360,7 @@ class TrainStep:
             norm = norm / self.scaler.get_scale()
         self.grad_norm.copy_(norm)
         try:
-            # torch compares no shapes when an optimizer's
-            # state is loaded: a foreign one fails here.
+            # torch compares no shapes when a state is loaded: a foreign one fails here.
             self.scaler.step(self.optimizer)
         except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             if self._restored is None or isinstance(error, torch.OutOfMemoryError):
@@ -485,10 +383,6 @@ class TrainStep:
             self._move_schedule(self.updates)
 
 
-def _whole(moves: float) -> int:
-    return math.floor(moves + 1e-6)  # sums of fractions end just below the number that they make
-
-
 def _joined(results: Sequence[StepResult], shares: Sequence[float]) -> StepResult:
     """What one step on a whole batch gives, from those on its parts."""
     logits, totals, parts = zip(*results, strict=True)
@@ -501,128 +395,3 @@ def _joined(results: Sequence[StepResult], shares: Sequence[float]) -> StepResul
         mean(totals),
         {head: mean(each[head] for each in parts) for head in parts[0]},
     )
-
-
-def why_not_graphed(
-    settings: StepSettings,
-    optimizer: torch.optim.Optimizer,
-    amp: torch.dtype | None,
-    device: torch.device,
-) -> str | None:
-    """Why a training step is no fixed sequence of kernels, or ``None`` where it is one."""
-    name = type(optimizer).__name__
-    if device.type != "cuda":
-        return "only GPUs have graphs"
-    if distributed.world_size() > 1:
-        return "several processes exchange gradients within a step"
-    if amp is torch.float16:
-        return "float16 asks after each step whether it overflowed (bfloat16 does not)"
-    if settings.accumulate > 1:
-        return "trainer.accumulate makes steps of two kinds"
-    if settings.compile in WITH_GRAPHS:
-        return f"trainer.compile={settings.compile} makes graphs of its own (true goes with it)"
-    if type(optimizer) not in FUSED or not all(each["fused"] for each in optimizer.param_groups):
-        return f"{name} reads its learning rate on the host; Adam, AdamW and SGD, fused, don't"
-    return None
-
-
-@torch.no_grad()
-def move_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
-    """``ModelEmaV3.update`` with the weight of the new values, () float, read on the device."""
-    pairs = zip(average.state_dict().values(), model.state_dict().values(), strict=True)
-    floats: list[tuple[Tensor, Tensor]] = []
-    for own, new in pairs:
-        # The counters of batch norms are whole numbers, which have no average.
-        if own.is_floating_point():
-            floats.append((own, new))
-        else:
-            own.copy_(new)
-    averages, values = zip(*floats, strict=True)
-    # Three launches for all weights, where a loop over them would make three for each.
-    differences = torch._foreach_sub(values, averages)
-    torch._foreach_mul_(differences, weight)
-    torch._foreach_add_(averages, differences)
-
-
-def backbone_modules(model: BaseModel, names: Iterable[str]) -> list[nn.Module]:
-    """The submodules of a model's backbone that have these names.
-
-    Raises:
-        ConfigError: it has no such submodule.
-    """
-    modules = dict(model.backbone.named_modules())
-    for name in names:
-        if name not in modules or not name:
-            shallow = [module for module in modules if module and module.count(".") < 2]
-            hint = nearest(name, shallow)
-            raise ConfigError(f"trainer.freeze: the backbone has no submodule {name!r}{hint}")
-    return [modules[name] for name in names]
-
-
-def checkpoint_activations(model: BaseModel) -> None:
-    """Let the backbone compute most activations again in the backward pass (Chen et al. 2016,
-    arXiv:1604.06174).
-
-    Raises:
-        ConfigError: it can't.
-    """
-    backbone: Any = model.backbone
-    try:
-        backbone.set_grad_checkpointing(True)
-    except (AttributeError, AssertionError) as error:  # timm asserts where it has none
-        raise ConfigError(
-            f"trainer.activation_checkpointing: the backbone ({type(backbone).__name__}) has none;"
-            " set it to false and lower data_loader.args.batch_size, or take another backbone of"
-            " timm, as most there have it"
-        ) from error
-
-
-def synchronized(model: nn.Module, device: torch.device) -> Any:
-    """The model with batch norms that count over all ranks.
-
-    Raises:
-        ConfigError: on the CPU.
-    """
-    if device.type == "cpu":
-        raise ConfigError("trainer.sync_batchnorm: torch has it for GPUs only; set it to false")
-    # timm's own way: torch's would drop the activations that timm keeps in its batch norms.
-    return convert_sync_batchnorm(model)
-
-
-def _over_all_ranks(logits: Logits, targets: Logits) -> tuple[Logits, Logits]:
-    """Join the batches of all ranks, which are equally large; gradients find their way back.
-
-    Every rank computes the same loss, so each gets the world-size-fold gradient of its own share
-    (a sum over ranks), which the mean that DistributedDataParallel takes puts right.
-    """
-    if distributed.world_size() == 1:
-        return logits, targets
-    return (
-        {head: _AllGather.apply(values) for head, values in logits.items()},
-        {head: torch.cat(_gathered(values)) for head, values in targets.items()},
-    )
-
-
-class _AllGather(torch.autograd.Function):
-    """(B, …) of each rank → (world size · B, …); a rank gets the sum of its rows' gradients.
-
-    torch's own differentiable gathering has changed its place with every other release.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        return torch.cat(_gathered(values))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # A sum over ranks: every rank computed the loss
-        # of all rows, so each has a gradient for them.
-        gradient = gradient.contiguous()
-        torch.distributed.all_reduce(gradient)
-        return gradient.chunk(distributed.world_size())[distributed.rank()]
-
-
-def _gathered(values: Tensor) -> list[Tensor]:
-    gathered = [torch.empty_like(values) for _ in range(distributed.world_size())]
-    torch.distributed.all_gather(gathered, values.detach().contiguous())
-    return gathered

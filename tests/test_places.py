@@ -39,6 +39,7 @@ ELSEWHERE = {
     # Small parts of one thing, which are only right together.
     "app_parts/table.py": "app_parts/test_cards.py",
     "base/base_model.py model/decode.py": "model/test_model.py",
+    "base/forward.py": "base/test_train_step.py end_to_end/test_distributed.py",
     "base/base_trainer.py": "trainer/test_trainer.py",
     "base/heads.py base/data_settings.py base/task_settings.py": "base/test_task.py",
     "data_loader/crop_files.py data_loader/known_weights.py": "data_loader/test_crops.py",
