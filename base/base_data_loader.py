@@ -21,12 +21,10 @@ class BaseDataLoader(DataLoader):
     resume changes what the model sees.
 
     Args:
-        dataset: takes ``(epoch, position)`` keys.
         sampler: has ``set_epoch``.
         batch_size: photos per batch; the last batch of an epoch may be smaller.
         num_workers: processes; 0 loads in the training process.
         device: where batches go next; decides whether host memory is pinned.
-        worker_init_fn: called with the worker's number in each new worker.
     """
 
     # What ``DataLoader`` says of them lacks ``set_epoch`` and the data set's own attributes.
@@ -58,20 +56,14 @@ class BaseDataLoader(DataLoader):
             atexit.register(_end_workers, weakref.ref(self))
 
     def set_epoch(self, epoch: int, done: int = 0) -> None:
-        """Choose the epoch whose order and augmentations the next pass gives.
-
-        Args:
-            epoch: from 0.
-            done: photos of it, over all ranks, that were seen before a stop; they are left out.
-        """
+        """Choose the epoch, from 0, whose order and augmentations the next pass gives; ``done``
+        photos of it, over all ranks, were seen before a stop and are left out."""
         self.sampler.set_epoch(epoch, done)
 
 
 def _end_workers(loader: "weakref.ref[BaseDataLoader]") -> None:
-    """End the loader processes that are still there when Python ends.
-
-    Python itself would send them SIGTERM, which they ignore, and wait for ever.
-    """
+    """End the loader processes that are still there when Python ends, which would wait for ever:
+    they ignore the SIGTERM that it sends them."""
     if (still_there := loader()) is not None:
         still_there._iterator = None
     end_children()

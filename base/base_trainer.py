@@ -45,7 +45,7 @@ class Callback:
         Args:
             run: what the run is made of: ``config``, ``environment``, … as plain JSON values.
             history: the scalars of the epochs that are done.
-            updates: of the weights that are done.
+            updates: how many the weights have had.
         """
 
     def on_step(
@@ -64,31 +64,16 @@ class Callback:
         """
 
     def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
-        """After the validation of an epoch, from 1, before its checkpoint is written.
-
-        Args:
-            epoch: its number.
-            scalars: rates, losses, scores, seconds.
-            best: whether it is the best epoch so far.
-        """
+        """After the validation of an epoch, from 1, before its checkpoint is written; ``scalars``
+        are rates, losses, scores, seconds, ``best`` whether it is the best epoch so far."""
 
     def on_best(self, epoch: int, checkpoint: Path, predictions: Any) -> None:
-        """After the checkpoint of the best epoch so far is written.
-
-        Args:
-            epoch: its number.
-            checkpoint: ``best_epoch.pth``.
-            predictions: what the epoch's model says of the validation photos, as the trainer of
-                the project keeps it.
-        """
+        """After the checkpoint of the best epoch so far is written, ``best_epoch.pth``;
+        ``predictions`` are the validation's, as the trainer of the project keeps them."""
 
     def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-        """After the last epoch; not where the training was stopped or failed.
-
-        Args:
-            history: the scalars of every epoch.
-            best_epoch: its number; ``None`` where no epoch had a number.
-        """
+        """After the last epoch; not where the training was stopped or failed. ``history`` has the
+        scalars of every epoch; ``best_epoch`` is ``None`` where no epoch had a number."""
 
     def on_exception(self, error: BaseException) -> None:
         """Where the training ends otherwise: an error, a request to stop, Ctrl-C."""
@@ -101,13 +86,9 @@ class BaseTrainer(ABC):
     """Runs the epochs of a training; a subclass says what one epoch is.
 
     Args:
-        train_step: model, criterion, optimizer, scheduler.
-        settings: epochs, saves, verbosity; see there.
         monitor: says which epoch is the best, and ends the training early.
-        checkpoints: where ``best_epoch.pth``, ``last_epoch.pth`` and earlier ones are kept.
         metadata: plain JSON values that checkpoints carry (``config``, ``run_id``, …).
-        description: what callbacks may record of the run: ``config``, ``environment``, … as plain
-            JSON values.
+        description: what callbacks may record of the run, see ``Callback.on_train_start``.
         callbacks: called in this order, on the first rank.
     """
 
@@ -144,27 +125,20 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the training photos; returns scalars named ``train/…``.
-
-        Starts from ``self.mid_epoch`` where that is not ``None``, and calls ``_after_step``.
-        """
+        """One pass over the training photos, from ``self.mid_epoch`` on where there is one; calls
+        ``_after_step``, returns scalars named ``train/…``."""
 
     @abstractmethod
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the validation photos; returns scalars named ``val/…``.
-
-        Leaves in ``self.predictions`` what callbacks get of a best epoch.
-        """
+        """One pass over the validation photos; leaves in ``self.predictions`` what callbacks get of
+        a best epoch, returns scalars named ``val/…``."""
 
     @abstractmethod
     def _mid_epoch_state(self) -> dict[str, Any]:
         """What ``_train_epoch`` needs to resume within the epoch: tensors and plain values."""
 
     def train(self) -> dict[str, float]:
-        """Run the epochs that are left.
-
-        Returns:
-            The log of the best epoch, by the monitor.
+        """Run the epochs that are left; returns the log of the best one, by the monitor.
 
         Raises:
             Stopped: the process was asked to stop; everything is saved.
@@ -188,19 +162,15 @@ class BaseTrainer(ABC):
         return self.history[self.monitor.best_epoch - 1] if self.monitor.best_epoch else {}
 
     def resume(self, state: dict[str, Any], path: Path) -> None:
-        """Resume exactly where the run that wrote ``state`` stopped.
-
-        Raises:
-            CheckpointError: the state belongs to another architecture or optimizer.
-        """
+        """Resume exactly where the run that wrote ``state`` stopped; a CheckpointError where it
+        belongs to another architecture or optimizer."""
         self.train_step.restore(state, path)
         self.monitor.load_state_dict(state["monitor"])
         self.history = state["history"]
         self.mid_epoch = state["partial"]
         if state.get("budget"):
             self.budget.load_state_dict(state["budget"], len(self.history))
-        # Resumed from an earlier save, the folder may
-        # hold the best of epochs that are still to come.
+        # Resumed from an earlier save, the folder may hold the best of epochs still to come.
         self.checkpoints.bring_best(self.monitor.best_epoch, path)
         # With another number of ranks no saved state is anybody's: all go on as they were seeded.
         if len(state["random"]) == distributed.world_size():
@@ -233,13 +203,11 @@ class BaseTrainer(ABC):
         self.train_step.end_epoch(epoch, log.get(self.monitor.name))
         improved = self.monitor.update(epoch, log)
         self.history.append(log)
-        # Seconds are for callbacks alone: the history of
-        # a resumed run equals that of one in a piece.
+        # Seconds are for callbacks alone: a resumed run's history equals that of one in a piece.
         self._tell("on_epoch_end", epoch, log | self.timings, improved)
         self._save(epoch, improved)
         distributed.wait_for_main()
-        # Only rank 0 has callbacks, and so the exception;
-        # what can be sent to the others is its text.
+        # Only rank 0 has callbacks, and so the exception; its text can be sent to the others.
         if end := distributed.broadcast(self._end and str(self._end)):
             raise self._end or StopTraining(end)
 
@@ -250,11 +218,8 @@ class BaseTrainer(ABC):
         self.timings["time/epochs_left"] = float(self.budget.left)
 
     def _after_step(self, step: int) -> None:
-        """To be called after each step that moved the weights; saves and stops where asked.
-
-        Args:
-            step: batches of this epoch that are done.
-        """
+        """To be called after each step that moved the weights, the epoch's ``step``-th batch; saves
+        and stops where asked."""
         accumulate = self.train_step.settings.accumulate
         stop = self.preemption.should_stop(step // accumulate)
         every = self.settings.save_every_steps
@@ -305,11 +270,7 @@ class BaseTrainer(ABC):
         self.checkpoints.make_last(path)
 
     def _refuse_non_finite_parameter(self, epoch: int) -> None:
-        """A loss may still be a number where the step after it broke the weights.
-
-        Raises:
-            UserError: a weight is no finite number; nothing is saved over what was sound.
-        """
+        """Save nothing over what was sound: a step may break the weights after a finite loss."""
         if name := self.train_step.non_finite_parameter():
             raise UserError(
                 f"epoch {epoch}: {name} is no longer made of finite numbers;"
@@ -339,17 +300,12 @@ class BaseTrainer(ABC):
                 len(self.history), self.epochs, self.settings.hours, self.budget.used / 3600,
             )  # fmt: skip
         elif self.monitor.exhausted and len(self.history) < self.epochs:
-            self.logger.info(
-                "stopped early: %d epochs without a better %s",
-                self.monitor.waited,
-                self.monitor.name,
-            )
+            waited, name = self.monitor.waited, self.monitor.name
+            self.logger.info("stopped early: %d epochs without a better %s", waited, name)
         if self.monitor.best is not None:
             here = self.checkpoints.has_best
             self.logger.info(
                 "best %s %.4f in epoch %d: %s",
-                self.monitor.name,
-                self.monitor.best,
-                self.monitor.best_epoch,
+                self.monitor.name, self.monitor.best, self.monitor.best_epoch,
                 self.checkpoints.best if here else "before the resume, its checkpoint is not here",
-            )
+            )  # fmt: skip

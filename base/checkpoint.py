@@ -41,36 +41,20 @@ class CheckpointFolder:
         keep_best: best epochs to keep; from 2 on also as ``best_<epoch>_<steps>.pth`` each.
 
     Attributes:
+        last, best: the newest save, and the best epoch's by the monitor.
         has_best: whether ``best_epoch.pth`` is known to be what the run counts as its best.
     """
 
     def __init__(self, folder: Path, keep_last: int = 2, keep_best: int = 1) -> None:
         self.folder = Path(folder)
+        self.last, self.best = self.folder / LAST, self.folder / BEST
         self.keep_last = keep_last
         self.keep_best = keep_best
         self.has_best = False
 
-    @property
-    def last(self) -> Path:
-        """The newest save."""
-        return self.folder / LAST
-
-    @property
-    def best(self) -> Path:
-        """The best epoch by the monitor."""
-        return self.folder / BEST
-
     def save(self, state: dict[str, Any], epoch: int, step: int = 0) -> Path:
-        """Write ``state``; it counts once ``make_last`` is called with the path.
-
-        Args:
-            state: tensors and plain JSON values.
-            epoch: epochs that are done.
-            step: batches of the next epoch that are done.
-
-        Raises:
-            UserError: the folder cannot be written or the disk is full; earlier saves stay.
-        """
+        """Write ``state`` (see ``save_checkpoint``) after so many epochs and batches of the next;
+        it counts once ``make_last`` is called with the path."""
         path = self.folder / f"at_{epoch:04d}_{step:06d}.pth"
         if distributed.is_main():
             for unfinished in self.folder.glob(".*.pth.*"):  # left by a kill within a save
@@ -102,12 +86,8 @@ class CheckpointFolder:
             old.unlink()
 
     def bring_best(self, epoch: int | None, source: Path) -> None:
-        """Let ``best_epoch.pth`` be the save of ``epoch``, the best of the course that is resumed.
-
-        Args:
-            epoch: by the monitor; ``None`` where there is none yet.
-            source: the checkpoint that is resumed; in this folder, or in that of another run.
-        """
+        """Let ``best_epoch.pth`` be the save of ``epoch``, the best, if any, of the course that is
+        resumed from ``source``, a checkpoint in this folder or in that of another run."""
         if epoch is None or not distributed.is_main():
             return
         # Any file of the resumed run may still hold that epoch; a name alone proves nothing.
@@ -126,21 +106,14 @@ class CheckpointFolder:
             _link(path, self.folder / f"epoch_{epoch}.pth")
 
     def load(self, path: Path) -> tuple[dict[str, Any], Path]:
-        """Read ``path``, or where the newest save is damaged the sound one before it.
-
-        Returns:
-            The state and the file it came from.
-
-        Raises:
-            CheckpointError: no sound save is there.
-        """
+        """Read ``path``, or where the newest save is damaged the sound one before it; returns the
+        state and the file it came from. A CheckpointError where no sound save is there."""
         try:
             return load_checkpoint(path), path
         except CheckpointError as error:
             for earlier in self._numbered() if path.name == LAST else ():
                 with contextlib.suppress(CheckpointError):
-                    # last_epoch.pth is one more link to the newest
-                    # save, so that one is the damaged file itself.
+                    # Of which last_epoch.pth is one more link: the damaged file itself.
                     if path.exists() and os.path.samefile(earlier, path):
                         continue
                     state = load_checkpoint(earlier)
@@ -165,11 +138,8 @@ def _epoch_of(path: Path) -> int | None:
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors and plain JSON types only) so that ``path`` is never half a file.
-
-    Raises:
-        UserError: the folder cannot be written or the disk is full; an earlier file stays intact.
-    """
+    """Write ``state`` (tensors and plain JSON types only) so that ``path`` is never half a file; a
+    UserError where the folder cannot be written or the disk is full."""
     with write_atomically(path, "wb") as file:
         torch.save({"format": FORMAT, **state}, file)
 
@@ -191,21 +161,17 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: not a checkpoint of this project (no state_dict and config in it)"
         )
-    if state.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path}: checkpoint format {_shortened(state.get('format'))}, this version reads"
-            f" {FORMAT}"
-        )
+    if (found := state.get("format")) != FORMAT:
+        known = isinstance(found, str | int | float | None)
+        shown = (repr(found) if known else type(found).__name__)[:40]
+        raise CheckpointError(f"{path}: checkpoint format {shown}, this version reads {FORMAT}")
     require_types(state, path)
     return state
 
 
 def read_tensors(path: Path) -> Any:
     """What ``torch.save`` wrote, onto the CPU: tensors and plain values, without running any code.
-
-    Raises:
-        CheckpointError: damaged, larger than ``MOST_BYTES``, compressed, or holding more than that.
-    """
+    A CheckpointError for what is damaged, too large, compressed, or holds more than that."""
     refuse_other_content(path)
     try:
         _require_sound(path)
@@ -245,11 +211,6 @@ def _require_sound(path: Path) -> None:
             raise CheckpointError(f"{path}: damaged (checksum of {damaged}); use another one")
 
 
-def _shortened(value: Any) -> str:
-    text = repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
-    return text[:40]
-
-
 TRAINING = (
     "format", "state_dict", "raw_model", "averaged_epochs", "optimizer", "kinds", "lr_scheduler",
     "scaler", "updates", "at_once", "pace", "ahead", "budget", "epoch", "monitor", "history",
@@ -265,11 +226,8 @@ def metadata_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> None:
-    """Load ``state["state_dict"]`` into ``model``, every key and shape exactly.
-
-    Raises:
-        CheckpointError: the weights are of another architecture; says which keys differ first.
-    """
+    """Load ``state["state_dict"]`` into ``model``, every key and shape exactly; a CheckpointError
+    for weights of another architecture, which says which keys differ first."""
     # Compared before torch does it, whose message lists a thousand keys.
     theirs, ours = state["state_dict"], model.state_dict()
     differing = {
@@ -281,7 +239,9 @@ def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
         f"{len(keys)} {what} (first: {keys[0]})" for what, keys in differing.items() if keys
     ]
     if described:
-        trained = _describe_arch(state["config"].get("arch", {}))
+        arch = state["config"].get("arch", {})
+        name = (arch.get("args") or {}).get("model_name", "")
+        trained = f"{arch.get('type', 'unknown')} {name}".strip()
         raise CheckpointError(
             f"{path}: weights of another architecture ({trained}): tensors {', '.join(described)};"
             " use the arch it was trained with"
@@ -290,11 +250,8 @@ def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
 
 
 def init_from(model: nn.Module, state: dict[str, Any]) -> str:
-    """Load those weights of a checkpoint that fit ``model``, by name and shape.
-
-    Returns:
-        Lines that say what was loaded and what was not.
-    """
+    """Load those weights of a checkpoint that fit ``model``, by name and shape; returns lines that
+    say what was loaded and what was not."""
     theirs, ours = state["state_dict"], model.state_dict()
     fitting = {k: v for k, v in theirs.items() if k in ours and ours[k].shape == v.shape}
     # Not strict, which leaves the rest as initialized; shapes that differ would still be an error.
@@ -309,19 +266,13 @@ def init_from(model: nn.Module, state: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _describe_arch(arch: dict[str, Any]) -> str:
-    name = (arch.get("args") or {}).get("model_name", "")
-    return f"{arch.get('type', 'unknown')} {name}".strip()
-
-
 def _link(source: Path, target: Path) -> None:
     """Let ``target`` be another name of ``source``'s bytes, in one step; copied where links
     can't be made."""
     temporary = target.with_name(f".{target.name}.link")
     temporary.unlink(missing_ok=True)
     try:
-        # `os.link` refuses a name that exists, and to
-        # remove that first would leave none for a moment.
+        # `os.link` refuses a name that exists; removed first, there would be none for a moment.
         os.link(source, temporary)
         os.replace(temporary, target)
     except OSError:
@@ -346,11 +297,8 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Undo everything drawn since ``random_state`` was taken.
-
-    Raises:
-        CheckpointError: no generator has such a state.
-    """
+    """Undo everything drawn since ``random_state`` was taken; a CheckpointError for a state that no
+    generator has."""
     version, internal, gauss = state["python"]
     algorithm, keys, position, has_gauss, cached = state["numpy"]
     try:

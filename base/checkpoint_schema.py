@@ -45,7 +45,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
 
 
-class _Arch(_Section):
+class _Typed(_Section):
     type: str = ""
     args: Options | None = None
 
@@ -59,20 +59,15 @@ class _Loop(_Section):
     epochs: Count = 0
 
 
-class _Schedule(_Section):
-    type: str = ""
-    args: Options | None = None
-
-
 class _Config(_Section):
     """Of the config what is read straight from it; ``Config`` checks the whole."""
 
     __pydantic_extra__: dict[str, JsonValue]
-    arch: _Arch = _Arch()
+    arch: _Typed = _Typed()
     task: _Task | None = None
     trainer: _Loop | None = None
-    optimizer: _Schedule | None = None
-    lr_scheduler: _Schedule | None = None
+    optimizer: _Typed | None = None
+    lr_scheduler: _Typed | None = None
 
 
 class _Classes(_Section):
@@ -132,8 +127,7 @@ class _MidEpoch(_Section):
 class _Random(_Section):
     """Of one process."""
 
-    # Saved as lists, since plain JSON values have no
-    # tuples; `strict` would not take one for the other.
+    # Saved as lists, as plain JSON has no tuples; `strict` would not take one for the other.
     python: Annotated[tuple[int, list[int], float | None], Field(strict=False)]
     numpy: Annotated[tuple[str, list[int], int, int, float], Field(strict=False)]
     torch: PlainTensor
@@ -180,11 +174,8 @@ NEEDED = ("optimizer", "kinds", "lr_scheduler", "scaler", "updates", "monitor", 
 
 
 def require_types(content: Any, path: Any) -> None:
-    """Refuse what can't be a checkpoint's content.
-
-    Raises:
-        CheckpointError: it has a part that is missing or of another type; names the first.
-    """
+    """Refuse, by a CheckpointError, what can't be a checkpoint's content; names the first part that
+    is missing or of another type."""
     try:
         _Checkpoint.model_validate(content)
     except ValidationError as error:
@@ -201,11 +192,8 @@ def first_problem(error: ValidationError) -> str:
 
 
 def require_training(content: dict[str, Any], path: Any) -> None:
-    """Refuse to resume from a checkpoint that holds a model alone.
-
-    Raises:
-        CheckpointError: it does, or its history contradicts itself.
-    """
+    """Refuse, by a CheckpointError, to resume from a checkpoint that holds a model alone, or whose
+    history contradicts itself."""
     if missing := [key for key in NEEDED if key not in content]:
         raise CheckpointError(
             f"{path}: holds a model, but no training to go on with ({', '.join(missing[:3])}"
@@ -226,19 +214,11 @@ def require_like(saved: Any, ours: Any, where: str) -> None:
     """Refuse to let an object take over a state that it could not have written itself.
 
     torch's schedulers make attributes of whatever stands in a state, and its optimizers take any
-    value for a learning rate.
-
-    Args:
-        saved: the state, as plain values.
-        ours: what the object would save now.
-        where: for the message.
-
-    Raises:
-        ValueError: a key that ours lacks, or a value of another kind.
+    value for a learning rate. A ValueError, about ``where``, for a key that ``ours``, what the
+    object would save now, lacks, or a value of another kind.
     """
     if isinstance(ours, dict) and isinstance(saved, dict):
-        # By number an optimizer keeps what belongs to
-        # its weights, which a new one does not have yet.
+        # By number an optimizer keeps what its weights have, a new one nothing yet.
         named = all(isinstance(key, str) for key in ours)
         for key in saved if named else ():
             if key not in ours:
@@ -250,11 +230,8 @@ def require_like(saved: Any, ours: Any, where: str) -> None:
             require_like(one, other, f"{where}.{number}")
     elif saved is None and isinstance(ours, str | float | list | tuple | dict):
         raise ValueError(f"{where} is missing")
-    elif saved is not None and ours is not None and _kind(saved) is not _kind(ours):
-        raise ValueError(f"{where} is {type(saved).__name__}, not {type(ours).__name__}")
-
-
-def _kind(value: Any) -> type:
-    # A rate of 1 and one of 1.0 are the same rate.
-    numbers = (bool, int, float)
-    return float if isinstance(value, numbers) else type(value)
+    elif saved is not None and ours is not None:
+        # A rate of 1 and one of 1.0 are the same rate.
+        kinds = {float if isinstance(each, int | float) else type(each) for each in (saved, ours)}
+        if len(kinds) > 1:
+            raise ValueError(f"{where} is {type(saved).__name__}, not {type(ours).__name__}")

@@ -16,7 +16,7 @@ def infer(
     amp: torch.dtype | None,
     memory_format: torch.memory_format,
 ) -> Any:
-    """The logits of a model in evaluation mode.
+    """What a model in evaluation mode gives: of a ``BaseModel`` head → (B, n) float32 logits.
 
     Args:
         model: a ``BaseModel``, or a method of one that takes photos; on the device of
@@ -24,9 +24,6 @@ def infer(
         images: (B, 3, S, S) RGB in 0..255, uint8 or float.
         amp: autocast to this type; ``None`` computes in float32.
         memory_format: of the photos; channels last takes a third less time on the CPU.
-
-    Returns:
-        What the model gives: of a ``BaseModel`` head → (B, n) float32.
     """
     # Weights and photos in different layouts would be converted in front of each convolution.
     images = images.contiguous(memory_format=memory_format)

@@ -33,41 +33,25 @@ class Monitor:
         return not self.off and 0 < self.patience <= self.waited
 
     def update(self, epoch: int, log: dict[str, float]) -> bool:
-        """Take in the log of an epoch; returns whether it is the best so far.
-
-        A tie is no improvement, nor is NaN.
-
-        Raises:
-            ConfigError: the log has no such scalar.
-        """
+        """Take in the log of an epoch; returns whether it is the best so far: a tie is no
+        improvement, nor is NaN. A ConfigError where the log has no such scalar."""
         if self.off:
             # The newest counts, so that there is a best_epoch.pth to predict with in any case.
             self.best_epoch = epoch
             return True
         self.require(log)
-        value = log[self.name]
-        if self._better(value):
+        value, sign = log[self.name], 1 if self.mode == "max" else -1
+        # NaN compares false with all numbers: as the first value it would remain the best.
+        if not math.isnan(value) and (self.best is None or sign * value > sign * self.best):
             self.best, self.best_epoch, self.waited = value, epoch, 0
             return True
         self.waited += 1
         return False
 
     def require(self, names: Collection[str]) -> None:
-        """Refuse names of scalars among which the watched one is not.
-
-        Raises:
-            ConfigError: it isn't there.
-        """
+        """Refuse, by a ConfigError, names of scalars among which the watched one is not."""
         if not self.off and self.name not in names:
             raise ConfigError(f"trainer.monitor: no {self.name!r}{nearest(self.name, names)}")
-
-    def _better(self, value: float) -> bool:
-        # NaN compares false with all numbers: as the first value it would remain the best.
-        if math.isnan(value):
-            return False
-        if self.best is None:
-            return True
-        return value > self.best if self.mode == "max" else value < self.best
 
     def state_dict(self) -> dict[str, Any]:
         """What ``load_state_dict`` needs to resume where this one stands."""
@@ -75,8 +59,5 @@ class Monitor:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume where the monitor that gave ``state`` stood."""
-        self.best, self.best_epoch, self.waited = (
-            state["best"],
-            state["best_epoch"],
-            state["waited"],
-        )
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.waited = state["waited"]

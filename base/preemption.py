@@ -48,11 +48,9 @@ class Preemption:
         """Whether all ranks stop after this move of the weights, because one was asked to."""
         if distributed.world_size() == 1:
             return self.received
-        # Asking is a collective that GPUs wait for; a
-        # rank that stopped by itself would hang the rest.
+        # Asking makes GPUs wait; a rank that stopped by itself would hang the rest.
         return step % AGREE_EVERY == 0 and any(distributed.gather(self.received))
 
     def _take_note(self, _number: int, _frame: FrameType | None) -> None:
-        # No more than a flag: a handler runs between any
-        # two instructions, in the middle of a write.
+        # Just a flag: a handler runs between any two instructions, in the middle of a write.
         self.received = True

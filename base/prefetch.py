@@ -15,13 +15,8 @@ ON_HOST = ("index",)
 
 
 class Prefetcher:
-    """Iterates over a loader, moving each batch to the device one step ahead.
-
-    On a GPU the copy runs on a stream of its own, out of pinned memory, beside the computation.
-
-    Args:
-        loader: of batches on the host.
-        device: where they go.
+    """Iterates over a loader of batches on the host, moving each to the device one step ahead: on a
+    GPU on a stream of its own, out of pinned memory, beside the computation.
 
     Attributes:
         waited_seconds: how long the iteration has waited for the loader so far.
@@ -38,20 +33,21 @@ class Prefetcher:
         following = self._fetch(source, stream)
         while following is not None:
             present = following
-            if stream is not None:
-                # The stream waits for the copy, the host does not.
-                torch.cuda.current_stream(self.device).wait_stream(stream)
-                # Made on one stream, used on another: without this the allocator would
-                # give the memory to the next copy while the step still reads it.
-                for name, values in present.items():
-                    if name not in ON_HOST:
-                        values.record_stream(torch.cuda.current_stream(self.device))
-            # On the CPU there is nothing to copy, and fetching ahead would only hold memory.
-            if stream is not None:
-                following = self._fetch(source, stream)
-            yield present
             if stream is None:
+                # There is nothing to copy, and fetching ahead would only hold memory.
+                yield present
                 following = self._fetch(source, stream)
+                continue
+            # The stream waits for the copy, the host does not.
+            here = torch.cuda.current_stream(self.device)
+            here.wait_stream(stream)
+            # Made on one stream, used on another: without this the allocator would
+            # give the memory to the next copy while the step still reads it.
+            for name, values in present.items():
+                if name not in ON_HOST:
+                    values.record_stream(here)
+            following = self._fetch(source, stream)
+            yield present
 
     def _fetch(self, source: Iterator[Batch], stream: Any) -> Batch | None:
         began = time.perf_counter()
