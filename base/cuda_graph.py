@@ -112,13 +112,8 @@ class Graphed:
 
 @contextlib.contextmanager
 def rates_on_device(optimizer: torch.optim.Optimizer, rates: Tensor) -> Iterator[None]:
-    """Let an optimizer read its learning rates on the device, for the time of the block; elsewhere
-    they stay numbers, as schedules and checkpoints expect.
-
-    Args:
-        optimizer: one of ``base.optimizers.FUSED``, fused.
-        rates: (groups,) float32 on the device, filled here.
-    """
+    """Let a fused optimizer read its learning rates on the device, from ``rates``, (groups,)
+    float32, for the time of the block; elsewhere they stay numbers, as schedules expect."""
     groups = optimizer.param_groups
     numbers = [group["lr"] for group in groups]
     # Outside of the graph: within it the copy of these very numbers would be replayed.
@@ -175,10 +170,8 @@ def move_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
 
 @contextlib.contextmanager
 def _noting_waits() -> Iterator[list[str]]:
-    """Collects the lines, ``file:number``, that make the host wait for the GPU.
-
-    They would make a capture fail, after which little is certain.
-    """
+    """Collects the lines, ``file:number``, that make the host wait for the GPU: a capture would
+    fail of them, after which little is certain."""
     places: list[str] = []
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as noted:

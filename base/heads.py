@@ -92,19 +92,12 @@ class Head:
             ``MISSING`` or NaN.
         """
         texts = [cell.strip().casefold() for cell in cells]
-        values = [MISSING if text in self._no_label else self._code_of.get(text) for text in texts]
-        unknown = [place for place, value in enumerate(values) if value is None]
-        # A place in `unknown` tells of it; whoever reads
-        # the table refuses the row or leaves it out.
-        codes = [MISSING if value is None else value for value in values]
-        return np.array(codes, np.int64), np.array(unknown, np.int64)
+        known = self._code_of | dict.fromkeys(self._no_label, MISSING)
+        codes = np.array([known.get(text, MISSING) for text in texts], np.int64)
+        return codes, np.flatnonzero([text not in known for text in texts])
 
     def require(self, values: np.ndarray) -> None:
-        """Refuse values that are none of this head's; a missing one passes.
-
-        Raises:
-            DataError: names the first.
-        """
+        """Refuse values that are none of this head's, by a DataError; a missing one passes."""
         require_codes(values, range(self.num_classes), self.name, missing=MISSING)
 
     def class_of(self, values: np.ndarray) -> np.ndarray:
@@ -137,8 +130,7 @@ class Head:
         """(B, classes) probabilities → (B, answers): each answer has the sum of its classes."""
         if not self.settings.groups:
             return probabilities
-        # Written in place: the one way that numpy and torch have in common. Column by
-        # column: a list of columns would be copied to the GPU, which waits for it.
+        # In place, as numpy and torch have in common; a list of columns would make a GPU wait.
         grouped = probabilities[:, : len(self.answers)] * 0
         for code, answer in enumerate(self.group_of):
             grouped[:, answer] += probabilities[:, code]
@@ -176,9 +168,7 @@ class Head:
 
     @cached_property
     def _code_of(self) -> dict[str, int]:
-        return {
-            cell.strip().casefold(): code for code, cells in enumerate(self.cells) for cell in cells
-        }
+        return {each.strip().casefold(): n for n, cells in enumerate(self.cells) for each in cells}
 
 
 class BinnedHead(Head):
@@ -195,18 +185,12 @@ class BinnedHead(Head):
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """See ``Head.encode``."""
-        values, unknown = np.full(len(cells), np.nan), []
+        texts = [cell.strip() for cell in cells]
+        labeled = np.array([text.casefold() not in self._no_label for text in texts], bool)
+        values = np.array([number_in(text) for text in texts], float)
         low, high = self._range
-        for place, cell in enumerate(cells):
-            text = cell.strip()
-            if text.casefold() in self._no_label:
-                continue
-            number = number_in(text)
-            if low <= number <= high:
-                values[place] = number
-            else:
-                unknown.append(place)
-        return values, np.array(unknown, np.int64)
+        fitting = labeled & (values >= low) & (values <= high)
+        return np.where(fitting, values, np.nan), np.flatnonzero(labeled & ~fitting)
 
     def require(self, values: np.ndarray) -> None:
         """See ``Head.require``."""
@@ -255,8 +239,7 @@ class BinnedHead(Head):
             [0.0, *(_normal_cdf((edge - value - middle) / sigma) for edge in edges), 1.0]
             for value in distinct
         ]
-        # (K, n + 1) cumulative → (K, n); rows add up to
-        # 1, since the first and last edge are 0 and 1.
+        # (K, n + 1) cumulative → (K, n) that add up to 1, as the ends are 0 and 1.
         shares = np.diff(np.array(below), axis=1).astype(np.float32)
         shares[np.isnan(distinct)] = 0
         return shares[places]

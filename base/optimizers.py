@@ -52,12 +52,7 @@ def make_optimizer(
     settings: OptimizerSettings, model: BaseModel, *, batches_per_step: int = 1
 ) -> torch.optim.Optimizer:
     """An optimizer over the weights of ``model`` in suitable groups; what a layer is that
-    ``layer_decay`` counts, timm says.
-
-    Args:
-        settings: class, arguments, rates by layer.
-        model: its ``parameter_groups()`` are the backbone and the heads.
-        batches_per_step: processes times accumulated batches.
+    ``layer_decay`` counts, timm says. ``batches_per_step`` is processes times accumulated batches.
 
     Raises:
         ConfigError: no such optimizer, or arguments that it refuses, at once or in its first step.
@@ -75,10 +70,11 @@ def make_optimizer(
     groups = []
     for name, weights, ratio in _by_learning_rate(model, settings.layer_decay):
         own_rate = {"lr": args["lr"] * ratio} if "lr" in args else {}
-        for some, exempt in _by_decay(weights, spared):
-            # Checkpoints hold the key `part` in their groups:
-            # under another name none of them would resume.
-            groups.append({"params": some, "part": name} | own_rate | exempt)
+        for exempt in (False, True):
+            own_decay = {"weight_decay": 0.0} if exempt else {}
+            some = [weight for weight in weights if (weight in spared) is exempt]
+            # Checkpoints hold the key `part`: under another name none of them would resume.
+            groups.append({"params": some, "part": name} | own_rate | own_decay)
     groups = [group for group in groups if group["params"]]
     try:
         # Before the real one: a bad value is reported now, and not after an hour of cropping.
@@ -92,13 +88,10 @@ def make_optimizer(
 
 
 def require_state_fits(optimizer: torch.optim.Optimizer) -> None:
-    """Compare a state that was loaded into a fused optimizer with its weights, before a step.
+    """Refuse, by a ValueError, a loaded state of a fused optimizer that does not fit its weights.
 
     A fused kernel trusts what it is given: with a moment that is shorter than its weight, as only a
     damaged or made-up checkpoint has it, it reads and writes past the end, and the process dies.
-
-    Raises:
-        ValueError: something in it is no tensor, or has another shape or type than its weight.
     """
     if type(optimizer) not in FUSED:
         return
@@ -133,13 +126,12 @@ def _by_learning_rate(
     for group in model.parameter_groups():
         if group["name"] != "backbone" or layer_decay == 1.0:
             yield group["name"], group["params"], 1.0
-        else:
-            # Which weights decay is decided in `_by_decay`, for all backbones alike.
-            layers = param_groups_layer_decay(
-                model.backbone, weight_decay_exclude_1d=False, layer_decay=layer_decay
-            )
-            for layer in layers:
-                yield group["name"], layer["params"], layer["lr_scale"]
+            continue
+        # Which weights decay is decided by `_without_decay`, for all backbones alike.
+        for layer in param_groups_layer_decay(
+            model.backbone, weight_decay_exclude_1d=False, layer_decay=layer_decay
+        ):
+            yield group["name"], layer["params"], layer["lr_scale"]
 
 
 def _weight_decay(optimizer: Callable, args: dict[str, Any]) -> float | None:
@@ -158,11 +150,3 @@ def _without_decay(model: BaseModel) -> set[nn.Parameter]:
         for name, weight in model.named_parameters()
         if weight.ndim < 2 or any(fnmatch(name, pattern) for pattern in patterns)
     }
-
-
-def _by_decay(
-    weights: list[nn.Parameter], spared: set[nn.Parameter]
-) -> list[tuple[list[nn.Parameter], dict[str, float]]]:
-    decayed = [weight for weight in weights if weight not in spared]
-    others = [weight for weight in weights if weight in spared]
-    return [(decayed, {}), (others, {"weight_decay": 0.0})]

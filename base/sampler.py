@@ -25,11 +25,8 @@ class EpochSampler(Sampler[Key]):
     twice and none is added to make the shares equal, so shares may differ by one.
 
     Args:
-        num_items: length of the data set.
         shuffle: a new order each epoch; otherwise 0, 1, 2, …
         seed: of the orders, the same on all ranks.
-        rank: this process, 0 ≤ rank < world_size.
-        world_size: number of processes.
         start: positions of the epoch that are already done, over all ranks.
         limit: positions an epoch visits at most, over all ranks; which ones, the order decides.
         weights: (``num_items``,) how often to visit each position, relative to the others; needs
@@ -83,8 +80,7 @@ class EpochSampler(Sampler[Key]):
             ends = np.cumsum(self.weights[line]) * (self.num_items / self.weights.sum())
             drawn = np.searchsorted(ends, np.arange(self.num_items) + draw.random(), side="right")
             drawn = np.minimum(drawn, self.num_items - 1)  # the last end may be rounded down
-            # `drawn` is sorted, so the distance to a position's
-            # first place is how often it came before.
+            # `drawn` is sorted: so far from its first place, so often a position came before.
             visits = np.arange(self.num_items) - np.searchsorted(drawn, drawn)
             draw.shuffle(order)
             return line[drawn][order], visits[order]

@@ -5,7 +5,6 @@ import inspect
 import math
 import sys
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import timm.scheduler
@@ -81,7 +80,8 @@ def make_schedule(
     name, every = settings.type, settings.every
     unit = steps_per_epoch if every == "step" else 1
     length, warmup = epochs * unit, settings.warmup_epochs * unit
-    schedule, args = _class_of(settings), filled_in(settings, monitor_mode)
+    schedule: Any = find(sys.modules[__name__], name, "lr_scheduler.type")
+    args = filled_in(settings, monitor_mode)
     _check_warmup(settings, schedule, epochs)
     one_by_one = any(isinstance(args.get(rate), list | tuple) for rate in RATES)
     highest = max(group["lr"] for group in optimizer.param_groups) or 1.0
@@ -95,11 +95,25 @@ def make_schedule(
     except ConfigError as error:
         raise ConfigError(f"{error}; {AFRESH}" if epochs_done else str(error)) from error
     except Exception as error:  # whatever the library's code makes of these values
-        raise _invalid_arguments(name, optimizer, error) from error
+        why = reason_of(error)
+        # torch names the momentum that is missing, but not the argument that asks for it.
+        if "cycle_momentum" in why:
+            why = f"{type(optimizer).__name__} has no momentum; set cycle_momentum=false"
+        raise ConfigError(
+            f"lr_scheduler.args: invalid arguments for {name}: {why} (--debug shows where)"
+        ) from error
     # Behind a warm-up the rate has changed anyhow; of a course that was cut short nobody knows.
-    if not warmup and len(rates) == length:
-        _require_change(rates, name, every)
-    _require_rates_left(rates[max(0, epochs_done * unit - warmup) :], name, epochs_done)
+    if not warmup and len(rates) == length > 1 == len(set(rates)):
+        raise ConfigError(
+            f"lr_scheduler: {name} never changes the learning rate in {len(rates)} {every}s; mend"
+            " its args, or set lr_scheduler=null"
+        )
+    left = rates[max(0, epochs_done * unit - warmup) :]
+    if left and not any(left):
+        raise ConfigError(
+            f"lr_scheduler: {name} leaves a learning rate of 0 for all after epoch {epochs_done};"
+            f" {AFRESH}"
+        )
     _keep_proportions(optimizer)
     return _behind_rise(optimizer, scheduler, warmup) if warmup else scheduler
 
@@ -126,48 +140,11 @@ def _check_warmup(settings: SchedulerSettings, schedule: type, epochs: int) -> N
         )
 
 
-def _invalid_arguments(
-    name: str, optimizer: torch.optim.Optimizer, error: Exception
-) -> ConfigError:
-    why = reason_of(error)
-    # torch names the momentum that is missing, but not the argument that asks for it.
-    if "cycle_momentum" in why:
-        why = f"{type(optimizer).__name__} has no momentum; set cycle_momentum=false"
-    return ConfigError(
-        f"lr_scheduler.args: invalid arguments for {name}: {why} (--debug shows where)"
-    )
-
-
-def _require_change(rates: Sequence[float], name: str, every: str) -> None:
-    if len(rates) > 1 and len(set(rates)) == 1:
-        raise ConfigError(
-            f"lr_scheduler: {name} never changes the learning rate in {len(rates)} {every}s; mend"
-            " its args, or set lr_scheduler=null"
-        )
-
-
-def _require_rates_left(rates: Sequence[float], name: str, epochs_done: int) -> None:
-    if len(rates) and not any(rates):
-        raise ConfigError(
-            f"lr_scheduler: {name} leaves a learning rate of 0 for all after epoch {epochs_done};"
-            f" {AFRESH}"
-        )
-
-
 def move(
     scheduler: LRScheduler | TimmScheduler, every: str, number: int, monitored: float | None = None
 ) -> None:
-    """Move a schedule by one epoch or step.
-
-    Args:
-        scheduler: of torch or timm.
-        every: ``"epoch"`` or ``"step"``.
-        number: how many of them are done.
-        monitored: value of the monitored score, for ``ReduceLROnPlateau``.
-
-    Raises:
-        ConfigError: the schedule does not go on, as one made for fewer epochs.
-    """
+    """Move a schedule by one, after ``number`` epochs or steps (``every``); ``ReduceLROnPlateau``
+    goes by the monitored score. A ConfigError where one made for fewer does not go on."""
     try:
         if isinstance(scheduler, ReduceLROnPlateau) and monitored is not None:
             scheduler.step(monitored)
@@ -186,12 +163,10 @@ def move(
 
 def filled_in(settings: SchedulerSettings, monitor_mode: str) -> dict[str, Any]:
     """The arguments of a schedule with those that follow from the rest of the config: the unit of
-    timm's schedules and the direction of ``ReduceLROnPlateau``. Arguments as for ``make_schedule``.
-
-    Raises:
-        ConfigError: the config contradicts itself.
-    """
-    args, schedule, every = dict(settings.args), _class_of(settings), settings.every
+    timm's schedules and the direction of ``ReduceLROnPlateau``; a ConfigError where it contradicts
+    itself."""
+    args, every = dict(settings.args), settings.every
+    schedule: Any = find(sys.modules[__name__], settings.type, "lr_scheduler.type")
     told: dict[str, tuple[Any, str]] = {}
     if issubclass(schedule, ReduceLROnPlateau):
         if every == "step" or monitor_mode == "off":
@@ -213,15 +188,8 @@ def filled_in(settings: SchedulerSettings, monitor_mode: str) -> dict[str, Any]:
 
 
 def refuse_longer(saved: dict[str, Any], epochs: int, hours: float | None = None) -> None:
-    """Refuse to resume for more epochs, or hours, than the schedule was made for.
-
-    Args:
-        saved: config of the run.
-        epochs, hours: asked for now.
-
-    Raises:
-        ConfigError: the schedule has the length of the training among its arguments.
-    """
+    """Refuse, by a ConfigError, to resume for more epochs, or hours, than the schedule of a run,
+    whose config is ``saved``, was made for."""
     schedule, before = saved.get("lr_scheduler") or {}, saved["trainer"]["epochs"]
     if ALL not in (schedule.get("args") or {}).values():
         return
@@ -239,16 +207,8 @@ def refuse_longer(saved: dict[str, Any], epochs: int, hours: float | None = None
 
 
 def refuse_more_moves(saved: dict[str, Any], scheduler: LRScheduler | TimmScheduler) -> None:
-    """Refuse to resume where the same epochs have more steps than the schedule was made for, as
-    with a smaller batch or fewer processes.
-
-    Args:
-        saved: checkpoint of the run, with ``config`` and ``lr_scheduler``.
-        scheduler: that of the same config today.
-
-    Raises:
-        ConfigError: the schedule would end before the training.
-    """
+    """Refuse, by a ConfigError, to resume from the checkpoint ``saved`` where the same epochs have
+    more steps than its schedule was made for, as with a smaller batch or fewer processes."""
     states = (saved["lr_scheduler"] or {}, scheduler.state_dict())
     args = (saved["config"].get("lr_scheduler") or {}).get("args") or {}
     for key in [key for key, value in args.items() if value == ALL]:
@@ -270,10 +230,6 @@ def _moves(state: dict[str, Any], key: str) -> float | None:
     return moves if isinstance(moves, int | float) else None
 
 
-def _class_of(settings: SchedulerSettings) -> Any:
-    return find(sys.modules[__name__], settings.type, "lr_scheduler.type")
-
-
 def _with_length(args: dict[str, Any], length: int) -> dict[str, Any]:
     if args.get("warmup_prefix"):  # timm counts the rest from the end of its own warm-up
         length -= args.get("warmup_t", 0)
@@ -291,17 +247,12 @@ def _course(
     moves: int,
     one_by_one: bool,
 ) -> list[float]:
-    """(moves,) the highest learning rate before each move, without touching ``optimizer``; of a
-    very long training the first ``MOST_TRIED``, which take seconds.
-
-    Many an argument that is of no use is noticed only when it is used. The fastest group stands
-    for all where they stay in proportion: a hundred of them would take seconds.
-    """
+    """(moves,) the highest learning rate before each move, at most of ``MOST_TRIED``: many an
+    argument that is of no use is noticed only when it is used."""
     groups = optimizer.param_groups
-    if not one_by_one:
+    if not one_by_one:  # in proportion: the fastest stands for a hundred, which take seconds
         groups = [max(groups, key=lambda group: group["lr"])]
-    # A copy of the outside alone: schedules set rates
-    # in the groups and wrap `step`, nothing deeper.
+    # Of the outside alone: schedules set rates in the groups and wrap `step`, nothing deeper.
     stand_in = copy.copy(optimizer)
     stand_in.param_groups = [dict(group) for group in groups]
     rates = []
@@ -315,11 +266,8 @@ def _course(
 
 
 def _keep_proportions(optimizer: torch.optim.Optimizer) -> None:
-    """Let the groups of weights follow the fastest one.
-
-    An absolute rate, such as the ``eta_min`` of a cosine, the ``lr_min`` and ``warmup_lr_init`` of
-    timm and the ``eps`` of ReduceLROnPlateau, would lift the slow groups, or hold them.
-    """
+    """Let the groups of weights follow the fastest one: an absolute rate, such as the ``eta_min``
+    of a cosine or timm's ``warmup_lr_init``, would lift the slow groups, or hold them."""
     groups = [group for group in optimizer.param_groups if SHARE in group]
     if len({group[SHARE] for group in groups}) < 2:
         return
@@ -334,11 +282,8 @@ def _keep_proportions(optimizer: torch.optim.Optimizer) -> None:
 def _rates_of_groups(
     schedule: type, args: dict[str, Any], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """The rates among ``args`` for each group of weights, in proportion to the groups' own.
-
-    OneCycleLR and CyclicLR would otherwise give all groups the one rate they are told. Where no
-    ``max_lr`` is told, it is the optimizer's learning rate.
-    """
+    """The rates among ``args`` for each group of weights, in proportion to the groups' own, where
+    OneCycleLR and CyclicLR would give all groups the one they are told."""
     rates = [group["lr"] for group in optimizer.param_groups]
     highest = max(rates) or 1.0
     told: dict[str, Any] = {name: args[name] for name in ("max_lr", "base_lr") if name in args}

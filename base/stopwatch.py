@@ -11,14 +11,8 @@ from torch.profiler import record_function
 
 
 class Stopwatch:
-    """Adds up the seconds spent in named parts.
-
-    On a GPU these are seconds of the device, between events on its stream: the host, which runs
-    ahead, is not held up until ``read``.
-
-    Args:
-        device: where the work is done.
-    """
+    """Adds up the seconds spent in named parts. On a GPU these are seconds of the device, between
+    events on its stream: the host, which runs ahead, is not held up until ``read``."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -30,13 +24,11 @@ class Stopwatch:
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Count the block, and show it under this name in a profile; a part within another is
-        counted with that one."""
-        # Counted twice, the parts would add up to more than the step.
-        if self._open:
-            with record_function(name):
-                yield
-            return
+        counted with that one, or they would add up to more than the step."""
         with record_function(name):
+            if self._open:
+                yield
+                return
             self._open, began = True, self._now()
             try:
                 yield

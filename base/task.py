@@ -92,11 +92,8 @@ class Task:
 
     def targets(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Head → (N,) values as ``Head.encode`` gives them → head → (N,) class codes, and with a
-        product under ``"class"`` those of the whole; ``MISSING`` where a label is.
-
-        Raises:
-            DataError: a value that the head does not have.
-        """
+        product under ``"class"`` those of the whole; ``MISSING`` where a label is. A DataError for
+        a value that the head does not have."""
         for name, head in self.heads.items():
             head.require(values[name])
         targets = {name: head.class_of(values[name]) for name, head in self.heads.items()}
@@ -126,8 +123,7 @@ class Task:
         predicted = {name: head.predict(probabilities[name]) for name, head in self.heads.items()}
         if not self.product:
             return predicted
-        # Not each head's own likeliest answer: the likeliest
-        # class may say another, once it is decoded.
+        # Not each head's own likeliest: the likeliest class may say another, once decoded.
         classes = probabilities["class"].argmax(axis=1)
         return predicted | self.decode(classes) | {"class": classes}
 
@@ -147,8 +143,7 @@ class Task:
 
     def sentence(self, answers: Mapping[str, Any], language: str = "en") -> str:
         """Answers to one photo, head → as ``Head.predict`` gives them, in a sentence: by
-        ``task.answer.sentence``, else each by the name of its head.
-        """
+        ``task.answer.sentence``, else each by the name of its head."""
         words = {k: head.in_words(answers[k], language) for k, head in self.heads.items()}
         form = self.settings.answer.sentence.get(language)
         if form is not None:
@@ -190,24 +185,13 @@ class Task:
 
 
 def load_task(name: str = "faces") -> Task:
-    """A task whose classes all stand in its file, by name or path.
-
-    Raises:
-        ConfigError: no such file, or not a task.
-    """
+    """A task whose classes all stand in its file, by name or path; a ConfigError for others."""
     return Task(read_task(task_file(name)))
 
 
 def build(settings: TaskSettings, columns: Mapping[str, Iterable[str]]) -> Task:
-    """The task with the classes that only the data tell.
-
-    Args:
-        settings: the config section ``task``.
-        columns: of the training table, column → a cell per photo.
-
-    Raises:
-        DataError: a column is missing, holds fewer than two classes, or all together too many.
-    """
+    """The task with the classes that only the data tell, in ``columns`` of the training table,
+    name → a cell per photo; a DataError where they are missing, too few or too many."""
     # Through plain values, since settings are frozen and have to be validated as a whole.
     values = settings.model_dump()
     for name, head in settings.heads.items():

@@ -1,6 +1,4 @@
-"""The config section ``task``: where the data of a task lie, what is asked of a photo, and how the
-answer is written.
-"""
+"""The config section ``task``: where data lie, what is asked of a photo, how it is answered."""
 
 import json
 import re
@@ -233,15 +231,10 @@ class TaskSettings(Section):
 
     def changed(self, head: str, **settings: Any) -> "TaskSettings":
         """The same with other settings of one head, such as ``sigma=7.0``; bins that move lose
-        their names.
-
-        Raises:
-            pydantic.ValidationError: settings that don't go together.
-        """
+        their names. A ``pydantic.ValidationError`` where they don't go together."""
         before = self.heads[head]
         if "bins" in settings and before.bins != tuple(settings["bins"]):
-            # Moved bins would move people between training and
-            # validation, and scores could not be compared.
+            # Moved bins would move people between training and validation.
             split_bins = before.split_bins or before.bins
             settings = {"names": {}, "split_bins": split_bins} | settings
         # `model_copy` would run no validator, and bins that fall would pass.
@@ -299,11 +292,7 @@ def task_file(name: str) -> Path:
 
 
 def read_task(path: Path) -> TaskSettings:
-    """The task in a JSON file.
-
-    Raises:
-        ConfigError: no such file, or not a task; says all that is wrong with it.
-    """
+    """The task in a JSON file; a ConfigError that says all that is wrong with it."""
     values = read_json5(path)
     try:
         # As JSON: `strict` then takes a list for a tuple, which it would refuse from Python.

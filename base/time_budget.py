@@ -9,11 +9,8 @@ and warms up, counts only as long as there is no other."""
 
 
 class TimeBudget:
-    """The time of a training, those parts of it included that ran before a stop.
-
-    Args:
-        hours: it may take; ``None`` for any number.
-        epochs: it has at most.
+    """The time of a training of at most so many hours (``None`` for any) and epochs, those parts
+    of it included that ran before a stop.
 
     Attributes:
         left: epochs that are still to come, by the newest estimate; ``None`` before there is one.
