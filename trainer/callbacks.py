@@ -1,27 +1,111 @@
-"""What a training of photos leaves beside its checkpoints: answers and pictures."""
+"""What goes along with a training of photos, and what it leaves: answers and pictures."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from base.base_model import BaseModel
+import torch
+
 from base.base_trainer import Callback
+from base.monitor import Monitor
 from data_loader.crops import WHOLE
 from data_loader.data_loaders import TrainingData
-from logger.callbacks import Sinks
+from logger.callbacks import EpochLines, MetricsTables, Report, Sinks
 from logger.logger import attempt
+from logger.notice import Notice
 from logger.predictions import SavedPredictions, write_predictions
 from logger.report.per_head import predictions_of_run
 from logger.report.predictions import thumbnails
+from logger.visualization import open_writers
+from logger.writer import Writer
 from model.answers import SINGLE_HEAD, ClassPrior
+from parse_config import ConfigParser
 from trainer.explanations import explanation_pictures
+from trainer.plausibility import note_familiarity
 from trainer.predict import Predictions
 from trainer.records import record_pictures
+from trainer.restore import restore_predictor
 from trainer.results import training_pictures
 from utils.run_folder import PREDICTIONS
 
+History = Sequence[Mapping[str, float]]
+
 logger = logging.getLogger("train")
+
+
+def run_callbacks(
+    config: ConfigParser,
+    data: TrainingData,
+    monitor: Monitor,
+    decoding: ClassPrior | None,
+    device: torch.device,
+    callbacks: Sequence[Callback],
+    writers: Sequence[Writer],
+) -> list[Callback]:
+    """What goes along with the training, in the order in which it is called."""
+    settings, log_dir, best = config.settings.trainer, config.log_dir, config.folder.best
+    cropped = config["tracer"]["weights"] is not None
+    opened = open_writers(config.config, log_dir, config.run_id)
+    sinks = Sinks([*opened, *writers], best, settings.log_every_steps)
+    watched = None if monitor.off else monitor.name
+    drawn: list[Path] = []
+
+    def know_strange_photos(*_: Any) -> None:
+        if best.exists():
+            note_familiarity(config, best, data, device)
+
+    def draw(history: History, best_epoch: int | None) -> None:
+        epochs = [dict(epoch) for epoch in history]
+        drawn.extend(training_pictures(log_dir, epochs, best_epoch, data.crops, data.val_rows))
+        for file in drawn:
+            logger.info("picture: %s", file)
+
+    def explain(*_: Any) -> None:
+        # A run that was resumed in another folder may have had its best epoch before.
+        if not best.exists():
+            return
+        # From the file: the model in memory has been trained on since its best epoch.
+        model = restore_predictor(config, best, device).model
+        size = config["data_loader"]["args"]["input_size"]
+        files = explanation_pictures(log_dir, model, size, data.index, data.crops, data.val_rows)
+        if files:
+            logger.info("Grad-CAM: %d pictures in %s", len(files), files[0].parent)
+
+    def share(history: History, _: int | None) -> None:
+        record_pictures(sinks.writers, len(history), log_dir, drawn, data)
+
+    # First, since the others may read what it has written.
+    chosen: list[Callback] = [MetricsTables(log_dir)]
+    if settings.verbosity >= 1:
+        chosen.append(EpochLines(settings.epochs, watched))
+    if settings.notify:
+        chosen.append(Notice(settings.notify, f"{config['name']}/{config.run_id}", watched))
+    # Before the sinks, which may keep the checkpoint that it writes into.
+    chosen.append(AtEnd("what strange photos are known by", know_strange_photos))
+    # The pictures and what follows read the file that BestAnswers leaves.
+    chosen += [sinks, *callbacks, BestAnswers(log_dir, data, cropped, decoding)]
+    chosen.append(AtEnd("pictures", draw))
+    if config["explain"]:
+        chosen.append(AtEnd("Grad-CAM pictures", explain))
+    if config["visualize"]:
+        chosen.append(AtEnd("pictures for wandb and TensorBoard", share))
+    if settings.report:
+        chosen.append(Report(log_dir))
+    return chosen
+
+
+class AtEnd(Callback):
+    """What is done once, with history and best epoch, when the training is over."""
+
+    def __init__(self, name: str, do: Callable[[History, int | None], None]) -> None:
+        self.name = name
+        self._do = do
+
+    def on_train_end(self, history: History, best_epoch: int | None) -> None:
+        """Do it."""
+        self._do(history, best_epoch)
 
 
 class BestAnswers(Callback):
@@ -47,11 +131,7 @@ class BestAnswers(Callback):
         self._prior = {name: values[None] for name, values in (decoding or {}).items()}
 
     def on_best(self, epoch: int, checkpoint: Path, predictions: Predictions) -> None:
-        """Write the file.
-
-        Raises:
-            UserError: the answers cannot be written.
-        """
+        """Write the file."""
         index, crops = self._data.index, self._data.crops
         # From the place in the validation set to the row in the table of photos.
         rows = self._data.val_rows[predictions.index]
@@ -69,106 +149,3 @@ class BestAnswers(Callback):
             lambda: thumbnails(predictions_of_run(saved), crops, rows), "photos of a report"
         )
         write_predictions(self._file, replace(saved, thumbnails=kept or {}))
-
-
-class Pictures(Callback):
-    """Learning curves, confusion matrix, mistakes and examples of the finished training.
-
-    Args:
-        log_dir: holds the best epoch's answers; the pictures go there.
-        data: what was trained and validated on.
-
-    Attributes:
-        files: the pictures, once they are drawn.
-    """
-
-    name = "pictures"
-
-    def __init__(self, log_dir: Path, data: TrainingData) -> None:
-        self.log_dir = log_dir
-        self.data = data
-        self.files: list[Path] = []
-
-    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-        """Draw them."""
-        epochs = [dict(epoch) for epoch in history]
-        # Of the photos that were validated on, whose answers the file holds.
-        crops, rows = self.data.crops, self.data.val_rows
-        self.files = training_pictures(self.log_dir, epochs, best_epoch, crops, rows)
-        for file in self.files:
-            logger.info("picture: %s", file)
-
-
-class KnownPhotos(Callback):
-    """What strange photos are told by: where the features of known ones lie, in the checkpoint.
-
-    Args:
-        best: checkpoint of the best epoch.
-        note: writes it into a checkpoint.
-    """
-
-    name = "what strange photos are known by"
-
-    def __init__(self, best: Path, note: Callable[[Path], None]) -> None:
-        self._best = best
-        self._note = note
-
-    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-        """Note it, where the best epoch's checkpoint is here."""
-        if self._best.exists():
-            self._note(self._best)
-
-
-class GradCamPictures(Callback):
-    """What the best epoch's model looks at in a few photos of the validation.
-
-    Args:
-        pictures: of the same training.
-        input_size: of the model, px.
-        best: checkpoint of the best epoch.
-        restore: rebuilds the model of a checkpoint.
-    """
-
-    name = "Grad-CAM pictures"
-
-    def __init__(
-        self, pictures: Pictures, input_size: int, best: Path, restore: Callable[[Path], BaseModel]
-    ) -> None:
-        self._pictures = pictures
-        self._input_size = input_size
-        self._best = best
-        self._restore = restore
-
-    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-        """Draw them, where the best epoch's checkpoint is here."""
-        # A run that was resumed in another folder may have had its best epoch before.
-        if not self._best.exists():
-            return
-        # From the file: the model in memory has been trained on since its best epoch.
-        of, data = self._pictures, self._pictures.data
-        files = explanation_pictures(
-            of.log_dir, self._restore(self._best), self._input_size,
-            data.index, data.crops, data.val_rows,
-        )  # fmt: skip
-        if files:
-            logger.info("Grad-CAM: %d pictures in %s", len(files), files[0].parent)
-
-
-class SharedPictures(Callback):
-    """The pictures, and tables of answers, for TensorBoard and wandb.
-
-    Args:
-        pictures: of the same training, drawn before.
-        sinks: who get them.
-    """
-
-    name = "pictures for wandb and TensorBoard"
-
-    def __init__(self, pictures: Pictures, sinks: Sinks) -> None:
-        self._pictures = pictures
-        self._sinks = sinks
-
-    def on_train_end(self, history: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-        """Hand them over."""
-        of = self._pictures
-        record_pictures(self._sinks.writers, len(history), of.log_dir, of.files, of.data)

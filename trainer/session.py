@@ -25,10 +25,8 @@ from data_loader.crops import extractor_from
 from data_loader.data_loaders import TrainingData, labeled_photos
 from data_loader.dataset import PhotoIndex
 from data_loader.split import groups_in, save_split
-from logger.callbacks import EpochLines, MetricsTables, Report, Sinks
 from logger.logger import setup_logging
-from logger.notice import Notice, require_address
-from logger.visualization import open_writers
+from logger.notice import require_address
 from logger.writer import Writer
 from model.answers import SINGLE_HEAD, ClassPrior
 from model.decode import class_names
@@ -38,12 +36,11 @@ from model.metric import find_metrics
 from parse_config import ConfigParser
 from TRACER.weights import DRAWN as MARKER
 from trainer.batch_size import settle_batch
-from trainer.callbacks import BestAnswers, GradCamPictures, KnownPhotos, Pictures, SharedPictures
+from trainer.callbacks import run_callbacks
 from trainer.distillation import with_soft_labels
 from trainer.folds import train_folds
 from trainer.inference import DRAWN
-from trainer.plausibility import note_familiarity
-from trainer.restore import model_to_train, require_classes, restore_predictor
+from trainer.restore import model_to_train, require_classes
 from trainer.seeds import train_seeds
 from trainer.trainer import Trainer, scalar_names
 from trainer.tta import PLAIN, describe, views_from
@@ -358,47 +355,6 @@ def warn_of_known_people(init_from: str | None, data: TrainingData) -> None:
             "warning: --init-from %s: was trained on %d of the %d %s that validate now, so their"
             " scores flatter", init_from, len(known), len(ours), plural_of(index.noun),
         )  # fmt: skip
-
-
-def run_callbacks(
-    config: ConfigParser,
-    data: TrainingData,
-    monitor: Monitor,
-    decoding: ClassPrior | None,
-    device: torch.device,
-    callbacks: Sequence[Callback],
-    writers: Sequence[Writer],
-) -> list[Callback]:
-    """What goes along with the training, in the order in which it is called."""
-    settings, log_dir, best = config.settings.trainer, config.log_dir, config.folder.best
-    cropped = config["tracer"]["weights"] is not None
-    opened = open_writers(config.config, log_dir, config.run_id)
-    sinks = Sinks([*opened, *writers], best, settings.log_every_steps)
-    pictures = Pictures(log_dir, data)
-    # First, since the others may read what it has written.
-    chosen: list[Callback] = [MetricsTables(log_dir)]
-    if settings.verbosity >= 1:
-        chosen.append(EpochLines(settings.epochs, None if monitor.off else monitor.name))
-    if settings.notify:
-        run = f"{config['name']}/{config.run_id}"
-        chosen.append(Notice(settings.notify, run, None if monitor.off else monitor.name))
-    # Before the sinks, which may keep the checkpoint that it writes into.
-    chosen.append(KnownPhotos(best, lambda path: note_familiarity(config, path, data, device)))
-    # `pictures` and what follows read the file that BestAnswers leaves.
-    chosen += [sinks, *callbacks, BestAnswers(log_dir, data, cropped, decoding), pictures]
-    if config["explain"]:
-        size = config["data_loader"]["args"]["input_size"]
-        chosen.append(
-            GradCamPictures(
-                pictures, size, best, lambda path: restore_predictor(config, path, device).model
-            )
-        )
-    # After the pictures are drawn, which it hands over.
-    if config["visualize"]:
-        chosen.append(SharedPictures(pictures, sinks))
-    if settings.report:
-        chosen.append(Report(log_dir))
-    return chosen
 
 
 def build_trainer(
