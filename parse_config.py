@@ -317,21 +317,19 @@ class ConfigParser:
     def _lock_file(self) -> Path:
         return self.save_dir / LOCK
 
-    def start_run(self, device: str = "cpu") -> None:
+    def start_run(self, environment: Mapping[str, Any] | None = None) -> None:
         """Make the run's folders and write the merged config and the environment into them.
 
         A resumed run goes on in its own folders unless ``--run-id`` names new ones. A time stamp
         that is taken already gets ``-2``, ``-3``, … appended.
 
         Args:
-            device: the processor the run uses, for the record.
+            environment: what ``utils.environment`` tells of; passed in, since it imports torch.
 
         Raises:
             ConfigError: the run id is taken, or the folders cannot be made.
             UserError: the files cannot be written.
         """
-        from utils.environment import describe_environment  # imports torch, which --help spares
-
         self.require_free_folders()
         stamp, number = self.run_id, 1
         # Two runs may be started within one second; making the folder decides which of them has it.
@@ -341,7 +339,9 @@ class ConfigParser:
         self.claim()
         _made(self.log_dir)
         write_json(self.save_dir / CONFIG, self.config)
-        now = describe_environment(device)
+        if environment is None:
+            return
+        now = dict(environment)
         if self._resumes_here and (self.save_dir / ENVIRONMENT).is_file():
             begun = read_json5(self.save_dir / ENVIRONMENT)  # what gives the same run again
             first = {key: begun[key] for key in ("started", "command") if key in begun}

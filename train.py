@@ -24,15 +24,10 @@ from utils.errors import ConfigError
 def start() -> None:
     """Check the command line, then train in as many processes as the config asks for."""
     config = parse()
-    from utils import distributed  # torch takes a second, which --help and a mistyped key spare
-
-    # Does not return where it has started a process for each GPU.
-    distributed.relaunch(config["n_gpu"])
     say_loading()
-    from trainer import session  # and this takes several, which a mere launcher spares
+    from trainer import session  # takes seconds, which --help and a mistyped key spare
 
-    with distributed.process_group(config["n_gpu"]):
-        session.run(config)
+    session.run(config)
 
 
 def parse() -> ConfigParser:

@@ -13,6 +13,7 @@ import torch
 from base.checkpoint import save_checkpoint
 from parse_config import ConfigParser
 from tests.config_files import error_with_config, parse, with_config, write
+from utils.environment import describe_environment
 from utils.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
 def test_folders_are_made_only_when_the_run_starts():
     config = with_config({}, "--run-id", "first")
     assert list(Path().iterdir()) == [Path("config.json")]
-    config.start_run("cpu")
+    config.start_run(describe_environment("cpu"))
     assert config.save_dir == Path("saved/models/test/first")
     assert config.log_dir.is_dir()
     assert json.loads((config.save_dir / "config.json").read_text()) == config.config
@@ -74,7 +75,7 @@ def test_loggers_follow_the_verbosity():
 
 def start_run(values, run_id="first"):
     config = with_config({"trainer": {"epochs": 7}, **values}, "--run-id", run_id)
-    config.start_run()
+    config.start_run(describe_environment("cpu"))
     checkpoint = config.save_dir / "last_epoch.pth"
     save_checkpoint(checkpoint, {"state_dict": {}, "config": config.config})
     Path("config.json").unlink()
@@ -174,7 +175,7 @@ def test_a_resumed_run_still_says_by_which_command_it_began(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "--init-from", "a.pth"])
     checkpoint = start_run({})
     monkeypatch.setattr(sys, "argv", ["train.py", "--resume", "last"])
-    parse("--resume", str(checkpoint)).start_run()
+    parse("--resume", str(checkpoint)).start_run(describe_environment("cpu"))
     environment = json.loads((checkpoint.parent / "environment.json").read_text())
     assert environment["command"] == "python train.py --init-from a.pth"
     assert environment["resumed"]["command"] == "python train.py --resume last"

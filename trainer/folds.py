@@ -29,6 +29,7 @@ from trainer.results import score, score_words
 from utils import distributed
 from utils.config_files import read_json5
 from utils.csv_files import write_csv
+from utils.environment import describe_environment
 from utils.errors import ConfigError
 from utils.files import write_atomically
 from utils.fold_runs import newest_folds, record_folds, require_same_config
@@ -81,7 +82,7 @@ def start_folds(config: ConfigParser) -> None:
     # One that failed before its first checkpoint, as at a cell of a table, may begin anew.
     begun = any(config.folder.fold(n).last for n in range(config["validation"]["folds"]))
     if not config.folder.folds.exists() or not (begun or resumes):
-        config.start_run("that of each fold")
+        config.start_run(describe_environment("that of each fold"))
         record_folds(config.folder, config["validation"]["folds"], [])
     elif resumes:
         beside = config.folder.config

@@ -58,37 +58,27 @@ Saved = tuple[dict[str, Any], Path]
 
 
 def run(config: ConfigParser) -> None:
-    """Train as the command line says: one run, or one for each fold or seed.
-
-    Where the training is asked to stop, it leaves the process with ``EXIT_STOPPED``.
-    """
-    try:
-        if config.args.folds:
-            train_folds(config, train)
-        elif config.args.seeds:
-            train_seeds(config, train)
-        else:
-            train(config)
-    except Stopped as stopped:
-        if distributed.is_main():
-            print(stopped, file=sys.stderr)
-        sys.exit(EXIT_STOPPED)
+    """Train as the command line says: one run, or one for each fold or seed, in as many processes
+    as the config asks for. One that is asked to stop leaves with ``EXIT_STOPPED``."""
+    # Does not return where it has started a process for each GPU.
+    distributed.relaunch(config["n_gpu"])
+    which = train_folds if config.args.folds else train_seeds if config.args.seeds else None
+    with distributed.process_group(config["n_gpu"]):
+        try:
+            which(config, train) if which else train(config)
+        except Stopped as stopped:
+            if distributed.is_main():
+                print(stopped, file=sys.stderr)
+            sys.exit(EXIT_STOPPED)
 
 
 def train(
     config: ConfigParser, callbacks: Sequence[Callback] = (), writers: Sequence[Writer] = ()
 ) -> dict[str, float]:
-    """Build what ``config`` names, and train.
+    """Build what ``config`` names, and train; returns the log of the best epoch.
 
     What is wrong in the config is refused before weights are asked for and photos are cropped.
-
-    Args:
-        config: of the run.
-        callbacks: further ones, beside those that belong to every run.
-        writers: further ones, beside those that ``config`` names.
-
-    Returns:
-        The log of the best epoch.
+    ``callbacks`` and ``writers`` are further ones, beside the run's own.
     """
     device = prepare(config)
     monitor = check_names(config)
@@ -98,8 +88,8 @@ def train(
     settle_batch(config, model, build_optimizer, len(index.files), saved and saved[0]["config"])
     optimizer = build_optimizer(config, model)
     by_step = config.options("lr_scheduler").get("every") == "step"
-    # A schedule by steps needs the number of batches, which only the data tell;
-    # any other is checked before photos are cropped, which may take an hour.
+    # By steps it needs the number of batches, which only the data tell; any
+    # other is checked before photos are cropped, which may take an hour.
     scheduler = None if by_step else build_scheduler(config, optimizer, monitor, saved)
     data = build_data(config, index, device)
     if by_step:
@@ -111,14 +101,12 @@ def train(
         step.restore(*saved)
         for line in ignored_overrides(saved[0]["config"], config.config):
             logger.warning("warning: %s", line)
-    begin_run(config, data, device)
+    environment = describe_environment(str(device))
+    begin_run(config, data, environment)
     warn_of_known_people(config.args.init_from, data)
-    checkpoints = CheckpointFolder(
-        config.save_dir, config.settings.trainer.keep_last, config.settings.trainer.keep_best
-    )
     decoding = resolve_decoding(config.settings.decoding, index.task, data.class_counts)
     callbacks = run_callbacks(config, data, monitor, decoding, device, callbacks, writers)
-    trainer = build_trainer(config, step, data, monitor, checkpoints, decoding, device, callbacks)
+    trainer = build_trainer(config, step, data, monitor, decoding, environment, callbacks)
     if saved:
         trainer.resume(*saved)
     return trainer.train()
@@ -140,11 +128,8 @@ def prepare(config: ConfigParser) -> torch.device:
 
 
 def check_names(config: ConfigParser) -> Monitor:
-    """Refuse names that nothing has: of an optimizer, of a schedule.
-
-    Raises:
-        ConfigError: such a name, arguments that it does not take, or folders that are taken.
-    """
+    """Refuse, by a ConfigError, an optimizer or a schedule that there is not, arguments that they
+    do not take, and folders that are taken."""
     settings = config.settings.trainer
     config.init_ftn("optimizer", base.optimizers)
     monitor = Monitor(settings.monitor or "off", settings.early_stop)
@@ -160,12 +145,7 @@ def check_names(config: ConfigParser) -> Monitor:
 
 
 def checkpoint_to_resume(config: ConfigParser) -> Saved | None:
-    """The state that the run resumes, if any.
-
-    Raises:
-        CheckpointError: it can't be read, or no training can be resumed from it.
-        ConfigError: the schedule in it is too short.
-    """
+    """The state that the run resumes, if any; one that can't be resumed is refused."""
     if not config.resume:
         return None
     state, path = CheckpointFolder(config.resume.parent).load(config.resume)
@@ -185,18 +165,16 @@ def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> 
         CheckpointError: the run that is resumed had other classes.
         ConfigError: a metric, a monitored score or a decoding that the task does not have.
     """
-    index = labeled_photos(
-        Path(config["data_dir"]), config.settings.task, config.settings.label_corrections
-    )
+    settings = config.settings
+    index = labeled_photos(Path(config["data_dir"]), settings.task, settings.label_corrections)
     index = with_soft_labels(index)
     task = index.task
     find_metrics(task, config["metrics"])
     monitor.require(scalar_names(task, config["metrics"], [*task.heads, SINGLE_HEAD]))
-    # How often classes occur is not known yet; that a decoding fits the task shows with any counts.
-    ones = {name: np.ones(head.num_classes) for name, head in task.heads.items()}
-    resolve_decoding(
-        config.settings.decoding, task, ones | {SINGLE_HEAD: np.ones(task.num_classes)}
-    )
+    # Class counts are not known yet; that a decoding fits the task shows with any.
+    sizes = {name: head.num_classes for name, head in task.heads.items()}
+    sizes[SINGLE_HEAD] = task.num_classes
+    resolve_decoding(settings.decoding, task, {name: np.ones(n) for name, n in sizes.items()})
     # The classes found in the data belong to the run: test and app have no training table.
     config.adopt(task.settings)
     if saved:
@@ -211,12 +189,8 @@ def build_model(
     saved: Saved | None,
     device: torch.device,
 ) -> BaseModel:
-    """The model as the training begins, and a look whether losses and monitor fit its heads.
-
-    Raises:
-        ConfigError: a loss, a monitored score, a submodule to freeze or activation checkpointing
-            that it does not have.
-    """
+    """The model as the training begins; refused are a loss, a monitored score, a submodule to
+    freeze and activation checkpointing that it does not have."""
     task, soft = index.task, bool(index.soft) or index.weight is not None
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
     model = model_to_train(config, task, saved is not None, origin).to(device)
@@ -247,12 +221,7 @@ def build_scheduler(
     saved: Saved | None,
     batches: int = 1,
 ) -> Any:
-    """The schedule of the learning rate, ``None`` where the config has none.
-
-    Args:
-        config, optimizer, monitor, saved: of the run.
-        batches: of an epoch, which a schedule by steps must know.
-    """
+    """The schedule of the learning rate, if any; one by steps must know the batches of an epoch."""
     settings, chosen = config.settings.trainer, config.settings.lr_scheduler
     scheduler = make_schedule(
         chosen,
@@ -325,10 +294,10 @@ def ignored_overrides(saved: dict, asked: dict) -> list[str]:
     return lines
 
 
-def begin_run(config: ConfigParser, data: TrainingData, device: torch.device) -> None:
+def begin_run(config: ConfigParser, data: TrainingData, environment: dict[str, Any]) -> None:
     """Make the run's folders, with its config, environment and split; all ranks learn its id."""
     if distributed.is_main():
-        config.start_run(str(device))
+        config.start_run(environment)
         setup_logging(config.log_dir, config.settings.trainer.verbosity)
         split = config.save_dir / SPLIT
         began_with = config.resume and config.resume.parent / split.name
@@ -362,19 +331,19 @@ def build_trainer(
     step: TrainStep,
     data: TrainingData,
     monitor: Monitor,
-    checkpoints: CheckpointFolder,
     decoding: ClassPrior | None,
-    device: torch.device,
+    environment: dict[str, Any],
     callbacks: Sequence[Callback],
 ) -> Trainer:
     """The trainer, with what checkpoints and callbacks record of the run."""
+    settings = config.settings.trainer
     # Off by default in validation, which it would make twice as long in every epoch.
     views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
     if len(views) > 1:
         logger.info("validation, each epoch: %s", describe([len(views)], len(data.val_rows)))
     return Trainer(
         step,
-        config.settings.trainer,
+        settings,
         task=data.index.task,
         train_loader=data.train,
         val_loader=data.val,
@@ -383,7 +352,7 @@ def build_trainer(
         metrics=config["metrics"],
         name_of=lambda position: str(data.index.files[data.train_rows[position]]),
         monitor=monitor,
-        checkpoints=checkpoints,
+        checkpoints=CheckpointFolder(config.save_dir, settings.keep_last, settings.keep_best),
         metadata={
             "config": config.config,
             "run_id": config.run_id,
@@ -393,7 +362,7 @@ def build_trainer(
         },
         description={
             "config": config.config,
-            "environment": describe_environment(str(device)),
+            "environment": environment,
             "augmentation_pipeline": data.train.dataset.transform.describe(),
         },
         callbacks=callbacks,
