@@ -35,40 +35,40 @@ from utils.files import write_atomically
 from utils.fold_runs import newest_folds, record_folds, require_same_config
 from utils.run_folder import PREDICTIONS
 
+Train = Callable[[ConfigParser], Any]
+"""Trains one run."""
 SPARED = "_f1"
 """End of the scores that the table spares, where there are others; folds.csv has all."""
 
 
-def train_folds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> None:
-    """Train the chosen folds that are left, then join the answers of all that are trained.
-
-    Args:
-        config: of all folds; ``config.args.folds`` says which.
-        train: trains the run of one fold.
-
-    Raises:
-        ConfigError: there are no such folds, or the run id is taken.
-    """
+def train_folds(config: ConfigParser, train: Train) -> None:
+    """Train those of the folds of ``config.args.folds`` that are left, then join the answers of all
+    that are trained; a ConfigError where there are none such, or the run id is taken."""
     folds = config["validation"]["folds"]
     chosen = choose_folds(config.args.folds, folds)
     if distributed.is_main():
         start_folds(config)
     config.run_id = distributed.broadcast(config.run_id)
     runs = {fold: config.for_fold(fold) for fold in range(folds)}
-    for fold in chosen:
-        # Asked by rank 0: on a network file system the others may not see the mark yet.
-        if distributed.broadcast(runs[fold].folder.is_finished):
-            continue
-        try:
-            train(runs[fold])
-        except Stopped:
-            again = shlex.join(
-                ["--folds", config.args.folds, "--run-id", config.run_id, "--resume", "auto"]
-            )
-            print(f"to go on with all of them: the same command with {again}", file=sys.stderr)
-            raise
+    again = ["--folds", config.args.folds, "--run-id", config.run_id]
+    train_each([runs[fold] for fold in chosen], train, again)
     if distributed.is_main():
         join_folds(config, {fold: run for fold, run in runs.items() if run.folder.is_finished})
+
+
+def train_each(runs: Sequence[ConfigParser], train: Train, again: Sequence[str]) -> None:
+    """Train those runs that are not finished, one after the other; where one is asked to stop,
+    say by which arguments to go on."""
+    for run in runs:
+        # Asked by rank 0: on a network file system the others may not see the mark yet.
+        if distributed.broadcast(run.folder.is_finished):
+            continue
+        try:
+            train(run)
+        except Stopped:
+            words = shlex.join([*again, "--resume", AUTO])
+            print(f"to go on with all of them: the same command with {words}", file=sys.stderr)
+            raise
 
 
 def start_folds(config: ConfigParser) -> None:
@@ -113,11 +113,8 @@ def join_folds(config: ConfigParser, runs: dict[int, ConfigParser]) -> None:
 
 
 def choose_folds(text: str, folds: int) -> list[int]:
-    """The folds that ``--folds`` names: ``all``, or numbers such as ``0,2``.
-
-    Raises:
-        ConfigError: it names none, or one that does not exist.
-    """
+    """The folds that ``--folds`` names: ``all``, or numbers such as ``0,2``; a ConfigError for one
+    that does not exist."""
     if text == "all":
         return list(range(folds))
     if not re.fullmatch(r"\d+(,\d+)*", text):
@@ -134,12 +131,7 @@ def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
     """Write ``predictions.npz``, in which nobody is predicted by a model that saw him,
     ``folds.csv`` and ``folds.md`` into ``folder``; returns the table.
 
-    Args:
-        folder: the log folder of the whole.
-        answers: fold → its predictions.
-
-    Raises:
-        DataError: a file is missing or damaged, holds NaN, or two folds hold the same photo.
+    A DataError where a fold's predictions are missing or damaged, or two hold the same photo.
     """
     saved = joined({fold: read_predictions(path) for fold, path in answers.items()})
     write_predictions(folder / PREDICTIONS, saved)

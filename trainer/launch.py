@@ -19,22 +19,15 @@ SHARED = (
 
 
 class Job:
-    """A command that submitit calls, and that it queues again where its time or machine is taken.
-
-    Args:
-        command: goes on where it was, when it is given again.
-    """
+    """A command that submitit calls, and that it queues again where its time or machine is taken;
+    given again, it goes on where it was."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
         self._process: subprocess.Popen | None = None
 
     def __call__(self) -> None:
-        """Run the command.
-
-        Raises:
-            CalledProcessError: it failed.
-        """
+        """Run the command; a CalledProcessError where it failed."""
         self._process = subprocess.Popen(self.command)
         if code := self._process.wait():
             raise subprocess.CalledProcessError(code, self.command)
@@ -53,7 +46,7 @@ class Job:
 def submit(
     command: Sequence[str], jobs: int, cluster: str, options: Mapping[str, Any], folder: Path
 ) -> list[str]:
-    """Hand a command over to so many jobs.
+    """Hand a command over to so many jobs; returns their numbers.
 
     Args:
         command: of each job.
@@ -62,9 +55,6 @@ def submit(
         options: of submitit, such as ``timeout_min``; those of Slurm by their own names, such as
             ``partition``.
         folder: of what the jobs print.
-
-    Returns:
-        The jobs' numbers.
 
     Raises:
         UserError: submitit is not installed or does not know an option, or Slurm is not here.

@@ -18,8 +18,9 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from parse_config import ConfigParser
-from trainer.search import ERROR, PLANNED, RECIPE, RUN, Choice, TrialFailed, values_of
+from trainer.search import ERROR, PLANNED, RECIPE, RUN, TrialFailed, values_of
 from trainer.seeds import same_split
+from trainer.space import Choice
 from utils.config_options import json_or_text
 from utils.errors import ConfigError, UserError
 
@@ -63,11 +64,8 @@ def _values(listed: str) -> list[Any]:
 
 
 def require_meant(recipes: int, grid: Mapping[str, Choice], seeds: int | None, yes: bool) -> None:
-    """Ask, in a terminal, whether more than ``MANY`` trainings are meant.
-
-    Raises:
-        ConfigError: they are not, or there is nobody to ask.
-    """
+    """Ask, in a terminal, whether more than ``MANY`` trainings are meant; a ConfigError where they
+    are not, or there is nobody to ask."""
     number = recipes * math.prod(len(each.choices) for each in grid.values()) * (seeds or 1)
     if number <= MANY or yes:
         return
@@ -79,13 +77,8 @@ def require_meant(recipes: int, grid: Mapping[str, Choice], seeds: int | None, y
 def plan(
     configs: Mapping[str, ConfigParser], grid: Mapping[str, Choice], seeds: int | None
 ) -> list[dict[str, Any]]:
-    """The values of each training: dotted path → value, and the recipe where there are several.
-
-    Args:
-        configs: recipe → its config; one without a name where none is asked for.
-        grid: what is combined.
-        seeds: trainings of each combination.
-    """
+    """The values of each training, dotted path → value, of the recipes' configs (one without a
+    name where none is asked for), combined by the grid, each with so many seeds."""
     planned: list[dict[str, Any]] = []
     for recipe, config in configs.items():
         named = {RECIPE: recipe} if recipe else {}
@@ -97,19 +90,14 @@ def plan(
 
 
 def enqueue(study: optuna.Study, name: str, planned: Sequence[Mapping[str, Any]]) -> None:
-    """Put into the study what it lacks: new values, and those whose training failed or was killed.
-
-    Args:
-        study: to be asked by one process at a time.
-        name: of the study, for run ids.
-        planned: what ``plan`` gives.
-    """
+    """Put into the study, which one process at a time may ask, what it lacks of ``planned``: new
+    values, and those whose training failed or was killed. Run ids begin with ``name``."""
     fail_stale_trials(study)
     trials = study.get_trials(deepcopy=False)
     runs = {_key(values_of(trial)): trial.user_attrs[RUN] for trial in trials if _planned(trial)}
-    numbers = {_key(_without_seed(values_of(trial))): 0 for trial in trials if _planned(trial)}
     # By their place in the study, which only grows: runs are called by these numbers.
-    numbers = {key: number for number, key in enumerate(numbers)}
+    keys = dict.fromkeys(_key(_without_seed(values_of(t))) for t in trials if _planned(t))
+    numbers = {key: number for number, key in enumerate(keys)}
     settled = {_key(values_of(trial)) for trial in trials if trial.state is not TrialState.FAIL}
     for values in planned:
         number = numbers.setdefault(_key(_without_seed(values)), len(numbers))
@@ -172,11 +160,11 @@ def show_plan(study: optuna.Study, rule: str) -> str:
 
 
 def require_success(study: optuna.Study) -> None:
-    """Raises: UserError: some of the planned trainings failed."""
+    """Raise a UserError where some of the planned trainings failed."""
     newest = _newest(study)
-    failed = [trial for trial in newest if ERROR in trial.user_attrs]
+    failed = [trial.user_attrs for trial in newest if ERROR in trial.user_attrs]
     if failed:
-        example = failed[0].user_attrs
+        example = failed[0]
         raise UserError(
             f"{len(failed)} of {len(newest)} trainings failed, such as {example[RUN]}:"
             f" {example[ERROR]}; mend it and repeat the command, which trains them alone"

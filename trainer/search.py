@@ -1,14 +1,13 @@
 """Searching for better settings: what is tried, what a trial scores, what is left of a study."""
 
 import copy
-import json
 import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -16,16 +15,14 @@ from optuna.storages import JournalStorage
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
-from pydantic import ValidationError
 
 from base.base_trainer import Callback, StopTraining
 from parse_config import ConfigParser
-from utils.config_files import assign, differing_paths, read_json5
+from trainer.space import Dimension
+from utils.config_files import assign, differing_paths
 from utils.csv_files import write_csv
-from utils.errors import CheckpointError, ConfigError, DataError, UserError, nearest
+from utils.errors import CheckpointError, ConfigError, DataError, UserError
 from utils.files import write_atomically
-from utils.schema_base import Section
-from utils.schema_text import explain
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 PERMANENT = (ConfigError, DataError, CheckpointError)
@@ -48,97 +45,17 @@ RECIPE = "recipe"
 
 
 class TrialFailed(Exception):
-    """The values of a trial can't be trained with; the study notes it and goes on.
-
-    Args:
-        reason: in one line, without what is the trial's own, such as its run id.
-        permanent: whether a second trial that says so ends the study.
-    """
+    """The values of a trial can't be trained with; the study notes it and goes on. ``reason`` is a
+    line without what is the trial's own; a second trial that says a ``permanent`` one ends all."""
 
     def __init__(self, reason: str, permanent: bool = False) -> None:
         super().__init__(reason)
         self.permanent = permanent
 
 
-class FloatRange(Section):
-    """A number between ``low`` and ``high``; evenly in its logarithm with ``log``."""
-
-    type: Literal["float"]
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-
-
-class IntRange(Section):
-    """A whole number from ``low`` to ``high``."""
-
-    type: Literal["int"]
-    low: int
-    high: int
-    log: bool = False
-    step: int = 1
-
-
-class Choice(Section):
-    """One of several values, of any kind."""
-
-    type: Literal["categorical"]
-    choices: list[Any]
-
-
-Dimension = FloatRange | IntRange | Choice
-DIMENSIONS: dict[Any, Any] = {"float": FloatRange, "int": IntRange, "categorical": Choice}
-
-
-def read_space(path: Path) -> dict[str, Dimension]:
-    """Dotted path of a config value → what it may be, from a JSON file.
-
-    Raises:
-        ConfigError: the file can't be read, or a dimension of it is wrong.
-    """
-    described = {key: _dimension(path, key, value) for key, value in read_json5(path).items()}
-    if not described:
-        raise ConfigError(f"{path}: no dimension in it; give one such as " + EXAMPLE)
-    return described
-
-
-EXAMPLE = '"optimizer.args.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": true}'
-
-
-def corners(dimension: Dimension) -> list[Any]:
-    """Values that show whether a dimension fits the config."""
-    if isinstance(dimension, Choice):
-        return dimension.choices
-    # Whatever lies between is of the same type, and a bound of the config is passed at an end.
-    return [dimension.low, dimension.high]
-
-
-def suggest(trial: Trial, space: Mapping[str, Dimension]) -> dict[str, Any]:
-    """Dotted path → the value that the study wants tried."""
-    values = {}
-    for key, dimension in space.items():
-        if isinstance(dimension, Choice):  # optuna takes plain values only, so lists go as JSON
-            texts = [json.dumps(choice) for choice in dimension.choices]
-            values[key] = json.loads(trial.suggest_categorical(key, texts))
-        elif isinstance(dimension, IntRange):
-            values[key] = trial.suggest_int(
-                key, dimension.low, dimension.high, log=dimension.log, step=dimension.step
-            )
-        else:
-            values[key] = trial.suggest_float(
-                key, dimension.low, dimension.high, log=dimension.log, step=dimension.step
-            )
-    return values
-
-
 class Reports(Callback):
-    """Tells a study of every epoch, and ends the trial where the study sees no prospect.
-
-    Args:
-        trial: to report for.
-        watched: the scalar that the study looks at, such as ``"val/f1"``.
-    """
+    """Tells a study of every epoch's ``watched`` scalar, such as ``"val/f1"``, and ends the trial
+    where the study sees no prospect."""
 
     essential = True  # a study whose database is gone learns nothing more
 
@@ -147,11 +64,7 @@ class Reports(Callback):
         self.watched = watched
 
     def on_epoch_end(self, epoch: int, scalars: Mapping[str, float], best: bool) -> None:
-        """Report an epoch.
-
-        Raises:
-            StopTraining: the study prunes the trial.
-        """
+        """Report an epoch; StopTraining where the study prunes the trial."""
         # NaN is no number to rank by; an epoch without one is passed over.
         if math.isfinite(scalars[self.watched]):
             self.trial.report(scalars[self.watched], epoch)
@@ -290,14 +203,12 @@ def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number:
             in_a_row += 1
             # Once it may be the values of this trial; the same words with others mean the config.
             if failure.permanent and str(failure) in seen:
-                raise ConfigError(
-                    f"two trials failed alike, so others would: {failure}"
-                ) from failure
+                said = f"two trials failed alike, so others would: {failure}"
+                raise ConfigError(said) from failure
             seen.add(str(failure))
             if in_a_row == GIVE_UP:
-                raise UserError(
-                    f"{GIVE_UP} trials in a row failed, the last: {failure}"
-                ) from failure
+                said = f"{GIVE_UP} trials in a row failed, the last: {failure}"
+                raise UserError(said) from failure
             raise
         except optuna.TrialPruned:
             in_a_row = 0
@@ -318,10 +229,8 @@ def done(study: optuna.Study) -> list[FrozenTrial]:
 def ended(study: optuna.Study) -> list[FrozenTrial]:
     """Those that are done and those that failed with an error, in their order."""
     trials = study.get_trials(deepcopy=False)
-    return [
-        trial for trial in trials
-        if trial.state in DONE or (trial.state.is_finished() and ERROR in trial.user_attrs)
-    ]  # fmt: skip
+    failed = [each for each in trials if each.state.is_finished() and ERROR in each.user_attrs]
+    return [each for each in trials if each.state in DONE or each in failed]
 
 
 def values_of(trial: Trial | FrozenTrial) -> dict[str, Any]:
@@ -339,12 +248,10 @@ def first_number(trial: Trial) -> int:
 def best_first(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that ended, complete ones first, the best at the top."""
     sign = -1 if study.direction is optuna.study.StudyDirection.MAXIMIZE else 1
-    worst = math.inf
 
     def rank(trial: FrozenTrial) -> tuple[int, float]:
-        value = worst if trial.value is None else sign * trial.value
-        order = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        return order.index(trial.state), value
+        value = math.inf if trial.value is None else sign * trial.value
+        return (*DONE, TrialState.FAIL).index(trial.state), value
 
     return sorted(ended(study), key=rank)
 
@@ -352,17 +259,16 @@ def best_first(study: optuna.Study) -> list[FrozenTrial]:
 def write_table(path: Path, study: optuna.Study) -> None:
     """Write every trial as a row, the best first."""
     names = sorted({name for trial in ended(study) for name in values_of(trial)})
-    rows = []
-    for trial in best_first(study):
-        minutes = (trial.duration.total_seconds() if trial.duration else 0) / 60
-        rows.append(
-            [
-                trial.number, trial.state.name.lower(), _number(trial.value),
-                max(trial.intermediate_values, default=0), f"{minutes:.1f}",
-                *(_number(values_of(trial).get(name)) for name in names),
-                trial.user_attrs.get(RUN, ""), trial.user_attrs.get(ERROR, ""),
-            ]
-        )  # fmt: skip
+    rows = [
+        [
+            trial.number, trial.state.name.lower(), _number(trial.value),
+            max(trial.intermediate_values, default=0),
+            f"{(trial.duration.total_seconds() if trial.duration else 0) / 60:.1f}",
+            *(_number(values_of(trial).get(name)) for name in names),
+            trial.user_attrs.get(RUN, ""), trial.user_attrs.get(ERROR, ""),
+        ]
+        for trial in best_first(study)
+    ]  # fmt: skip
     write_csv(path, ["trial", "state", "value", "epochs", "minutes", *names, RUN, ERROR], rows)
 
 
@@ -394,13 +300,8 @@ def incomparable(space: Iterable[str], rule: str) -> str | None:
 
 
 def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
-    """``importance.png`` and ``parallel.png``; none while too few trials are complete.
-
-    Args:
-        folder: to write to.
-        study: with trials.
-        score: what they were compared by.
-    """
+    """``importance.png`` and ``parallel.png`` of what trials were compared by; none while too few
+    are complete."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -427,31 +328,6 @@ def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
             figure.savefig(file, format="png", dpi=120)
         pyplot.close(figure)
     return files
-
-
-def _dimension(path: Path, key: str, value: Any) -> Dimension:
-    where = f"{path}: {key}"
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in DIMENSIONS:
-        given = "must be an object with a type" if kind is None else f"no type {kind!r}"
-        raise ConfigError(f"{where}: {given}{nearest(str(kind), DIMENSIONS)}")
-    try:
-        dimension = DIMENSIONS[kind].model_validate_json(json.dumps(value))
-    except ValidationError as error:
-        problems = explain(error, DIMENSIONS[kind].model_json_schema(), value)
-        lines = [f"{where}.{name}: {text}" for name, text in problems.items()]
-        raise ConfigError("; ".join(lines)) from error
-    if isinstance(dimension, Choice):
-        if not dimension.choices:
-            raise ConfigError(f"{where}.choices: empty; list what may be tried")
-    elif dimension.low > dimension.high or (dimension.log and dimension.low <= 0):
-        above = ", and above 0 for log" if dimension.log else ""
-        raise ConfigError(
-            f"{where}: low {dimension.low}, high {dimension.high}; low must be at most high{above}"
-        )
-    elif dimension.log and isinstance(dimension.step, int | float) and dimension.step != 1:
-        raise ConfigError(f"{where}: log and step exclude each other; leave one out")
-    return dimension
 
 
 def alone(url: str) -> AbstractContextManager:
@@ -527,11 +403,7 @@ def _number(value: Any) -> str:
 
 
 def outcome(best: Mapping[str, float], name: str) -> float:
-    """What a finished training reached.
-
-    Raises:
-        UserError: no epoch had a number.
-    """
+    """What a finished training reached; a UserError where no epoch had a number."""
     if name not in best:
         raise UserError(f"{name} was a number in no epoch")
     return best[name]

@@ -5,16 +5,13 @@
 differ in weights, order and augmentation alone.
 """
 
-import shlex
-import sys
-from collections.abc import Callable
 from statistics import fmean, stdev
 from typing import Any
 
-from base.preemption import Stopped
 from logger.logger import setup_logging
 from logger.report.run import read_run
 from parse_config import AUTO, ConfigParser
+from trainer.folds import Train, train_each
 from utils import distributed
 from utils.config_files import read_json5
 from utils.errors import ConfigError
@@ -24,16 +21,9 @@ SHOWN = "val/"
 """Beginning of the scores that the table shows."""
 
 
-def train_seeds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> None:
-    """Train the runs that are left, then print mean ± sd of all.
-
-    Args:
-        config: of all; ``config.args.seeds`` says how many.
-        train: trains one run.
-
-    Raises:
-        ConfigError: fewer than two seeds, or a run id that is taken.
-    """
+def train_seeds(config: ConfigParser, train: Train) -> None:
+    """Train those of the ``config.args.seeds`` runs that are left, then print mean ± sd of all; a
+    ConfigError for fewer than two, or a run id that is taken."""
     if config.args.seeds < 2:
         raise ConfigError(f"--seeds {config.args.seeds}: give 2 or more")
     if config.args.resume == AUTO and not config.args.run_id:
@@ -50,16 +40,7 @@ def train_seeds(config: ConfigParser, train: Callable[[ConfigParser], Any]) -> N
         begun = run.folder.config
         saved = ConfigParser.stored(read_json5(begun), begun)
         require_same_config(begun, saved.config, run.config)
-    for run in runs:
-        # Asked by rank 0: on a network file system the others may not see the mark yet.
-        if distributed.broadcast(run.folder.is_finished):
-            continue
-        try:
-            train(run)
-        except Stopped:
-            again = ["--seeds", str(len(runs)), "--run-id", config.run_id, "--resume", AUTO]
-            print(f"to go on: the same command with {shlex.join(again)}", file=sys.stderr)
-            raise
+    train_each(runs, train, ["--seeds", str(len(runs)), "--run-id", config.run_id])
     if distributed.is_main():
         setup_logging(verbosity=config["trainer"]["verbosity"])
         logger = config.get_logger("seeds", config["trainer"]["verbosity"])

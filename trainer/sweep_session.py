@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import optuna
 import torch
@@ -17,43 +17,11 @@ from base.base_trainer import StopTraining
 from base.preemption import Stopped
 from logger.logger import attempt, setup_logging
 from parse_config import ConfigParser
+from trainer import plan, search
 from trainer.launch import submit
-from trainer.plan import (
-    changes,
-    enqueue,
-    plan,
-    put_back,
-    read_grid,
-    require_meant,
-    require_success,
-    run_planned,
-    show_plan,
-)
-from trainer.search import (
-    ERROR,
-    PERMANENT,
-    PLANNED,
-    RECIPE,
-    RUN,
-    Dimension,
-    Reports,
-    TrialFailed,
-    alone,
-    corners,
-    draw_pictures,
-    first_number,
-    free_disk,
-    incomparable,
-    open_study,
-    outcome,
-    read_space,
-    run_trials,
-    show_table,
-    suggest,
-    values_of,
-    write_table,
-)
+from trainer.search import ERROR, PERMANENT, PLANNED, RECIPE, RUN, TrialFailed, values_of
 from trainer.session import train
+from trainer.space import Dimension, corners, read_space, suggest
 from utils.cli import EXIT_STOPPED
 from utils.run_folder import BEST
 
@@ -62,10 +30,8 @@ AnyDimension = TypeVar("AnyDimension", bound=Dimension)
 
 
 def sweep(configs: Mapping[str, ConfigParser]) -> None:
-    """Try what the command line asks for, then show what came of it.
-
-    Args:
-        configs: recipe → its config; one without a name where no recipes are asked for.
+    """Try what the command line asks for, then show what came of it; ``configs`` are those of the
+    recipes, or one without a name.
 
     Raises:
         ConfigError: a value that a config does not take, or a study of something else.
@@ -83,37 +49,38 @@ def sweep(configs: Mapping[str, ConfigParser]) -> None:
     if args.space:
         space = checked(configs, read_space(args.space), str(args.space))
     else:
-        grid = read_grid(args.grid)
-        require_meant(len(configs), grid, args.seeds, args.yes)
-        planned = plan(configs, checked(configs, grid, "--grid"), args.seeds)
-    if warning := incomparable(planned[0] if planned else space, rule):
+        grid = plan.read_grid(args.grid)
+        plan.require_meant(len(configs), grid, args.seeds, args.yes)
+        planned = plan.plan(configs, checked(configs, grid, "--grid"), args.seeds)
+    if warning := search.incomparable(planned[0] if planned else space, rule):
         print(f"warning: {warning}", file=sys.stderr)
-    study = open_study(
+    study = search.open_study(
         storage, name, dict.fromkeys(planned[0]) if planned else space, rule, epochs, args.seed,
         {recipe: each.config for recipe, each in configs.items()}, args.init_from,
     )  # fmt: skip
     if planned:
-        with alone(storage):
-            enqueue(study, name, planned)
+        with search.alone(storage):
+            plan.enqueue(study, name, planned)
     if args.jobs:
         begin_jobs(args, storage, folder / "jobs")
         return
     objective = partial(run_trial, configs=configs, space=space, study=name)
     try:
         if planned:
-            run_planned(study, objective)
+            plan.run_planned(study, objective)
         else:
-            run_trials(study, objective, DEFAULT_TRIALS if args.trials is None else args.trials)
+            trials = DEFAULT_TRIALS if args.trials is None else args.trials
+            search.run_trials(study, objective, trials)
     finally:
         setup_logging(verbosity=config["trainer"]["verbosity"])
-        write_table(folder / "trials.csv", study)
-        print(show_plan(study, rule) if planned else show_table(study, rule))
+        search.write_table(folder / "trials.csv", study)
+        print(plan.show_plan(study, rule) if planned else search.show_table(study, rule))
         print(f"trials: {folder / 'trials.csv'}")
     if planned:
         print(f"which differences may be chance: python -m tools.runs --name {config['name']}")
-        require_success(study)
+        plan.require_success(study)
         return
-    draw = partial(draw_pictures, folder, study, rule.partition(" ")[2])
+    draw = partial(search.draw_pictures, folder, study, rule.partition(" ")[2])
     for picture in attempt(draw, "pictures") or ():
         print(f"picture: {picture}")
 
@@ -128,21 +95,16 @@ def begin_jobs(args: Namespace, storage: str, folder: Path) -> None:
     print(f"the table, when they are done: python {shlex.join(words)}")
 
 
-def run_trial(
-    trial: optuna.Trial,
-    configs: Mapping[str, ConfigParser],
-    space: Mapping[str, Dimension],
-    study: str,
-) -> float:
-    """Train with the values that the study wants tried; returns what the best epoch reached."""
+def run_trial(trial: optuna.Trial, **options: Any) -> float:
+    """``train_trial``, whose failures the study is told of."""
     try:
-        return train_trial(trial, configs, space, study)
+        return train_trial(trial, **options)
     except StopTraining as pruned:
         print(f"trial {trial.number}: pruned {pruned}", flush=True)
         raise optuna.TrialPruned(str(pruned)) from pruned
     except Stopped:
         if PLANNED in trial.user_attrs:
-            put_back(trial)
+            plan.put_back(trial)
         sys.exit(EXIT_STOPPED)  # a search repeats this trial
     except Exception as error:  # whatever is wrong with these values, others may do
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -164,25 +126,24 @@ def train_trial(
     values = values_of(trial) if planned else suggest(trial, space)
     config = configs[values.get(RECIPE, "")]
     watched = config["trainer"]["monitor"].partition(" ")[2]
-    run_id = trial.user_attrs[RUN] if planned else f"{study}-trial{first_number(trial):04d}"
+    run_id = trial.user_attrs[RUN] if planned else f"{study}-trial{search.first_number(trial):04d}"
     trial.set_user_attr(RUN, run_id)
     shown = "  ".join(f"{key}={value}" for key, value in values.items())
     print(f"trial {trial.number}: {shown}", flush=True)
-    changed = changes(config, values) if planned else values
+    changed = plan.changes(config, values) if planned else values
     run = config.variant(changed, run_id, str(config.args.space or "--grid"))
     try:
-        reached = outcome(train(run, [Reports(trial, watched)]), watched)
+        reached = search.outcome(train(run, [search.Reports(trial, watched)]), watched)
     except Stopped:  # its checkpoints are what the trial goes on from
         raise
     except Exception:
-        free_disk(run.save_dir)
+        search.free_disk(run.save_dir)
         raise
     finally:
-        # A trial that ran out of memory is kept alive by
-        # its traceback, and the next one needs the room.
+        # Its traceback keeps one that ran out of memory alive; the next one needs the room.
         gc.collect()
         torch.cuda.empty_cache()
-    free_disk(run.save_dir, keep=BEST)
+    search.free_disk(run.save_dir, keep=BEST)
     print(f"trial {trial.number}: {watched} {reached:.4f}", flush=True)
     return reached
 

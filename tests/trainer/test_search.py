@@ -33,7 +33,8 @@ def test_a_study_whose_trials_all_fail_in_other_ways_ends_too():
     ],
 )
 def test_losses_of_different_kinds_are_said_to_be_no_score(path, rule, warned):
-    from trainer.search import Choice, incomparable
+    from trainer.search import incomparable
+    from trainer.space import Choice
 
     space = {path: Choice(type="categorical", choices=[1])}
     assert bool(incomparable(space, rule)) == warned
@@ -87,7 +88,7 @@ def test_of_a_journal_a_trial_whose_process_fell_silent_is_repeated_and_no_other
 
 
 def test_lists_can_be_choices():
-    from trainer.search import Choice, suggest
+    from trainer.space import Choice, suggest
 
     edges = [[20, 30], [25, 35]]
     study = optuna.create_study()
@@ -97,7 +98,7 @@ def test_lists_can_be_choices():
 
 def test_the_shipped_space_fits_the_shipped_config(tmp_path):
     from parse_config import ConfigParser
-    from trainer.search import corners, read_space
+    from trainer.space import corners, read_space
     from utils.config_files import Draft, read_layers
 
     config = ConfigParser(Draft(read_layers(ROOT / "config.json")))
