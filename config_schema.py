@@ -6,13 +6,14 @@ and writes them to configs/schema.json, by which an editor completes and checks 
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, ValidationError
 
 from base.settings import OptimizerArguments, OptimizerSettings, SchedulerSettings, TrainerSettings
-from base.task_settings import TASKS, TaskSettings, read_task
+from base.task_settings import TASKS, TaskSettings, default_loss, read_task, task_file
 from data_loader.settings import (
     Augmentation,
     DataLoader,
@@ -27,11 +28,11 @@ from logger.settings import Wandb
 from model.settings import Arch, ArchArguments, Decoding, LossTriple
 from trainer.settings import Tta
 from utils.cli import run_command
-from utils.config_files import BASE_KEY
+from utils.config_files import BASE_KEY, Draft, merge, read_json5
 from utils.errors import ConfigError
 from utils.older_names import AGE, BIASED
 from utils.schema_base import FileName, Natural, PathText, Section
-from utils.schema_text import markdown_table
+from utils.schema_text import MOST_ERRORS, explain, markdown_table
 
 
 class Config(Section):
@@ -113,11 +114,8 @@ TensorBoard."""
 
 def without_aliases(config: Config) -> Config:
     """The config with what the older names say where it belongs, ``labels`` in the task's head
-    ``age``, ``arch.args.age_head`` in ``heads``; and with the monitor that the task suggests.
-
-    Raises:
-        ConfigError: the task has no such head.
-    """
+    ``age`` (a ConfigError where it has none), ``arch.args.age_head`` in ``heads``; and with the
+    monitor that the task suggests."""
     args = config.arch.args.model_dump()
     if layer := args.pop("age_head", None):
         # What `heads` itself says goes first.
@@ -168,11 +166,8 @@ REMOVED: dict[str, tuple[Any, str]] = {
 
 
 def migrate(values: dict[str, Any]) -> list[str]:
-    """Take the removed keys out of the config of an older version, in place.
-
-    Returns:
-        One line for every one of them that was not at its default.
-    """
+    """Take the removed keys out of the config of an older version, in place; returns a line for
+    every one of them that was not at its default."""
     lines = []
     for path, (default, instead) in REMOVED.items():
         section, key = path.split(".")
@@ -186,44 +181,104 @@ def migrate(values: dict[str, Any]) -> list[str]:
     return lines
 
 
-AUGMENTATION_STRENGTHS = {
-    "affine": ("shift", "scale", "rotate"),
-    "tone": ("brightness", "contrast"),
-    "dropout": ("dropout_holes", "dropout_size"),
+def validated(draft: Draft) -> Config:
+    """The config that several sources make together; a ConfigError that lists all errors."""
+    values = draft.merged(prepare=_read_task)
+    values.pop("$schema", None)  # is for editors
+    try:
+        # As JSON: there `strict` refuses "5" for 5, and still takes a list for a tuple.
+        config = Config.model_validate_json(json.dumps(values, default=str), strict=True)
+        return without_aliases(config)
+    except ValidationError as error:
+        problems, error_count = explain(error, _schema(), values), error.error_count()
+    for path in problems.keys() & REMOVED.keys():
+        problems[path] = f"was removed; use {REMOVED[path][1]}"
+    lines = [f"{draft.source_of(path)}: {path}: {text}" for path, text in problems.items()]
+    more = ", among others" if error_count > MOST_ERRORS else ""
+    heading = [f"{draft.main_source}: {len(lines)} errors{more}"] if len(lines) > 1 else []
+    raise ConfigError("\n  ".join(heading + lines))
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Config.model_json_schema()
+
+
+def _read_task(values: dict[str, Any]) -> None:
+    """Put the task itself in the place of its name or path, without either the faces; under what
+    changes the one that its ``"_base_"`` names; and what it says of the losses in that of
+    ``loss_name``."""
+    task, over = values.setdefault("task", "faces"), {}
+    if isinstance(task, dict) and isinstance(task.get(BASE_KEY), str):
+        over = {key: value for key, value in task.items() if key != BASE_KEY}
+        task = task[BASE_KEY]
+    if isinstance(task, str):
+        task = read_json5(task_file(task), asked_by="task: ")
+    # Of the task that is changed: folds stay comparable when `over` or a --set moves the bins.
+    for head in _heads_in(task):
+        if "bins" in head:
+            head.setdefault("split_bins", head["bins"])
+    if over:
+        task = merge(task, over)
+    values["task"] = task
+    arch = values.get("arch")
+    single = isinstance(arch, dict) and arch.get("type") == "TimmModel"
+    if values.get("loss_name") is None and not single:
+        # Written out, so that --set loss_name.2.0=… finds its place.
+        values["loss_name"] = [default_loss(head) for head in _heads_in(task)] or None
+
+
+def _heads_in(task: Any) -> list[dict[str, Any]]:
+    heads = task.get("heads") if isinstance(task, dict) else None
+    heads = list(heads.values()) if isinstance(heads, dict) else []
+    return [head for head in heads if isinstance(head, dict)]
+
+
+def defaults() -> dict[str, Any]:
+    """The values of a config that says nothing."""
+    # The task is put in by `_read_task`, which may find it in a file of its own.
+    return Config(name="unnamed").model_dump(mode="json", exclude={"name", "task"})
+
+
+FOLDS = "stratified_group_kfold"
+SWITCHES = {
+    "mixing": {"mixup": "mixup_alpha", "cutmix": "cutmix_alpha"},
+    "augmentation": {
+        "affine": "shift scale rotate",
+        "tone": "brightness contrast",
+        "dropout": "dropout_holes dropout_size",
+    },
 }
+"""Section → what switches something in it off at 0 → what then has no effect."""
 
 
 def idle_options(config: Config) -> list[tuple[set[str], str]]:
     """Options that other options of the same config leave without effect, and why."""
-    idle: list[tuple[set[str], str]] = []
-    if config.trainer.monitor == "off" and config.trainer.early_stop:
-        idle.append(({"trainer.early_stop"}, "trainer.monitor is off"))
-    if config.visualize and config.wandb is False and not config.trainer.tensorboard:
-        idle.append(({"visualize"}, "wandb and trainer.tensorboard are off"))
-    if config.wandb is False and not config.trainer.tensorboard:
-        idle.append(({"trainer.log_every_steps"}, "wandb and trainer.tensorboard are off"))
-    if config.trainer.effective_batch:
-        idle.append(({"trainer.accumulate"}, "trainer.effective_batch is given"))
-    if config.loss != "all_loss":
-        idle.append(({"loss_name"}, "loss is not all_loss"))
-    if config.arch.args.pretrained and config.arch.args.checkpoint_path:
-        idle.append(({"arch.args.pretrained"}, "arch.args.checkpoint_path is given"))
-    if config.validation.type == "stratified_group_kfold":
-        idle.append(({"validation.fraction"}, "validation.type is stratified_group_kfold"))
-    else:
-        reason = f"validation.type is {config.validation.type}"
-        idle.append(({"validation.folds", "validation.fold"}, reason))
-    if config.tracer.weights is None:
-        names = ("sha256", "threshold", "margin", "background", "region", "batch_size")
-        idle.append(({f"tracer.{name}" for name in names}, "tracer.weights is null"))
-    for way in ("mixup", "cutmix"):
-        if config.mixing is not None and getattr(config.mixing, way) == 0:
-            idle.append(({f"mixing.{way}_alpha"}, f"mixing.{way} is 0"))
-    for switch, strengths in AUGMENTATION_STRENGTHS.items():
-        if config.augmentation is not None and getattr(config.augmentation, switch) == 0:
-            reason = f"augmentation.{switch} is 0"
-            idle.append(({f"augmentation.{name}" for name in strengths}, reason))
-    return idle
+    unseen = config.wandb is False and not config.trainer.tensorboard
+    folds, trainer, args = config.validation.type, config.trainer, config.arch.args
+    crops = "sha256 threshold margin background region batch_size"
+    rules: list[tuple[Any, str, str, str]] = [
+        (trainer.monitor == "off" and trainer.early_stop,
+         "trainer", "early_stop", "trainer.monitor is off"),
+        (unseen and config.visualize, "", "visualize", "wandb and trainer.tensorboard are off"),
+        (unseen, "trainer", "log_every_steps", "wandb and trainer.tensorboard are off"),
+        (trainer.effective_batch, "trainer", "accumulate", "trainer.effective_batch is given"),
+        (config.loss != "all_loss", "", "loss_name", "loss is not all_loss"),
+        (args.pretrained and args.checkpoint_path,
+         "arch.args", "pretrained", "arch.args.checkpoint_path is given"),
+        (True, "validation", "fraction" if folds == FOLDS else "folds fold",
+         f"validation.type is {folds}"),
+        (config.tracer.weights is None, "tracer", crops, "tracer.weights is null"),
+    ]  # fmt: skip
+    for section, switches in SWITCHES.items():
+        for switch, strengths in switches.items():
+            off = getattr(getattr(config, section), switch, None) == 0
+            rules.append((off, section, strengths, f"{section}.{switch} is 0"))
+    return [
+        ({f"{section}.{name}".removeprefix(".") for name in names.split()}, reason)
+        for holds, section, names, reason in rules
+        if holds
+    ]
 
 
 # Generated and committed: editors fetch it from the working tree, tests compare it.

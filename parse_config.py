@@ -6,33 +6,21 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
-from pydantic import ValidationError
-
-from base.task_settings import TaskSettings, default_loss, task_file
-from config_schema import REMOVED, Config, idle_options, without_aliases
+from base.task_settings import TaskSettings
+from config_schema import defaults, idle_options, validated
 from stored_config import checkpoints_at, existing, origin_of, up_to_date
-from utils.config_files import (
-    BASE_KEY,
-    Assignment,
-    Draft,
-    Layer,
-    assign,
-    merge,
-    read_json5,
-    read_layers,
-)
+from utils.config_files import Assignment, Draft, Layer, assign, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
 from utils.errors import ConfigError
 from utils.files import exclusive, write_json
 from utils.objects import check_arguments, find
 from utils.run_folder import CONFIG, ENVIRONMENT, FOLD_RUN, LOCK, RunFolder, is_run
 from utils.schema_base import legal_file_name
-from utils.schema_text import MOST_ERRORS, explain
 
 DEFAULT_CONFIG = "config.json"
 AUTO = "auto"
@@ -81,9 +69,9 @@ class ConfigParser:
             for path, value in (modification or {}).items()
         ]
         self._own = config
-        defaults = _defaults() if config.defaults is None else config.defaults
-        self._draft = Draft(config.layers, [*config.assignments, *changes], defaults)
-        self.settings = _validate(self._draft)
+        values = defaults() if config.defaults is None else config.defaults
+        self._draft = Draft(config.layers, [*config.assignments, *changes], values)
+        self.settings = validated(self._draft)
         self.config: dict[str, Any] = self.settings.model_dump(mode="json")
         self.resumes = [Path(path) for path in _as_list(resume)]
         self.resume = self.resumes[0] if self.resumes else None
@@ -91,7 +79,9 @@ class ConfigParser:
         self.args = argparse.Namespace(init_from=None)  # all that a training without one asks for
         self.device: str | None = None
         self._chosen_run_id = run_id
-        self.run_id = run_id or self._id_of_resumed_run() or _time_stamp()
+        own = self.resume if self.resume is not None and is_run(self.resume.parent) else None
+        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        self.run_id = run_id or (own.resolve().parent.name if own else stamp)
         _check_run_id(self.run_id)
 
     def adopt(self, task: TaskSettings) -> None:
@@ -135,8 +125,7 @@ class ConfigParser:
         named = [path for each in given for path in checkpoints_at(each, several)]
         file = args.config or (None if named else DEFAULT_CONFIG)
         layers = read_layers(file) if file else []
-        # A run's own config may be of an older version;
-        # in one that the user writes that is an error.
+        # A run's own config may be of an older version; in one that the user writes it's an error.
         if file and is_run(Path(file).parent):
             layers = [up_to_date(layer) for layer in layers]
         own = Draft(layers, assignments(args, options))
@@ -160,12 +149,7 @@ class ConfigParser:
         return cls(Draft([up_to_date(Layer(str(source), dict(values)))]))
 
     def for_checkpoint(self, checkpoint: str | Path) -> "ConfigParser":
-        """The config of another checkpoint, with what this command line says over it.
-
-        Raises:
-            ConfigError: the two don't fit together.
-            CheckpointError: not a checkpoint.
-        """
+        """The config of another checkpoint, with what this command line says over it."""
         return self._over_checkpoints(self._own, [existing(Path(checkpoint))], None)
 
     def as_trained(self, checkpoint: str | Path) -> "ConfigParser":
@@ -173,25 +157,13 @@ class ConfigParser:
         return self._over_checkpoints(Draft([], []), [existing(Path(checkpoint))], None)
 
     def for_fold(self, fold: int) -> "ConfigParser":
-        """The config of one fold's run, ``<run_id>-fold<n>``; it goes on where that has stopped.
-
-        Raises:
-            ConfigError: the config doesn't take it.
-        """
+        """The config of one fold's run, ``<run_id>-fold<n>``; it goes on where that has stopped."""
         changes = {"validation.type": "stratified_group_kfold", "validation.fold": fold}
         return self.variant(changes, self.folder.fold(fold).run_id, "--folds")
 
     def variant(self, changes: Mapping[str, Any], run_id: str, source: str) -> "ConfigParser":
-        """The config with other values, as a run of its own; it goes on where that has stopped.
-
-        Args:
-            changes: dotted path → value.
-            run_id: of the run.
-            source: who changes them, for messages.
-
-        Raises:
-            ConfigError: a value that the config does not take.
-        """
+        """The config with other values, dotted path → value, as a run of its own; it goes on where
+        that has stopped. ``source`` says in messages who changes them."""
         changed = [Assignment(source, path, value) for path, value in changes.items()]
         own = Draft(self._own.layers, [*self._own.assignments, *changed], self._own.defaults)
         config = self._over_checkpoints(own, [], run_id)
@@ -280,11 +252,7 @@ class ConfigParser:
         return self.folder.log
 
     def require_free_folders(self) -> None:
-        """Refuse, before anything is done, folders that ``start_run`` would refuse.
-
-        Raises:
-            ConfigError: the run id is taken, or a file is where a folder should be.
-        """
+        """Refuse, before anything is done, folders that ``start_run`` would refuse."""
         if self._chosen_run_id and not self._resumes_here and any(self.save_dir.glob("*.pth")):
             raise ConfigError(
                 f"--run-id {self.run_id}: {self.save_dir} holds a run already; choose another id,"
@@ -297,25 +265,17 @@ class ConfigParser:
 
     def claim(self) -> None:
         """Keep other processes out of the run's folder, where there is one already, for as long as
-        this config lives.
-
-        Raises:
-            ConfigError: another process trains there.
-            UserError: the folder cannot be written.
-        """
+        this config lives; a ConfigError where another trains there."""
+        file = self.save_dir / LOCK
         # Closing any handle of a locked file lets go of the lock, so it is opened but once.
-        if not self.save_dir.is_dir() or (self._lock and self._lock.name == str(self._lock_file)):
+        if not self.save_dir.is_dir() or (self._lock and self._lock.name == str(file)):
             return
-        self._lock = exclusive(self._lock_file)
+        self._lock = exclusive(file)
         if self._lock is None:
             raise ConfigError(
                 f"--run-id {self.run_id}: another process trains in {self.save_dir} just now; wait"
                 " for its end, or choose another id"
             )
-
-    @property
-    def _lock_file(self) -> Path:
-        return self.save_dir / LOCK
 
     def start_run(self, environment: Mapping[str, Any] | None = None) -> None:
         """Make the run's folders and write the merged config and the environment into them.
@@ -349,11 +309,7 @@ class ConfigParser:
         write_json(self.save_dir / ENVIRONMENT, now)
 
     def get_logger(self, name: str, verbosity: int = 2) -> logging.Logger:
-        """A logger that shows warnings (0), also information (1), or everything (2).
-
-        Raises:
-            ConfigError: another verbosity.
-        """
+        """A logger that shows warnings (0), also information (1), or everything (2)."""
         if verbosity not in LEVELS:
             raise ConfigError(f"verbosity: must be 0, 1 or 2, got {verbosity!r}")
         logger = logging.getLogger(name)
@@ -380,11 +336,6 @@ class ConfigParser:
     def _resumes_here(self) -> bool:
         """Whether the run is resumed in its own folders."""
         return self.resume is not None and self.save_dir.resolve() == self.resume.resolve().parent
-
-    def _id_of_resumed_run(self) -> str | None:
-        if self.resume is None or not is_run(self.resume.parent):
-            return None
-        return self.resume.resolve().parent.name
 
     def _newest_checkpoint(self) -> Path | None:
         if self._chosen_run_id:
@@ -418,86 +369,23 @@ def _changed(section: Any, path: Sequence[str], value: Any) -> Any:
     return section.model_copy(update={key: inner})
 
 
-def _validate(draft: Draft) -> Config:
-    values = draft.merged(prepare=_read_task)
-    values.pop("$schema", None)  # is for editors
-    try:
-        # As JSON: there `strict` refuses "5" for 5, and still takes a list for a tuple.
-        config = Config.model_validate_json(json.dumps(values, default=str), strict=True)
-        return without_aliases(config)
-    except ValidationError as error:
-        problems, error_count = explain(error, _schema(), values), error.error_count()
-    for path in problems.keys() & REMOVED.keys():
-        problems[path] = f"was removed; use {REMOVED[path][1]}"
-    lines = [f"{draft.source_of(path)}: {path}: {text}" for path, text in problems.items()]
-    more = ", among others" if error_count > MOST_ERRORS else ""
-    heading = [f"{draft.main_source}: {len(lines)} errors{more}"] if len(lines) > 1 else []
-    raise ConfigError("\n  ".join(heading + lines))
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return Config.model_json_schema()
-
-
-def _read_task(values: dict[str, Any]) -> None:
-    """Put the task itself in the place of its name or path, without either the faces; under what
-    changes the one that its ``"_base_"`` names; and what it says of the losses in that of
-    ``loss_name``."""
-    task, over = values.setdefault("task", "faces"), {}
-    if isinstance(task, dict) and isinstance(task.get(BASE_KEY), str):
-        over = {key: value for key, value in task.items() if key != BASE_KEY}
-        task = task[BASE_KEY]
-    if isinstance(task, str):
-        task = read_json5(task_file(task), asked_by="task: ")
-    # Of the task that is changed: folds stay comparable when `over` or a --set moves the bins.
-    for head in _heads_in(task):
-        if "bins" in head:
-            head.setdefault("split_bins", head["bins"])
-    if over:
-        task = merge(task, over)
-    values["task"] = task
-    arch = values.get("arch")
-    single = isinstance(arch, dict) and arch.get("type") == "TimmModel"
-    if values.get("loss_name") is None and not single:
-        # Written out, so that --set loss_name.2.0=… finds its place.
-        values["loss_name"] = [default_loss(head) for head in _heads_in(task)] or None
-
-
-def _heads_in(task: Any) -> list[dict[str, Any]]:
-    heads = task.get("heads") if isinstance(task, dict) else None
-    heads = list(heads.values()) if isinstance(heads, dict) else []
-    return [head for head in heads if isinstance(head, dict)]
-
-
-def _defaults() -> dict[str, Any]:
-    # The task is put in by `_read_task`, which may find it in a file of its own.
-    return Config(name="unnamed").model_dump(mode="json", exclude={"name", "task"})
-
-
 def _made(folder: Path) -> bool:
     """Make ``folder`` if it is missing; whether it was."""
     try:
         folder.mkdir(parents=True)
-    except FileExistsError as error:
-        if not folder.is_dir():
-            raise ConfigError(f"trainer.save_dir: {folder} is a file; choose another") from error
-        return False
+        return True
     except OSError as error:
+        if folder.is_dir():
+            return False
         raise ConfigError(
             f"trainer.save_dir: {folder} cannot be made ({error.strerror or error})"
         ) from error
-    return True
 
 
 def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return [value] if isinstance(value, str | Path) else list(value)
-
-
-def _time_stamp() -> str:
-    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def _check_run_id(run_id: str) -> None:

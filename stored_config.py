@@ -15,11 +15,7 @@ from utils.run_folder import BEST, CONFIG, FOLDS, RunFolder, is_run
 
 def origin_of(checkpoint: Path) -> tuple[Layer, str | None]:
     """The config of the run that wrote a checkpoint, from the file beside it; of one that lies
-    alone, from inside it, and with that the run's id, where it has one.
-
-    Raises:
-        ConfigError, CheckpointError: it can't be read.
-    """
+    alone, from inside it, and with that the run's id, where it has one."""
     # The file beside it first: no torch to import, and no gigabyte to read for a few keys.
     if is_run(checkpoint.parent):
         beside, run_id = checkpoint.parent / CONFIG, None
@@ -73,21 +69,13 @@ def up_to_date(layer: Layer) -> Layer:
 
 
 def checkpoints_at(path: Path, several: bool) -> list[Path]:
-    """The checkpoint at ``path``; where several are wanted, also those of a folder of folds.
-
-    Raises:
-        CheckpointError: none is there.
-    """
+    """The checkpoint at ``path``; where several are wanted, also those of a folder of folds."""
     folds = fold_checkpoints(path) if several else []
     return [existing(checkpoint) for checkpoint in folds or [path]]
 
 
 def existing(checkpoint: Path) -> Path:
-    """``checkpoint`` itself.
-
-    Raises:
-        CheckpointError: no file is there.
-    """
+    """``checkpoint`` itself; a CheckpointError where no file is there."""
     if (checkpoint / FOLDS).is_file():
         raise CheckpointError(
             f"{checkpoint}: a training of folds, and this takes one model; name that of a fold,"
