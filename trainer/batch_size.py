@@ -1,6 +1,7 @@
 """``data_loader.args.batch_size: "auto"``: the largest batch that a GPU has memory for, and how
 many of them make the step that was asked for."""
 
+import contextlib
 import copy
 import gc
 import logging
@@ -45,9 +46,6 @@ def settle_batch(
         make_optimizer: for a twin of the model.
         photos: of the data set.
         saved: the config of the run that goes on, which has the number already.
-
-    Raises:
-        ConfigError: one batch is more than the effective one, or not even one photo fits.
     """
     asked, effective = config["data_loader"]["args"]["batch_size"], config["trainer"][EFFECTIVE]
     batch, ranks = asked, distributed.world_size()
@@ -108,15 +106,8 @@ def _measured(config: ConfigParser, model: BaseModel, make_optimizer: Callable, 
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:
-    """The largest size that fits, less a reserve: found by doubling, then by halving the gap.
-
-    Args:
-        fits: whether a size does.
-        most: not tried beyond.
-
-    Returns:
-        A multiple of 8 where it is 16 or more; 0 where nothing fits.
-    """
+    """The largest size up to ``most`` that fits, less a reserve: found by doubling, then by halving
+    the gap; a multiple of 8 where it is 16 or more, 0 where nothing fits."""
     size = min(FIRST, most)
     while size and not fits(size):
         size //= 2
@@ -135,21 +126,15 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
 
 
 class Trial:
-    """Training steps on photos of nothing, to see whether they fit into memory.
-
-    Args:
-        model, optimizer: are changed.
-        settings: precision and memory format.
-        size: side of the photos, px.
-    """
+    """Training steps on photos of nothing, ``size`` px square, to see whether they fit into
+    memory; model and optimizer are changed."""
 
     def __init__(
         self, model: BaseModel, optimizer: torch.optim.Optimizer, settings: StepSettings, size: int
     ) -> None:
         self.device = next(model.parameters()).device
-        self.format = (
-            torch.contiguous_format if settings.channels_last is False else torch.channels_last
-        )
+        channels_last = settings.channels_last is not False
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.model = model.to(memory_format=self.format).train()
         self.optimizer = optimizer
         self.amp = amp_dtype(settings.amp, self.device)
@@ -157,11 +142,10 @@ class Trial:
 
     def fits(self, photos: int) -> bool:
         """Whether a whole step does: forward, backward, the move of the weights."""
-        try:
+        fitting = False
+        with contextlib.suppress(torch.OutOfMemoryError):
             self._step(photos)
             fitting = True
-        except torch.OutOfMemoryError:
-            fitting = False
         # Out here, where no error holds the tensors of the step any more.
         self.optimizer.zero_grad(set_to_none=True)
         release()

@@ -4,21 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from base.base_model import BaseModel
 from base.heads import MISSING
 from base.task import Task
-from data_loader.crop_dataset import CropDataset
 from data_loader.crops import Crops
 from data_loader.dataset import PhotoIndex
-from data_loader.transform import eval_transform
 from logger.heat import heat_picture
 from logger.pictures import save_picture
 from logger.predictions import read_predictions
 from logger.report.per_head import predictions_of_run
 from logger.report.predictions import HeadPredictions
 from model.gradcam import HeadCam, codes_to_explain
+from trainer.inference import as_seen
 from utils.files import write_json
 from utils.run_folder import EXPLANATIONS, PREDICTIONS
 from utils.spread import spread
@@ -36,7 +34,8 @@ def explanation_pictures(
     val_rows: np.ndarray,
     limit: int = 6,
 ) -> list[Path]:
-    """Explain the most confident mistakes of the validation and as many right answers.
+    """Explain the most confident mistakes of the validation and as many right answers; returns the
+    pictures written.
 
     Writes ``gradcam/<number>_<head>.png`` and ``gradcam/index.json``: a list of ``photo``,
     ``head``, ``file``, ``predicted`` and ``true``, the last two in words.
@@ -45,16 +44,9 @@ def explanation_pictures(
         log_dir: holds the answers of the best epoch; without them nothing is written.
         model: of the epoch that was validated there. Its parameters are frozen.
         input_size: side of what it sees, px.
-        index: the photos.
-        crops: of all photos.
+        index, crops: of all photos.
         val_rows: (V,) which of them validated.
         limit: how many photos.
-
-    Returns:
-        The pictures written.
-
-    Raises:
-        ConfigError: the backbone has no feature map to look at.
     """
     if not (log_dir / PREDICTIONS).exists():
         return []
@@ -63,8 +55,7 @@ def explanation_pictures(
     # From the saved row to the place in the validation set to the row in the table of photos.
     rows = val_rows[saved.photos["index"][chosen]]
     # As validation sees them; the heat belongs to these very pixels.
-    dataset = CropDataset(crops, rows, None, eval_transform(input_size))
-    images = torch.stack([dataset[place]["image"] for place in range(len(dataset))])
+    images = as_seen(crops, rows, input_size)
     # As decoded, since that is the answer that was given and has to be explained.
     probabilities, truth = saved.adjusted(chosen), saved.at(chosen).truth()
     codes = codes_to_explain(index.task, probabilities)
@@ -99,15 +90,8 @@ def _in_words(
 
 
 def rows_to_explain(head: HeadPredictions, limit: int) -> np.ndarray:
-    """Half of ``limit`` the most confident mistakes, the rest right answers of different classes.
-
-    Args:
-        head: the whole answer to N photos.
-        limit: how many to choose.
-
-    Returns:
-        Positions, at most ``limit``; the mistakes come first.
-    """
+    """At most ``limit`` positions: half of them the most confident mistakes of the whole answer,
+    the rest right answers of different classes."""
     mistakes = head.mistakes[: limit // 2]
     hits = np.setdiff1d(np.flatnonzero(~head.wrong), mistakes)
     # One of each class: rows come group by group, and the first few would show one person.

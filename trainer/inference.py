@@ -11,6 +11,8 @@ from torch import Tensor
 from base.base_model import BaseModel
 from base.inference import infer
 from base.task import Task
+from data_loader.crop_dataset import CropDataset
+from data_loader.transform import eval_transform
 from model.answers import ClassPrior
 from model.familiarity import Familiarity
 from trainer.predict import Predictions, adjusted, predict
@@ -22,16 +24,23 @@ FAMILIARITY, DRAWN = "familiarity", "drawn"
 alone."""
 
 
+def as_seen(crops: Any, rows: np.ndarray, input_size: int) -> Tensor:
+    """(N, 3, ``input_size``, ``input_size``) uint8: the crops of these rows as validation has them.
+
+    By the very data set of the training: a second way to make a batch could come to differ.
+    """
+    dataset = CropDataset(crops, rows, None, eval_transform(input_size))
+    return torch.stack([dataset[place]["image"] for place in range(len(dataset))])
+
+
 class Predictor:
     """A model with the settings of its run that answers depend on.
 
     Args:
         model: in evaluation mode, on its device; its weights change their memory format.
-        task: that it was taught.
         views: test-time augmentation, see ``trainer.tta``.
         decoding: class prior that multiplies the probabilities; ``None`` for none.
         amp: autocast to this type; ``None`` computes in float32.
-        channels_last: memory format of photos and weights.
         arithmetic: what ``set_arithmetic`` takes; ``None`` leaves torch as it is.
         about: what the checkpoint says of the model beside its weights.
     """

@@ -26,11 +26,8 @@ def split_targets(batch: Mapping[str, Tensor], heads: Mapping[str, int]) -> tupl
         the targets of unmixed batches, else head → (B, n) float32: both photos' by their shares;
         and ``WEIGHT`` → (B,), where photos have weights.
     """
-    own = {
-        name: values
-        for name, values in batch.items()
-        if name not in ("image", "index", LAM) and not name.startswith(OTHER)
-    }
+    left = {"image", "index", LAM, *(name for name in batch if name.startswith(OTHER))}
+    own = {name: values for name, values in batch.items() if name not in left}
     if LAM not in batch:
         return batch["index"], own
     lam = batch[LAM]

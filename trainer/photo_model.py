@@ -9,32 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from base.base_model import BaseModel
 from base.task import Task
-from data_loader.crop_dataset import CropDataset
 from data_loader.crops import extractor_from
-from data_loader.transform import eval_transform
 from model.gradcam import HeadCam, codes_to_explain
 from parse_config import ConfigParser
 from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
-from trainer.inference import DRAWN, Predictor
+from trainer.inference import DRAWN, Predictor, as_seen
 from trainer.restore import restore_predictor
 from utils.errors import ConfigError
 
 
 class PhotoModel:
-    """A trained model with the crop and the transform that belong to it.
-
-    Not safe to share between threads.
-
-    Args:
-        predictor: the model, as test.py asks it.
-        extractor: makes the crops.
-        input_size: side of what the model sees, px.
-    """
+    """A trained model, as test.py asks it, with the crop and the transform, to ``input_size`` px,
+    that belong to it. Not safe to share between threads."""
 
     def __init__(self, predictor: Predictor, extractor: Extractor, input_size: int) -> None:
         self.task = predictor.task
@@ -45,16 +35,8 @@ class PhotoModel:
 
     @classmethod
     def restore(cls, config: ConfigParser, checkpoint: Path, device: torch.device) -> "PhotoModel":
-        """The model of a checkpoint.
-
-        Args:
-            config: of the checkpoint.
-            checkpoint: its weights.
-            device: where model and extractor run.
-
-        Raises:
-            CheckpointError: not a checkpoint, or its TRACER weights can't be had.
-        """
+        """The model of a checkpoint, whose config this is; a CheckpointError where there is none,
+        or its TRACER weights can't be had."""
         predictor = restore_predictor(config, checkpoint, device)
         input_size = config["data_loader"]["args"]["input_size"]
         extractor = extractor_from(config.settings.tracer, input_size, device)
@@ -63,10 +45,7 @@ class PhotoModel:
 
     def batch(self, crops: Sequence[np.ndarray]) -> Tensor:
         """(S, S, 3) uint8 crops → (B, 3, ``input_size``, ``input_size``) uint8."""
-        # The very data set of the training: a second way to make a batch could come to differ.
-        dataset = CropDataset(crops, np.arange(len(crops)), None, eval_transform(self.input_size))
-        samples = default_collate([dataset[place] for place in range(len(dataset))])
-        return samples["image"].to(self.predictor.device)
+        return as_seen(crops, np.arange(len(crops)), self.input_size).to(self.predictor.device)
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """(S, S, 3) uint8 crops → head → (B, answers) float32, and with a product ``"class"``."""
@@ -151,11 +130,7 @@ class PhotoAnswer:
 
 
 def require_one_task(members: Sequence[PhotoModel]) -> None:
-    """Refuse models whose answers can't be averaged.
-
-    Raises:
-        ConfigError: their heads or classes differ.
-    """
+    """Refuse models whose answers can't be averaged, as their heads or classes differ."""
     for member in members[1:]:
         first = members[0].task
         if member.task.meaning != first.meaning:

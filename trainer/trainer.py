@@ -85,18 +85,13 @@ class Trainer(BaseTrainer):
     Photos may be mixed and labels soft (see ``trainer.mixing``); the losses take them as they are.
 
     Args:
-        train_step: of a ``BaseModel``.
-        settings: of the epochs.
-        task: what is asked of a photo.
-        train_loader: shuffled and augmented.
-        val_loader: photos of people that the training never sees.
+        train_loader, val_loader: of which the first shuffles and augments.
         train_truth, val_truth: the true answers to their photos, see ``Task.truth``.
         metrics: names from ``model.metric``; those of ``always`` are measured in any case.
         name_of: position in the training set → what to call the photo in a message.
         decoding: class prior that multiplies the probabilities before validation scores are taken;
             ``None`` for none. ``predictions`` are kept without it.
         views: of a validation photo, whose answers are averaged.
-        profile_dir: where a profile goes.
         options: what ``BaseTrainer`` takes.
     """
 
@@ -157,8 +152,7 @@ class Trainer(BaseTrainer):
             if (number + 1) % CHECK_EVERY == 0:
                 self._refuse_nan(epoch, number + 1 - CHECK_EVERY)
                 self._tell_of(updates)
-            # Only where gradients are empty, since they are
-            # not saved; the end of an epoch saves by itself.
+            # Where gradients, which aren't saved, are empty; the end of an epoch saves by itself.
             if (number + 1) % self.train_step.settings.accumulate == 0 and number + 1 < total:
                 self._after_step(number + 1)
         # The steps since the last look.
@@ -169,18 +163,13 @@ class Trainer(BaseTrainer):
             log["train/grad_norm"] = updates.grad_norm
         photos = sum(len(step.index) for step in self._steps[done:]) * distributed.world_size()
         seconds = time.perf_counter() - began
-        self.timings = (
-            self._utilization(photos / seconds)
-            | {
-                "time/train_seconds": seconds,
-                "time/images_per_second": photos / seconds,
-                "time/data_wait_share": fetched.waited_seconds / seconds,
-            }
-            | {
-                f"memory/{name}": value
-                for name, value in peak_memory(self.train_step.device).items()
-            }
-        )
+        self.timings = self._utilization(photos / seconds) | {
+            "time/train_seconds": seconds,
+            "time/images_per_second": photos / seconds,
+            "time/data_wait_share": fetched.waited_seconds / seconds,
+        }
+        memory = peak_memory(self.train_step.device)
+        self.timings |= {f"memory/{name}": value for name, value in memory.items()}
         spent = self.train_step.stopwatch.read()
         self.timings |= {f"time/{name}_seconds": seconds for name, seconds in spent.items()}
         return log
@@ -260,16 +249,15 @@ class Trainer(BaseTrainer):
         fetched = Prefetcher(self.val_loader, self.train_step.device)
         batches = self._progress(fetched, "validation", 0, len(self.val_loader))
         self.train_step.best_model.eval()
-        predictions = self.predictions = predict(
-            self.train_step.predict, batches, self.task, self.views
-        )
+        step = self.train_step
+        predictions = self.predictions = predict(step.predict, batches, self.task, self.views)
         # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
         on_device = [
-            {head: values.to(self.train_step.device) for head, values in group.items()}
+            {head: values.to(step.device) for head, values in group.items()}
             for group in (predictions.logits, predictions.targets)
         ]
         with torch.inference_mode():
-            total, losses = self.train_step.criterion(*on_device)
+            total, losses = step.criterion(*on_device)
         log = {"loss": total.item()}
         log |= {f"{head}_loss": loss.item() for head, loss in losses.items()}
         truth = {name: values[predictions.index] for name, values in self.val_truth.items()}
@@ -295,9 +283,7 @@ class Trainer(BaseTrainer):
             return
         number = int((~good.all(dim=1)).nonzero()[0])
         step = steps[number]
-        names = [
-            name for name, fine in zip(self._loss_names, good[number], strict=True) if not fine
-        ]
+        names = itertools.compress(self._loss_names, ~good[number])
         bad = step.index[~step.finite.cpu()]
         # The loss is that of all ranks, so all are here; whose photos did it, only some can say.
         found = distributed.gather([self.name_of(position) for position in bad.tolist()])

@@ -25,12 +25,8 @@ class Updates:
     """Losses, learning rates and speed of each update.
 
     Losses stay on the device until ``since_last_time``, which is called where the training waits
-    for the device anyway.
-
-    Args:
-        train_step: whose updates these are.
-        fetched: the batches, which know how long they were waited for.
-        done: batches of the epoch that were trained on before.
+    for the device anyway. ``fetched`` knows how long batches were waited for; ``done`` batches of
+    the epoch were trained on before.
 
     Attributes:
         grad_norm: of the gradient at the newest update that was told of, before clipping.
@@ -47,12 +43,8 @@ class Updates:
         self._began, self._waited = time.perf_counter(), 0.0
 
     def note(self, batches: int, photos: int) -> None:
-        """Take note of a batch, which need not move the weights.
-
-        Args:
-            batches: of this epoch that are done.
-            photos: in the last of them, over all ranks.
-        """
+        """Take note of a batch, the epoch's ``batches``-th, which need not move the weights;
+        ``photos`` are those in it, over all ranks."""
         self._photos += photos
         self._photos_of_update += photos
         update = self.train_step.updates
@@ -67,12 +59,7 @@ class Updates:
         self, losses: Sequence[Tensor], names: Sequence[str]
     ) -> Iterator[tuple[int, dict[str, float], dict[str, float], int]]:
         """Number, losses, rates and photos of each update since the last call, as
-        ``Callback.on_step`` takes them.
-
-        Args:
-            losses: of every batch of the epoch, (names,) on the device.
-            names: of the losses.
-        """
+        ``Callback.on_step`` takes them; ``losses`` are (names,), of every batch of the epoch."""
         if not self._noted:
             return
         # One wait for all of them. (batches, losses)
@@ -104,12 +91,8 @@ def training_flops(model: BaseModel, size: int) -> float:
     """Floating-point operations of training on one photo: three times those of the forward pass of
     the backbone, since the backward pass has each product twice.
 
-    Counted by torch on tensors without content. Its own count of the backward pass is not taken:
-    for grouped convolutions it is many times too high.
-
-    Args:
-        model: stays as it is.
-        size: side of the photos, px.
+    Counted by torch on tensors without content, ``size`` px square. Its own count of the backward
+    pass is not taken: for grouped convolutions it is many times too high.
     """
     # A copy, on a device where nothing is computed and nothing takes memory.
     twin = copy.deepcopy(model).to("meta")
