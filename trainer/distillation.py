@@ -24,9 +24,7 @@ def with_soft_labels(index: PhotoIndex) -> PhotoIndex:
     """The index with the soft labels that ``task.data.soft_labels`` asks for: of each labeled photo
     that was answered out of fold, the mean of label and answer by ``share``. Others keep theirs.
 
-    Raises:
-        DataError: the answers can't be read, are not out of fold, are of another task or of other
-            photos.
+    A DataError where the answers are not out of fold, or of another task or other photos.
     """
     settings = index.task.settings.data and index.task.settings.data.soft_labels
     if not settings:

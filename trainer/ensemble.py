@@ -15,19 +15,15 @@ from utils.errors import CheckpointError, ConfigError
 def combine(
     task: Task, answers: Mapping[Any, Mapping[str, np.ndarray]], how: str = "mean"
 ) -> dict[str, np.ndarray]:
-    """One answer of several models.
+    """One answer of several models; the heads of a product have the marginals.
 
     Args:
-        task: that they were all taught.
         answers: name of a model → what it says, head → (N, answers), and with a product ``"class"``
             → (N, C).
         how: ``"mean"``, the mean of the probabilities; ``"vote"``, the share of the models that
             find a class the likeliest, where the mean probability counts as one more model that
             spreads its vote, so that it decides between equally many votes. Tags and numbers have
             the mean in any case.
-
-    Returns:
-        The same of all of them; the heads of a product have the marginals.
 
     Raises:
         CheckpointError: a model's probabilities have values that are NaN or Inf.
@@ -62,14 +58,8 @@ MEANING = ("classes", "bins", "groups", "type")
 
 
 def require_one_scheme(tasks: Mapping[Any, TaskSettings]) -> None:
-    """Refuse models that were taught to answer different questions.
-
-    Args:
-        tasks: name of a checkpoint → what it was taught, as built.
-
-    Raises:
-        ConfigError: two of them differ.
-    """
+    """Refuse models that were taught to answer different questions; ``tasks`` are name of a
+    checkpoint → what it was taught, as built."""
     (first, task), *others = tasks.items()
     for name, other in others:
         differing = [head for head in {**task.heads, **other.heads} if _differs(head, task, other)]

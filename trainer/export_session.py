@@ -11,26 +11,20 @@ import torch
 
 from base.task import Task
 from data_loader.crops import extractor_from
-from data_loader.data_loaders import labeled_photos, prediction_loader
+from data_loader.data_loaders import labeled_photos
 from data_loader.dataset import PhotoIndex
 from data_loader.split import split
 from data_loader.transform import eval_transform
+from model import onnx_file
 from model.answers import with_marginals
-from model.onnx_file import (
-    CROPS,
-    TOLERANCES,
-    describe,
-    largest_difference,
-    open_session,
-    outputs_of,
-    to_onnx,
-)
+from model.onnx_file import CROPS, TOLERANCES, open_session, outputs_of
 from model.onnx_int8 import to_int8
 from parse_config import ConfigParser
 from TRACER.crops import extract_crop
 from TRACER.onnx_engine import to_onnx as tracer_to_onnx
 from TRACER.weights import load_tracer
 from trainer.photo_model import PhotoModel, answer_photo
+from trainer.prediction_session import loader_of
 from trainer.restore import restore_predictor
 from trainer.results import score, score_words
 from trainer.submission import check_writable
@@ -65,20 +59,21 @@ def export(config: ConfigParser) -> None:
     side = config["data_loader"]["args"]["input_size"]
     task = predictor.task
     sides = _photos_of_run(config) if args.int8 or args.with_crop else None
-    described = describe(config.config, config.run_id, task, network.heads, precision, decoding)
-    exported = to_onnx(network, task, side, precision, described, predictor.views, decoding)
-    difference = largest_difference(exported, task, predictor.probabilities, side)
+    described = onnx_file.describe(
+        config.config, config.run_id, task, network.heads, precision, decoding
+    )
+    exported = onnx_file.to_onnx(
+        network, task, side, precision, described, predictor.views, decoding
+    )
+    difference = onnx_file.largest_difference(exported, task, predictor.probabilities, side)
     verdict = f"largest difference from torch {difference:.2g}, {TOLERANCES[precision]:g} allowed"
     if not difference <= TOLERANCES[precision]:
         advice = "; export without --half" if args.half else ""
         raise UserError(f"{args.out}: not written, {verdict} in {precision}{advice}")
     said = [f"{args.out}: {len(exported) / 2**20:.1f} MiB, {precision}; {verdict}"]
     if args.int8 and sides:
-        small = to_int8(
-            exported,
-            _crops(config, sides.photos, spread(sides.train, CALIBRATION)),
-            described | {"precision": json.dumps("int8")},
-        )
+        crops = _crops(config, sides.photos, spread(sides.train, CALIBRATION))
+        small = to_int8(exported, crops, described | {"precision": json.dumps("int8")})
         said = [f"{args.out}: {len(small) / 2**20:.1f} MiB, int8, of {len(exported) / 2**20:.1f}"]
         said.append(_cost(config, task, sides, exported, small))
         exported = small
@@ -97,7 +92,7 @@ def export(config: ConfigParser) -> None:
 
 
 class _Sides(NamedTuple):
-    """The photos of a run."""
+    """The photos that a run was trained and validated on."""
 
     photos: PhotoIndex
     train: np.ndarray
@@ -105,7 +100,6 @@ class _Sides(NamedTuple):
 
 
 def _photos_of_run(config: ConfigParser) -> _Sides:
-    """Those that the run was trained and validated on."""
     data_dir, validation = Path(config["data_dir"]), config.settings.validation
     index = labeled_photos(data_dir, config.settings.task, config.settings.label_corrections)
     seed = config["seed"] if validation.seed is None else validation.seed
@@ -114,16 +108,8 @@ def _photos_of_run(config: ConfigParser) -> _Sides:
 
 def _crops(config: ConfigParser, index: PhotoIndex, rows: np.ndarray) -> Iterable[np.ndarray]:
     """Batches (B, 3, side, side) uint8 of these photos, as the model sees them."""
-    loading, tracer = config["data_loader"]["args"], config.settings.tracer
-    loader, _ = prediction_loader(
-        [index.path(row) for row in rows.tolist()],
-        extractor=extractor_from(tracer, loading["input_size"], CPU),
-        cache_dir=Path(tracer.cache_dir),
-        input_size=loading["input_size"],
-        batch_size=loading["batch_size"],
-        num_workers=0,
-        device=CPU,
-    )
+    photos = [index.path(row) for row in rows.tolist()]
+    loader, _ = loader_of(config, photos, CPU, num_workers=0)
     return (batch["image"].numpy() for batch in loader)
 
 

@@ -30,15 +30,8 @@ UNSTEADY = 10
 
 
 def find(config: ConfigParser, rates: Sequence[float]) -> None:
-    """Train on a batch at each rate, write the curve into the run's log folder, print what to take.
-
-    Args:
-        config: of a run whose schedule, accumulation and average are off.
-        rates: rising.
-
-    Raises:
-        ConfigError, DataError: what a training would refuse, too.
-    """
+    """Train on a batch at each rising rate, write the curve into the run's log folder, print what
+    to take; the config's schedule, accumulation and average are off."""
     device = session.prepare(config)
     monitor = session.check_names(config)
     index = session.read_photos(config, monitor, None)
@@ -71,12 +64,8 @@ def range_test(
 ) -> list[float]:
     """The loss of a batch at each rate, each batch with an update; ends early where it explodes.
 
-    Groups of parameters keep the ratios of their rates (``optimizer.layer_decay``).
-
-    Args:
-        step: of a model as the training begins; its weights are changed.
-        batches: of the training: images and targets.
-        rates: of the updates.
+    Groups of parameters keep the ratios of their rates (``optimizer.layer_decay``). ``step`` is of
+    a model as the training begins, whose weights are changed.
     """
     groups = step.optimizer.param_groups
     ratios = [group["lr"] / step.lr for group in groups]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from base.base_data_loader import BaseDataLoader
 from base.prefetch import Prefetcher
 from base.task import Task
 from data_loader.crops import UNREADABLE, WHOLE, Crops, extractor_from
@@ -54,10 +55,8 @@ def run(config: ConfigParser) -> None:
 
 
 def predict(config: ConfigParser) -> None:
-    """Predict with every checkpoint, average, write and score.
-
-    What can't be done is refused before photos are cropped.
-    """
+    """Predict with every checkpoint, average, write and score; what can't be done is refused
+    before photos are cropped."""
     args = config.args
     setup_logging(verbosity=config["trainer"]["verbosity"] if distributed.is_main() else 0)
     for line in config.warnings() if distributed.is_main() else ():
@@ -117,11 +116,8 @@ def predict(config: ConfigParser) -> None:
 
 def named_output(config: ConfigParser) -> tuple[Call, Path]:
     """This call and the CSV that it writes: ``<name>_<run_id>.csv``, with a word for each thing
-    that is not as the run has it, unless ``--out`` names another.
-
-    Raises:
-        UserError: another call's answers are there.
-    """
+    that is not as the run has it, unless ``--out`` names another; a UserError where another call's
+    answers are there."""
     args = config.args
     call = Call.of(config.config, config.resumes, args.images, args.ensemble)
     if args.out:
@@ -182,29 +178,31 @@ def predict_photos(
     config: ConfigParser, predictor: Predictor, photos: Sequence[Path], skip_unreadable: bool
 ) -> tuple[Crops, Predictions]:
     """The crops of ``photos``, as the config of a model has them, and the model's predictions,
-    unadjusted.
-
-    Raises:
-        PhotoError: one can't be read, and none may be left out.
-    """
-    loading, device = config["data_loader"]["args"], predictor.device
+    unadjusted; a PhotoError where one can't be read, and none may be left out."""
+    device = predictor.device
     try:
-        loader, crops = prediction_loader(
-            photos,
-            extractor=extractor_from(config.settings.tracer, loading["input_size"], device),
-            cache_dir=Path(config.settings.tracer.cache_dir),
-            input_size=loading["input_size"],
-            batch_size=loading["batch_size"],
-            num_workers=loading["num_workers"],
-            device=device,
-            skip_unreadable=skip_unreadable,
-        )
+        loader, crops = loader_of(config, photos, device, skip_unreadable=skip_unreadable)
     except PhotoError as error:
         hint = "or leave out what can't be read with --skip-unreadable"
         raise PhotoError(f"{error}; {hint}") from error
     hidden = not distributed.is_main()
     batches = tqdm(Prefetcher(loader, device), "predicting", len(loader), disable=hidden)
     return crops, predictor.predict_unadjusted(batches)
+
+
+def loader_of(
+    config: ConfigParser, photos: Sequence[Path], device: torch.device, **options: Any
+) -> tuple[BaseDataLoader, Crops]:
+    """``prediction_loader`` of these photos as the config of a model has them."""
+    loading, tracer = dict(config["data_loader"]["args"]), config.settings.tracer
+    keys = ("input_size", "batch_size", "num_workers")
+    return prediction_loader(
+        photos,
+        extractor=extractor_from(tracer, loading["input_size"], device),
+        cache_dir=Path(tracer.cache_dir),
+        device=device,
+        **{key: loading[key] for key in keys} | options,
+    )
 
 
 def write_scores(
@@ -215,15 +213,8 @@ def write_scores(
     probabilities: Mapping[str, np.ndarray],
     truth: Mapping[str, np.ndarray],
 ) -> None:
-    """Write ``<stem of out>.metrics.json`` and pictures, and print the scores.
-
-    Args:
-        out: the submission.
-        task: that was asked.
-        crops: of all photos.
-        rows: (N,) which of them were predicted.
-        probabilities, truth: of those; see ``score``.
-    """
+    """Write ``<stem of out>.metrics.json`` and pictures, and print the scores, of probabilities
+    and truth (see ``score``) of the photos ``rows`` (N,), of which the crops are all."""
     scores = score(task, probabilities, truth)
     write_json(out.with_suffix(".metrics.json"), scores)
     print(f"{score_table(task, scores)}\nscores: {out.with_suffix('.metrics.json')}")

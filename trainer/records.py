@@ -31,17 +31,9 @@ def record_pictures(
     pictures: Sequence[Path],
     data: TrainingData,
 ) -> None:
-    """Hand over the pictures of the run, confusion matrices of the heads, sample predictions of
-    the validation, and what augmentation makes of a few photos.
-
-    Args:
-        writers: they get each of them.
-        epoch: under which they are filed.
-        log_dir: holds the answers of the best epoch, unless that was an epoch of the run that
-            this one resumes.
-        pictures: files drawn already.
-        data: what was trained and validated on.
-    """
+    """Hand over the pictures of the run, drawn already, confusion matrices of the heads, sample
+    predictions of the validation, and what augmentation makes of a few photos, under ``epoch``.
+    ``log_dir`` holds the best epoch's answers, unless it was one of the run resumed."""
     shown = {path.stem: read_image(path) for path in pictures}
     shown["augmentation"] = augmentation_sheet(data)
     rows: list[dict[str, Cell]] = []
@@ -68,13 +60,7 @@ def sample_predictions(
     ``SHOWN_CLASSES`` answers.
 
     The first third are the most confident wrong answers, as many as there are; the others lie
-    evenly over the rest.
-
-    Args:
-        data: whose photos these are.
-        saved: of V photos.
-        answers: the same, as the report knows them.
-        limit: rows at most.
+    evenly over the rest. ``answers`` are the saved ones, as the report knows them.
     """
     whole = answers.whole
     wrong = whole.mistakes[: limit // 3]

@@ -12,7 +12,6 @@ import model.model as module_arch
 from base.base_model import BaseModel
 from base.checkpoint import load_checkpoint, load_weights, metadata_of
 from base.task import Task
-from model.answers import ClassPrior
 from model.decode import class_names
 from model.decoding import resolve_decoding
 from parse_config import ConfigParser
@@ -34,7 +33,6 @@ def restore_predictor(
     Args:
         config: of the checkpoint.
         checkpoint: its weights, and how often each class occurred in its training.
-        device: where the model goes.
         state: what the checkpoint holds, where it has been read already.
 
     Raises:
@@ -43,8 +41,10 @@ def restore_predictor(
     """
     state = load_checkpoint(checkpoint) if state is None else state
     # Before the model is built, since it takes no time to refuse what does not fit.
-    decoding = _decoding(config, state, checkpoint)
     task = Task(config.settings.task)
+    require_classes(state, task, checkpoint)
+    counts = {name: np.array(each) for name, each in state.get("class_counts", {}).items()}
+    decoding = resolve_decoding(config.settings.decoding, task, counts)
     model = build_without_weights(config, task)
     load_weights(model, state, checkpoint)
     settings = config["trainer"]
@@ -76,15 +76,10 @@ def build_without_weights(config: ConfigParser, task: Task) -> BaseModel:
 def model_to_train(
     config: ConfigParser, task: Task, resumed: bool, start: Mapping[str, Any] | None = None
 ) -> BaseModel:
-    """The model that a training begins with, before any checkpoint is loaded into it.
+    """The model that a training begins with, before any checkpoint is loaded into it: one with all
+    weights (``resumed``), or what fits of that of ``--init-from`` (``start``).
 
     Published backbone weights are asked for only where no checkpoint gives them all.
-
-    Args:
-        config: of the training.
-        task: with all its classes.
-        resumed: whether a checkpoint with all weights will be loaded.
-        start: the checkpoint of ``--init-from``, if any, of which what fits will be loaded.
     """
     if resumed or start is not None:
         model = build_without_weights(config, task)
@@ -100,22 +95,9 @@ def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bo
     return all(k in weights and weights[k].shape == shape for k, shape in ours.items())
 
 
-def _decoding(
-    config: ConfigParser, state: Mapping[str, Any], checkpoint: Path
-) -> ClassPrior | None:
-    task = Task(config.settings.task)
-    require_classes(state, task, checkpoint)
-    counts = {name: np.array(each) for name, each in state.get("class_counts", {}).items()}
-    return resolve_decoding(config.settings.decoding, task, counts)
-
-
 def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> None:
-    """Refuse a checkpoint whose answers mean something else than the program would write.
-
-    Raises:
-        CheckpointError: it is of another task, or its classes have other names; one from before
-            they were kept passes.
-    """
+    """Refuse a checkpoint whose answers mean something else than the program would write: of
+    another task, or with other names of classes; one from before they were kept passes."""
     taught = state["config"].get("task")
     if isinstance(taught, dict) and list(taught["heads"]) != list(task.heads):
         raise CheckpointError(
@@ -127,10 +109,9 @@ def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> N
     if theirs is None:
         return
     ours = class_names(task, theirs["heads"])
-    asked = {**theirs["heads"], "answer": theirs["answer"]}
-    for head, names in asked.items():
-        own = ours["answer"] if head == "answer" else ours["heads"][head]
-        if names != own:
+    own_names = {**ours["heads"], "answer": ours["answer"]}
+    for head, names in {**theirs["heads"], "answer": theirs["answer"]}.items():
+        if names != (own := own_names[head]):
             raise CheckpointError(
                 f"{checkpoint}: was trained for the {head} classes {names}, this program has"
                 f" {own}; use it with the program that trained it, or train again"

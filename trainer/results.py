@@ -9,18 +9,8 @@ import numpy as np
 
 from base.task import Task
 from data_loader.crops import Crops
-from logger.pictures import (
-    GREEN,
-    INK,
-    RED,
-    SHOWN_CLASSES,
-    confusion_picture,
-    contact_sheet,
-    drawable,
-    learning_curves,
-    save_picture,
-    scatter_picture,
-)
+from logger import pictures
+from logger.pictures import GREEN, INK, RED, SHOWN_CLASSES, drawable, save_picture
 from logger.predictions import read_predictions
 from logger.report.per_head import predictions_of_run
 from logger.report.predictions import HeadPredictions, TaskPredictions
@@ -75,12 +65,11 @@ def training_pictures(
         log_dir: holds the answers of the best epoch, unless that was an epoch of the run that
             this one resumes.
         history: the log of every epoch.
-        best_epoch: by the monitor.
         crops: of all photos.
         val_rows: (V,) which of them validated.
     """
     files = [log_dir / "learning_curves.png"]
-    save_picture(files[0], learning_curves(history, best_epoch))
+    save_picture(files[0], pictures.learning_curves(history, best_epoch))
     # Without it the best epoch was one of the run before, whose pictures lie there.
     if (log_dir / PREDICTIONS).exists():
         saved = read_predictions(log_dir / PREDICTIONS)
@@ -95,21 +84,15 @@ def prediction_pictures(
     """``<stem>.confusion.png``, ``.mistakes.png`` and ``.examples.png``; returns the files.
 
     Where several heads make no answer of the whole, each has its ``.confusion.<head>.png``;
-    numbers have ``.scatter.png``.
-
-    Args:
-        stem: path without ending.
-        crops: of all photos.
-        rows: (N,) which of them were predicted.
-        predictions: for N photos.
+    numbers have ``.scatter.png``. ``rows`` (N,) of the crops are those of the predictions.
     """
-    pictures = {
+    drawn = {
         **answer_pictures(predictions),
         "mistakes": mistakes_sheet(crops, rows, predictions.whole),
         "examples": examples_sheet(crops, rows, predictions.whole),
     }
     files = []
-    for name, picture in pictures.items():
+    for name, picture in drawn.items():
         files.append(stem.with_name(f"{stem.name}.{name}.png"))
         save_picture(files[-1], picture)
     return files
@@ -119,23 +102,23 @@ def answer_pictures(predictions: TaskPredictions) -> dict[str, np.ndarray]:
     """Name → confusion matrix or scatter plot, of the whole answer, else of each head."""
     # A matrix of all combinations would be mostly empty where the heads make no class together.
     joint = predictions.whole.kind != "together"
-    pictures = {}
+    found = {}
     for head in (predictions.whole,) if joint else predictions.details:
         drawn = answer_picture(head)
         if drawn is not None:
             what = "scatter" if head.kind == "number" else "confusion"
-            pictures[what if joint else f"{what}.{head.key}"] = drawn
-    return pictures
+            found[what if joint else f"{what}.{head.key}"] = drawn
+    return found
 
 
 def answer_picture(head: HeadPredictions) -> np.ndarray | None:
     """What was predicted over what is true; ``None`` for tags, of which none excludes another."""
     if head.kind == "number":
         known = head.known
-        return scatter_picture(head.truth[known], head.predicted[known], head.title)
+        return pictures.scatter_picture(head.truth[known], head.predicted[known], head.title)
     if head.kind == "classes":
         names = drawable(head.names)
-        return confusion_picture(confusion(head), names, head.title)
+        return pictures.confusion_picture(confusion(head), names, head.title)
     return None
 
 
@@ -163,7 +146,7 @@ def _sheet(
 ) -> np.ndarray:
     shown = head.renamed(drawable)
     captions = [_caption(shown, int(place)) for place in places]
-    return contact_sheet([crops[rows[place]] for place in places], captions)
+    return pictures.contact_sheet([crops[rows[place]] for place in places], captions)
 
 
 def _caption(head: HeadPredictions, place: int) -> list[tuple[str, tuple[int, int, int]]]:

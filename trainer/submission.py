@@ -76,16 +76,8 @@ class Call:
         return tags if self.ensemble == own.ensemble else [*tags, self.ensemble]
 
     def require_own(self, path: Path, plain: bool) -> None:
-        """Refuse to replace the submission ``path`` of another call.
-
-        Args:
-            path: of the CSV.
-            plain: whether this call is the run's own, whose file may be from before calls were
-                noted.
-
-        Raises:
-            UserError: it is there already, and not of this call.
-        """
+        """Refuse to replace the submission ``path`` of another call; a ``plain`` call is the run's
+        own, whose file may be from before calls were noted."""
         if not path.exists():
             return
         try:
@@ -111,22 +103,15 @@ class Call:
 
 
 def check_writable(path: Path) -> None:
-    """Find out before the work whether ``path`` can be written after it; makes nothing yet.
-
-    Raises:
-        UserError: it cannot.
-    """
+    """Refuse before the work a ``path`` that can't be written after it; makes nothing yet."""
     existing = next(folder for folder in path.absolute().parents if folder.exists())
     if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"{path}: cannot be written; name another file with --out")
 
 
 def forget_scores(path: Path) -> list[Path]:
-    """Remove scores and pictures of an earlier submission ``path``; they tell of other answers.
-
-    Returns:
-        What was removed of them.
-    """
+    """Remove scores and pictures of an earlier submission ``path``, which tell of other answers;
+    returns what was removed of them."""
     path.with_suffix(CALL).unlink(missing_ok=True)
     files = [path.with_suffix(ending) for ending in SCORES]
     for what in ("confusion", "scatter"):  # one of the whole, or one per head
@@ -147,9 +132,6 @@ def write_submission(
     """Write the answers as ``task.answer.csv`` asks for them, a row per photo as ``ids`` has them.
 
     Args:
-        path: of the CSV.
-        ids: of N photos.
-        task: that was asked.
         probabilities: head → (N, answers), and with a product ``"class"`` → (N, C).
         in_words: also a column for each head, for people to read.
     """

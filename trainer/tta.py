@@ -30,12 +30,7 @@ def views_from(tta: Mapping[str, Any] | None) -> tuple[View, ...]:
 
 
 def describe(views_of_models: Sequence[int], photos: int) -> str:
-    """How many forward passes a prediction costs, in words.
-
-    Args:
-        views_of_models: number of views, for each model.
-        photos: number of photos.
-    """
+    """How many forward passes a prediction costs, in words."""
     total = sum(views_of_models) * photos
     if len(set(views_of_models)) == 1:
         models = len(views_of_models)

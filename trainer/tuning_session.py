@@ -20,12 +20,8 @@ FEW_PHOTOS = 20
 
 
 def tune_decoding(args: argparse.Namespace, source: Path) -> None:
-    """Tune, write the file, and print what it gains.
-
-    Args:
-        args: ``out``, ``folds``, ``temperature_only`` and ``seed`` of the command line.
-        source: the answers, as ``read_predictions`` takes them.
-    """
+    """Tune on the answers in ``source``, write the file, and print what it gains; ``args`` has
+    ``out``, ``folds``, ``temperature_only`` and ``seed``."""
     saved = read_predictions(source)
     task, answers, truth = saved.task, saved.raw(), saved.truth()
     groups = saved.photos["group"]
