@@ -103,24 +103,19 @@ def make_schedule(
             f"lr_scheduler.args: invalid arguments for {name}: {why} (--debug shows where)"
         ) from error
     # Behind a warm-up the rate has changed anyhow; of a course that was cut short nobody knows.
+    left, said = rates[max(0, epochs_done * unit - warmup) :], None
     if not warmup and len(rates) == length > 1 == len(set(rates)):
-        raise ConfigError(
-            f"lr_scheduler: {name} never changes the learning rate in {len(rates)} {every}s; mend"
-            " its args, or set lr_scheduler=null"
-        )
-    left = rates[max(0, epochs_done * unit - warmup) :]
-    if left and not any(left):
-        raise ConfigError(
-            f"lr_scheduler: {name} leaves a learning rate of 0 for all after epoch {epochs_done};"
-            f" {AFRESH}"
-        )
+        said = f"never changes the learning rate in {length} {every}s; mend its args, or set"
+        said += " lr_scheduler=null"
+    elif left and not any(left):
+        said = f"leaves a learning rate of 0 for all after epoch {epochs_done}; {AFRESH}"
+    if said:
+        raise ConfigError(f"lr_scheduler: {name} {said}")
     _keep_proportions(optimizer)
     return _behind_rise(optimizer, scheduler, warmup) if warmup else scheduler
 
 
-def _behind_rise(
-    optimizer: torch.optim.Optimizer, scheduler: LRScheduler, warmup: int
-) -> SequentialLR:
+def _behind_rise(optimizer: torch.optim.Optimizer, scheduler: Any, warmup: int) -> SequentialLR:
     # The schedule has set the rates already; the rise has to start from the full ones.
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"]

@@ -33,6 +33,7 @@ ELSEWHERE = {
     "tools/serve.py": "trainer/test_serving.py",
     "tools/tune_decoding.py trainer/tuning_session.py": "model/test_decoding.py",
     "trainer/space.py": "trainer/test_search.py",
+    "trainer/study_storage.py": "trainer/test_plan.py tools/test_sweep.py",
     "trainer/sweep_session.py": "tools/test_sweep.py",
     "model/onnx_int8.py examples/predict_onnx.py examples/predict_photo.py"
     " trainer/export_session.py": "tools/test_export.py",

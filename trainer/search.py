@@ -2,23 +2,21 @@
 
 import copy
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import optuna
-from filelock import FileLock
-from optuna.storages import JournalStorage
-from optuna.storages._heartbeat import BaseHeartbeat
-from optuna.storages.journal import JournalFileBackend
+import optuna.visualization.matplotlib as draw
+from matplotlib import pyplot
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from base.base_trainer import Callback, StopTraining
 from parse_config import ConfigParser
 from trainer.space import Dimension
+from trainer.study_storage import alone, storage_of
 from utils.config_files import assign, differing_paths
 from utils.csv_files import write_csv
 from utils.errors import CheckpointError, ConfigError, DataError, UserError
@@ -38,8 +36,6 @@ FREE = (
 ERROR, RUN, PLANNED = "error", "run", "planned"
 """What is noted with a trial: why it failed, the run id, and the values where no search chose them
 (see ``trainer.plan``)."""
-HEARTBEAT, GRACE = 30, 120
-"""Seconds: how often a process says that it lives, and after what silence its trial is repeated."""
 RECIPE = "recipe"
 """Which of several configs a planned trial is trained with, among its values."""
 
@@ -142,7 +138,7 @@ def _create_study(
     try:
         with alone(storage):
             return optuna.create_study(
-                storage=_storage(storage),
+                storage=storage_of(storage),
                 study_name=name,
                 direction="maximize" if rule.startswith("max") else "minimize",
                 pruner=pruner,
@@ -302,12 +298,7 @@ def incomparable(space: Iterable[str], rule: str) -> str | None:
 def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
     """``importance.png`` and ``parallel.png`` of what trials were compared by; none while too few
     are complete."""
-    import matplotlib
-
     matplotlib.use("Agg")
-    import optuna.visualization.matplotlib as draw
-    from matplotlib import pyplot
-
     values = {trial.value for trial in study.get_trials(states=(TrialState.COMPLETE,))}
     # Where all trials reached the same, there is no difference for a parameter to explain.
     if len(values) < 2:
@@ -328,72 +319,6 @@ def draw_pictures(folder: Path, study: optuna.Study, score: str) -> list[Path]:
             figure.savefig(file, format="png", dpi=120)
         pyplot.close(figure)
     return files
-
-
-def alone(url: str) -> AbstractContextManager:
-    """One process at a time makes the tables of an SQLite file, where two at once would fail, or
-    puts trials into a study."""
-    scheme, _, place = url.partition(":")
-    if scheme not in ("sqlite", "journal"):
-        return nullcontext()
-    place = place.removeprefix("///")
-    Path(place).parent.mkdir(parents=True, exist_ok=True)
-    # A journal's own lock, which is no file lock, has the shorter name.
-    return FileLock(f"{place}.lock" if scheme == "sqlite" else f"{place}.begin.lock")
-
-
-def _storage(url: str) -> optuna.storages.BaseStorage:
-    scheme, _, place = url.partition(":")
-    repeat = optuna.storages.RetryHeartbeatStaleTrialCallback(
-        max_retry=3, inherit_intermediate_values=True
-    )
-    if scheme == "journal":
-        Path(place).parent.mkdir(parents=True, exist_ok=True)
-        return Journal(JournalFileBackend(place), repeat)
-    return optuna.storages.RDBStorage(
-        url,
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        heartbeat_stale_trial_callback=repeat,
-    )
-
-
-class Journal(JournalStorage, BaseHeartbeat):
-    """A journal that repeats a trial whose process was killed, which Optuna has for databases
-    alone. The clocks of machines that share it may differ by a minute.
-
-    Args:
-        backend: the file.
-        repeat: what is done about a trial whose process fell silent.
-    """
-
-    def __init__(
-        self, backend: JournalFileBackend, repeat: Callable[[optuna.Study, FrozenTrial], None]
-    ) -> None:
-        super().__init__(backend)
-        self._repeat = repeat
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        """Note with the trial that its process lives."""
-        with suppress(optuna.exceptions.UpdateFinishedTrialError):
-            # The id, since a repeated trial inherits the attributes of the one before.
-            self.set_trial_system_attr(trial_id, f"heartbeat {trial_id}", time.time())
-
-    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        late = time.time() - GRACE
-        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        return [
-            trial._trial_id for trial in running
-            if trial.system_attrs.get(f"heartbeat {trial._trial_id}", math.inf) < late
-        ]  # fmt: skip
-
-    def get_heartbeat_interval(self) -> int:
-        """Seconds."""
-        return HEARTBEAT
-
-    def get_heartbeat_stale_trial_callback(self) -> Callable[[optuna.Study, FrozenTrial], None]:
-        """What is done about a trial whose process fell silent."""
-        return self._repeat
 
 
 def _number(value: Any) -> str:

@@ -22,6 +22,7 @@ from trainer.launch import submit
 from trainer.search import ERROR, PERMANENT, PLANNED, RECIPE, RUN, TrialFailed, values_of
 from trainer.session import train
 from trainer.space import Dimension, corners, read_space, suggest
+from trainer.study_storage import alone
 from utils.cli import EXIT_STOPPED
 from utils.run_folder import BEST
 
@@ -59,7 +60,7 @@ def sweep(configs: Mapping[str, ConfigParser]) -> None:
         {recipe: each.config for recipe, each in configs.items()}, args.init_from,
     )  # fmt: skip
     if planned:
-        with search.alone(storage):
+        with alone(storage):
             plan.enqueue(study, name, planned)
     if args.jobs:
         begin_jobs(args, storage, folder / "jobs")
