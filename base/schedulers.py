@@ -64,16 +64,13 @@ def make_schedule(
     Args:
         settings: class and arguments, their unit, the rise; an argument that is ``"all"`` becomes
             what the rise leaves of the training. ``None`` makes none.
-        optimizer: whose learning rates move.
-        epochs: of the training.
         steps_per_epoch: moves of the weights.
         monitor_mode: ``"min"``, ``"max"`` or ``"off"``: which way the monitored score gets better.
         epochs_done: of a training that is resumed.
 
     Raises:
-        ConfigError: no such schedule, arguments that it refuses, a schedule that can't be put
-            behind a rise, a rise that leaves no time, a rate that never changes, or that is 0 in
-            all that is left.
+        ConfigError: no such schedule, arguments that it refuses, a rise that leaves no time, a rate
+            that never changes, or that is 0 in all that is left.
     """
     if settings is None:
         return None
@@ -86,8 +83,7 @@ def make_schedule(
     one_by_one = any(isinstance(args.get(rate), list | tuple) for rate in RATES)
     highest = max(group["lr"] for group in optimizer.param_groups) or 1.0
     for group in () if one_by_one else optimizer.param_groups:
-        # In the group itself, so that a checkpoint carries it.
-        group[SHARE] = group["lr"] / highest
+        group[SHARE] = group["lr"] / highest  # in the group, so that a checkpoint carries it
     try:
         args = _with_length(args, length - warmup)
         rates = _course(schedule, args, optimizer, every, length - warmup, one_by_one)
@@ -96,8 +92,7 @@ def make_schedule(
         raise ConfigError(f"{error}; {AFRESH}" if epochs_done else str(error)) from error
     except Exception as error:  # whatever the library's code makes of these values
         why = reason_of(error)
-        # torch names the momentum that is missing, but not the argument that asks for it.
-        if "cycle_momentum" in why:
+        if "cycle_momentum" in why:  # torch names what is missing, and not what asks for it
             why = f"{type(optimizer).__name__} has no momentum; set cycle_momentum=false"
         raise ConfigError(
             f"lr_scheduler.args: invalid arguments for {name}: {why} (--debug shows where)"

@@ -139,10 +139,9 @@ those of the task's file."""
     @property
     def no_label(self) -> frozenset[str]:
         """Cells that hold no label, as they are compared."""
-        missing = self.missing if self.missing is not None else [""]
-        if self.missing is None and self.kind == "multilabel":
-            # Among tags an empty cell says that there are none, which is a label.
-            missing = []
+        # Among tags an empty cell says that there are none, which is a label.
+        unsaid = [] if self.kind == "multilabel" else [""]
+        missing = unsaid if self.missing is None else self.missing
         return frozenset(cell.strip().casefold() for cell in missing)
 
     @model_validator(mode="after")
