@@ -3,7 +3,7 @@
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from functools import partial
 from typing import Any
@@ -66,7 +66,9 @@ def make_optimizer(
         rate = args.get("lr")
         logger.info("a step takes %d batches, at learning rate %s", batches_per_step, rate)
     # Without decay both halves would be alike, and each further group is one more launch.
-    spared = _without_decay(model) if _weight_decay(optimizer, args) else set()
+    parameter = inspect.signature(optimizer).parameters.get("weight_decay")
+    decay = args.get("weight_decay", parameter.default if parameter else None)
+    spared = _without_decay(model) if decay else set()
     groups = []
     for name, weights, ratio in _by_learning_rate(model, settings.layer_decay):
         own_rate = {"lr": args["lr"] * ratio} if "lr" in args else {}
@@ -132,12 +134,6 @@ def _by_learning_rate(
             model.backbone, weight_decay_exclude_1d=False, layer_decay=layer_decay
         ):
             yield group["name"], layer["params"], layer["lr_scale"]
-
-
-def _weight_decay(optimizer: Callable, args: dict[str, Any]) -> float | None:
-    """What the optimizer will use: the argument, or else its own default."""
-    parameter = inspect.signature(optimizer).parameters.get("weight_decay")
-    return args.get("weight_decay", parameter.default if parameter else None)
 
 
 def _without_decay(model: BaseModel) -> set[nn.Parameter]:

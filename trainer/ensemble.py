@@ -32,7 +32,15 @@ def combine(
     own = [name for name in next(iter(answers.values())) if name not in task.product]
     combined = {}
     for name in own:
-        stacked = np.stack([_sound(model, found[name]) for model, found in answers.items()])
+        stacked = np.stack([found[name] for found in answers.values()])  # (models, N, n)
+        # One NaN would spoil the mean of all models, and the likeliest of NaN is class 0.
+        broken = (~np.isfinite(stacked).all(axis=2)).sum(axis=1)
+        for model, number in zip(answers, broken, strict=True):
+            if number:
+                raise CheckpointError(
+                    f"{model}: its answers on {number} of {stacked.shape[1]} photos are NaN or"
+                    " Inf; its training failed, leave this checkpoint out"
+                )
         combined[name] = stacked.mean(axis=0)
         if how == "vote" and not isinstance(task.heads.get(name), NumberHead | TagHead):
             kind = combined[name].dtype
@@ -40,17 +48,6 @@ def combine(
             votes = np.eye(stacked.shape[2], dtype=kind)[stacked.argmax(axis=2)].sum(axis=0)
             combined[name] = (votes + combined[name]) / (len(stacked) + 1)
     return with_marginals(task, combined)
-
-
-def _sound(model: str, probabilities: np.ndarray) -> np.ndarray:
-    # One NaN would spoil the mean of all models, and the likeliest of NaN is class 0.
-    broken = ~np.isfinite(probabilities).all(axis=1)
-    if broken.any():
-        raise CheckpointError(
-            f"{model}: its answers on {broken.sum()} of {len(broken)} photos are NaN or"
-            " Inf; its training failed, leave this checkpoint out"
-        )
-    return probabilities
 
 
 MEANING = ("classes", "bins", "groups", "type")

@@ -49,18 +49,14 @@ def read_grid(texts: Sequence[str]) -> dict[str, Choice]:
             raise ConfigError(f"--grid {key}: occurs twice; give all of its values at once")
         if key == SEED:
             raise ConfigError("--grid seed: take --seeds N, which validates all on the same split")
-        values = _values(listed)
+        try:
+            values = json.loads(f"[{listed}]")
+        except ValueError:  # texts without quotes
+            values = [json_or_text(each) for each in listed.split(",")]
         if len({json.dumps(value) for value in values}) < len(values):
             raise ConfigError(f"--grid {text}: one of the values occurs twice")
         grid[key] = Choice(type="categorical", choices=values)
     return grid
-
-
-def _values(listed: str) -> list[Any]:
-    try:
-        return json.loads(f"[{listed}]")
-    except ValueError:  # texts without quotes
-        return [json_or_text(each) for each in listed.split(",")]
 
 
 def require_meant(recipes: int, grid: Mapping[str, Choice], seeds: int | None, yes: bool) -> None:

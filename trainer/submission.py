@@ -135,26 +135,19 @@ def write_submission(
         probabilities: head → (N, answers), and with a product ``"class"`` → (N, C).
         in_words: also a column for each head, for people to read.
     """
-    predicted = answer_columns(task, probabilities)
     columns: dict[str, Sequence[Any]] = {task.settings.id_column: ids}
     for column, kind in task.settings.answer.csv.columns.items() if task.product else ():
         codes = probabilities[SINGLE_HEAD].argmax(axis=1).tolist()
         columns[column] = codes if kind == "code" else [task.class_name(code) for code in codes]
     # Without a product there is nothing else to write than the heads.
     if in_words or len(columns) == 1:
-        columns |= predicted
+        predicted = task.predict(probabilities)
+        columns |= {name: _texts(head, predicted[name]) for name, head in task.heads.items()}
     rows = zip(*columns.values(), strict=True)
     if in_words:
         write_csv(path, list(columns), rows)
     else:  # ids as the table of the test photos has them: whoever scores looks them up
         write_rows(path, (list(columns), *rows))
-
-
-def answer_columns(task: Task, probabilities: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
-    """Head → what is answered for each photo, in words; of a product what the likeliest class
-    says."""
-    predicted = task.predict(probabilities)
-    return {name: _texts(head, predicted[name]) for name, head in task.heads.items()}
 
 
 def write_probabilities(

@@ -64,12 +64,6 @@ class Step:
         return Step(self.index, next(others), answers, *others)
 
 
-def _step_of(state: Mapping[str, Any]) -> Step:
-    """A step as a mid-epoch state holds it, also one of an older version."""
-    state = {"metric_index" if k == OLDER_METRIC_INDEX else k: each for k, each in state.items()}
-    return Step(**state)
-
-
 def scalar_names(task: Task, metrics: Iterable[str], heads: Iterable[str]) -> list[str]:
     """What ``trainer.monitor`` can watch: the scores and losses in the log of an epoch."""
     names = ["loss", *(f"{head}_loss" for head in heads), *metrics, *always(task)]
@@ -238,8 +232,12 @@ class Trainer(BaseTrainer):
                 f"the run stopped within an epoch on {len(ranks)} processes; from there it can be"
                 f" resumed with as many only, not with {distributed.world_size()}"
             )
-        self._loss_names = self.mid_epoch["loss_names"]
-        own = [_step_of(state).to(self.train_step.device) for state in ranks[distributed.rank()]]
+        self._loss_names, device = self.mid_epoch["loss_names"], self.train_step.device
+        renamed = {OLDER_METRIC_INDEX: "metric_index"}  # of an older version
+        own = [
+            Step(**{renamed.get(k, k): each for k, each in state.items()}).to(device)
+            for state in ranks[distributed.rank()]
+        ]
         return own, sum(len(step["index"]) for steps in ranks for step in steps)
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
