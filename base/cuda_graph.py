@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
 from base.optimizers import FUSED
@@ -111,7 +112,7 @@ class Graphed:
 
 
 @contextlib.contextmanager
-def rates_on_device(optimizer: torch.optim.Optimizer, rates: Tensor) -> Iterator[None]:
+def rates_on_device(optimizer: Optimizer, rates: Tensor) -> Iterator[None]:
     """Let a fused optimizer read its learning rates on the device, from ``rates``, (groups,)
     float32, for the time of the block; elsewhere they stay numbers, as schedules expect."""
     groups = optimizer.param_groups
@@ -133,10 +134,7 @@ def rates_on_device(optimizer: torch.optim.Optimizer, rates: Tensor) -> Iterator
 
 
 def why_not_graphed(
-    settings: StepSettings,
-    optimizer: torch.optim.Optimizer,
-    amp: torch.dtype | None,
-    device: torch.device,
+    settings: StepSettings, optimizer: Optimizer, amp: torch.dtype | None, device: torch.device
 ) -> str | None:
     """Why a training step is no fixed sequence of kernels, or ``None`` where it is one."""
     name, mode = type(optimizer).__name__, settings.compile

@@ -10,6 +10,7 @@ from typing import Any
 import timm.scheduler
 import torch
 from timm.scheduler.scheduler import Scheduler as TimmScheduler
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LinearLR, LRScheduler, ReduceLROnPlateau, SequentialLR
 
 from base.settings import SchedulerSettings
@@ -49,7 +50,7 @@ SHARE = "lr_share"
 
 def make_schedule(
     settings: SchedulerSettings | None,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     *,
     epochs: int,
     steps_per_epoch: int,
@@ -110,7 +111,7 @@ def make_schedule(
     return _behind_rise(optimizer, scheduler, warmup) if warmup else scheduler
 
 
-def _behind_rise(optimizer: torch.optim.Optimizer, scheduler: Any, warmup: int) -> SequentialLR:
+def _behind_rise(optimizer: Optimizer, scheduler: Any, warmup: int) -> SequentialLR:
     # The schedule has set the rates already; the rise has to start from the full ones.
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"]
@@ -232,7 +233,7 @@ def _with_length(args: dict[str, Any], length: int) -> dict[str, Any]:
 def _course(
     schedule: type,
     args: dict[str, Any],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     every: str,
     moves: int,
     one_by_one: bool,
@@ -255,7 +256,7 @@ def _course(
     return rates
 
 
-def _keep_proportions(optimizer: torch.optim.Optimizer) -> None:
+def _keep_proportions(optimizer: Optimizer) -> None:
     """Let the groups of weights follow the fastest one: an absolute rate, such as the ``eta_min``
     of a cosine or timm's ``warmup_lr_init``, would lift the slow groups, or hold them."""
     groups = [group for group in optimizer.param_groups if SHARE in group]
@@ -269,9 +270,7 @@ def _keep_proportions(optimizer: torch.optim.Optimizer) -> None:
             group["lr"] = rate
 
 
-def _rates_of_groups(
-    schedule: type, args: dict[str, Any], optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
+def _rates_of_groups(schedule: type, args: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
     """The rates among ``args`` for each group of weights, in proportion to the groups' own, where
     OneCycleLR and CyclicLR would give all groups the one they are told."""
     rates = [group["lr"] for group in optimizer.param_groups]

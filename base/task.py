@@ -20,6 +20,8 @@ from base.heads import HEADS, MISSING, Codes, NumberHead, TagHead, tags_of
 from base.task_settings import HeadSettings, TaskSettings, read_task, task_file
 from utils.errors import DataError
 
+Arrays = Mapping[str, np.ndarray]
+"""Name → array, such as head → (N, its answers)."""
 WEIGHT = "photo-weight"
 """Beside the targets of photos, what each counts in the loss; no head can have this name."""
 
@@ -90,7 +92,7 @@ class Task:
             for place, name in enumerate(self.product, 1)
         }
 
-    def targets(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def targets(self, values: Arrays) -> dict[str, np.ndarray]:
         """Head → (N,) values as ``Head.encode`` gives them → head → (N,) class codes, and with a
         product under ``"class"`` those of the whole; ``MISSING`` where a label is. A DataError for
         a value that the head does not have."""
@@ -99,13 +101,13 @@ class Task:
         targets = {name: head.class_of(values[name]) for name, head in self.heads.items()}
         return targets | self._class_of(values)
 
-    def truth(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def truth(self, values: Arrays) -> dict[str, np.ndarray]:
         """Head → (N,) values as ``Head.encode`` gives them → head → the true answers, see
         ``Head.answer_of``, and with a product under ``"class"`` the codes of the whole."""
         truth = {name: head.answer_of(values[name]) for name, head in self.heads.items()}
         return truth | self._class_of(values)
 
-    def _class_of(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _class_of(self, values: Arrays) -> dict[str, np.ndarray]:
         if not self.product:
             return {}
         answers = {name: self.heads[name].answer_of(values[name]) for name in self.product}
@@ -113,7 +115,7 @@ class Task:
         unknown = np.any([each == MISSING for each in answers.values()], axis=0)
         return {"class": np.where(unknown, MISSING, self.encode(answers))}
 
-    def predict(self, probabilities: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def predict(self, probabilities: Arrays) -> dict[str, np.ndarray]:
         """The answers, as ``truth`` has the true ones; those of the product are what its likeliest
         class says.
 
@@ -127,7 +129,7 @@ class Task:
         classes = probabilities["class"].argmax(axis=1)
         return predicted | self.decode(classes) | {"class": classes}
 
-    def confidence(self, probabilities: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    def confidence(self, probabilities: Arrays) -> np.ndarray | None:
         """The probability that the answers are all right, (N,); of tags that of the least sure
         one; ``None`` for numbers alone. Arguments as for ``predict``."""
         if self.product:

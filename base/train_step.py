@@ -11,6 +11,7 @@ import torch
 from timm.scheduler.scheduler import Scheduler as TimmScheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from base.base_model import BaseModel, backbone_modules, checkpoint_activations
@@ -53,7 +54,7 @@ class TrainStep:
         self,
         model: BaseModel,
         criterion: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
         settings: StepSettings = DEFAULTS,
         *,
         scheduler: torch.optim.lr_scheduler.LRScheduler | TimmScheduler | None = None,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from base.base_model import BaseModel
 from base.settings import StepSettings
@@ -33,7 +34,7 @@ logger = logging.getLogger("train")
 def settle_batch(
     config: ConfigParser,
     model: BaseModel,
-    make_optimizer: Callable[[ConfigParser, BaseModel], torch.optim.Optimizer],
+    make_optimizer: Callable[[ConfigParser, BaseModel], Optimizer],
     photos: int,
     saved: dict[str, Any] | None = None,
 ) -> None:
@@ -130,7 +131,7 @@ class Trial:
     memory; model and optimizer are changed."""
 
     def __init__(
-        self, model: BaseModel, optimizer: torch.optim.Optimizer, settings: StepSettings, size: int
+        self, model: BaseModel, optimizer: Optimizer, settings: StepSettings, size: int
     ) -> None:
         self.device = next(model.parameters()).device
         channels_last = settings.channels_last is not False

@@ -6,15 +6,13 @@ from typing import Any
 import numpy as np
 
 from base.heads import NumberHead, TagHead
-from base.task import Task
+from base.task import Arrays, Task
 from base.task_settings import TaskSettings
 from model.answers import with_marginals
 from utils.errors import CheckpointError, ConfigError
 
 
-def combine(
-    task: Task, answers: Mapping[Any, Mapping[str, np.ndarray]], how: str = "mean"
-) -> dict[str, np.ndarray]:
+def combine(task: Task, answers: Mapping[Any, Arrays], how: str = "mean") -> dict[str, np.ndarray]:
     """One answer of several models; the heads of a product have the marginals.
 
     Args:

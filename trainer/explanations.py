@@ -1,13 +1,12 @@
 """Grad-CAM pictures of a finished training: what the best epoch's model looked at."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from base.base_model import BaseModel
 from base.heads import MISSING
-from base.task import Task
+from base.task import Arrays, Task
 from data_loader.crops import Crops
 from data_loader.dataset import PhotoIndex
 from logger.heat import heat_picture
@@ -75,7 +74,7 @@ def explanation_pictures(
 
 
 def _in_words(
-    task: Task, probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], row: int
+    task: Task, probabilities: Arrays, truth: Arrays, row: int
 ) -> dict[str, tuple[str, str]]:
     """Head → what is predicted for a photo, and the truth."""
     predicted = task.predict({name: each[[row]] for name, each in probabilities.items()})

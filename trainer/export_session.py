@@ -1,7 +1,7 @@
 """A trained model as an ONNX file, from a config to what onnxruntime makes of it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from base.task import Task
+from base.task import Arrays, Task
 from data_loader.crops import extractor_from
 from data_loader.data_loaders import labeled_photos
 from data_loader.dataset import PhotoIndex
@@ -154,7 +154,7 @@ def _compared_with_the_page(
     return f"photo in, answer out, against the page: {_agreement(page.task, theirs, found)}"
 
 
-def _agreement(task: Task, one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> str:
+def _agreement(task: Task, one: Arrays, other: Arrays) -> str:
     """On how many photos two say the same, and how far their probabilities are apart at most."""
     answers = [task.predict(each) for each in (one, other)]
     equal = (np.isclose(answers[0][name], answers[1][name], atol=1e-3) for name in answers[0])

@@ -1,6 +1,6 @@
 """One photo in, one answer out, by the very functions that training and test.py use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from base.base_model import BaseModel
-from base.task import Task
+from base.task import Arrays, Task
 from data_loader.crops import extractor_from
 from model.gradcam import HeadCam, codes_to_explain
 from parse_config import ConfigParser
@@ -60,9 +60,7 @@ class PhotoModel:
         """Whether the model was trained on this project's drawn people alone."""
         return self.predictor.about.get(DRAWN, False)
 
-    def explain(
-        self, crop: np.ndarray, probabilities: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def explain(self, crop: np.ndarray, probabilities: Arrays) -> dict[str, np.ndarray]:
         """Grad-CAM of what is predicted for each head.
 
         Args:

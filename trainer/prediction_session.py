@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.prefetch import Prefetcher
-from base.task import Task
+from base.task import Arrays, Task
 from data_loader.crops import UNREADABLE, WHOLE, Crops, extractor_from
 from data_loader.data_loaders import prediction_loader
 from data_loader.dataset import Photos
@@ -206,12 +206,7 @@ def loader_of(
 
 
 def write_scores(
-    out: Path,
-    task: Task,
-    crops: Crops,
-    rows: np.ndarray,
-    probabilities: Mapping[str, np.ndarray],
-    truth: Mapping[str, np.ndarray],
+    out: Path, task: Task, crops: Crops, rows: np.ndarray, probabilities: Arrays, truth: Arrays
 ) -> None:
     """Write ``<stem of out>.metrics.json`` and pictures, and print the scores, of probabilities
     and truth (see ``score``) of the photos ``rows`` (N,), of which the crops are all."""

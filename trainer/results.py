@@ -7,7 +7,7 @@ from unicodedata import east_asian_width
 
 import numpy as np
 
-from base.task import Task
+from base.task import Arrays, Task
 from data_loader.crops import Crops
 from logger import pictures
 from logger.pictures import GREEN, INK, RED, SHOWN_CLASSES, drawable, save_picture
@@ -23,9 +23,7 @@ KEYS = {"macro_f1": "f1"}
 """Key of a score → name in ``model.metric``, where that is another."""
 
 
-def score(
-    task: Task, probabilities: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
-) -> dict[str, float]:
+def score(task: Task, probabilities: Arrays, truth: Arrays) -> dict[str, float]:
     """Score predictions: the number ``n`` of photos and the keys of ``score_words``; arguments as
     for ``compute_metrics``."""
     found = compute_metrics(task, always(task), probabilities, truth)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim import Optimizer
 
 import base.optimizers
 import base.schedulers
@@ -205,7 +206,7 @@ def build_model(
     return model
 
 
-def build_optimizer(config: ConfigParser, model: BaseModel) -> torch.optim.Optimizer:
+def build_optimizer(config: ConfigParser, model: BaseModel) -> Optimizer:
     """The optimizer over the model's parameter groups."""
     return base.optimizers.make_optimizer(
         config.settings.optimizer,
@@ -216,7 +217,7 @@ def build_optimizer(config: ConfigParser, model: BaseModel) -> torch.optim.Optim
 
 def build_scheduler(
     config: ConfigParser,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     monitor: Monitor,
     saved: Saved | None,
     batches: int = 1,
@@ -260,7 +261,7 @@ def build_step(
     config: ConfigParser,
     model: BaseModel,
     data: TrainingData,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     scheduler: Any,
     device: torch.device,
 ) -> TrainStep:

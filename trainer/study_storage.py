@@ -39,10 +39,7 @@ def storage_of(url: str) -> optuna.storages.BaseStorage:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         return Journal(JournalFileBackend(place), repeat)
     return optuna.storages.RDBStorage(
-        url,
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        heartbeat_stale_trial_callback=repeat,
+        url, heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=repeat
     )
 
 

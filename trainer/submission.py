@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from base.heads import Head, NumberHead, TagHead
-from base.task import Task
+from base.task import Arrays, Task
 from model.answers import SINGLE_HEAD
 from utils.csv_files import write_csv, write_rows
 from utils.errors import UserError
@@ -123,11 +123,7 @@ def forget_scores(path: Path) -> list[Path]:
 
 
 def write_submission(
-    path: Path,
-    ids: Sequence[str],
-    task: Task,
-    probabilities: Mapping[str, np.ndarray],
-    in_words: bool = False,
+    path: Path, ids: Sequence[str], task: Task, probabilities: Arrays, in_words: bool = False
 ) -> None:
     """Write the answers as ``task.answer.csv`` asks for them, a row per photo as ``ids`` has them.
 
@@ -150,9 +146,7 @@ def write_submission(
         write_rows(path, (list(columns), *rows))
 
 
-def write_probabilities(
-    path: Path, ids: Sequence[str], task: Task, probabilities: Mapping[str, np.ndarray]
-) -> None:
+def write_probabilities(path: Path, ids: Sequence[str], task: Task, probabilities: Arrays) -> None:
     """Write the probabilities, with 6 decimals: of a product ``p0``, ``p1``, … a class; without one
     ``<head>_p0``, …; arguments as for ``write_submission``."""
     columns: dict[str, Sequence[Any]] = {task.settings.id_column: ids}

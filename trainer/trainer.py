@@ -2,12 +2,11 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -17,7 +16,7 @@ from base.base_trainer import BaseTrainer
 from base.checkpoint_schema import OLDER_METRIC_INDEX
 from base.prefetch import Batch, Prefetcher
 from base.settings import LoopSettings
-from base.task import Task
+from base.task import Arrays, Task
 from base.train_step import TrainStep
 from logger.logger import attempt
 from logger.report.page import duration
@@ -97,8 +96,8 @@ class Trainer(BaseTrainer):
         task: Task,
         train_loader: BaseDataLoader,
         val_loader: BaseDataLoader,
-        train_truth: Mapping[str, np.ndarray],
-        val_truth: Mapping[str, np.ndarray],
+        train_truth: Arrays,
+        val_truth: Arrays,
         metrics: Sequence[str],
         name_of: Callable[[int], str] = str,
         decoding: ClassPrior | None = None,
