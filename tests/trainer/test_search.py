@@ -67,9 +67,9 @@ def test_the_trainer_reports_every_epoch_so_that_bad_trials_can_be_pruned():
 def test_of_a_journal_a_trial_whose_process_fell_silent_is_repeated_and_no_other(
     tmp_path, monkeypatch
 ):
-    from trainer import search
+    from trainer import search, study_storage
 
-    monkeypatch.setattr(search, "GRACE", 0.3)
+    monkeypatch.setattr(study_storage, "GRACE", 0.3)
     study = search.open_study(f"journal:{tmp_path}/j", "s", {"lr": None}, "max val/f1", 9, None)
     killed, alive = study.ask(), study.ask()
     killed.set_user_attr(search.RUN, "s-trial0000")
