@@ -67,7 +67,6 @@ def make_schedule(
             what the rise leaves of the training. ``None`` makes none.
         steps_per_epoch: moves of the weights.
         monitor_mode: ``"min"``, ``"max"`` or ``"off"``: which way the monitored score gets better.
-        epochs_done: of a training that is resumed.
 
     Raises:
         ConfigError: no such schedule, arguments that it refuses, a rise that leaves no time, a rate
