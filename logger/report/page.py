@@ -77,7 +77,7 @@ def report_html(run: Run) -> str:
         numbers=_numbers(predictions) if predictions else [],
         borders=_borders(predictions) if predictions else [],
         galleries=galleries(predictions) if predictions else [],
-        explained=explained(run.log_dir / EXPLANATIONS) if run.log_dir else [],
+        explained=explained(run.folder.log / EXPLANATIONS) if run.folder else [],
         time=_time(run.timings),
         commands=_commands(run),
         dirty=bool(section(run.environment, "git").get("dirty")),
@@ -201,7 +201,7 @@ def _right_of_100(predictions: TaskPredictions) -> int | None:
 def _reliability(run: Run, classes: Sequence[HeadPredictions]) -> list[Chart]:
     """A chart per head; beside its error the one with the temperature that was tuned, or of a test
     that had one the error without it."""
-    decoding = read_json(run.log_dir / DECODING) if run.log_dir else {}
+    decoding = read_json(run.folder.log / DECODING) if run.folder else {}
     before = {q.key: scores.calibration(q).error for q in classes_of(run.uncalibrated)}
     drawn = []
     for head in classes:

@@ -23,7 +23,7 @@ class Run:
 
     Attributes:
         name, run_id: of the run.
-        log_dir, save_dir: ``saved/log/<name>/<run_id>`` and ``saved/models/<name>/<run_id>``.
+        folder: where its files lie; ``None`` for a test.
         history: the log of every epoch, scalars by name.
         timings: ``time/…`` scalars by epoch.
         predictions: of the best epoch, on the validation photos; those of a test, on its photos.
@@ -37,8 +37,7 @@ class Run:
 
     name: str
     run_id: str
-    log_dir: Path | None = None
-    save_dir: Path | None = None
+    folder: RunFolder | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     timings: list[dict[str, float]] = field(default_factory=list)
     predictions: TaskPredictions | None = None
@@ -164,8 +163,7 @@ def _without_predictions(folder: RunFolder) -> Run:
     return Run(
         name=folder.name,
         run_id=folder.run_id,
-        log_dir=folder.log,
-        save_dir=folder.models,
+        folder=folder,
         history=history,
         timings=read_metrics(folder.log / TIMINGS),
         config=config,

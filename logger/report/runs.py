@@ -13,7 +13,7 @@ from logger.report.predictions import NumberPredictions
 from logger.report.run import Run, read_run, section
 from logger.report.scores import intervals
 from utils.errors import UserError
-from utils.run_folder import FOLD_RUN, REPORT, RunFolder, is_run
+from utils.run_folder import FOLD_RUN, REPORT, is_run
 
 MEMBER = re.compile(r"(?P<whole>.+)-(?P<kind>fold|seed|trial)\d+")
 """Run ids of what belongs together."""
@@ -74,13 +74,13 @@ class Row:
     @property
     def checkpoint(self) -> Path | None:
         """Of the best epoch."""
-        folder = RunFolder.of(self.run.save_dir) if self.run.save_dir else None
+        folder = self.run.folder
         return folder.best if folder and folder.best.exists() else None
 
     @property
     def report(self) -> str | None:
         """Where its report lies, from ``trainer.save_dir``; ``None`` without one."""
-        there = self.run.log_dir is not None and (self.run.log_dir / REPORT).exists()
+        there = self.run.folder and (self.run.folder.log / REPORT).exists()
         return quote(f"log/{self.label}/{REPORT}") if there else None
 
     def cells(self) -> dict[str, str]:
@@ -135,11 +135,10 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
     told = [(key, each) for key, each in config_differences(runs) if not IDLE.fullmatch(key)]
     groups: dict[str, Group] = {}
     for place, run in enumerate(runs):
-        folder = RunFolder.of(run.save_dir) if run.save_dir else None
         found = run.scored and intervals(run.scored.whole, run.scored.groups)
         row = Row(
             run=run,
-            state=folder.state if folder else "stopped",
+            state=run.folder.state if run.folder else "stopped",
             score=main_score_of(run),
             interval=found.score if found else None,
             against_best=_against(_best(runs, run), run),

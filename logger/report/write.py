@@ -43,7 +43,7 @@ def compare_runs(runs: Sequence[Path], out: Path | None = None) -> Path:
     if out is None:
         # Many ids would make a name longer than file systems take.
         others = found[1].run_id if len(found) == 2 else f"{len(found) - 1}_others"
-        out = (found[0].log_dir or Path()).parent / f"compare_{found[0].run_id}_{others}.html"
+        out = find_run(runs[0]).log.parent / f"compare_{found[0].run_id}_{others}.html"
     return _write(out, comparison_html(found))
 
 
