@@ -22,6 +22,7 @@ from logger.report.scores import ClassScore, Intervals
 from logger.report.verdict import verdict
 from utils.run_folder import DECODING, EXPLANATIONS
 
+TEMPLATES = Path(__file__).with_name("templates")
 PARTS_OF_TIME = {
     "data wait": "waiting for photos",
     "forward": "forward",
@@ -41,11 +42,11 @@ CURVES_OF_HEADS = (
 """The same, with the ending of the scalar's name."""
 
 
-def render(template: str, **content: Any) -> str:
-    """Fill a template of ``logger/templates``; everything put in is escaped."""
+def render(template: str, folder: Path = TEMPLATES, **content: Any) -> str:
+    """Fill a template; all that is put in is escaped: names of files and classes are the data's."""
     # StrictUndefined: a misspelled name in a template is an error, and not an empty place.
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -4,13 +4,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from base.heads import MISSING, Head
 from data_loader.dataset import PhotoIndex, class_counts
 from logger.pictures import SHOWN_CLASSES
+from logger.report.page import render
 from tools.explore.duplicates import MAX_BITS, Pair, by_groups, counted
 from tools.explore.photos import HASH_SIDE, Measured
 from tools.explore.pictures import thumbnail
@@ -19,7 +19,6 @@ from utils.files import write_atomically
 from utils.thumbnails import data_uri, jpeg
 
 HALVES = ("training", "validation")
-TEMPLATE = Path(__file__).with_name("page.html")
 SHOWN_PAIRS, SHOWN_BROKEN, SHOWN_EXTREMES = 40, 200, 6
 THUMBNAIL = 96
 MOST_BARS, MOST_EDGES = 120, 20
@@ -93,12 +92,11 @@ def write_page(
         pairs: near-duplicates across groups, leaks first.
         further: what else the template takes: pictures, and why nobody validates.
     """
-    # Names of files and classes are the data's, hence autoescape.
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     broken = np.flatnonzero(~measured.readable)
     couples = by_groups(pairs, index.group)
-    text = template.render(
+    text = render(
+        "page.html",
+        folder=Path(__file__).parent,
         root=index.root,
         photos=len(index),
         noun=index.noun,
