@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def masktracer() -> None:
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ only this needs. The script is as old as the commands: print it again after an u
 
 import argparse
 import runpy
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,7 +41,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     parser = command_line(__doc__)
     parser.add_argument("shell", choices=SHELLS)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args(argv)
     try:
         import shtab
@@ -97,4 +95,4 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

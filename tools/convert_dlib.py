@@ -12,7 +12,6 @@ the file lacks.
 
 import argparse
 import random
-import sys
 from pathlib import Path
 
 from utils.cli import run_command, say_loading
@@ -69,4 +68,4 @@ def convert(weights: Path, photos: Path, out: Path, number: int) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

@@ -7,7 +7,6 @@ Prints the answers with their probabilities and writes one picture: the photo's 
 same with the heat of each head's answer, in the order of the task.
 """
 
-import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
@@ -28,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

@@ -15,7 +15,6 @@ the pair is compared with the page. --int8 looks at training photos for the rang
 Both need the photos of the run (data_dir).
 """
 
-import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
@@ -40,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

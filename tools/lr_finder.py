@@ -10,7 +10,6 @@ one-cycle schedule; the validation has the last word. Nothing is saved but the c
 in saved/log/<name>/<run_id>/.
 """
 
-import sys
 from collections.abc import Sequence
 
 from parse_config import ConfigParser
@@ -45,4 +44,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

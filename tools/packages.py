@@ -157,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

@@ -8,7 +8,6 @@ needs neither a network nor scripts. A run's checkpoint, or its folder under sav
 run as well.
 """
 
-import sys
 from pathlib import Path
 
 from utils.cli import command_line, run_command
@@ -21,7 +20,6 @@ def main() -> None:
     compared = "compare two or more runs"
     what.add_argument("--compare", type=Path, nargs="+", metavar="RUN", help=compared)
     parser.add_argument("--out", type=Path, metavar="FILE", help="the HTML file to write")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args()
     if args.compare and len(args.compare) < 2:
         parser.error("--compare needs two runs or more")
@@ -33,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

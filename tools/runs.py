@@ -9,7 +9,6 @@ trials of a sweep stand together. "may be chance" says that, on the photos that 
 one both predicted, chance may explain the distance (paired, by group, 95 %).
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +25,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--root", type=Path, default=Path("saved"), help="trainer.save_dir (saved)")
     add("--name", help="only runs of this experiment")
     add("--diff", type=Path, nargs=2, metavar="RUN", help="print where two configs differ")
-    add("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args(argv)
     if args.diff:
         for key, values in config_differences([*map(read_run, args.diff)]):
@@ -42,4 +40,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

@@ -4,7 +4,6 @@ python -m tools.sample --out data/sample --persons 150 --eval-persons 40 --seed 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from faces.sample import HALVES, generate
@@ -31,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

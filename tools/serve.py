@@ -8,7 +8,6 @@ alone unless --host says otherwise, knows no passwords and no https: between it 
 belongs a server that does. Photos are answered one after the other and kept nowhere.
 """
 
-import sys
 from collections.abc import Sequence
 
 from parse_config import ConfigParser
@@ -32,4 +31,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

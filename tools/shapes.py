@@ -9,7 +9,6 @@ DIR/eval.csv                     path,kind,colour,tags,size
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import cv2
@@ -77,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

@@ -134,4 +134,4 @@ def check(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_command(start, debug="--debug" in sys.argv)
+    run_command(start)

@@ -11,7 +11,6 @@ decoding.json beside it. Never give it the answers of a test: what is tuned on t
 about them any more.
 """
 
-import sys
 from pathlib import Path
 
 from utils.cli import command_line, run_command, say_loading
@@ -28,7 +27,6 @@ def main() -> None:
     add("--temperature-only", action="store_true", help=alone)
     add("--folds", type=int, default=5, help="of the cross-validation (default: 5)")
     add("--seed", type=int, default=0, help="of the folds (default: 0)")
-    add("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args()
     source = find_answers(args.run)
     say_loading()
@@ -56,4 +54,4 @@ def find_answers(run: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

@@ -47,17 +47,19 @@ EXTRAS = {
 
 
 def command_line(description: str | None, **settings: Any) -> argparse.ArgumentParser:
-    """A parser whose --help begins with a module's docstring, its lines as they are written."""
+    """A parser with --debug, whose --help begins with a module's docstring as it is written."""
     raw = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=description, formatter_class=raw, **settings)
+    parser = argparse.ArgumentParser(description=description, formatter_class=raw, **settings)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    return parser
 
 
 def run_command(main: Callable[[], None], debug: bool = False) -> None:
     """Call ``main`` and leave the process with the exit code its outcome deserves.
 
-    A ``UserError`` becomes one line on stderr and exit code 2, with its traceback under ``debug``;
-    so does what the machine refuses (memory, open files, a loader process); Ctrl-C becomes 130.
-    Anything else is a bug of ours and keeps its traceback.
+    A ``UserError`` becomes one line on stderr and exit code 2, with its traceback under ``debug``
+    or ``--debug``; so does what the machine refuses (memory, open files, a loader process); Ctrl-C
+    becomes 130. Anything else is a bug of ours and keeps its traceback.
     """
     _print_any_character()
     try:
@@ -75,7 +77,7 @@ def run_command(main: Callable[[], None], debug: bool = False) -> None:
         line = message_of(error)
         if line is None and not _one_of_several():
             raise
-        if line is None or debug:
+        if line is None or debug or "--debug" in sys.argv:
             traceback.print_exc()
         if line is not None:
             print(f"error: {line}", file=sys.stderr)

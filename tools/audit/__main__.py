@@ -17,7 +17,6 @@ written `yes` into its column `apply` (and, if need be, mended its `value`). The
     "label_corrections": {"path": "saved/log/Mask_Base/first/audit.csv"}
 """
 
-import sys
 from pathlib import Path
 
 from utils.cli import command_line, run_command
@@ -31,7 +30,6 @@ def main() -> None:
     listed = "list so many of each head (default: what is taken for errors, 20 at least)"
     add("--top", type=int, metavar="N", help=listed)
     add("--data-dir", type=Path, help="where the photos are now")
-    add("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args()
     # cleanlab and the task are read only once the command line is known to be right.
     from tools.audit.proposals import audit
@@ -40,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)

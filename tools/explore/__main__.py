@@ -11,7 +11,6 @@ row per photo. The config says what the task is, and how photos are split, cropp
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
@@ -41,4 +40,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    run_command(main, debug="--debug" in sys.argv)
+    run_command(main)
