@@ -40,17 +40,15 @@ ELSEWHERE = {
     "trainer/explain_session.py": "tools/test_explain.py",
     # Small parts of one thing, which are only right together.
     "app_parts/table.py": "app_parts/test_cards.py",
-    "base/base_model.py model/decode.py": "model/test_model.py",
+    "base/base_model.py": "model/test_model.py",
     "base/forward.py": "base/test_train_step.py end_to_end/test_distributed.py",
     "base/base_trainer.py": "trainer/test_trainer.py",
-    "base/heads.py base/data_settings.py base/task_settings.py": "base/test_task.py",
-    "data_loader/crop_files.py data_loader/known_weights.py": "data_loader/test_crops.py",
+    "base/data_settings.py base/task_settings.py": "base/test_task.py",
+    "data_loader/known_weights.py": "data_loader/test_crops.py",
     "data_loader/prediction.py": "data_loader/test_dataset.py",
-    "logger/report/photos.py": "logger/report/test_page.py",
     "logger/report/predictions.py": "logger/report/test_per_head.py logger/report/test_scores.py",
-    "logger/report/run.py": "logger/report/test_runs.py",
     # The schema: every key's description, default and refusal.
-    "utils/schema_text.py utils/older_names.py base/settings.py TRACER/settings.py"
+    "utils/older_names.py base/settings.py TRACER/settings.py"
     " data_loader/settings.py logger/settings.py model/settings.py trainer/settings.py":
         "test_config_schema.py test_parse_config.py",
 }  # fmt: skip
