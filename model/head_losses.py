@@ -176,13 +176,23 @@ def by_photo(weights: Tensor, photo_weights: Weights) -> Tensor:
 
 
 def known_labels(targets: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """(B,) labels, missing ones as 0, and (B,) bool, which are known.
+    """(B,) labels, missing ones as 0, and (B,) bool, which are known; errors as below."""
+    require_labels(targets, num_classes)
+    return targets.clamp_min(0), targets != MISSING
+
+
+def require_labels(targets: Tensor, num_classes: int) -> None:
+    """Refuse labels, (B,), that are neither a class nor missing.
 
     Raises:
-        DataError: a label that is neither a class nor missing.
+        DataError: there is one. On a GPU it is an assertion of the device, so that no training
+            step waits for the answer.
     """
-    require_codes(targets, range(num_classes), "targets of a loss", missing=MISSING)
-    return targets.clamp_min(0), targets != MISSING
+    if targets.is_cpu:
+        require_codes(targets, range(num_classes), "targets of a loss", missing=MISSING)
+        return
+    right = (targets >= 0) & (targets < num_classes) | (targets == MISSING)
+    torch._assert_async(right.all(), f"targets of a loss: a label outside 0 to {num_classes - 1}")
 
 
 def ones_unless(class_weights: Tensor | None, num_classes: int) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from base.heads import MISSING
-from utils.class_codes import require_codes
+from model.head_losses import require_labels
 from utils.objects import classes_in
 
 MOST_PHOTOS = 256
@@ -58,7 +58,7 @@ class MetricLearningLoss(nn.Module):
         logits, targets = logits[known], targets[known]
         if not len(targets):
             return logits.sum()  # 0, and has a gradient
-        require_codes(targets, range(logits.shape[1]), "targets of a loss")
+        require_labels(targets, logits.shape[1])
         chunks = zip(logits.float().split(MOST_PHOTOS), targets.split(MOST_PHOTOS), strict=True)
         # By size: the last chunk may be small, and its photos count no more than others.
         return sum(self.loss(x, y) * (len(y) / len(targets)) for x, y in chunks)

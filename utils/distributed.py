@@ -16,6 +16,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main as torchrun
 
 from utils.cli import EXIT_INTERRUPTED, EXIT_STOPPED
 from utils.errors import ConfigError, UserError, reason_of
@@ -79,11 +82,6 @@ def launch(processes: int, command: Sequence[str]) -> int:
     Returns:
         The exit code of the first process that failed, ``EXIT_STOPPED`` after a signal, else 0.
     """
-    # Slow to import, and of use to nobody but the launcher.
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.run import main as torchrun
-
     # A free port of its own, so that two trainings on one machine do not meet.
     options = ["--standalone", f"--nproc-per-node={processes}"]
     if hasattr(signal, "SIGUSR1"):
