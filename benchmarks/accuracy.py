@@ -14,7 +14,6 @@ epochs, for a first look: drawn from all people, because few people mislead abou
 """
 
 import argparse
-import csv
 import itertools
 import json
 import os
@@ -25,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
@@ -126,7 +126,7 @@ def main() -> None:
             if run not in done:
                 row = {"rung": name, "seed": seed, **measure(args, name, settings, seed)}
                 done = read(figures) | {run: row}  # another call may have added its own
-                write(figures, list(done.values()))
+                pd.DataFrame(list(done.values())).to_csv(figures, index=False)
             print("  ".join(f"{key} {value}" for key, value in done[run].items()), flush=True)
     rows = sorted(done.values(), key=lambda row: (list(RUNGS).index(row["rung"]), row["seed"]))
     print("\n" + table(rows[0], (row.values() for row in rows)))
@@ -230,19 +230,8 @@ def call(script: str, *arguments: object) -> None:
 
 def read(path: Path) -> dict[tuple[str, str], dict]:
     """The figures of an earlier call, by rung and seed."""
-    if not path.exists():
-        return {}
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = pd.read_csv(path, dtype=str).to_dict("records") if path.exists() else []
     return {(row["rung"], row["seed"]): row for row in rows}
-
-
-def write(path: Path, rows: list[dict]) -> None:
-    """The figures so far as CSV."""
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":
