@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from base.sampler import Key
 from TRACER.augmentation import Augmentation, Sample
-from utils.errors import DataError
+from utils.errors import DataError, first_of
 from utils.images import find_images, open_image, read_file, read_image
 
 TRAINING_LAYOUTS = (
@@ -172,9 +172,8 @@ def _check_names(images_dir: Path, images: dict, masks_dir: Path, masks: dict) -
     ):
         alone = [name for name in have if name not in other]
         if alone:
-            shown = ", ".join(have[name].relative_to(here).as_posix() for name in alone[:3])
-            more = ", …" if len(alone) > 3 else ""
+            shown = first_of([have[name].relative_to(here).as_posix() for name in alone])
             raise DataError(
                 f"{here}: {len(alone)} of {len(have)} names have no partner in {there}"
-                f" ({shown}{more}); photo and mask must have the same name"
+                f" ({shown}); photo and mask must have the same name"
             )

@@ -1,6 +1,7 @@
 """Write masks, cut-outs and crops of a folder of photos; several processes may share the work."""
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -126,11 +127,9 @@ class OutputFolder:
         write_json(path, {"key": self._photo_key(photo), **entry})
 
     def _entry(self, photo: Path) -> dict | None:
-        try:
-            entry = json.loads(self._path(photo, "boxes", ".json").read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        return entry
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return json.loads(self._path(photo, "boxes", ".json").read_text())
+        return None
 
     def _photo_key(self, photo: Path) -> str:
         return hashlib.sha256(f"{self.key} {sha256(photo)}".encode()).hexdigest()

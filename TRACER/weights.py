@@ -21,7 +21,7 @@ from base.checkpoint_schema import Weights, first_problem
 from TRACER.download import DownloadError, download
 from TRACER.network import Tracer
 from TRACER.official_keys import BLOCK_COUNTS, UNUSED, looks_official, translate
-from utils.errors import CheckpointError, nearest
+from utils.errors import CheckpointError, first_of, nearest
 from utils.files import refuse_other_content, write_atomically
 from utils.files import sha256 as file_digest
 
@@ -243,11 +243,7 @@ def _differences(state: dict[str, Tensor], expected: dict[str, Tensor]) -> str:
         "unexpected": [key for key in state if key not in expected],
         "of another shape": shaped,
     }
-    return "; ".join(f"{len(v)} {name} ({_shortened(v)})" for name, v in groups.items() if v)
-
-
-def _shortened(names: list[str], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
+    return "; ".join(f"{len(v)} {name} ({first_of(v)})" for name, v in groups.items() if v)
 
 
 def warn_of_sample_weights(digest: str | None, photos: Iterable[Path]) -> None:

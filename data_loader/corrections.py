@@ -30,7 +30,7 @@ import numpy as np
 from base.task import Task
 from data_loader.dataset import PhotoIndex
 from data_loader.readers import read_table
-from utils.errors import ConfigError, DataError, nearest
+from utils.errors import ConfigError, DataError, first_of, nearest
 
 TIERS = ("sure", "likely", "disputed")
 DROP = "drop"
@@ -77,8 +77,7 @@ class CorrectionReport:
             f" {self.dropped} left out), {self.already_right} already right"
         )
         if self.unknown:
-            more = ", …" if len(self.unknown) > 10 else ""
-            text += f", {len(self.unknown)} for nobody here: {', '.join(self.unknown[:10])}{more}"
+            text += f", {len(self.unknown)} for nobody here: {first_of(self.unknown, 10)}"
         return text
 
 

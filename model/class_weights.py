@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.errors import ConfigError
+from utils.errors import ConfigError, first_of
 
 logger = logging.getLogger(__name__)
 SHOWN = 30
@@ -65,8 +65,7 @@ def log_weights(
     """Log the weights (n,) of a head, by the ``names`` of its classes or else their codes; and
     which classes training does not have."""
     pairs = list(zip(names or range(len(weights)), weights, strict=True))
-    shown = ", ".join(f"{name} {weight:.4g}" for name, weight in pairs[:SHOWN])
-    shown += ", …" if len(weights) > SHOWN else ""
+    shown = first_of([f"{name} {weight:.4g}" for name, weight in pairs], SHOWN)
     logger.info("%s class weights of %s: %s", rule, head, shown)
     absent = [str(name) for name, weight in pairs if weight == 0]
     if absent:

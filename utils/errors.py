@@ -2,6 +2,7 @@
 
 import difflib
 import traceback
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -47,7 +48,12 @@ def nearest(name: str, valid, limit: int = 3) -> str:
     close = of_case or difflib.get_close_matches(near and str(name), valid, n=limit, cutoff=0.5)
     if close:
         return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return f"; valid: {', '.join(valid[:20])}" + (", …" if len(valid) > 20 else "")
+    return f"; valid: {first_of(valid, 20)}"
+
+
+def first_of(names: Sequence[str], number: int = 3) -> str:
+    """``"a, b, c, …"``: the first of many names."""
+    return ", ".join(names[:number]) + (", …" if len(names) > number else "")
 
 
 def reason_of(error: BaseException) -> str:

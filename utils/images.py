@@ -12,7 +12,7 @@ import numpy as np
 import pillow_heif
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
-from utils.errors import DataError, PhotoError, TooManyPixels
+from utils.errors import DataError, PhotoError, TooManyPixels, first_of
 from utils.files import read_regular
 
 FORMATS = {
@@ -146,10 +146,9 @@ def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def describe_others(others: list[Path], folder: Path) -> str:
     """What of a folder is left out since it is no photo: how many files, and the first of them."""
-    shown = ", ".join(path.relative_to(folder).as_posix() for path in others[:3])
-    more = ", …" if len(others) > 3 else ""
+    shown = first_of([path.relative_to(folder).as_posix() for path in others])
     files = "1 file" if len(others) == 1 else f"{len(others)} files"
-    return f"{folder}: {files} left out, being no {', '.join(KINDS)}: {shown}{more}"
+    return f"{folder}: {files} left out, being no {', '.join(KINDS)}: {shown}"
 
 
 def is_image(name: str) -> bool:
