@@ -41,8 +41,7 @@ class ChannelAttention(nn.Module):
             query, key, value = (f(pooled).flatten(2) for f in (self.query, self.key, self.value))
             weights = torch.softmax(query @ key.transpose(-2, -1), dim=-1)  # (B, C, C)
             attended = weights @ value  # (B, C, 1)
-            # Without the division by the root of the width that transformers have: as the authors
-            # trained.
+            # Not divided by the root of the width, as transformers are: so the authors trained.
             return torch.sigmoid(self.project(attended.unsqueeze(-1)))
 
 
@@ -111,8 +110,7 @@ class EdgeModule(nn.Module):
         """
         radius, side = FREQUENCY_RADIUS, x.shape[-1]
         with torch.autocast(x.device.type, enabled=False):
-            # (B, C, H, H) → (B, C, H, H/2 + 1) complex: of real input the other half is its mirror
-            # image.
+            # (B, C, H, H) → (B, C, H, H/2 + 1) complex: the other half is its mirror image.
             spectrum = torch.fft.rfft2(x.float())
             spectrum[..., :radius, :radius] *= self.keep[:radius]
             # Negative vertical frequencies stand at the end, as fftfreq has them.

@@ -81,8 +81,7 @@ class StrongAugmentation:
         # Both work on one surface at a time, so that object and background get their own.
         self.recolor = A.Compose(
             [
-                # A hue turned by up to 90 of 180: clothes of any color, so that none means
-                # "person".
+                # By up to 90 of 180: clothes of any color, so that none means "person".
                 A.HueSaturationValue(90, 50, 40, p=0.5),
                 A.RandomBrightnessContrast(0.3, 0.4, p=0.5),
                 A.RandomGamma((50, 190), p=0.3),

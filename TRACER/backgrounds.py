@@ -78,8 +78,7 @@ def _noise(rng: Rng, side: int) -> np.ndarray:
     while cells < side:
         grid = rng.random((cells, cells), np.float32) - 0.5
         field += strength * cv2.resize(grid, (side, side), interpolation=cv2.INTER_CUBIC)
-        # Each octave three times as fine and weaker: clouds, for little decay something like
-        # gravel.
+        # Each octave three times as fine and weaker: clouds, for little decay gravel.
         cells, strength = cells * 3, strength * decay
     return _between(rng, np.clip(field * rng.uniform(0.5, 2) + 0.5, 0, 1))
 

@@ -17,8 +17,7 @@ class ReceptiveFieldBlock(nn.Module):
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         self.branches = nn.ModuleList([ConvSelu(in_channels, width)])
-        # (1, k) then (k, 1): the field of k x k for 2k weights; dilated by k, that of about 3k x
-        # 3k.
+        # (1, k) then (k, 1): the field of k x k for 2k weights; dilated by k, of about 3k x 3k.
         for kernel in (3, 5, 7):
             self.branches.append(
                 nn.Sequential(

@@ -80,8 +80,7 @@ def _fetch_rest(url: str, part: Path, deadline: float) -> None:
                 total=total, initial=done, unit="B", unit_scale=True, desc=url.split("/")[-1]
             ) as bar,
         ):
-            # read1 returns what is there; read would wait for all of a chunk, and so defeat the
-            # timeout.
+            # read1 returns what is there; read would wait for a whole chunk, past the timeout.
             while chunk := response.read1(CHUNK):
                 if time.monotonic() > deadline:
                     raise DownloadError(f"it took more than {LIMIT_SECONDS // 60} minutes")

@@ -18,8 +18,7 @@ def fold_norms(network: Tracer) -> Tracer:
         names = list(parent._modules)
         for name, next_name in itertools.pairwise(names):
             convolution, norm = parent._modules[name], parent._modules[next_name]
-            # Neighbors by name: in all blocks of this network a norm follows its convolution
-            # directly.
+            # Neighbors by name: in all blocks a norm follows its convolution directly.
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 parent._modules[name] = fuse_conv_bn_eval(convolution, norm)
                 # timm's norms carry the activation behind them.

@@ -76,8 +76,7 @@ class Predictor:
         self.dtype = choose_dtype(device, precision)
         on_cpu = device.type == "cpu"
         self.batch_size = cpu_batch_size(self.side) if on_cpu else batch_size
-        # channels_last: tensor cores and oneDNN compute in NHWC, and would else convert at each
-        # layer.
+        # Tensor cores and oneDNN compute in NHWC, and would else convert at each layer.
         self._network = fold_norms(network).to(device).to(memory_format=torch.channels_last)
         cast_convolutions(self._network, self.dtype)
         if on_cpu and self.batch_size > 1:
@@ -232,6 +231,5 @@ def separate_small_vectors(network: Tracer) -> None:
                 # The whole module: it is made of pooled vectors throughout.
                 setattr(parent, name, ImageByImage(child))
             elif isinstance(child, SqueezeExcite):
-                # Activations only: the convolutions of a pooled vector are matrix products, the
-                # same anywhere.
+                # Activations only: convolutions of a pooled vector are the same anywhere.
                 child.act1, child.gate = ImageByImage(child.act1), ImageByImage(child.gate)

@@ -86,15 +86,13 @@ class Training:
         self.validation_loader = _loader(validation, PlainResize(settings.side), settings, device)
         network.to(device).to(memory_format=torch.channels_last)
         self.network = network
-        # As in the paper, one group: `base.optimizers` spares norms and biases the decay, which
-        # would move every published figure.
+        # One group as in the paper: sparing norms the decay would move every published figure.
         self.optimizer = OPTIMIZERS[settings.optimizer](
             self.network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
         )
         self.scheduler = _scheduler(self.optimizer, settings, self.steps)
         self.ema = (
-            # use_warmup: the average follows quickly at first, or it would hold the start's weights
-            # long.
+            # use_warmup: or the average would hold the start's weights long.
             ModelEmaV3(self.network, decay=settings.ema_decay, use_warmup=True)
             if settings.ema_decay
             else None
@@ -248,8 +246,7 @@ class Training:
         """What a resumed run must have in common with the first: all that changes the result."""
         free = ["epochs", "patience", "num_workers"]
         if self.settings.schedule == "cosine":
-            # The others may change at a resume: they decide how long it trains, not what is
-            # learned.
+            # The others decide how long it trains, not what is learned.
             free.remove("epochs")  # its curve ends with the last one
         values = {k: v for k, v in asdict(self.settings).items() if k not in free}
         pairs: Any = self.loader.dataset

@@ -181,8 +181,7 @@ def _read_value(field: str, text: str, where: str, task: Task) -> np.ndarray | i
             raise DataError(f"{where}: drop {text!r}; leave the value of a drop empty")
         return 1
     head = task.heads[field]
-    # Before `encode`, which knows the cells: of the mask these are mask1 … normal, the class is
-    # "wear".
+    # Before `encode`, which knows cells (mask1 … normal) and not classes ("wear").
     if text in head.classes and head.settings.kind == "classes":
         return head.classes.index(text)
     values, unknown = head.encode([text])
@@ -227,8 +226,7 @@ def _check_contradictions(path: str | Path, corrections: list[Correction]) -> No
         was, value = correction.was, correction.value
         before = said[correction.key, correction.field]
         for other in before.values():
-            # Without `was` a line is about everybody with this key, so that it meets every other
-            # one.
+            # Without `was` a line is about everybody with this key, so it meets every other.
             same_folder = other.was == was or None in (other.was, was)
             if same_folder and np.any(other.value != value):
                 raise DataError(

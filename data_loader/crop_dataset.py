@@ -91,8 +91,7 @@ class CropDataset(Dataset):
         if (partner := mixer.draw(position, draw)) is not None:
             other, join = partner
             crop = self.crops[int(self.rows[other])]
-            # The partner is augmented by a seed of its own, not as it will be when it is visited
-            # itself.
+            # The partner is augmented by a seed of its own, not as when it is visited itself.
             image, lam = join(image, self.transform(crop, int(draw.integers(2**63))))
         others = {OTHER + head: values[other] for head, values in self.targets.items()}
         others[OTHER + "index"] = other

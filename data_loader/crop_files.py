@@ -41,8 +41,7 @@ def load_arrays(
     try:
         for name, (dtype, shape_of) in SHAPES.items():
             file = folder / f"{name}.npy"
-            # Caches of before there were checks stay usable; `_prepare` adds them at the next
-            # build.
+            # Caches of before there were checks stay usable; `_prepare` adds them.
             if name == "checks" and not file.exists():
                 continue
             if not file.is_file():
@@ -86,8 +85,7 @@ def damaged_rows(arrays: dict[str, np.ndarray]) -> np.ndarray:
     """
     if "checks" not in arrays:
         return np.zeros(0, np.int64)
-    # Threads, since zlib.crc32 lets go of the interpreter's lock, and the disk wants several
-    # readers.
+    # zlib.crc32 lets go of the interpreter's lock, and the disk wants several readers.
     done = np.flatnonzero(np.isin(arrays["states"], (CROPPED, WHOLE)))
     chunks = [done[start : start + 64] for start in range(0, len(done), 64)]
     with ThreadPoolExecutor(available_cores()) as pool:

@@ -157,11 +157,9 @@ def build_crops(
         if not _main_finds_complete(folder, shape):
             if main:
                 folder.mkdir(parents=True, exist_ok=True)
-            # Rank 0 alone locks: the others crop under its lock, for which they would wait for
-            # ever.
+            # Rank 0 alone: the others crop under its lock, which they would wait for forever.
             with FileLock(folder / "lock") if main else contextlib.nullcontext():
-                # Asked again under the lock: the process that held it may have made just these
-                # crops.
+                # Again, since who held the lock may have made just these crops.
                 if not _main_finds_complete(folder, shape):
                     _fill(folder, photos, digests, extractor, progress)
     except OSError as error:
@@ -219,8 +217,7 @@ def _fill(
     builds = distributed.rank() < builders
     if builds:
         arrays = load_arrays(folder, "r+", shape)
-        # In turns and not in stretches: all ranks end at about the same time, also on sorted
-        # photos.
+        # In turns: all ranks end at about the same time, also on sorted photos.
         todo = missing_rows(arrays["states"])[distributed.rank() :: builders]
     distributed.barrier()  # all have looked before the first marks a row as done
     if builds:
@@ -270,8 +267,7 @@ def _crop(
     bar = tqdm(extractions, doing, len(todo), unit="photo", disable=hidden)
     done: list[Row] = []
     last_flush = time.monotonic()
-    # Written, and not through the memory map, which takes three times as long: the system would
-    # ask the disk for each of its pages.
+    # Written: a memory map takes three times as long, asking the disk for each page.
     with open(folder / "images.npy", "r+b", buffering=0) as pixels:
         for row, extraction in zip(todo.tolist(), bar, strict=True):
             if extraction is None:

@@ -332,8 +332,7 @@ def corrected(index: PhotoIndex, corrections: LabelCorrections | None) -> PhotoI
     data = index.task.settings.data
     known = data.corrections if data else {}
     for path in paths:
-        # A name in the task comes with the project; any other path is the user's, from where they
-        # are.
+        # A name in the task comes with the project; any other path is the user's.
         table = PROJECT / known[path] if path in known else path
         index, report = apply_corrections(index, table, corrections.tiers)
         if report != NOTHING_TO_SAY:

@@ -37,8 +37,7 @@ class Photos:
     def path(self, row: int) -> Path:
         """The file of one photo."""
         name = str(self.files[row])
-        # The table's spelling is the name everywhere (in the CSV to be submitted, too); only here
-        # the disk's.
+        # The table's spelling is the name everywhere, also in the CSV to be submitted.
         return self.root / self.on_disk.get(name, name)
 
     def paths(self) -> list[Path]:
@@ -207,8 +206,7 @@ def read_index(data_dir: str | Path, settings: TaskSettings) -> PhotoIndex:
     sources = [*settings.data.train, *settings.data.further]
     tables = [read_source(Path(data_dir), each, do) for each in settings.data.train]
     table = tables[0] if len(tables) == 1 else _joined(Path(data_dir), tables)
-    # Only now are all classes known: `{}` takes those found in the training table, and no
-    # further one: a class that is never validated on would have no score.
+    # Only now are all classes known; of the training table alone, since others have no score.
     task, labeled = build(settings, table.columns), len(table.columns["path"])
     further = settings.data.further
     tables += [read_further(Path(data_dir), each, task, do) for each in further]

@@ -73,15 +73,13 @@ def _paste(area: float, center: np.ndarray) -> Join:
 
     def join(own: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
         size = np.array(own.shape[:2])
-        # sqrt: both sides shrink alike, so that the box keeps the photo's proportions
-        # (arXiv:1905.04899).
+        # sqrt: the box keeps the photo's proportions (arXiv:1905.04899).
         half = size * np.sqrt(area) / 2
         top, left = np.maximum(np.round(center * size - half), 0).astype(int)
         bottom, right = np.minimum(np.round(center * size + half), size).astype(int)
         mixed = own.copy()
         mixed[top:bottom, left:right] = other[top:bottom, left:right]
-        # By the pixels really pasted and not by the number drawn: the border cut some of the box
-        # off.
+        # By the pixels really pasted: the border cut some of the box off.
         return mixed, 1 - (bottom - top) * (right - left) / (size[0] * size[1])
 
     return join

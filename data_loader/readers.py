@@ -211,8 +211,7 @@ def _text_of(path: Path) -> str:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read as a CSV table ({reason})") from error
     marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    # cp949 before cp1252, which takes nearly any bytes: Korean is what this project's tables are
-    # in.
+    # Korean (cp949) before cp1252, which takes nearly any bytes.
     for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp949", "cp1252"):
         try:
             text = data.decode(encoding)
@@ -325,8 +324,7 @@ def _readable(pattern: str) -> str:
 
 
 def _check_decodable(root: Path, names: list[str]) -> None:
-    # Python reads bytes that are no UTF-8 as lone surrogates, which no CSV or log could be written
-    # with.
+    # Bytes that are no UTF-8 are read as lone surrogates, which nothing can be written with.
     odd = [name for name in names if any("\ud800" <= each <= "\udfff" for each in name)]
     do = "rename, such as with convmv -f cp949 -t utf8 -r --notest (names of a Korean zip)"
     raise_if_any(odd, f"{root}: name that is not UTF-8", do)

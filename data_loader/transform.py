@@ -24,8 +24,7 @@ class Transform:
 
     def __call__(self, image: np.ndarray, seed: int = 0) -> np.ndarray:
         """Transform a photo, (H, W, 3) uint8, into (size, size, 3) uint8."""
-        # Handing over fresh generators costs a sixth of Compose.set_random_seed, which makes two
-        # for every step.
+        # A sixth of the cost of Compose.set_random_seed, which makes two for every step.
         self.steps.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return self.steps(image=image)["image"]
 

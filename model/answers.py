@@ -98,8 +98,7 @@ def macro_f1(truth: np.ndarray, given: np.ndarray) -> float:
     # Classes above the highest that occurs have no F1, and `mean_f1` would leave them out.
     number = int(max(truth.max(initial=0), given.max(initial=0))) + 1
     right = np.bincount(truth[truth == given], minlength=number)
-    # F1 = 2·TP / (2·TP + FP + FN), and 2·TP + FP + FN is
-    # how often it was given plus how often it occurs.
+    # F1 = 2·TP / (how often it was given + how often it occurs)
     met = np.bincount(given, minlength=number) + np.bincount(truth, minlength=number)
     return mean_f1(2 * right, met)
 

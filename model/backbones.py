@@ -37,8 +37,7 @@ def timm_backbone(
 ) -> Backbone:
     """A timm network without its classifier; for arguments and errors see `TimmModelMulti`."""
     _require_timm_name(model_name)
-    # Networks without stochastic depth take no such
-    # argument, not even a 0; timm drops what is None.
+    # Networks without stochastic depth refuse even a 0; timm drops what is None.
     options = {"num_classes": 0, "img_size": img_size, "drop_path_rate": drop_path or None}
     if checkpoint_path:
         network = _timm_with_file(model_name, checkpoint_path, options)
@@ -113,8 +112,7 @@ def _timm_with_file(model_name: str, checkpoint_path: str, options: Mapping) -> 
     named = (config and config.classifier) or ()
     classifiers = (named,) if isinstance(named, str) else tuple(named)
     state = _read_weights(checkpoint_path, classifiers)
-    # Handed over as if published without a classifier, timm converts old
-    # key names and input sizes as for a download, yet insists on every key.
+    # As if published without a classifier: timm then converts old keys and input sizes.
     overlay = {"state_dict": state, "num_classes": 0, "label_offset": 0}
     try:
         network = _create_timm(model_name, options, pretrained=True, pretrained_cfg_overlay=overlay)

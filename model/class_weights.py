@@ -31,8 +31,7 @@ def effective_weights(counts: Sequence[int] | np.ndarray, beta: float = 0.999) -
     weighs all classes alike; towards 1 (excluded) the weights become the balanced ones.
     """
     counts = np.asarray(counts, dtype=float)
-    # 1 - beta^n without the digits that a beta next
-    # to 1 would lose; the 1 - beta cancels out below.
+    # 1 - beta^n, also for a beta next to 1; the 1 - beta cancels out below.
     effective = -np.expm1(counts * np.log(beta)) if beta else np.minimum(counts, 1)
     weights = np.divide(1, effective, out=np.zeros_like(counts), where=counts > 0)
     # For people who read the log: losses divide by the sum of the weights anyhow.

@@ -60,8 +60,7 @@ def class_prior(
         if decoding.prior_strength and counts is not None:
             of_name = np.asarray(counts[name])
             if name != SINGLE_HEAD:
-                # (classes,) → (answers,): counts add up over
-                # the bins of a group, as probabilities do.
+                # (classes,) → (answers,): counts add up over the bins of a group.
                 of_name = task.heads[name].group(of_name[None])[0]
             logs = logs - decoding.prior_strength * np.log(np.maximum(of_name, 1))
         # Only their ratios count; around 1 they are readable, and far from overflowing.

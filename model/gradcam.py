@@ -64,8 +64,7 @@ class HeadCam:
             handle.remove()
         heat = {}
         for head, codes in answers.items():
-            # In evaluation mode photos do not touch one
-            # another: the gradient of a sum is that of each.
+            # Photos don't touch one another: the gradient of a sum is that of each.
             explained = logits[head][torch.arange(len(codes)), torch.as_tensor(codes)].sum()
             # One forward pass serves all heads, so its graph is kept.
             (gradient,) = torch.autograd.grad(explained, kept[0], retain_graph=True)

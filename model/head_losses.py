@@ -78,8 +78,7 @@ class CrossEntropy(nn.Module):
             values = (-torch.expm1(log_p)).clamp_min(1e-12) ** self.gamma * values
         if targets.ndim == 1:
             targets, known = known_labels(targets, logits.shape[1])
-            # A missing label has the weight 0, so it adds to
-            # neither the sum nor what that is divided by.
+            # A missing label has the weight 0, above and below the line of the mean.
             weights = by_photo(self.class_weights[targets] * known, photo_weights)
             return weighted_mean((self.labels[targets] * values).sum(dim=1), weights)
         weights = by_photo(targets * self.class_weights, photo_weights)

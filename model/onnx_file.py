@@ -122,8 +122,7 @@ class _WithAnswers(nn.Module):
             width = len(head.answers) if head else self.task.num_classes
             answers[name] = decode(self._mean(found[name], width), self.decoding, name)
         answers = calibrated(self.task, answers, self.decoding)
-        # The mean of logits, for those who look at them;
-        # probabilities are averaged by themselves above.
+        # For those who look at them; probabilities are averaged by themselves above.
         logits = [self._mean(seen[head], n) for head, n in self.network.heads.items()]
         return (*logits, *answers.values())
 

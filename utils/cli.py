@@ -114,8 +114,7 @@ def message_of(error: Exception) -> str | None:
         extra = EXTRAS[error.name or ""]
         return f"{error.name} is not installed; python -m pip install -e '.[{extra}]' brings it"
     if "in DataLoader worker process" in text:
-        # The traceback of the loader process is text here;
-        # errors in it begin a line with their class.
+        # The loader's traceback is text; errors in it begin a line with their class.
         raised = re.findall(r"^(?:\w+\.)*(\w+: .*)", text, re.MULTILINE)
         cause = raised[-1] if raised else text.splitlines()[-1]
         if isinstance(error, UserError):

@@ -202,8 +202,7 @@ def set_arithmetic(deterministic: bool, tf32: bool, cudnn_benchmark: bool = Fals
             (efficientnetv2_rw_s, 240 px, batch 128: 1,928 images/s with it, 1,939 without).
     """
     if deterministic:
-        # With any other workspace cuBLAS may sum up in
-        # another order; torch refuses to begin without it.
+        # cuBLAS sums up in another order else; torch refuses to begin without it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = cudnn_benchmark and not deterministic

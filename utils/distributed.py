@@ -111,8 +111,7 @@ def process_group(n_gpu: int) -> Iterator[None]:
     try:
         if on_gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        # By hand: `init_process_group` would take the launcher's store as it is, see
-        # `agree_on_store`.
+        # `init_process_group` would take the launcher's store, see `agree_on_store`.
         if not 0 <= rank() < int(os.environ["WORLD_SIZE"]):  # which would wait for ever
             raise ValueError("there is no such rank")
         store, number, size = next(dist.rendezvous("env://", timeout=TIMEOUT))

@@ -172,8 +172,7 @@ def _fit(image: Image.Image, data: bytes, max_pixels: int) -> bool:
         return True
     if image.format in ("JPEG", "MPO") and not _is_held_whole(data):
         for divisor in (2, 4, 8):
-            # libjpeg can leave out high frequencies while
-            # it decodes: a half, a quarter or an eighth.
+            # libjpeg leaves out high frequencies while it decodes.
             size = (image.width // divisor, image.height // divisor)
             if size[0] * size[1] <= max_pixels:
                 image.draft("RGB", size)
