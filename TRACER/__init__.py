@@ -13,14 +13,7 @@ if TYPE_CHECKING:
     from TRACER.settings import CropSettings
     from TRACER.weights import load_tracer
 
-__all__ = [
-    "CropSettings",
-    "Extraction",
-    "Extractor",
-    "Tracer",
-    "TracerOutput",
-    "load_tracer",
-]
+__all__ = ["CropSettings", "Extraction", "Extractor", "Tracer", "TracerOutput", "load_tracer"]
 _HOMES = {
     "CropSettings": "settings",
     "Extraction": "crops",

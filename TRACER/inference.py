@@ -23,10 +23,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def make_predictor(
-    network: Tracer,
-    device: torch.device,
-    batch_size: int,
-    precision: Precision = "auto",
+    network: Tracer, device: torch.device, batch_size: int, precision: Precision = "auto"
 ) -> "Predictor | OnnxPredictor":
     """The quickest way to run the network on a device; the arguments are those of ``Predictor``.
 
@@ -65,11 +62,7 @@ class Predictor:
     engine = "torch"
 
     def __init__(
-        self,
-        network: Tracer,
-        device: torch.device,
-        batch_size: int,
-        precision: Precision = "auto",
+        self, network: Tracer, device: torch.device, batch_size: int, precision: Precision = "auto"
     ) -> None:
         self.side = network.input_size
         self.device = device

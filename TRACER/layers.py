@@ -62,8 +62,7 @@ class DilatedBlock(nn.Module):
     def __init__(self, in_channels: int, width: int) -> None:
         super().__init__()
         self.separable = nn.Sequential(
-            ConvSelu(in_channels, in_channels, 3, groups=in_channels),
-            ConvSelu(in_channels, width),
+            ConvSelu(in_channels, in_channels, 3, groups=in_channels), ConvSelu(in_channels, width)
         )
         self.branches = nn.ModuleList(
             nn.Sequential(

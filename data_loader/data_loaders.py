@@ -235,11 +235,7 @@ def _in_order(
 
 
 def _loader(
-    dataset: CropDataset,
-    sampler: EpochSampler,
-    batch_size: int,
-    workers: int,
-    device: torch.device,
+    dataset: CropDataset, sampler: EpochSampler, batch_size: int, workers: int, device: torch.device
 ) -> BaseDataLoader:
     return BaseDataLoader(
         dataset,
@@ -263,11 +259,7 @@ def batch_of_predictions(batch_size: int | str, device: torch.device) -> int:
 
 
 def _training_order(
-    photos: int,
-    batch_size: int,
-    limit_batches: int | None,
-    seed: int,
-    weights: np.ndarray | None,
+    photos: int, batch_size: int, limit_batches: int | None, seed: int, weights: np.ndarray | None
 ) -> EpochSampler:
     """Whole batches only, equally many on every rank; other photos are left out each epoch."""
     step = batch_size * distributed.world_size()

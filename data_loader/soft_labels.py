@@ -23,9 +23,7 @@ SUM_OFF = 0.01
 
 
 def soft_labels(
-    task: Task,
-    tables: Sequence[tuple[FurtherSource, Table]],
-    counts: Mapping[str, np.ndarray],
+    task: Task, tables: Sequence[tuple[FurtherSource, Table]], counts: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The soft labels of all tables, one below the other.
 

@@ -21,12 +21,7 @@ from base.heads import TagHead
 from base.task import WEIGHT, Task
 from base.task_settings import default_loss
 from model.class_weights import count_weights, log_weights, weights_tensor
-from model.head_losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    SoftF1,
-    WithCrossEntropy,
-)
+from model.head_losses import BinaryCrossEntropy, CrossEntropy, SoftF1, WithCrossEntropy
 from model.metric_learning import MetricLearningLoss, metric_learning_names
 from utils.errors import ConfigError, nearest
 

@@ -189,10 +189,7 @@ def _describe_head(task: Task, name: str) -> dict[str, Any]:
 
 
 def largest_difference(
-    exported: bytes,
-    task: Task,
-    answers: Callable[[Tensor], Mapping[str, np.ndarray]],
-    side: int,
+    exported: bytes, task: Task, answers: Callable[[Tensor], Mapping[str, np.ndarray]], side: int
 ) -> float:
     """Compare the file's answers under onnxruntime with torch's on batches of random crops.
 

@@ -47,10 +47,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     try:
         # In a repository on a network that is gone, git would hold up the training.
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
