@@ -39,8 +39,8 @@ def main() -> None:
     with open(home / "planted.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("key", "field", "value", "tier"))
-        for head, values in planted.items():
-            writer.writerows((key, head, value, "sure") for key, value in values.items())
+        for field, values in planted.items():
+            writer.writerows((key, field, value, "sure") for key, value in values.items())
     train(home, data, args)
     found, _ = find_run(home / "saved" / "models" / "sample" / "audit")
     answers = read_answers(found, FACES)

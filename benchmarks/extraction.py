@@ -92,8 +92,10 @@ def main() -> None:
     paths = read_index(sample_people(4), FACES.settings).paths()
     # The same few files again: they come from memory, so that no disk is measured.
     photos = [paths[number % len(paths)] for number in range(args.photos)]
-    background = "black" if args.region == "person" else "keep"
-    settings = CropSettings(region=args.region, background=background, batch_size=BATCH)
+    settings = CropSettings(
+        region=args.region, background="black" if args.region == "person" else "keep",
+        batch_size=BATCH,
+    )  # fmt: skip
     print(f"{machine(torch.device('cpu'))}; {args.region}, a GPU of {args.rate:.0f} photos/s\n")
     under_the_lock(photos, settings)
     whole(photos, settings, args)

@@ -67,7 +67,7 @@ class Setting:
 
     def __init__(
         self, device: str, model: str, size: int, batch: int, persons: int, times: int = 1,
-        amp: str = "auto",
+        amp: Any = "auto",
     ) -> None:  # fmt: skip
         self.device = torch.device(device)
         self.model_name, self.size, self.batch, self.precision = model, size, batch, amp
