@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The demo: its data, how they are drawn, what comes last of them, the config, how it is scored.
 NAME := sample
 DEMO_DATA := data/sample
-DEMO_DRAW := -m tools.sample --out $(DEMO_DATA) --persons 210 --eval-persons 60 --seed 1
+DEMO_DRAW := -m tools.sample --out $(DEMO_DATA) --persons 300 --eval-persons 60 --balanced train eval --seed 1
 DEMO_DRAWN := $(DEMO_DATA)/sample.json
 DEMO_CONFIG := configs/sample.json
 DEMO_TEST := --answers $(DEMO_DATA)/eval/answers.csv

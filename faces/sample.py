@@ -8,8 +8,8 @@
     DIR/{train,eval}/saliency/  with --saliency: 255 where the person is, 0 elsewhere, as PNG
     DIR/sample.json             what was asked for; written last
 
-Genders and ages follow the competition's; every photo is decided by the seed, the half (train or
-eval) and the person's number alone, whatever the number of processes.
+Genders and ages follow the competition's, or are balanced; every photo is decided by the seed, the
+half (train or eval) and the person's number alone, whatever the number of processes.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ MASK_OF_PHOTO = {
 # people are told from photographed ones.
 MARKER = "sample.json"
 RACE = "Drawn"
-VERSION = 1
+VERSION = 2
 """Raised when the same arguments come to draw other pictures, so that an old set is not kept."""
 GENDER_SHARES = (1042, 1658)
 """How many of the competition's 2,700 people are male and female."""
