@@ -14,12 +14,8 @@ MAX_VISITOR_FILES, MAX_VISITOR_MEGABYTES, MAX_TOTAL_MEGABYTES = 1000, 500, 2000
 
 
 class UploadProblem(Exception):
-    """An upload that is no photo the page takes.
-
-    Attributes:
-        reason: a key of the page's texts: ``unreadable``, ``megapixels`` or ``megabytes``.
-        value: what the text says of it, such as its size.
-    """
+    """An upload that is no photo the page takes: a key of the page's texts, and what that tells of
+    it, such as its size."""
 
     def __init__(self, reason: str, value: float = 0) -> None:
         super().__init__(reason)

@@ -10,27 +10,21 @@ trained on, cropped to the face: on some of them what its batch norms divide by 
 the file lacks.
 """
 
-import argparse
 import random
 from pathlib import Path
 
-from utils.cli import run_command, say_loading
+from utils.cli import command_line, run_command, say_loading
 
 SIDE = 150
 
 
 def main(argv: list[str] | None = None) -> None:
     """Check the command line, then convert."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.convert_dlib",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_line(__doc__, prog="python -m tools.convert_dlib")
     parser.add_argument("weights", type=Path, metavar="FILE", help="dlib's .dat")
     parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="cropped faces")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors")
     parser.add_argument("--number", type=int, default=256, help="of photos (default: 256)")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     args = parser.parse_args(argv)
     say_loading()
     convert(args.weights, args.photos, args.out, args.number)

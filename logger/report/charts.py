@@ -31,15 +31,8 @@ class Dot(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a chart.
-
-    Attributes:
-        label: of the legend; empty for none.
-        tone: which of the template's colors, from 1.
-        path: as SVG wants it.
-        dots: empty where there are too many points to show them singly.
-        value: one of its values and the epoch of that, as text.
-    """
+    """A line of a chart: its label in the legend, if any; which of the template's colors, from 1;
+    the path as SVG wants it; dots, unless they are too many; one of its values and its epoch."""
 
     label: str
     tone: int
@@ -60,13 +53,8 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart; positions in percent, x from the left and y from the top.
-
-    Attributes:
-        x_ticks, y_ticks: (position, label).
-        marks: (position, label) of upright lines.
-        diagonal: whether to draw where x equals y.
-    """
+    """A chart; positions in percent, x from the left and y from the top; ticks and marks, which are
+    upright lines, with their labels; ``diagonal``: whether to draw where x equals y."""
 
     title: str
     x_label: str

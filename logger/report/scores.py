@@ -135,14 +135,8 @@ def main_score_gain(
 
 
 class Guessing(NamedTuple):
-    """What needs no model: always the commonest answer, or a blind draw among all.
-
-    Attributes:
-        commonest: in words.
-        accuracy: of always answering that; NaN for a number.
-        score: the main score of that.
-        blind: how often a blind draw is right; NaN for a number.
-    """
+    """What needs no model: always the commonest answer, in words, with its accuracy and main score;
+    and how often a blind draw among all is right. Of a number both shares are NaN."""
 
     commonest: str
     accuracy: float
