@@ -19,9 +19,9 @@ MOST_PAIRS = 20_000
 
 
 class Pair(NamedTuple):
-    """Two photos of different groups, such as people, that look the same: their rows, in how many bits
-    of 256 their hashes differ, whether one is the mirror image of the other, and whether they lie
-    in different halves of the split."""
+    """Two photos of different groups, such as people, that look the same: their rows, in how many
+    bits of 256 their hashes differ, whether one is the mirror image of the other, and whether they
+    lie in different halves of the split."""
 
     first: int
     second: int
