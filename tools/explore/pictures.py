@@ -129,9 +129,11 @@ def mean_pictures(
         sums[of_row] += np.stack([photo, resize(crop, MEAN_SIDE, MEAN_SIDE)])
         if row in wanted:
             crops.append(crop)
-    means = [np.round(total / max(number, 1)) for total, number in zip(sums, counts, strict=True)]
-    pairs = zip(means, counts, strict=True)
-    return [mean.astype(np.uint8) if number else None for mean, number in pairs], crops
+    means = [
+        np.round(sums[place] / number).astype(np.uint8) if number else None
+        for place, number in enumerate(counts.tolist())
+    ]
+    return means, crops
 
 
 def augmentation_rows(

@@ -95,8 +95,8 @@ def _pictures(
     ]
     augmentation = config.settings.augmentation or Augmentation()
     columns, rows = draw.augmentation_rows(crops, augmentation, size)
-    means = [(None, None) if pair is None else pair for pair in means]
-    categories = zip((each.name for each in shown), means, sheets, strict=True)
+    pairs = [(None, None) if pair is None else tuple(pair) for pair in means]
+    categories = zip((each.name for each in shown), pairs, sheets, strict=True)
     return {
         "categories": [
             {"name": name, "sheet": inlined(sheet), "means": [inlined(each) for each in pair]}
