@@ -140,11 +140,8 @@ def draw(page: str, out: Path) -> None:
             a number first in each cell that has one.
         out: the picture.
     """
-    lines = re.search(r"(?m)(^\|.*\n)+", page)
-    rows = [
-        [cell.strip() for cell in line.strip("|\n ").split("|")] for line in lines[0].split("\n")
-    ]
-    header, recipes = rows[0], [row for row in rows[2:] if len(row) > 1]
+    lines = next(part for part in page.split("\n\n") if part.startswith("|")).splitlines()
+    header, _, *recipes = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     columns = {name: header.index(name) for name in ("validation F1", "F1, test people")}
     figure = Figure(figsize=(9, 0.8 + 0.34 * len(recipes)), dpi=120, layout="constrained")
     axes = figure.subplots()
@@ -157,17 +154,17 @@ def draw(page: str, out: Path) -> None:
             axes.plot(validation, place, "o", color="tab:gray", fillstyle="none")
         if test is not None:
             axes.errorbar(test, place, xerr=CHANCE, fmt="o", color="tab:blue", capsize=3)
-            axes.annotate(
-                f"{test:.3f}", (test + CHANCE, place), (5, -3), textcoords="offset points"
-            )
+            beside = axes.get_yaxis_transform()  # x in shares of the width, y as plotted
+            axes.text(1.01, place, f"{test:.3f}", va="center", transform=beside)
     names = [re.sub(r"[`*]", "", row[0]) for row in recipes]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)  # the first one on top
     axes.margins(x=0.1)
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel(
+    figure.supxlabel(
         "macro-F1 over 18 classes; filled: 500 test people, the bar two standard deviations of"
-        "\nmodels of one recipe; hollow: people of the training data that it did not train on"
+        "\nmodels of one recipe; hollow: people of the training data that it did not train on",
+        fontsize=9,
     )
     figure.savefig(out)
 

@@ -3,6 +3,8 @@
 import pytest
 
 from benchmarks import gpu
+from benchmarks.accuracy import PAGE, draw
+from utils.images import read_image
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,12 @@ def test_a_step_that_takes_too_long_is_ended_and_one_that_fails_is_named(
     told = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert "| compiling | skipped: no GPU |" in told
     assert "slow | FAILED: not done in 1 s" in told and "FAILED: ValueError: no such card" in told
+
+
+def test_the_table_of_the_page_is_drawn(tmp_path):
+    page = PAGE.read_text(encoding="utf-8")
+    draw(page, tmp_path / "all.png")
+    first = next(part for part in page.split("\n\n") if part.startswith("|"))
+    draw("\n\n".join(["# a page", "\n".join(first.splitlines()[:4])]), tmp_path / "two.png")
+    many, two = (read_image(tmp_path / name).shape[0] for name in ("all.png", "two.png"))
+    assert many > two
