@@ -28,7 +28,7 @@ def test_what_is_imported_from_the_project_exists(path):
                 assert hasattr(module, alias.name) or importlib.util.find_spec(name), name
 
 
-ON_REQUEST = {"shtab", "submitit"}
+ON_REQUEST = {"mediapipe", "shtab", "submitit"}
 """Installed by whoever needs it, as an error tells them where it is missing."""
 
 
