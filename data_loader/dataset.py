@@ -24,7 +24,7 @@ class Photos:
     Attributes:
         root: the folder they lie under.
         files: (N,) str, their paths below ``root`` with ``/``, by which they go.
-        on_disk: file → path below ``root``, where that is the same name in another Unicode form.
+        on_disk: file → path below ``root``, where that is not the same to the letter.
     """
 
     root: Path

@@ -42,7 +42,7 @@ class Table:
     Attributes:
         root: the folder that ``path`` starts from.
         columns: name → (N,) str; ``path``, with ``/``, among them.
-        on_disk: path → the same name in another Unicode form, where only that is on the disk.
+        on_disk: path → the name on the disk, where that is not the same to the letter; see ``alike``.
     """
 
     root: Path
@@ -108,24 +108,29 @@ def _read_csv(place: Path, source: CsvSource, do: str) -> Table:
     rows = read_table(table, (source.path,))
     if not rows:
         raise DataError(f"{table}: no rows; list one photo a row under {source.path}")
-    files = _listed(table, source.path, rows)
     root = existing_folder(place / source.root, f"put the photos of {source.table} there")
+    files = _listed(table, source.path, rows, root)
     columns = {name: [row[name] for _, row in rows] for name in rows[0][1] if name}
     lacking = [file for file in files if not os.path.isfile(root / file)]
     on_disk = {}
     if lacking:
-        present = {file for file in _visible_files(root)} - set(files)
+        present = set(filter(is_image, _visible_files(root))) - set(files)
         on_disk = alike(lacking, present, table)
     return Table(root, _columns(files, columns), on_disk)
 
 
-def _listed(table: Path, column: str, rows: Sequence[tuple[int, dict[str, str]]]) -> list[str]:
-    """The paths of a table's rows, each once and inside the folder of the photos."""
+def _listed(
+    table: Path, column: str, rows: Sequence[tuple[int, dict[str, str]]], root: Path
+) -> list[str]:
+    """The paths of a table's rows below ``root``, the folder of the photos, each once."""
+    roots = {root.absolute().as_posix(), root.resolve().as_posix()}
     first_line: dict[str, int] = {}
     for number, row in rows:
         name = row[column].strip().replace("\\", "/")
         if not name:
             raise DataError(f"{table}: line {number} has no {column}; fill it in or delete it")
+        # Whole paths, as some programs list them, are as good where they lead here.
+        name = next((name[len(r) + 1 :] for r in roots if name.startswith(f"{r}/")), name)
         if name in first_line:
             raise DataError(
                 f"{table}: lines {first_line[name]} and {number} both list {name}; delete one"
@@ -227,25 +232,33 @@ def _text_of(path: Path) -> str:
 
 
 def alike(wanted: Iterable[str], present: Iterable[str], table: str | Path) -> dict[str, str]:
-    """What of ``present`` is a wanted name in another Unicode form: macOS and some archives write
-    é or 가 as several characters (NFD), tables as one (NFC).
+    """What of ``present`` is meant by a wanted name that is not there: macOS and some archives
+    write é or 가 as several characters (NFD), tables as one (NFC); Windows and macOS take a.JPG for
+    a.jpg; and many a table lists photos without their ending.
 
     Raises:
         DataError: several would do.
     """
     forms: dict[str, list[str]] = defaultdict(list)
     for name in present:
-        forms[normalize("NFC", name)].append(name)
-    found = {}
+        whole = normalize("NFC", name)
+        # A name may be wanted in each of these forms, from the closest to the furthest.
+        for form in {whole, whole.casefold(), whole.casefold().rpartition(".")[0]}:
+            forms[form].append(name)
+    found: dict[str, str] = {}
+    taken: set[str] = set()
     for name in wanted:
-        names = forms.pop(normalize("NFC", name), [])
+        whole = normalize("NFC", name)
+        names = [n for n in forms[whole] or forms[whole.casefold()] if n not in taken]
         if len(names) > 1:
             raise DataError(
-                f"{table}: {name} may be any of {len(names)} names that differ in nothing but their"
-                " Unicode form (NFC, NFD); rename all but one"
+                f"{table}: {name} may be any of {len(names)} names that differ in nothing but case,"
+                f" ending or Unicode form (NFC, NFD): {', '.join(sorted(names)[:3])}; rename all but"
+                " one"
             )
         if names:
             found[name] = names[0]
+            taken.add(names[0])
     return found
 
 
@@ -290,7 +303,7 @@ def _columns(files: Sequence[str], columns: Mapping[str, Sequence[str]]) -> dict
         "folder": [path.parent.as_posix() for path in paths],
         "stem": [path.stem for path in paths],
     }
-    columns = added | dict(columns)
+    columns = added | dict(columns) | {"path": list(files)}  # not a table's own words for it
     for name, cells in columns.items():
         longest = max(map(len, cells), default=0)
         # numpy keeps 4 bytes per character, in every cell as many as in the longest.

@@ -113,3 +113,41 @@ def test_a_name_that_no_file_can_have_is_one_that_is_not_there(tmp_path, table):
 )  # fmt: skip
 def test_a_number_may_have_a_decimal_comma_where_it_can_be_nothing_else(cell, number):
     assert np.array_equal(number_in(cell), number, equal_nan=True)
+
+
+def test_photos_are_found_in_another_case_without_their_ending_and_by_their_whole_path(
+    tmp_path, table
+):
+    for name in ("a.jpg", "b.JPG", "sub/c.jpeg", "d.jpg", "d.txt", "e.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    table(f"path,kind\nA.JPG,1\nb,2\n sub\\c ,3\nd,4\n{tmp_path / 'e.jpg'},5\nf,6\n")
+    read = read_source(tmp_path, CsvSource(reader="csv", table="t.csv"), "")
+    there = {name: read.on_disk.get(name, name) for name in read.columns["path"].tolist()}
+    assert there == {
+        "A.JPG": "a.jpg", "b": "b.JPG", "sub/c": "sub/c.jpeg", "d": "d.jpg", "e.jpg": "e.jpg",
+        "f": "f",
+    }  # fmt: skip
+    assert dict(zip(read.columns["path"], read.columns["kind"], strict=True))["sub/c"] == "3"
+
+
+def test_of_two_names_for_one_photo_one_is_not_there(tmp_path, table):
+    (tmp_path / "a.jpg").touch()
+    table("path\na\nA.JPG\n")
+    read = read_source(tmp_path, CsvSource(reader="csv", table="t.csv"), "")
+    assert read.on_disk == {"a": "a.jpg"}
+
+
+def test_a_name_that_may_be_two_photos_is_refused(tmp_path, table):
+    for name in ("a.jpg", "a.png"):
+        (tmp_path / name).touch()
+    table("path\na\n")
+    with pytest.raises(DataError, match=r"a may be any of 2 names .*: a\.jpg, a\.png; rename"):
+        read_source(tmp_path, CsvSource(reader="csv", table="t.csv"), "")
+
+
+def test_the_column_path_of_a_table_whose_photos_stand_elsewhere_is_not_theirs(tmp_path, table):
+    (tmp_path / "a.jpg").touch()
+    table("path,image\nold/place.jpg,a.jpg\n")
+    read = read_source(tmp_path, CsvSource(reader="csv", table="t.csv", path="image"), "")
+    assert read.columns["path"].tolist() == ["a.jpg"]
