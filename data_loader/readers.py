@@ -42,7 +42,7 @@ class Table:
     Attributes:
         root: the folder that ``path`` starts from.
         columns: name → (N,) str; ``path``, with ``/``, among them.
-        on_disk: path → the name on the disk, where that is not the same to the letter; see ``alike``.
+        on_disk: path → the name on the disk, where that is spelled otherwise; see ``alike``.
     """
 
     root: Path
@@ -252,9 +252,9 @@ def alike(wanted: Iterable[str], present: Iterable[str], table: str | Path) -> d
         names = [n for n in forms[whole] or forms[whole.casefold()] if n not in taken]
         if len(names) > 1:
             raise DataError(
-                f"{table}: {name} may be any of {len(names)} names that differ in nothing but case,"
-                f" ending or Unicode form (NFC, NFD): {', '.join(sorted(names)[:3])}; rename all but"
-                " one"
+                f"{table}: {name} may be any of {len(names)} names that differ in nothing but"
+                f" case, ending or Unicode form (NFC, NFD): {', '.join(sorted(names)[:3])}; rename"
+                " all but one"
             )
         if names:
             found[name] = names[0]
