@@ -13,7 +13,7 @@ from logger.predictions import SavedPredictions, read_predictions
 from logger.report.per_head import predictions_of_run
 from logger.report.predictions import TaskPredictions
 from logger.writer import Cell, Writer
-from trainer.results import answer_picture
+from trainer.results import answer_pictures
 from utils.errors import DataError
 from utils.images import read_image
 from utils.run_folder import PREDICTIONS
@@ -40,11 +40,8 @@ def record_pictures(
     if (log_dir / PREDICTIONS).exists():
         saved = read_predictions(log_dir / PREDICTIONS)
         predictions = predictions_of_run(saved)
-        for head in predictions.heads:
-            picture = answer_picture(head) if head.key in saved.task.heads else None
-            if picture is not None:
-                what = "scatter" if head.kind == "number" else "confusion"
-                shown[f"validation.{what}.{head.key}"] = picture
+        own = [head for head in predictions.heads if head.key in saved.task.heads]
+        shown |= {f"validation.{name}": each for name, each in answer_pictures(own).items()}
         rows = sample_predictions(data, saved, predictions)
     for writer in writers:
         for name, image in shown.items():

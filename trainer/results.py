@@ -1,7 +1,7 @@
 """What is left of a training or a test to look at: scores as a table, pictures."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from unicodedata import east_asian_width
 
@@ -84,11 +84,14 @@ def prediction_pictures(
     Where several heads make no answer of the whole, each has its ``.confusion.<head>.png``;
     numbers have ``.scatter.png``. ``rows`` (N,) of the crops are those of the predictions.
     """
-    drawn = {
-        **answer_pictures(predictions),
-        "mistakes": mistakes_sheet(crops, rows, predictions.whole),
-        "examples": examples_sheet(crops, rows, predictions.whole),
-    }
+    whole = predictions.whole
+    # A matrix of all combinations would be mostly empty where the heads make no class together.
+    if whole.kind == "together":
+        drawn = answer_pictures(predictions.details)
+    else:
+        drawn = {name.partition(".")[0]: each for name, each in answer_pictures([whole]).items()}
+    drawn["mistakes"] = mistakes_sheet(crops, rows, whole)
+    drawn["examples"] = examples_sheet(crops, rows, whole)
     files = []
     for name, picture in drawn.items():
         files.append(stem.with_name(f"{stem.name}.{name}.png"))
@@ -96,28 +99,19 @@ def prediction_pictures(
     return files
 
 
-def answer_pictures(predictions: TaskPredictions) -> dict[str, np.ndarray]:
-    """Name → confusion matrix or scatter plot, of the whole answer, else of each head."""
-    # A matrix of all combinations would be mostly empty where the heads make no class together.
-    joint = predictions.whole.kind != "together"
+def answer_pictures(heads: Iterable[HeadPredictions]) -> dict[str, np.ndarray]:
+    """``confusion.<head>`` or ``scatter.<head>`` → what was predicted over what is true, uint8 RGB;
+    of tags nothing, since none excludes another."""
     found = {}
-    for head in (predictions.whole,) if joint else predictions.details:
-        drawn = answer_picture(head)
-        if drawn is not None:
-            what = "scatter" if head.kind == "number" else "confusion"
-            found[what if joint else f"{what}.{head.key}"] = drawn
+    for head in heads:
+        if head.kind == "number":
+            truth, predicted = head.truth[head.known], head.predicted[head.known]
+            found[f"scatter.{head.key}"] = pictures.scatter_picture(truth, predicted, head.title)
+        elif head.kind == "classes":
+            matrix, names = confusion(head), drawable(head.names)
+            drawn = pictures.confusion_picture(matrix, names, head.title)
+            found[f"confusion.{head.key}"] = drawn
     return found
-
-
-def answer_picture(head: HeadPredictions) -> np.ndarray | None:
-    """What was predicted over what is true; ``None`` for tags, of which none excludes another."""
-    if head.kind == "number":
-        known = head.known
-        return pictures.scatter_picture(head.truth[known], head.predicted[known], head.title)
-    if head.kind == "classes":
-        names = drawable(head.names)
-        return pictures.confusion_picture(confusion(head), names, head.title)
-    return None
 
 
 def mistakes_sheet(
