@@ -64,6 +64,7 @@ def test_the_trainer_reports_every_epoch_so_that_bad_trials_can_be_pruned():
     assert trial.intermediate_values == {1: 0.5, 2: 0.3, 3: 0.1}
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
 def test_of_a_journal_a_trial_whose_process_fell_silent_is_repeated_and_no_other(
     tmp_path, monkeypatch
 ):
