@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,12 +45,44 @@ def fresh(arguments, cwd, environment):
 
 def forked(arguments, cwd, environment):
     """The same for ``script.py …`` and ``-m module …``, forked from the server."""
-    with tempfile.TemporaryDirectory() as folder:
-        said = [Path(folder, name) for name in ("stdout", "stderr")]
-        request = arguments, str(cwd), environment, list(map(str, said))
-        server().stdin.write(f"{json.dumps(request)}\n")
-        server().stdin.flush()
-        return Result(int(server().stdout.readline()), *(path.read_text() for path in said))
+    return Started(arguments, cwd, environment).wait()
+
+
+class Started:
+    """A command that runs, forked from the server.
+
+    Attributes:
+        pid: its number.
+    """
+
+    def __init__(self, arguments, cwd, environment):
+        self._folder = tempfile.TemporaryDirectory()
+        self._said = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
+        request = arguments, str(cwd), environment, list(map(str, self._said))
+        self.pid = ask(request)
+        self._code = None
+
+    def poll(self, options=os.WNOHANG):
+        """Its exit code; ``None`` while it runs."""
+        if self._code is None:
+            self._code = ask((self.pid, options))
+        return self._code
+
+    def wait(self, seconds=None):
+        """Its ``Result``, once it has ended; ``TimeoutError`` if that takes so many seconds."""
+        deadline = time.monotonic() + (seconds or 0)
+        while seconds and self.poll() is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            time.sleep(0.02)
+        return Result(self.poll(0), *(path.read_text() for path in self._said))
+
+
+def ask(request):
+    """The server's answer."""
+    server().stdin.write(f"{json.dumps(request)}\n")
+    server().stdin.flush()
+    return json.loads(server().stdout.readline())
 
 
 @functools.cache
@@ -60,12 +93,18 @@ def server():
 
 
 def serve():
-    """Answer each request with the exit code of a child; return in the child, with its request."""
+    """Answer a command with its number, and a number with the exit code; return in the child of a
+    command, with it."""
     for line in sys.stdin:
-        child = os.fork()
-        if not child:
-            return json.loads(line)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        request = json.loads(line)
+        if isinstance(request[0], int):
+            ended, status = os.waitpid(*request)
+            answer = os.waitstatus_to_exitcode(status) if ended else None
+        else:
+            answer = os.fork()
+            if not answer:
+                return request
+        print(json.dumps(answer), flush=True)
     sys.exit()
 
 

@@ -1,11 +1,9 @@
 """Runs that are stopped, killed, or run out of disk, and what they leave."""
 
+import os
 import random
-import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from benchmarks.kill_and_resume import RECIPE, compare, kill_and_compare, subjects
 from faces.sample import generate
+from tests.processes import Started
 from utils.cli import EXIT_STOPPED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,14 +22,14 @@ END = ("--run-id", "r", "--resume", "auto")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("people")
-    generate(folder, persons=8, eval_persons=6, seed=3, workers=1)
+    generate(folder, persons=4, eval_persons=1, seed=3, workers=1)
     return folder
 
 
 def command(data, folder, *changes):
     places = (f"data_dir={data}", f"trainer.save_dir={folder}", f"tracer.cache_dir={folder}/crops")
     options = [f"--set={value}" for value in (*RECIPE, *places, *changes)]
-    return [sys.executable, str(ROOT / "train.py"), "-c", str(ROOT / "config.json"), *options]
+    return [str(ROOT / "train.py"), "-c", str(ROOT / "config.json"), *options]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def train(data, run):
     """``train(folder, …)``: a run there to its end."""
 
     def _train(folder, *options):
-        return run(*command(data, folder)[1:], *options, cwd=ROOT)
+        return run(*command(data, folder), *options, cwd=ROOT)
 
     return _train
 
@@ -60,36 +59,38 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(data, tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
 def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(data, train, whole, tmp_path):
     stopped = tmp_path / "stopped"
-    process = subprocess.Popen(
-        [*command(data, stopped), "--run-id", "r"], stderr=subprocess.PIPE, text=True
-    )
+    process = Started([*command(data, stopped), "--run-id", "r"], ROOT, {**os.environ})
     last = stopped / "models" / "killed" / "r" / "last_epoch.pth"
     deadline = time.monotonic() + 120
     while not last.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == EXIT_STOPPED, errors
+    os.kill(process.pid, signal.SIGTERM)
+    code, _, errors = process.wait()
+    assert code == EXIT_STOPPED, errors
     assert f"python train.py --resume {last}" in errors
     assert train(stopped, *END).returncode == 0
     compare(whole, stopped, ["models/killed/r/*_epoch.pth", "log/killed/r/metrics.csv"])
 
 
-def small_files_only():
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+SMALL_FILES_ONLY = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def test_a_checkpoint_that_can_not_be_written_is_one_clear_line(data, run, tmp_path):
-    steps = 'lr_scheduler={"type": "StepLR", "args": {"step_size": 2}}'  # allows more epochs
-    first = [*command(data, tmp_path, steps), "--run-id", "r"]
-    assert run(*first[1:], cwd=ROOT).returncode == 0  # makes the crops without the limit
+    steps = 'lr_scheduler={"type": "StepLR", "args": {"step_size": 1}}'  # allows more epochs
+    first = [*command(data, tmp_path, steps, "trainer.epochs=1"), "--run-id", "r"]
+    assert run(*first, cwd=ROOT).returncode == 0  # makes the crops without the limit
     models = tmp_path / "models" / "killed" / "r"
     before = {path.name: path.read_bytes() for path in models.glob("*.pth")}
-    done = subprocess.run(
-        [*command(data, tmp_path, steps, "trainer.epochs=6"), "--run-id", "r", "--resume", "auto"],
-        capture_output=True, text=True, preexec_fn=small_files_only, timeout=120,
-    )  # fmt: skip
+    limited = tmp_path / "limited.py"
+    limited.write_text(SMALL_FILES_ONLY)
+    again = [*command(data, tmp_path, steps, "trainer.epochs=2"), "--run-id", "r"]
+    done = run(limited, *again, "--resume", "auto", cwd=ROOT, PYTHONPATH=str(ROOT))
     assert done.returncode == 2
     assert "the disk is full" in done.stderr and "Traceback" not in done.stderr
     assert {path.name: path.read_bytes() for path in models.glob("*.pth")} == before
