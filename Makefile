@@ -58,7 +58,8 @@ test: .venv/ready  ## run the test suite
 	$(BIN)/python -m pytest
 
 test-fast: .venv/ready  ## the quick tests of every room, about three in four
-	$(BIN)/python -m pytest -m "not slow and not browser"
+	@# Without a plugin that no quick test needs: it takes every process a second to load.
+	$(BIN)/python -m pytest -m "not slow and not browser" -p no:hypothesispytest
 
 fuzz: .venv/ready  ## wrong files by the thousand and 200 kills, with tables of how they were taken
 	$(BIN)/python -m tests.fuzz

@@ -173,7 +173,18 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["HIP_VISIBLE_DEVICES"] = ""
 
 
-LONG = ("test_stopping", "test_distributed", "end_to_end", "test_app", "test_sweep", "TRACER")
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores: while commands wait for each other, others can compute."""
+    quick = "not slow" in config.option.markexpr  # which wait for nothing
+    chosen = quick or "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ
+    return None if chosen else (os.cpu_count() or 1) + 1
+
+
+LONG = (
+    "end_to_end/test_training", "end_to_end/test_stopping", "test_a_day", "TRACER/test_extractor",
+    "TRACER/test_training", "TRACER/test_network", "test_app_browser", "end_to_end", "test_new",
+    "test_first_steps", "tools", "TRACER", "base/test_base_data_loader", "report/test_page",
+)  # fmt: skip
 """Begun first, so that at the end no process has a long file while the others have none."""
 
 
@@ -184,10 +195,20 @@ SLOW_PLACES = (
     "TRACER/test_extractor", "TRACER/test_folding", "TRACER/test_network",
     "TRACER/test_onnx_engine", "TRACER/test_training", "TRACER/test_weights", "TestWithTheNetwork",
     "base/test_base_data_loader", "faces/test_sample", "logger/report/test_page",
-    "logger/test_wandb", "tests/test_benchmarks", "tests/test_new_project",
+    "logger/test_wandb", "tests/test_app", "tests/test_benchmarks", "tests/test_new_project",
     "utils/test_distributed",
 )  # fmt: skip
 """And what starts processes, draws people or runs TRACER by itself: more than 4 s a file."""
+
+
+def is_slow(place):
+    return any(part in place for part in SLOW_PLACES)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Of slow tests that are not asked for not even the imports are waited for."""
+    place = collection_path.relative_to(config.rootpath).as_posix()
+    return ("not slow" in config.option.markexpr and is_slow(place)) or None
 
 
 def pytest_collection_modifyitems(items):
@@ -196,7 +217,7 @@ def pytest_collection_modifyitems(items):
 
     items.sort(key=place)
     for item in items:
-        if SLOW & set(item.fixturenames) or any(place in item.nodeid for place in SLOW_PLACES):
+        if SLOW & set(item.fixturenames) or is_slow(item.nodeid):
             item.add_marker(pytest.mark.slow)
 
 

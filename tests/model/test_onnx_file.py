@@ -61,6 +61,7 @@ def test_a_file_of_another_model_is_told_by_the_comparison():
 
 
 @pytest.mark.parametrize("precision", TOLERANCES)
+@pytest.mark.slow
 def test_views_and_decoding_are_in_the_file(precision):
     model = spoken(MODELS["TimmModelMulti"]())
     views = views_from({"flip": True})
@@ -101,6 +102,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.slow
 def test_every_kind_of_task_is_answered_and_said_as_here(kind, tmp_path):
     task = Task(TaskSettings.model_validate({"heads": HEADS[kind]}))
     model = spoken(TimmModelMulti(task, "test_resnet", pretrained=False))

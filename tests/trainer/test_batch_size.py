@@ -44,6 +44,7 @@ def test_batches_share_a_step_evenly(photos, most, batch):
     assert sharing_evenly(photos, most) == batch
 
 
+@pytest.mark.slow
 def test_a_trial_is_a_whole_step_and_one_that_is_too_large_leaves_no_gradient():
     backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     model = BaseModel(backbone, 3, {"mask": 3}, mean=(0.5,) * 3, std=(0.5,) * 3)

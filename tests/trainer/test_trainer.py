@@ -152,6 +152,7 @@ def test_validation_evaluates_every_photo_once_whatever_the_batch_size(tmp_path)
     assert len(odd.predictions.index) == 40
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_whatever_the_save_period(tmp_path):
     trainer = a_trainer(tmp_path, epochs=3, save_period=100)
     trainer.train()
@@ -159,6 +160,7 @@ def test_the_best_epoch_is_kept_whatever_the_save_period(tmp_path):
     assert best["epoch"] == trainer.monitor.best_epoch
 
 
+@pytest.mark.slow
 def test_only_the_newest_saves_are_kept_and_nothing_is_stored_twice(tmp_path):
     a_trainer(tmp_path, epochs=4).train()
     models = tmp_path / "models"
@@ -167,12 +169,14 @@ def test_only_the_newest_saves_are_kept_and_nothing_is_stored_twice(tmp_path):
     assert (models / "last_epoch.pth").samefile(models / "at_0004_000000.pth")
 
 
+@pytest.mark.slow
 def test_a_save_period_keeps_every_so_many_epochs(tmp_path):
     a_trainer(tmp_path, epochs=4, save_period=2).train()
     kept = {path.name for path in (tmp_path / "models").glob("epoch_*.pth")}
     assert kept == {"epoch_2.pth", "epoch_4.pth"}
 
 
+@pytest.mark.slow
 def test_training_stops_early_after_the_patience(tmp_path):
     trainer = a_trainer(tmp_path, epochs=10, lr=1e-12, monitor=Monitor("max val/top", 2))
     trainer._validate_epoch = lambda epoch: {"val/loss": 1.0, "val/top": 0.5}
@@ -297,6 +301,7 @@ def test_validation_scores_are_those_of_the_decoding_and_the_answers_are_kept_pl
     assert (kept[0] == kept[1]).all()
 
 
+@pytest.mark.slow
 def test_saving_within_the_epoch_changes_nothing(tmp_path):
     a_trainer(tmp_path / "whole", epochs=1).train()
     a_trainer(tmp_path / "parts", epochs=1, save_every_steps=1).train()
@@ -381,6 +386,7 @@ def a_trainer_of_shapes(folder, task, mixing=None, **options):
     return a_trainer(folder, **parts | options)
 
 
+@pytest.mark.slow
 def test_heads_without_a_product_tags_and_numbers_are_trained_and_evaluated(tmp_path):
     task = shapes_task()
     monitor = Monitor("min val/size_mae")
@@ -391,6 +397,7 @@ def test_heads_without_a_product_tags_and_numbers_are_trained_and_evaluated(tmp_
     assert float(rows[-1]["val/shade_accuracy"]) > 0.9 and float(rows[-1]["val/tags_f1"]) > 0.9
 
 
+@pytest.mark.slow
 def test_a_stop_within_an_epoch_of_heads_without_a_product_changes_no_bit(tmp_path):
     def trainer(name):
         mixing = Mixing(mixup=0.5, same=["kind"])
