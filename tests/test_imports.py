@@ -1,6 +1,7 @@
 """Imports inside functions run only when the function does: here each of them is tried."""
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -19,7 +20,7 @@ FILES = [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_is_imported_from_the_project_exists(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in imports_in(path):
         own = isinstance(node, ast.ImportFrom) and node.level == 0
         if own and node.module.partition(".")[0] in ROOMS:
             module = importlib.import_module(node.module)
@@ -43,8 +44,14 @@ def test_every_package_that_is_imported_is_declared():
             assert owners & declared, f"{path}: {name} ({', '.join(owners) or 'not installed'})"
 
 
+@functools.cache
+def imports_in(path):
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imported(path):
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = imports_in(path)
     plainly = [each.name for node in nodes if isinstance(node, ast.Import) for each in node.names]
     absolute = [n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.level == 0]
     return {name.partition(".")[0] for name in [*plainly, *absolute]}

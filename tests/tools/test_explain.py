@@ -27,31 +27,36 @@ def explain(monkeypatch, capsys, tmp_path):
 
 
 @pytest.fixture
-def photo(people):
-    return sorted((people / "eval" / "images").iterdir())[0]
+def photo(shapes):
+    return shapes / "eval" / "0000.png"
+
+
+@pytest.fixture
+def best(trained_shapes):
+    return trained_shapes / "saved/models/shapes/first/best_epoch.pth"
 
 
 def test_it_prints_the_answers_and_draws_the_crop_and_a_heat_map_a_head(
-    explain, trained, photo, tmp_path
+    explain, best, photo, tmp_path
 ):
-    code, printed = explain("--resume", trained.best, "--image", photo, "--out", "new/why.png")
+    code, printed = explain("--resume", best, "--image", photo, "--out", "new/why.png")
     assert code == 0, printed.err
     lines = [line.split()[0] for line in printed.out.splitlines()]
-    assert lines == ["mask", "gender", "age", "picture:"]
+    assert lines == ["kind", "colour", "picture:"]
     picture = read_image(tmp_path / "new" / "why.png")
-    assert picture.shape == (320, 4 * 320, 3)
-    crop, *heat = np.split(picture, 4, axis=1)
+    assert picture.shape == (320, 3 * 320, 3)
+    crop, *heat = np.split(picture, 3, axis=1)
     assert all(not np.array_equal(crop, each) for each in heat)
 
 
-def test_the_picture_is_named_after_the_photo(explain, trained, photo, tmp_path):
-    assert explain("--resume", trained.best, "--image", photo)[0] == 0
+def test_the_picture_is_named_after_the_photo(explain, best, photo, tmp_path):
+    assert explain("--resume", best, "--image", photo)[0] == 0
     assert (tmp_path / "submit" / f"{photo.stem}.gradcam.png").is_file()
 
 
-def test_a_photo_that_is_none_is_one_line(explain, trained, tmp_path):
+def test_a_photo_that_is_none_is_one_line(explain, best, tmp_path):
     (tmp_path / "no.jpg").write_text("not a photo")
-    code, printed = explain("--resume", trained.best, "--image", "no.jpg")
+    code, printed = explain("--resume", best, "--image", "no.jpg")
     assert code == 2
     assert printed.err.startswith("error: no.jpg: not an image")
     assert len(printed.err.splitlines()) == 1

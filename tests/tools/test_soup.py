@@ -25,10 +25,11 @@ def test_a_soup_has_the_mean_weights_and_the_config_of_the_first(member, tmp_pat
     assert len(soup["soup"]) == 2
 
 
-def test_a_soup_of_a_training_answers_by_its_decoding(call, trained, tmp_path):
-    members = [trained.best, trained.models / "last_epoch.pth"]
+def test_a_soup_of_a_training_answers_by_its_decoding(call, trained_shapes, tmp_path):
+    models = trained_shapes / "saved/models/shapes/first"
+    members = [models / "best_epoch.pth", models / "last_epoch.pth"]
     main([*map(str, members), "--out", str(tmp_path / "soup.pth")])
-    soup, best = (load_checkpoint(path) for path in (tmp_path / "soup.pth", trained.best))
+    soup, best = (load_checkpoint(path) for path in (tmp_path / "soup.pth", members[0]))
     own = ("run_id", "familiarity")  # that of the first one's weights is not the soup's
     kept = {key: value for key, value in metadata_of(best).items() if key not in own}
     assert {"config", "class_counts", "classes"} <= set(kept)
@@ -36,7 +37,7 @@ def test_a_soup_of_a_training_answers_by_its_decoding(call, trained, tmp_path):
     assert "optimizer" not in soup and "familiarity" not in soup
     result = call("test.py", "-r", "soup.pth", "--set", "decoding.prior_strength=0.2")
     assert result.returncode == 0, result.stderr
-    assert len(list((tmp_path / "submit").glob("tiny_first-soup_decoding-????.csv"))) == 1
+    assert len(list((tmp_path / "submit").glob("shapes_first-soup_decoding-????.csv"))) == 1
 
 
 def test_the_classes_of_a_soup_are_as_frequent_as_its_members_had_them_on_average(tmp_path):

@@ -15,14 +15,14 @@ SPACE = {
 
 
 @pytest.fixture
-def sweep(call, tiny_config, tmp_path):
+def sweep(call, shapes_config, tmp_path):
     """``sweep(space, …)``: the command on a short training."""
 
     def start(space, *options):
         (tmp_path / "space.json").write_text(json.dumps(space))
         return call(
-            str(ROOT / "tools/sweep.py"), "-c", tiny_config, "--space", "space.json",
-            "--set", "trainer.epochs=1", "trainer.report=false", "--study", "s", *options,
+            str(ROOT / "tools/sweep.py"), "-c", shapes_config, "--space", "space.json",
+            "--study", "s", *options,
         )  # fmt: skip
 
     return start
@@ -47,7 +47,7 @@ def test_a_study_goes_on_to_the_number_of_trials_asked_for(sweep, tmp_path):
     assert values == sorted(values, reverse=True)
     for row in rows:
         assert 1e-3 <= float(row["optimizer.args.lr"]) <= 1e-2
-        run = tmp_path / "saved/models/tiny" / row["run"]
+        run = tmp_path / "saved/models/shapes" / row["run"]
         config = json.loads((run / "config.json").read_text())
         lr = float(row["optimizer.args.lr"])
         assert config["optimizer"]["args"]["lr"] == pytest.approx(lr, rel=1e-3)
