@@ -33,88 +33,103 @@ def test_age_bins_whose_edges_were_moved_are_called_what_they_are(trained, tmp_p
 
 
 @pytest.fixture
-def exported(trained, tmp_path, call):
+def best(trained_shapes):
+    return trained_shapes / "saved/models/shapes/first/best_epoch.pth"
+
+
+@pytest.fixture
+def task(best):
+    return Task(TaskSettings.model_validate(load_checkpoint(best)["config"]["task"]))
+
+
+@pytest.fixture
+def exported(best, tmp_path, call):
     """The session-wide trained model as a file, by the command."""
     path = tmp_path / "new" / "model.onnx"
-    result = call(ROOT / "tools/export.py", "--resume", trained.best, "--out", path)
+    result = call(ROOT / "tools/export.py", "--resume", best, "--out", path)
     assert result.returncode == 0, result
     assert "largest difference from torch" in result.stdout and "0.0001 allowed" in result.stdout
     return path
 
 
-def classes_of_test_py(trained, people, call, out, *options):
-    """File name → class, as test.py predicts it."""
-    images = people / "eval" / "images"
-    done = call("test.py", "-r", trained.best, "--images", images, "--out", out, *options)
+def photos_of(shapes):
+    return sorted((shapes / "eval").iterdir())
+
+
+def answers_of_test_py(best, images, call, out, *options):
+    """File name → the words of its class, as test.py predicts it."""
+    done = call("test.py", "-r", best, "--images", images, "--out", out, *options)
     assert done.returncode == 0, done
     with open(out, newline="") as file:
-        return {row["ImageID"]: int(row["ans"]) for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    return {Path(next(iter(row.values()))).name: (row["kind"], row["colour"]) for row in rows}
 
 
-def classes_of_the_example(exported, people):
-    """File name → class, as onnxruntime has it for the crops of all test photos."""
-    session = onnxruntime.InferenceSession(exported)
-    images = sorted((people / "eval" / "images").iterdir())
+def crops_of(photos):
     crops = [
-        cv2.resize(read_image(path), (32, 32), interpolation=cv2.INTER_AREA) for path in images
+        cv2.resize(read_image(path), (32, 32), interpolation=cv2.INTER_AREA) for path in photos
     ]
-    (said,) = session.run(["probabilities"], {"crops": np.stack(crops).transpose(0, 3, 1, 2)})
-    return {path.name: int(row.argmax()) for path, row in zip(images, said, strict=True)}
+    return np.stack(crops).transpose(0, 3, 1, 2)
 
 
-def test_a_run_with_decoding_and_views_is_answered_as_by_test_py(trained, people, tmp_path, call):
-    decoding = ("decoding.prior_strength=2.0", 'decoding.temperature={"age": 2.5}')
+def test_a_run_with_decoding_and_views_is_answered_as_by_test_py(
+    best, task, shapes, tmp_path, call
+):
+    bias = 'decoding.bias={"kind": [1.0, 0.0, 0.0]}'
+    decoding = ("decoding.prior_strength=2.0", bias, 'decoding.temperature={"kind": 2.5}')
     options = ("--set", *decoding, "tta.flip=true")
     path = tmp_path / "model.onnx"
-    result = call(ROOT / "tools/export.py", "--resume", trained.best, "--out", path, *options)
+    result = call(ROOT / "tools/export.py", "--resume", best, "--out", path, *options)
     assert result.returncode == 0, result
-    said = classes_of_the_example(path, people)
-    assert said == classes_of_test_py(trained, people, call, tmp_path / "a.csv", *options)
-    assert said != classes_of_test_py(trained, people, call, tmp_path / "plain.csv")
-    about = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    session, photos = onnxruntime.InferenceSession(path), photos_of(shapes)
+    (found,) = session.run(["probabilities"], {"crops": crops_of(photos)})
+    said = {
+        path.name: tuple(task.class_words(row.argmax()).values())
+        for path, row in zip(photos, found, strict=True)
+    }
+    images = shapes / "eval"
+    assert said == answers_of_test_py(best, images, call, tmp_path / "a.csv", *options)
+    assert said != answers_of_test_py(best, images, call, tmp_path / "plain.csv")
+    about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["answer"])["tta"]["flip"] is True
-    assert len(json.loads(about["answer"])["decoding"]["class"]) == 18
+    assert len(json.loads(about["answer"])["decoding"]["class"]) == 9
 
 
-def test_what_a_user_must_know_stands_in_the_metadata(exported):
+def test_what_a_user_must_know_stands_in_the_metadata(exported, task):
     session = onnxruntime.InferenceSession(exported)
     about = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
     assert about["input"]["side"] == 32 and about["input"]["colour"] == "RGB"
-    assert about["heads"]["age"] == list(FACES.heads["age"].classes)
-    assert Task(TaskSettings.model_validate(about["task"])).meaning == FACES.meaning
-    assert about["model"]["run_id"] == "first" and about["model"]["name"] == "tiny"
-    assert [output.name for output in session.get_outputs()] == [
-        "mask", "gender", "age", "probabilities",
-    ]  # fmt: skip
+    assert about["heads"]["kind"] == ["circle", "square", "triangle"]
+    assert Task(TaskSettings.model_validate(about["task"])).meaning == task.meaning
+    assert about["model"]["run_id"] == "first" and about["model"]["name"] == "shapes"
+    outputs = [output.name for output in session.get_outputs()]
+    assert outputs == ["kind", "colour", "probabilities"]
     assert session.get_inputs()[0].shape == ["batch", 3, 32, 32]
 
 
 def test_the_example_gives_the_classes_of_test_py_without_torch_or_this_project(
-    exported, trained, people, call, tmp_path
+    exported, best, task, shapes, call, tmp_path
 ):
-    expected = classes_of_test_py(trained, people, call, tmp_path / "answers.csv")
-    images = sorted((people / "eval" / "images").iterdir())
+    expected = answers_of_test_py(best, shapes / "eval", call, tmp_path / "answers.csv")
     example = tmp_path / "predict_onnx.py"
     example.write_text((ROOT / "examples" / "predict_onnx.py").read_text())
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", example, exported, *images],
+        [sys.executable, "-X", "importtime", example, exported, *photos_of(shapes)],
         cwd=tmp_path, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not imported & {"torch", "timm", "pandas", "model", "data_loader"}
     rows = [line.split(",", 2) for line in done.stdout.splitlines()]
-    assert {Path(file).name: int(answer) for file, answer, _ in rows} == expected
+    classes = {Path(file).name: int(answer) for file, answer, _ in rows}
+    words = {name: tuple(task.class_words(code).values()) for name, code in classes.items()}
+    assert words == expected
     for _, answer, said in rows:
-        assert said.startswith(FACES.sentence(FACES.decode(int(answer))))
+        assert said.startswith(task.sentence(task.decode(int(answer))))
 
 
-def test_a_batch_of_any_size_is_answered_photo_by_photo(exported, people):
-    crops = [
-        cv2.resize(read_image(path), (32, 32), interpolation=cv2.INTER_AREA)
-        for path in sorted((people / "eval" / "images").iterdir())[:9]
-    ]
-    batch = np.stack(crops).transpose(0, 3, 1, 2)
+def test_a_batch_of_any_size_is_answered_photo_by_photo(exported, shapes):
+    batch = crops_of(photos_of(shapes)[:9])
     session = onnxruntime.InferenceSession(exported)
     together = session.run(["probabilities"], {"crops": batch})[0]
     alone = [session.run(["probabilities"], {"crops": batch[n : n + 1]})[0] for n in range(9)]
@@ -129,10 +144,10 @@ class TestMistakes:
         result = call(ROOT / "tools/export.py", "-r", tmp_path / "notes.pth", "--out", "m.onnx")
         assert_one_line_error(result, "notes.pth", "not a checkpoint")
 
-    def test_a_place_that_can_not_be_written(self, call, trained, tmp_path, assert_one_line_error):
+    def test_a_place_that_can_not_be_written(self, call, best, tmp_path, assert_one_line_error):
         (tmp_path / "file").write_text("")
         out = tmp_path / "file" / "m.onnx"
-        result = call(ROOT / "tools/export.py", "-r", trained.best, "--out", out)
+        result = call(ROOT / "tools/export.py", "-r", best, "--out", out)
         assert_one_line_error(result, out, "cannot be written", "--out")
 
     def test_the_example_without_a_model_says_how_it_is_called(self, tmp_path):
@@ -185,16 +200,16 @@ def test_a_pair_of_files_takes_photos_and_answers_as_the_page_and_test_py(
     assert answered == expected
 
 
-def test_whole_photos_have_no_crop_to_export(trained, tmp_path, call):
+def test_whole_photos_have_no_crop_to_export(best, tmp_path, call):
     out = tmp_path / "m.onnx"
-    result = call(ROOT / "tools/export.py", "-r", trained.best, "--out", out, "--with-crop")
+    result = call(ROOT / "tools/export.py", "-r", best, "--out", out, "--with-crop")
     assert result.returncode == 2 and "there is no crop to export" in result.stderr
     assert not out.exists()
 
 
-def test_int8_is_smaller_and_says_what_it_costs(trained, tmp_path, call):
+def test_int8_is_smaller_and_says_what_it_costs(best, tmp_path, call):
     path = tmp_path / "small.onnx"
-    result = call(ROOT / "tools/export.py", "--resume", trained.best, "--out", path, "--int8")
+    result = call(ROOT / "tools/export.py", "--resume", best, "--out", path, "--int8")
     assert result.returncode == 0, result
     assert re.search(r"small.onnx: [\d.]+ MiB, int8, of [\d.]+", result.stdout)
     assert "validation photos, float32 -> int8 (the same answer on" in result.stdout
