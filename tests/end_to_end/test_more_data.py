@@ -31,16 +31,16 @@ def test_answers_of_a_model_are_data_of_the_next(trained, run, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_ensemble_of_folds_teaches_one_model(tiny_config, run, tmp_path):
+def test_an_ensemble_of_folds_teaches_one_model(shapes_config, run, tmp_path):
     folds = run(
-        "train.py", "-c", tiny_config, "--folds", "all", "--run-id", "folds", "--set",
-        "validation.folds=2", "trainer.epochs=1", "trainer.report=false", cwd=tmp_path,
+        "train.py", "-c", shapes_config, "--folds", "all", "--run-id", "folds", "--set",
+        "validation.folds=2", cwd=tmp_path,
     )  # fmt: skip
     assert folds.returncode == 0, folds
-    soft = 'task.data.soft_labels={"answers": "saved/log/tiny/folds"}'
-    student = run("train.py", "-c", tiny_config, "--run-id", "one", "--set", soft, cwd=tmp_path)
+    soft = 'task.data.soft_labels={"answers": "saved/log/shapes/folds"}'
+    student = run("train.py", "-c", shapes_config, "--run-id", "one", "--set", soft, cwd=tmp_path)
     assert student.returncode == 0, student
-    assert re.search("soft labels: 112 of 112 photos", student.stdout)
+    assert re.search("soft labels: 90 of 90 photos", student.stdout)
     assert "validation scores flatter" in student.stdout
-    with open(tmp_path / "saved/log/tiny/one/metrics.csv") as file:
+    with open(tmp_path / "saved/log/shapes/one/metrics.csv") as file:
         assert float(list(csv.DictReader(file))[-1]["train/loss"]) > 0

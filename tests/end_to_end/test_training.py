@@ -25,17 +25,26 @@ def files_under(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture
-def train(call, tiny_config):
-    """``train("run", …)``: one epoch under that run id, in this process."""
-
-    def _train(run_id, *options):
-        once = ("--config", tiny_config, "--set", "trainer.epochs=1", "--run-id", run_id)
+def trains(call, config):
+    def train(run_id, *options):
+        once = ("--config", config, "--set", "trainer.epochs=1", "--run-id", run_id)
         result = call("train.py", *once, *options)
         assert result.returncode == 0, result.stderr
         return result.stdout
 
-    return _train
+    return train
+
+
+@pytest.fixture
+def train(call, shapes_config):
+    """``train("run", …)``: one epoch on the shapes under that run id, in this process."""
+    return trains(call, shapes_config)
+
+
+@pytest.fixture
+def train_faces(call, tiny_config):
+    """The same on the people."""
+    return trains(call, tiny_config)
 
 
 class TestWhatARunLeaves:
@@ -125,28 +134,32 @@ def test_the_same_seed_gives_the_same_run_where_no_logging_service_is_installed(
     assert repeated.read_bytes() == (trained.log / "metrics.csv").read_bytes()
 
 
-def test_another_seed_gives_another_run(trained, train, tmp_path):
+def test_another_seed_gives_another_run(train, tmp_path):
+    train("one")
     train("other", "--set", "seed=7")
-    other = read_rows(tmp_path / "saved/log/tiny/other/metrics.csv")[0]
-    assert other["train/loss"] != read_rows(trained.log / "metrics.csv")[0]["train/loss"]
+    rows = [
+        read_rows(tmp_path / f"saved/log/shapes/{run}/metrics.csv")[0] for run in ("one", "other")
+    ]
+    assert rows[0]["train/loss"] != rows[1]["train/loss"]
 
 
 class TestGoingOn:
-    def test_a_resumed_run_ends_where_one_without_a_stop_ends(self, trained, train, call, tmp_path):
+    def test_a_resumed_run_ends_where_one_without_a_stop_ends(self, train, call, tmp_path):
+        train("whole", "--set", "trainer.epochs=2")
         train("stopped")
-        last = tmp_path / "saved/models/tiny/stopped/last_epoch.pth"
+        last = tmp_path / "saved/models/shapes/stopped/last_epoch.pth"
 
         resumed = call("train.py", "--resume", last, "--set", "trainer.epochs=2")
 
         assert resumed.returncode == 0, resumed.stderr
-        metrics = tmp_path / "saved/log/tiny/stopped/metrics.csv"
-        assert metrics.read_bytes() == (trained.log / "metrics.csv").read_bytes()
-        assert files_under(tmp_path / "saved/models") == {
-            f"tiny/stopped/{name}" for name in files_under(trained.models)
-        }
+        metrics = tmp_path / "saved/log/shapes/stopped/metrics.csv"
+        whole = tmp_path / "saved/log/shapes/whole/metrics.csv"
+        assert metrics.read_bytes() == whole.read_bytes()
+        models = tmp_path / "saved/models/shapes"
+        assert files_under(models / "stopped") == files_under(models / "whole")
 
     def test_auto_starts_a_run_goes_on_with_it_and_leaves_a_finished_one(self, train, tmp_path):
-        metrics = tmp_path / "saved/log/tiny/demo/metrics.csv"
+        metrics = tmp_path / "saved/log/shapes/demo/metrics.csv"
         train("demo", "--resume", "auto")
         assert len(read_rows(metrics)) == 1
         train("demo", "--resume", "auto", "--set", "trainer.epochs=2")
@@ -156,39 +169,40 @@ class TestGoingOn:
         assert metrics.read_bytes() == before
         assert "epoch 2/2" not in said
 
-    def test_a_resumed_run_can_go_on_under_another_name(self, trained, call, tmp_path):
+    def test_a_resumed_run_can_go_on_under_another_name(self, train, call, tmp_path):
+        train("short")
         result = call(
-            "train.py", "-r", trained.models / "last_epoch.pth", "--run-id", "longer",
-            "--set", "trainer.epochs=3",
+            "train.py", "-r", tmp_path / "saved/models/shapes/short/last_epoch.pth",
+            "--run-id", "longer", "--set", "trainer.epochs=2",
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
-        assert len(read_rows(tmp_path / "saved/log/tiny/longer/metrics.csv")) == 3
-        assert len(read_rows(trained.log / "metrics.csv")) == 2
+        assert len(read_rows(tmp_path / "saved/log/shapes/longer/metrics.csv")) == 2
+        assert len(read_rows(tmp_path / "saved/log/shapes/short/metrics.csv")) == 1
 
     def test_under_another_name_the_best_epoch_so_far_comes_along(self, train, call, tmp_path):
         train("flat", "--lr", "1e-12")
         said = call(
-            "train.py", "-r", tmp_path / "saved/models/tiny/flat/last_epoch.pth",
+            "train.py", "-r", tmp_path / "saved/models/shapes/flat/last_epoch.pth",
             "--run-id", "flatter", "--set", "trainer.epochs=2",
         ).stdout  # fmt: skip
         best = next(line for line in said.splitlines() if line.startswith("best val/f1"))
         assert "in epoch 1: " in best
-        assert best.endswith("saved/models/tiny/flatter/best_epoch.pth")
-        assert (tmp_path / "saved/models/tiny/flatter/best_epoch.pth").is_file()
+        assert best.endswith("saved/models/shapes/flatter/best_epoch.pth")
+        assert (tmp_path / "saved/models/shapes/flatter/best_epoch.pth").is_file()
 
     def test_auto_goes_on_where_a_kill_came_within_the_very_first_save(self, train, tmp_path):
         train("cut")
-        models = tmp_path / "saved/models/tiny/cut"
+        models = tmp_path / "saved/models/shapes/cut"
         (models / "last_epoch.pth").unlink()  # saved, but not yet under its second name
         train("cut", "--resume", "auto", "--set", "trainer.epochs=2")
-        assert len(read_rows(tmp_path / "saved/log/tiny/cut/metrics.csv")) == 2
+        assert len(read_rows(tmp_path / "saved/log/shapes/cut/metrics.csv")) == 2
 
     def test_a_learning_rate_that_the_saved_state_overrules_is_said(self, train, call, tmp_path):
         train("kept")
-        last = tmp_path / "saved/models/tiny/kept/last_epoch.pth"
+        last = tmp_path / "saved/models/shapes/kept/last_epoch.pth"
         said = call("train.py", "-r", last, "--lr", "0.5", "--set", "trainer.epochs=2").stdout
         assert "warning: optimizer.args: no effect" in said
-        rows = read_rows(tmp_path / "saved/log/tiny/kept/metrics.csv")
+        rows = read_rows(tmp_path / "saved/log/shapes/kept/metrics.csv")
         assert rows[0]["lr"] == rows[1]["lr"]
 
     def test_a_schedule_made_for_the_length_of_the_training_is_not_resumed_for_more(
@@ -196,7 +210,7 @@ class TestGoingOn:
     ):
         cosine = {"type": "CosineAnnealingLR", "args": {"T_max": "all"}}
         train("short", "--set", f"lr_scheduler={json.dumps(cosine)}", "--set", "trainer.epochs=2")
-        last = tmp_path / "saved/models/tiny/short/last_epoch.pth"
+        last = tmp_path / "saved/models/shapes/short/last_epoch.pth"
         crops = ("--set", "tracer.cache_dir=crops")
         more = call("train.py", "-r", last, "--set", "trainer.epochs=3", *crops)
         words = ("trainer.epochs", "CosineAnnealingLR was made for 2 epochs", "--init-from")
@@ -205,17 +219,17 @@ class TestGoingOn:
         less = call("train.py", "-r", last, "--set", "trainer.epochs=1", *crops).stdout
         assert "warning: lr_scheduler: stays made for 2 epochs, as saved" in less
 
-    def test_going_on_with_other_people_in_the_two_parts_is_said(self, train, call, tmp_path):
+    def test_going_on_with_other_groups_in_the_two_parts_is_said(self, train, call, tmp_path):
         train("swapped")
-        last = tmp_path / "saved/models/tiny/swapped/last_epoch.pth"
+        last = tmp_path / "saved/models/shapes/swapped/last_epoch.pth"
         same = call("train.py", "-r", last)
         assert "split" not in same.stdout
         said = call("train.py", "-r", last, "--set", "seed=5").stdout
-        assert "warning: not the people, or not the split, that the run began with" in said
+        assert "warning: not the boards, or not the split, that the run began with" in said
 
     def test_curves_in_tensorboard_go_on_without_doubled_points(self, train, call, tmp_path):
         train("seen", "--set", "trainer.tensorboard=true", "--set", "trainer.epochs=2")
-        models, log = tmp_path / "saved/models/tiny/seen", tmp_path / "saved/log/tiny/seen"
+        models, log = tmp_path / "saved/models/shapes/seen", tmp_path / "saved/log/shapes/seen"
         before = (log / "metrics.csv").read_text()
         # Killed after the second epoch was logged and before it was saved: it is done again.
         again = call("train.py", "-r", models / "at_0001_000000.pth", "--set", "trainer.epochs=3")
@@ -230,17 +244,17 @@ class TestGoingOn:
 
     def test_wandb_goes_on_with_the_same_run(self, train, call, tmp_path, eventually):
         train("w", "--set", 'wandb={"mode": "offline"}')
-        last = tmp_path / "saved/models/tiny/w/last_epoch.pth"
+        last = tmp_path / "saved/models/shapes/w/last_epoch.pth"
         assert call("train.py", "-r", last, "--set", "trainer.epochs=2").returncode == 0
-        files = sorted((tmp_path / "saved/log/tiny/w").glob("wandb/offline-run-*/run-*.wandb"))
+        files = sorted((tmp_path / "saved/log/shapes/w").glob("wandb/offline-run-*/run-*.wandb"))
         assert [file.name for file in files] == ["run-w.wandb"] * 2
         assert eventually(lambda: all(b"val/f1" in file.read_bytes() for file in files))
 
     def test_a_run_id_that_is_taken_is_refused(
-        self, train, call, tiny_config, assert_one_line_error
+        self, train, call, shapes_config, assert_one_line_error
     ):
         train("mine")
-        again = call("train.py", "-c", tiny_config, "--run-id", "mine")
+        again = call("train.py", "-c", shapes_config, "--run-id", "mine")
         assert_one_line_error(again, "mine", "holds a run already", "--resume")
 
 
@@ -289,7 +303,7 @@ def test_the_profile_preset_leaves_a_trace_of_whole_steps(preset, tmp_path):
 
 def test_a_profile_is_a_trace_and_one_screen_that_names_the_parts_of_a_step(train, tmp_path):
     said = train("p", "--set", "trainer.profile_steps=3")
-    folder = tmp_path / "saved/log/tiny/p/profile"
+    folder = tmp_path / "saved/log/shapes/p/profile"
     names = {event.get("name") for event in json.loads((folder / "trace.json").read_text())
              ["traceEvents"]}  # fmt: skip
     summary = (folder / "profile.txt").read_text()
@@ -301,15 +315,15 @@ def test_a_profile_is_a_trace_and_one_screen_that_names_the_parts_of_a_step(trai
 
 
 class TestOptions:
-    def test_printing_the_config_starts_no_run(self, call, tiny_config, tmp_path):
-        printed = call("train.py", "-c", tiny_config, "--set", "seed=5", "--print-config")
+    def test_printing_the_config_starts_no_run(self, call, shapes_config, tmp_path):
+        printed = call("train.py", "-c", shapes_config, "--set", "seed=5", "--print-config")
         assert printed.returncode == 0
         assert json.loads(printed.stdout)["seed"] == 5
-        assert list(tmp_path.iterdir()) == []
+        assert list(tmp_path.iterdir()) == [shapes_config]
 
-    def test_an_option_without_effect_or_with_another_is_said(self, train):
+    def test_an_option_without_effect_or_with_another_is_said(self, train_faces):
         options = ("visualize=true", "tracer.margin=0.2", "trainer.accumulate=2")
-        said = train("v", *(f"--set={option}" for option in options))
+        said = train_faces("v", *(f"--set={option}" for option in options))
         assert "warning: trainer.accumulate: the loss of mask, gender, age weighs photos by" in said
         assert "warning: visualize: no effect, since wandb and trainer.tensorboard are off" in said
         assert "warning: tracer.margin: no effect, since tracer.weights is null" in said
@@ -326,40 +340,42 @@ class TestOptions:
     def test_training_stops_after_exactly_the_patience(self, train, tmp_path):
         train("early", "--set", "trainer.epochs=9", "--set", "trainer.early_stop=2",
               "--lr", "1e-12")  # fmt: skip
-        assert len(read_rows(tmp_path / "saved/log/tiny/early/metrics.csv")) == 3
+        assert len(read_rows(tmp_path / "saved/log/shapes/early/metrics.csv")) == 3
 
     @pytest.mark.parametrize("monitor", ["off", "max val/top_k_acc"])
     def test_any_score_may_choose_the_best_epoch(self, train, tmp_path, monitor):
         train("m", "--set", f"trainer.monitor={monitor}", "--set", 'metrics=["top_k_acc"]')
-        assert (tmp_path / "saved/models/tiny/m/best_epoch.pth").is_file()
-        assert "val/top_k_acc" in read_rows(tmp_path / "saved/log/tiny/m/metrics.csv")[0]
+        assert (tmp_path / "saved/models/shapes/m/best_epoch.pth").is_file()
+        assert "val/top_k_acc" in read_rows(tmp_path / "saved/log/shapes/m/metrics.csv")[0]
 
     def test_corrected_labels_are_reported_and_dropped_people_are_not_trained_on(
-        self, train, tmp_path
+        self, train_faces, tmp_path
     ):
         table = tmp_path / "fixes.csv"
         table.write_text("key,field,value,tier\n000001,drop,,sure\n000002/normal,mask,wear,sure\n")
-        said = train("fixed", "--set", f'label_corrections={{"path": "{table}"}}')
+        said = train_faces("fixed", "--set", f'label_corrections={{"path": "{table}"}}')
         assert "2 label corrections applied (1 photos relabeled, 7 left out)" in said
         split = (tmp_path / "saved/models/tiny/fixed/split.csv").read_text()
         assert "000001" not in split and "000002" in split
 
-    def test_every_loss_takes_its_place_in_a_triple(self, train):
+    def test_every_loss_takes_its_place_in_a_triple(self, train_faces):
         losses = [
             [{"type": "focal", "args": {"gamma": 1}}, None, 1],
             ["label_smoothing", [1, 2], 0.5],
             ["ArcFaceLoss", None, 1],
         ]
-        train("l", "--set", f"loss_name={json.dumps(losses)}")
+        train_faces("l", "--set", f"loss_name={json.dumps(losses)}")
 
 
-ONE_HEAD = 'loss_name=[["ce_loss", null, 1]]'
+ONE_HEAD = (
+    "--set", 'task.answer={"product": ["kind", "colour"]}', 'loss_name=[["ce_loss", null, 1]]',
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("model", "backbone", "options"),
     [
-        ("TimmModel", "test_resnet", ("--set", ONE_HEAD)),
+        ("TimmModel", "test_resnet", ONE_HEAD),
         ("TorchVisionModel", "shufflenet_v2_x0_5", ()),
     ],
 )
@@ -369,21 +385,21 @@ def test_the_other_models_train_and_predict_by_the_same_commands(
     arch = {"type": model, "args": {"model_name": backbone, "pretrained": False}}
     train("other", "--set", f"arch={json.dumps(arch)}", *options)
 
-    predicted = call("test.py", "-r", tmp_path / "saved/models/tiny/other/best_epoch.pth")
+    predicted = call("test.py", "-r", tmp_path / "saved/models/shapes/other/best_epoch.pth")
 
     assert predicted.returncode == 0, predicted.stderr
-    assert len(read_rows(tmp_path / "submit/tiny_other.csv")) == 56
+    assert len(read_rows(tmp_path / "submit/shapes_other.csv")) == 30
 
 
 def test_tensorboard_and_wandb_record_the_run_without_asking_anything(
-    train, tmp_path, monkeypatch, eventually
+    train_faces, tmp_path, monkeypatch, eventually
 ):
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr(sys, "stdin", None)  # whoever asks a question fails
 
-    said = train(
+    said = train_faces(
         "seen", "--set", "wandb=true", "--set", "trainer.tensorboard=true",
         "--set", "visualize=true",
     )  # fmt: skip
@@ -424,10 +440,10 @@ class TestBackboneWeights:
         torch.save(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
         train("moved", "--set", "arch.args.pretrained=true", f"arch.args.checkpoint_path={weights}")
         weights.unlink()
-        return tmp_path / "saved/models/tiny/moved/last_epoch.pth"
+        return tmp_path / "saved/models/shapes/moved/last_epoch.pth"
 
-    def test_every_command_does_without_their_file(self, call, checkpoint, people, tmp_path):
-        photo = next((people / "eval" / "images").iterdir())
+    def test_every_command_does_without_their_file(self, call, checkpoint, shapes, tmp_path):
+        photo = shapes / "eval" / "0000.png"
         soup = tmp_path / "soup.pth"
         for command in (
             ("train.py", "--resume", checkpoint, "--set", "trainer.epochs=2"),
@@ -444,10 +460,10 @@ class TestBackboneWeights:
             assert result.returncode == 0, (command, result.stderr)
 
     def test_a_start_whose_backbone_does_not_fit_still_needs_it(
-        self, call, checkpoint, tiny_config, assert_one_line_error
+        self, call, checkpoint, shapes_config, assert_one_line_error
     ):
         result = call(
-            "train.py", "--init-from", checkpoint, "-c", tiny_config, "--set",
+            "train.py", "--init-from", checkpoint, "-c", shapes_config, "--set",
             "arch.args.model_name=test_efficientnet", "arch.args.checkpoint_path=none.pth",
         )  # fmt: skip
         assert_one_line_error(result, "none.pth", "no such weights file")
