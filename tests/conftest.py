@@ -188,8 +188,8 @@ LONG = (
 """Begun first, so that at the end no process has a long file while the others have none."""
 
 
-SLOW = {"run", "call", "in_two_ranks", "trained", "trained_shapes", "project"}
-"""Fixtures that start a command or train; what has one of them is ``slow``."""
+SLOW = {"run", "call", "in_two_ranks", "people", "trained", "trained_shapes", "project"}
+"""Fixtures that start a command, draw people or train; what has one of them is ``slow``."""
 SLOW_PLACES = (
     "end_to_end", "fuzz", "TRACER/test_checkpoints", "TRACER/test_cli",
     "TRACER/test_extractor", "TRACER/test_folding", "TRACER/test_network",
