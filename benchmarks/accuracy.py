@@ -33,7 +33,7 @@ from utils.cli import run_command
 
 PAGE = ROOT / "docs/accuracy.md"
 CHANCE = 0.014
-"""Twice the standard deviation of five models of one recipe on the same test people."""
+"""Twice the standard deviation of five models of lite0_128.json on the same test people."""
 SAME = {
     "info_dir": None,
     "submit_dir": "submit",
@@ -163,7 +163,7 @@ def draw(page: str, out: Path) -> None:
     axes.grid(axis="x", alpha=0.3)
     figure.supxlabel(
         "macro-F1 over 18 classes; filled: 500 test people, the bar two standard deviations of"
-        "\nmodels of one recipe; hollow: people of the training data that it did not train on",
+        "\nmodels of lite0_128.json; hollow: people of the training data that it did not train on",
         fontsize=9,
     )
     figure.savefig(out)
