@@ -162,8 +162,8 @@ def draw(page: str, out: Path) -> None:
     axes.margins(x=0.1)
     axes.grid(axis="x", alpha=0.3)
     figure.supxlabel(
-        "macro-F1 over 18 classes; filled: 500 test people, the bar two standard deviations of models"
-        "\nof lite0_128.json; hollow: validation (in the first row, of people it trained on)",
+        "macro-F1 over 18 classes; filled: 500 test people, the bar two standard deviations of\n"
+        "models of lite0_128.json; hollow: validation (in the first row, people it trained on)",
         fontsize=9,
     )
     figure.savefig(out)
