@@ -18,10 +18,11 @@ from utils.run_folder import FOLD_RUN, REPORT, is_run
 MEMBER = re.compile(r"(?P<whole>.+)-(?P<kind>fold|seed|trial)\d+")
 """Run ids of what belongs together."""
 IDLE = re.compile(
-    r"(validation\.)?seed|validation\.fold|n_gpu|data_loader\.args\.num_workers|explain|visualize"
+    r"validation\.fold|n_gpu|data_loader\.args\.num_workers|explain|visualize"
     r"|wandb.*|submit_dir|trainer\.(verbosity|report|tensorboard|save_.*|keep_.*|log_.*)"
 )
-"""Keys that tell members of a group apart, or don't change what is learned."""
+"""Keys that tell folds apart, or don't change what is learned."""
+SEEDS = ("seed", "validation.seed")
 LONGEST = 60
 """Characters of what differs, in the terminal."""
 
@@ -131,18 +132,23 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
         raise UserError(f"{root}: holds no runs{f' of {name}' if name else ''}; train one first")
     runs = [read_run(path) for path in folders]
     runs.sort(key=lambda run: str(run.environment.get("started", "")))
-    # All seeds of a group differ in `seed`; that column would say nothing.
     told = [(key, each) for key, each in config_differences(runs) if not IDLE.fullmatch(key)]
     groups: dict[str, Group] = {}
     for place, run in enumerate(runs):
         found = run.scored and intervals(run.scored.whole, run.scored.groups)
+        # Members of a group differ in their seeds, by which they are named already.
+        known = SEEDS if MEMBER.fullmatch(run.run_id) else ()
         row = Row(
             run=run,
             state=run.folder.state if run.folder else "stopped",
             score=main_score_of(run),
             interval=found.score if found else None,
             against_best=_against(_best(runs, run), run),
-            differs=tuple(f"{key}={each[place]}" for key, each in told if each[place] is not None),
+            differs=tuple(
+                f"{key}={each[place]}"
+                for key, each in told
+                if each[place] is not None and key not in known
+            ),
         )
         groups.setdefault(row.group, Group(row.group)).rows.append(row)
     for group in groups.values():

@@ -121,14 +121,21 @@ def test_seeds_stand_together_with_mean_and_spread(make_run):
     (group,) = all_runs(make_run.root)
     assert group.label == "shapes/base"
     assert group.summary == "0.600 ± 0.141 of 2"
+    assert [row.differs for row in group.rows] == [(), ()]  # their names say it
+
+
+def test_runs_that_differ_in_their_seed_alone_say_so(make_run):
+    make_run("first", seed=1)
+    make_run("second", seed=2)
+    assert [row.differs for row in rows_of(make_run.root)] == [("seed=1",), ("seed=2",)]
 
 
 def test_only_what_differs_and_matters_is_named(make_run):
     make_run("slow", seed=1, optimizer={"args": {"lr": 0.1}}, n_gpu=0)
     make_run("fast", seed=2, optimizer={"args": {"lr": 0.9}}, n_gpu=1)
     assert [row.differs for row in rows_of(make_run.root)] == [
-        ("optimizer.args.lr=0.1",),
-        ("optimizer.args.lr=0.9",),
+        ("seed=1", "optimizer.args.lr=0.1"),
+        ("seed=2", "optimizer.args.lr=0.9"),
     ]
 
 
