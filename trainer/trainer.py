@@ -56,6 +56,15 @@ class Step:
     finite: Tensor
     losses: Tensor
 
+    @property
+    def kind(self) -> dict[str, Any]:
+        """What all steps of a training have alike, however many photos they are of."""
+        of_photos = {"metric_index": self.metric_index, "finite": self.finite, **self.answers}
+        kinds: dict[str, Any] = {"index": self.index.ndim, "losses": self.losses.shape}
+        for name, values in of_photos.items():
+            kinds[name] = values.shape[1:], values.shape[:1] == self.index.shape
+        return kinds
+
     def to(self, device: torch.device) -> "Step":
         """The same elsewhere; ``index`` stays on the CPU."""
         answers = {name: values.to(device) for name, values in self.answers.items()}
@@ -141,6 +150,8 @@ class Trainer(BaseTrainer):
         batches = self._progress(batches, title, done, total)
         for number, batch in enumerate(batches, len(self._steps)):
             self._steps.append(self._step(batch, number, total))
+            if self.mid_epoch and number == done:
+                self._require_of_one_kind(self._steps)
             updates.note(number + 1, len(batch["index"]) * distributed.world_size())
             if (number + 1) % CHECK_EVERY == 0:
                 self._refuse_nan(epoch, number + 1 - CHECK_EVERY)
@@ -238,6 +249,17 @@ class Trainer(BaseTrainer):
             for state in ranks[distributed.rank()]
         ]
         return own, sum(len(step["index"]) for steps in ranks for step in steps)
+
+    def _require_of_one_kind(self, steps: list[Step]) -> None:
+        """A made-up state may hold steps that could not be joined with the training's own."""
+        photos = min(map(len, self.train_truth.values()))
+        for step in steps[:-1]:
+            places = torch.cat([step.index, step.metric_index.cpu()])
+            if step.kind != steps[-1].kind or not ((places >= 0) & (places < photos)).all():
+                raise CheckpointError(
+                    "the steps of the epoch in which the run stopped are not those of this"
+                    " training; resume from a checkpoint of an epoch's end"
+                )
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         began = time.perf_counter()

@@ -281,6 +281,28 @@ def as_an_older_version_saved_it(checkpoint):
     save_checkpoint(checkpoint, state)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda step: step["answers"].update({k: v[:, None] for k, v in step["answers"].items()}),
+        lambda step: step.update(losses=step["losses"][:1]),
+        lambda step: step.update(metric_index=step["metric_index"] + 10**6),
+        lambda step: step.update(finite=step["finite"][:1]),
+    ],
+)
+def test_steps_that_are_not_of_this_training_are_refused_in_one_line(tmp_path, change):
+    stopped = a_trainer(tmp_path, epochs=1)
+    stopped.preemption.should_stop = lambda step: step == 2
+    with pytest.raises(Stopped):
+        stopped.train()
+    last = tmp_path / "models" / "last_epoch.pth"
+    state = load_checkpoint(last)
+    change(state["partial"]["steps"][0][0])
+    save_checkpoint(last, state)
+    with pytest.raises(CheckpointError, match="not those of this training; resume from"):
+        resumed(a_trainer(tmp_path, epochs=1), last).train()
+
+
 @pytest.mark.slow
 def test_mixed_photos_still_teach_what_they_show(tmp_path):
     mixing = Mixing(mixup=0.25, half_face=0.25)
