@@ -1,7 +1,7 @@
 """The forward pass of a training: compiled, over all ranks, what fails in it put into words."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,15 +10,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from base.base_model import BaseModel
 from base.cuda_graph import WITH_GRAPHS
 from base.settings import StepSettings
+from base.together import Together
 from utils import distributed
 from utils.errors import ConfigError
 
 Logits = dict[str, Tensor]
+StepResult = tuple[Logits, Tensor, dict[str, Tensor]]
+"""This rank's logits, detached; the total loss and each head's."""
 
 
-def wrapped(model: nn.Module, settings: StepSettings, device: torch.device) -> Any:
+def wrapped(model: BaseModel, settings: StepSettings, device: torch.device) -> Any:
     """The model as a training calls it: compiled, and with its gradients averaged over ranks."""
     forward: Any = model
     if settings.compile:
@@ -30,7 +34,7 @@ def wrapped(model: nn.Module, settings: StepSettings, device: torch.device) -> A
     if distributed.world_size() == 1:
         return forward
     return DistributedDataParallel(
-        forward,
+        Together(forward, model.heads),
         device_ids=None if device.type == "cpu" else [device],
         gradient_as_bucket_view=True,  # else each gradient is there twice, and copied
     )
@@ -91,6 +95,20 @@ def over_all_ranks(logits: Logits, targets: Logits) -> tuple[Logits, Logits]:
     return (
         {head: _AllGather.apply(values) for head, values in logits.items()},
         {head: torch.cat(_gathered(values)) for head, values in targets.items()},
+    )
+
+
+def joined(results: Sequence[StepResult], shares: Sequence[float]) -> StepResult:
+    """What one step on a whole batch gives, from those on its parts."""
+    logits, totals, parts = zip(*results, strict=True)
+
+    def mean(losses: Iterable[Tensor]) -> Tensor:
+        return torch.stack([s * loss for s, loss in zip(shares, losses, strict=True)]).sum(0)
+
+    return (
+        {head: torch.cat([each[head] for each in logits]) for head in logits[0]},
+        mean(totals),
+        {head: mean(each[head] for each in parts) for head in parts[0]},
     )
 
 

@@ -1,9 +1,7 @@
 """One training step: precision, the loss over all ranks, accumulation, clipping, schedule, EMA."""
 
-import contextlib
 import logging
 import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +12,31 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from base import together
 from base.base_model import BaseModel, backbone_modules, checkpoint_activations
 from base.checkpoint import load_weights
 from base.checkpoint_schema import require_like
 from base.cuda_graph import Graphed, move_average, rates_on_device, why_not_graphed
-from base.forward import Logits, explained, over_all_ranks, statistics_held, synchronized, wrapped
+from base.forward import (
+    Logits,
+    StepResult,
+    explained,
+    joined,
+    over_all_ranks,
+    statistics_held,
+    synchronized,
+    wrapped,
+)
 from base.inference import infer
 from base.optimizers import require_state_fits
 from base.schedulers import move
 from base.settings import StepSettings
 from base.stopwatch import Stopwatch
+from base.together import RanOutSomewhere
 from utils import distributed
 from utils.devices import amp_dtype, explain_out_of_memory
 from utils.errors import CheckpointError, reason_of
 
-StepResult = tuple[Logits, Tensor, dict[str, Tensor]]
-"""This rank's logits, detached; the total loss and each head's."""
 DEFAULTS = StepSettings()
 
 logger = logging.getLogger("trainer")
@@ -140,10 +147,7 @@ class TrainStep:
         with explain_out_of_memory("a training step", images):
             if self._graphed is not None:
                 return self._graphed_step(self._graphed, images, targets)
-            # Ranks exchange gradients with the last batch of a sum only.
-            alone = last or distributed.world_size() == 1
-            with contextlib.nullcontext() if alone else self._forward.no_sync():
-                result = self._gradients(images, targets, summed)
+            result = self._gradients(images, targets, summed, last)
             if last:
                 with self.stopwatch.part("optimizer"):
                     self._update()
@@ -250,14 +254,17 @@ class TrainStep:
         if self.best_model is not self.model:
             self.model.load_state_dict(state["raw_model"])
 
-    def _gradients(self, images: Tensor, targets: Logits, summed: int) -> StepResult:
+    def _gradients(self, images: Tensor, targets: Logits, summed: int, last: bool) -> StepResult:
         """Add the gradients of a batch to those of the sum that it belongs to; where memory runs
         out, from the beginning of the sum again, with half as many photos at once."""
         self._sum.append((images, targets))
         waiting = self._sum[-1:]
         while True:
             try:
-                return [self._in_parts(*batch, summed) for batch in waiting][-1]
+                return [
+                    self._in_parts(*batch, summed, last and number == len(waiting))
+                    for number, batch in enumerate(waiting, 1)
+                ][-1]
             except torch.OutOfMemoryError as error:
                 self._halve(len(images), error)
             # Out here, where the error no longer holds the tensors of the batch.
@@ -269,10 +276,11 @@ class TrainStep:
 
     def _halve(self, photos: int, error: torch.OutOfMemoryError) -> None:
         """Go on with half as many photos at once; raises the error again where it was a single one,
-        or others would wait: ranks step together, and a CUDA graph is captured in one go."""
+        other ranks don't know of it, or a CUDA graph is captured, in one go."""
         capturing = self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        unknown = distributed.world_size() > 1 and not isinstance(error, RanOutSomewhere)
         largest = -(-photos // self._parts(photos))
-        if largest == 1 or distributed.world_size() > 1 or capturing:
+        if largest == 1 or unknown or capturing:
             raise error
         self.at_once = -(-largest // 2)
         heads: list[str] = getattr(self.criterion, "heads_beyond_means", list)()
@@ -286,32 +294,35 @@ class TrainStep:
     def _parts(self, photos: int) -> int:
         return -(-photos // (self.at_once or photos))
 
-    def _in_parts(self, images: Tensor, targets: Logits, summed: int) -> StepResult:
+    def _in_parts(self, images: Tensor, targets: Logits, summed: int, last: bool) -> StepResult:
         count, whole = self._parts(len(images)), len(images)
         if count == 1:
-            return self._backward(images, targets, summed)
+            return self._backward(images, targets, summed, last)
         cut = {name: values.tensor_split(count) for name, values in targets.items()}
-        parts = images.tensor_split(count)
-        shares = [len(part) / whole for part in parts]
-        results = [
-            self._backward(part, {k: v[number] for k, v in cut.items()}, summed, shares[number])
-            for number, part in enumerate(parts)
-        ]
-        return _joined(results, shares)
+        results, shares = [], []
+        for number, part in enumerate(images.tensor_split(count)):
+            own = {name: values[number] for name, values in cut.items()}
+            shares.append(len(part) / whole)
+            final = last and number == count - 1
+            results.append(self._backward(part, own, summed / shares[-1], final))
+        return joined(results, shares)
 
-    def _backward(
-        self, images: Tensor, targets: Logits, summed: int, share: float = 1.0
-    ) -> StepResult:
-        with self.stopwatch.part("forward"):
-            autocast = torch.autocast(self.device.type, self.amp, enabled=self.amp is not None)
-            with autocast, explained(self.settings, len(images)):
-                logits = self._forward(images)
-            # Outside of autocast: losses compute in float32, whatever the model does.
-            total, losses = self.criterion(*over_all_ranks(logits, targets))
-        again = self.model if self.settings.activation_checkpointing else None
-        with self.stopwatch.part("backward"), statistics_held(again):
-            # Divided here, gradients of a sum of batches add up to that of their mean.
-            self.scaler.scale(total / (summed / share)).backward()
+    def _backward(self, images: Tensor, targets: Logits, summed: float, last: bool) -> StepResult:
+        """Add the gradients of photos that are one of ``summed`` shares of a sum; with the last,
+        ranks exchange them."""
+        forward = self._forward
+        with together.exchanging(forward, last):
+            with self.stopwatch.part("forward"):
+                autocast = torch.autocast(self.device.type, self.amp, enabled=self.amp is not None)
+                with autocast, explained(self.settings, len(images)):
+                    logits = forward(images)
+                # Outside of autocast: losses compute in float32, whatever the model does.
+                total, losses = self.criterion(*over_all_ranks(logits, targets))
+            again = self.model if self.settings.activation_checkpointing else None
+            with self.stopwatch.part("backward"), statistics_held(again):
+                # Divided here, gradients of a sum of batches add up to that of their mean.
+                together.backward(forward, self.scaler.scale(total / summed))
+        together.agree(forward)
         detached = {head: values.detach() for head, values in logits.items()}
         return detached, total.detach(), {head: loss.detach() for head, loss in losses.items()}
 
@@ -334,7 +345,7 @@ class TrainStep:
     def _whole_step(self, images: Tensor, targets: Logits) -> StepResult:
         """What a CUDA graph holds: whatever changes from step to step is read from tensors."""
         self._forget_gradients()  # a capture that failed leaves some
-        result = self._gradients(images, targets, summed=1)
+        result = self._gradients(images, targets, summed=1, last=True)
         self._move_weights()
         if self.ema is not None:
             move_average(self.ema.module, self.model, self._ema_weight)
@@ -382,17 +393,3 @@ class TrainStep:
         self.updates += 1
         if self.schedule_every == "step":
             self._move_schedule(self.updates)
-
-
-def _joined(results: Sequence[StepResult], shares: Sequence[float]) -> StepResult:
-    """What one step on a whole batch gives, from those on its parts."""
-    logits, totals, parts = zip(*results, strict=True)
-
-    def mean(losses: Iterable[Tensor]) -> Tensor:
-        return torch.stack([s * loss for s, loss in zip(shares, losses, strict=True)]).sum(0)
-
-    return (
-        {head: torch.cat([each[head] for each in logits]) for head in logits[0]},
-        mean(totals),
-        {head: mean(each[head] for each in parts) for head in parts[0]},
-    )

@@ -3,14 +3,17 @@
     masktracer completion bash > ~/.local/share/bash-completion/completions/masktracer
     masktracer completion zsh > ~/.zfunc/_masktracer        # a folder in $fpath
     . <(masktracer completion bash)             # in ~/.bashrc: for python -m tools.runs …, too
+    eval "$(masktracer completion zsh)"         # the same in ~/.zshrc, behind compinit
 
-In bash ``python train.py …`` and ``python -m tools.runs …`` are completed as well, in the folder of
-the project, and only where the script is read at once, as by the last line. Made by shtab, which
+``python train.py …`` and ``python -m tools.runs …`` are completed as well, in the folder of the
+project, and only where the script is read at once, as by the last two lines. Made by shtab, which
 only this needs. The script is as old as the commands: print it again after an update.
 """
 
 import argparse
+import re
 import runpy
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,12 +49,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         import shtab
     except ImportError as error:
         raise UserError("completion needs shtab; install it with: pip install shtab") from error
-    print(shtab.complete(whole(shtab.FILE), shell=args.shell))
-    if args.shell == "bash":
-        modules = " ".join(f"tools.{name}" for name in commands() if name not in SCRIPTS)
-        scripts = " ".join(f"{name}.py" for name in SCRIPTS)
-        further = Path(__file__).with_suffix(".bash").read_text(encoding="utf-8")
-        print(further.replace("MODULES", modules).replace("SCRIPTS", scripts))
+    script = shtab.complete(whole(shtab.FILE), shell=args.shell)
+    further = Path(__file__).with_suffix(f".{args.shell}")
+    if further.exists():
+        script = with_further(script, further.read_text(encoding="utf-8"), args.shell)
+    print(script)
+
+
+def with_further(script: str, further: str, shell: str) -> str:
+    """shtab's script with what it has no way to say of ``bash`` or ``zsh``."""
+    modules = " ".join(f"tools.{name}" for name in commands() if name not in SCRIPTS)
+    scripts = " ".join(f"{name}.py" for name in SCRIPTS)
+    further = further.replace("MODULES", modules).replace("SCRIPTS", scripts)
+    if shell == "bash":
+        return f"{script}\n{further}"
+    further = further.replace("KEYS", " ".join(map(shlex.quote, keys_of_set())))
+    # A <head> in a list of words is no word to zsh, and it would take one key for each --set.
+    asked = r'(KEY=VALUE:)\(name= .*\)"'
+    script = re.sub(asked, r'\1_masktracer_keys"\n  "*:KEY=VALUE:_masktracer_keys"', script)
+    # Behind the first line, which names the command, and before the last, which may complete.
+    return script.replace("\n", f"\n{further}", 1)
+
+
+def keys_of_set() -> list[str]:
+    """What ``--set`` takes, up to the value."""
+    return [f"{key}=" for key in keys(Config.model_json_schema())]
 
 
 def whole(file: dict[str, str]) -> argparse.ArgumentParser:
@@ -68,7 +90,7 @@ def whole(file: dict[str, str]) -> argparse.ArgumentParser:
             if action.dest in FILES or action.type is Path:
                 action.complete = file  # type: ignore[attr-defined]
             if action.dest == "set":
-                action.choices = [f"{key}=" for key in keys(Config.model_json_schema())]
+                action.choices = keys_of_set()
         each.add_parser(name, help=line, parents=[own], add_help=False, conflict_handler="resolve")
     return parser
 

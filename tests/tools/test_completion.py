@@ -1,6 +1,9 @@
 """The shell knows the commands, their options, and the keys of the config."""
 
 import importlib.util
+import os
+import re
+import select
 import shutil
 import subprocess
 from functools import partial
@@ -53,3 +56,54 @@ def test_the_shell_completes(capsys, tmp_path):
     for others in (["-m", "http.server", "--b"], ["setup.py", "--b"], ["-c"], ["-m", "swe"]):
         assert python(*others) == []
     assert python("train.py", "--fol", folder=tmp_path) == []
+
+
+# Ctrl-X shows the line as the shell has it.
+TERMINALS = {
+    "bash": (["bash", "--norc", "-i"], r"""bind -x '"\C-x": echo "line<$READLINE_LINE>"'"""),
+    "zsh": (
+        ["zsh", "-f", "-i"],
+        """show() { print -r -- "line<$BUFFER>"; }; zle -N show; bindkey '^X' show""",
+    ),
+}
+BEGIN = {"bash": '. "$SCRIPT"', "zsh": 'autoload -U compinit; compinit -u -D; eval "$(<$SCRIPT)"'}
+
+
+@pytest.mark.parametrize("shell", TERMINALS)
+def test_in_a_terminal_values_follow_their_keys_and_python_is_completed_too(
+    shell, capsys, tmp_path
+):
+    if not (HAS_SHTAB and shutil.which(shell)):
+        pytest.skip(f"needs shtab and {shell}")
+    main([shell])
+    script = tmp_path / "script"
+    script.write_text(capsys.readouterr().out)
+    command, binding = TERMINALS[shell]
+    pid, terminal = os.forkpty()
+    if not pid:
+        os.chdir(ROOT)
+        os.execvpe(command[0], command, os.environ | {"SCRIPT": str(script), "TERM": "dumb"})
+    os.write(terminal, f"{BEGIN[shell]}; {binding}\n".encode())
+
+    def completed(line):
+        os.write(terminal, f"{line}\t\x18".encode())
+        said = ""
+        while not (found := re.search(r"line<([^>$]*)>", said)):
+            assert select.select([terminal], [], [], 20)[0], said
+            said += os.read(terminal, 4096).decode(errors="replace")
+        os.write(terminal, b"\x15")  # Ctrl-U: a new line
+        return found[1]
+
+    try:
+        for program in ("masktracer train", "python train.py", "python -m tools.sweep"):
+            for values in ("", "seed=1 "):
+                line = f"{program} --set {values}trainer.ho"
+                assert completed(line) == f"{line}urs="
+        assert completed("masktracer swe") == "masktracer sweep "
+        assert completed("python train.py --fol") == "python train.py --folds "
+        assert completed("python -m tools.swe") == "python -m tools.sweep "
+        assert completed("masktracer train -c configs/sam").endswith("configs/sample.json ")
+        assert completed("python -m http.ser") == "python -m http.ser"
+    finally:
+        os.close(terminal)  # of which the shell ends
+        os.waitpid(pid, 0)
