@@ -13,7 +13,13 @@ the file lacks.
 import random
 from pathlib import Path
 
-from utils.cli import command_line, run_command, say_loading
+import torch
+from safetensors.torch import save_file
+
+from data_loader.transform import eval_transform
+from model.dlib_resnet import default_cfgs, read_dlib
+from utils.cli import command_line, run_command
+from utils.images import find_images, read_image
 
 SIDE = 150
 
@@ -26,7 +32,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors")
     parser.add_argument("--number", type=int, default=256, help="of photos (default: 256)")
     args = parser.parse_args(argv)
-    say_loading()
     convert(args.weights, args.photos, args.out, args.number)
 
 
@@ -43,13 +48,6 @@ def convert(weights: Path, photos: Path, out: Path, number: int) -> None:
         CheckpointError: ``weights`` cannot be read, or is of another network.
         DataError: there are no photos, or one can't be read.
     """
-    import torch
-    from safetensors.torch import save_file
-
-    from data_loader.transform import eval_transform
-    from model.dlib_resnet import default_cfgs, read_dlib
-    from utils.images import find_images, read_image
-
     paths, _ = find_images(photos)
     chosen = random.Random(0).sample(paths, min(number, len(paths)))
     resize = eval_transform(SIDE)
