@@ -1,6 +1,7 @@
 """What many tests share: a few generated people, a model trained on them, and the commands."""
 
 import contextlib
+import csv
 import io
 import json
 import logging
@@ -16,8 +17,9 @@ from filelock import FileLock
 
 with contextlib.suppress(ImportError):  # a project of new_project.py has no faces
     from tests.people import people, tiny_config, trained  # noqa: F401, fixtures
-from tests.other_tasks import TASKS
+from tests.other_tasks import PRODUCT, TASKS, class_of
 from tests.processes import Result, forked, fresh
+from tests.runs import Trained
 from tools import shapes as drawn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -228,17 +230,47 @@ def shapes_config(shapes, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def trained_shapes(shapes, run, made_once):
-    """The home of a run ``first`` on the drawn shapes, whose answer is kind and colour in one; it
-    stays as it is."""
+def product_config(shapes, made_once):
+    """The same where kind and colour make one class, with a report; the true classes of the shapes
+    to test on lie beside it in ``answers.csv``, and crops are shared by all who use it."""
 
-    def train(home):
-        task = {**TASKS["table"], "answer": {"product": ["kind", "colour"]}}
-        config = _write_shapes_config(shapes, home, task)
-        result = run("train.py", "-c", config, "--run-id", "first", cwd=home)
-        assert result.returncode == 0, result
+    def write(folder):
+        path = _write_shapes_config(shapes, folder, PRODUCT)
+        values = json.loads(path.read_text())
+        values["trainer"] |= {"epochs": 2, "report": True}
+        values["tracer"]["cache_dir"] = str(shapes.parent / "shapes_crops")
+        path.write_text(json.dumps(values))
+        with open(shapes / "eval.csv", newline="") as table, open(folder / "answers.csv", "w") as f:
+            f.write("path,class\n")
+            f.writelines(f"{row['path']},{class_of(row)}\n" for row in csv.DictReader(table))
 
-    return made_once("trained_shapes", train)
+    return made_once("product", write) / "shapes.json"
+
+
+@pytest.fixture(scope="session")
+def trained_once(run, made_once, tmp_path_factory):
+    """``trained_once("name", config)``: a ``Trained`` run, made once for all of pytest's processes,
+    of which each has a copy."""
+
+    def copy_of(name, config):
+        def train(folder):
+            result = run("train.py", "--config", config, "--run-id", "first", cwd=folder)
+            assert result.returncode == 0, result
+            (folder / "result.json").write_text(json.dumps(result))
+
+        home = tmp_path_factory.mktemp("home")
+        shutil.copytree(made_once(name, train), home, dirs_exist_ok=True)
+        result = Result(*json.loads((home / "result.json").read_text()))
+        (home / "result.json").unlink()
+        return Trained(home, config, result)
+
+    return copy_of
+
+
+@pytest.fixture(scope="session")
+def trained_shapes(product_config, trained_once):
+    """A run on the drawn shapes for two epochs, whose answer is kind and colour in one."""
+    return trained_once("trained_shapes", product_config)
 
 
 def _write_shapes_config(shapes, folder, task):

@@ -1,5 +1,7 @@
 """Tasks that are not the faces, on the shapes that ``tools.shapes`` draws."""
 
+from tools.shapes import COLORS, KINDS
+
 TABLE = {"reader": "csv", "table": "train.csv", "path": "path"}
 EVAL = {"reader": "csv", "table": "eval.csv", "path": "path"}
 
@@ -26,3 +28,14 @@ TASKS = {
     },
 }
 """Two heads of a table without a product, a folder a class, tags, a number."""
+
+PRODUCT = {
+    **TASKS["table"],
+    "answer": {"product": ["kind", "colour"], "csv": {"columns": {"class": "code"}}},
+}
+"""The first of them with nine classes."""
+
+
+def class_of(row):
+    """Its class there, of a row of the tables."""
+    return list(KINDS).index(row["kind"]) * 3 + list(COLORS).index(row["colour"])

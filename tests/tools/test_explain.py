@@ -33,7 +33,7 @@ def photo(shapes):
 
 @pytest.fixture
 def best(trained_shapes):
-    return trained_shapes / "saved/models/shapes/first/best_epoch.pth"
+    return trained_shapes.best
 
 
 def test_it_prints_the_answers_and_draws_the_crop_and_a_heat_map_a_head(

@@ -34,7 +34,7 @@ def test_age_bins_whose_edges_were_moved_are_called_what_they_are(trained, tmp_p
 
 @pytest.fixture
 def best(trained_shapes):
-    return trained_shapes / "saved/models/shapes/first/best_epoch.pth"
+    return trained_shapes.best
 
 
 @pytest.fixture

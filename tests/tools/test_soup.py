@@ -26,7 +26,7 @@ def test_a_soup_has_the_mean_weights_and_the_config_of_the_first(member, tmp_pat
 
 
 def test_a_soup_of_a_training_answers_by_its_decoding(call, trained_shapes, tmp_path):
-    models = trained_shapes / "saved/models/shapes/first"
+    models = trained_shapes.models
     members = [models / "best_epoch.pth", models / "last_epoch.pth"]
     main([*map(str, members), "--out", str(tmp_path / "soup.pth")])
     soup, best = (load_checkpoint(path) for path in (tmp_path / "soup.pth", members[0]))

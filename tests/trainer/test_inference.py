@@ -33,7 +33,7 @@ def restored(checkpoint, *options):
 
 @pytest.fixture
 def best(trained_shapes):
-    return trained_shapes / "saved/models/shapes/first/best_epoch.pth"
+    return trained_shapes.best
 
 
 @pytest.fixture

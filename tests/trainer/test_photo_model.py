@@ -21,7 +21,7 @@ def restored(checkpoint, *options):
 
 @pytest.fixture(scope="module")
 def models(trained_shapes):
-    return trained_shapes / "saved/models/shapes/first"
+    return trained_shapes.models
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_what_it_is(saved):
 
 @pytest.fixture
 def best(trained_shapes):
-    return trained_shapes / "saved/models/shapes/first/best_epoch.pth"
+    return trained_shapes.best
 
 
 class TestClassNames:

@@ -19,7 +19,7 @@ from utils.images import decode_image
 
 @pytest.fixture(scope="module")
 def model(trained_shapes):
-    checkpoint = trained_shapes / "saved/models/shapes/first/best_epoch.pth"
+    checkpoint = trained_shapes.best
     config = ConfigParser({"name": "none"}).for_checkpoint(checkpoint)
     return PhotoModel.restore(config, checkpoint, torch.device("cpu"))
 
