@@ -14,7 +14,7 @@ from base.settings import LoopSettings
 from base.time_budget import TimeBudget
 from base.train_step import TrainStep
 from utils import distributed
-from utils.errors import UserError, reason_of
+from utils.errors import UserError, described
 
 
 class StopTraining(Exception):
@@ -249,12 +249,10 @@ class BaseTrainer(ABC):
                     raise
                 if callback not in self._dropped:
                     self._dropped.add(callback)
-                    reason = reason_of(error)
-                    if not isinstance(error, UserError):
-                        reason = f"{type(error).__name__}: {reason}"
                     name = callback.name or type(callback).__name__
                     debug = "--debug" in sys.argv
-                    self.logger.warning("%s: not written: %s", name, reason, exc_info=debug)
+                    why = described(error)
+                    self.logger.warning("%s: not written: %s", name, why, exc_info=debug)
 
     def _save(self, epoch: int, improved: bool) -> None:
         """``last_epoch.pth`` comes last: whatever a kill leaves undone, a resume does again."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from utils.devices import available_cores
-from utils.errors import DataError
+from utils.errors import DataError, reason_of
 
 PENDING, CROPPED, WHOLE, UNREADABLE = range(4)
 """What a row of the cache is: not done yet, the person's crop, the whole photo because no person
@@ -56,9 +56,9 @@ def load_arrays(
                 raise ValueError(f"{file.name} goes on after its end")
             arrays[name] = array if mode == "r" else np.load(file, mmap_mode=mode)
     except Exception as error:  # numpy raises whatever the bytes of a header lead to
-        reason = " ".join(str(error).split())
         raise DataError(
-            f"{folder}: damaged crop cache ({reason}); delete this folder, it is built anew"
+            f"{folder}: damaged crop cache ({reason_of(error)}); delete this folder, it is built"
+            " anew"
         ) from error
     return arrays
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from utils.csv_files import write_csv
-from utils.errors import UserError
+from utils.errors import described
 from utils.run_folder import MESSAGES
 
 T = TypeVar("T")
@@ -71,12 +71,8 @@ def attempt(write: Callable[[], T], what: str = "report") -> T | None:
     try:
         return write()
     except Exception as error:
-        # Libraries' errors run over several lines; in the log one message is one line.
-        reason = " ".join(str(error).split())
-        if not isinstance(error, UserError):
-            reason = f"{type(error).__name__}: {reason}".removesuffix(": ")
-        debug = "--debug" in sys.argv
-        logging.getLogger("report").warning("%s: not written: %s", what, reason, exc_info=debug)
+        debug, why = "--debug" in sys.argv, described(error)
+        logging.getLogger("report").warning("%s: not written: %s", what, why, exc_info=debug)
         return None
 
 

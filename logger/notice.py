@@ -42,7 +42,7 @@ class Notice(Callback):
         self._tell(f"{self._run} has finished{best}")
 
     def on_exception(self, error: BaseException) -> None:
-        self._tell(f"{self._run} has ended: {reason_of(error) or type(error).__name__}")
+        self._tell(f"{self._run} has ended: {reason_of(error)}")
 
     def _tell(self, text: str) -> None:
         if self._way == "bell":

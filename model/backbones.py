@@ -10,7 +10,7 @@ from timm.models import load_state_dict as read_state_dict
 from torch import Tensor, nn
 
 import model.dlib_resnet  # noqa: F401  registers itself with timm
-from utils.errors import CheckpointError, ConfigError, nearest
+from utils.errors import CheckpointError, ConfigError, nearest, reason_of
 from utils.files import refuse_other_content
 from utils.hub import hub_weights_at_hand, url_weights_at_hand
 
@@ -147,10 +147,10 @@ def _timm_with_download(model_name: str, options: Mapping) -> Any:
 
 
 def _broken_download(model_name: str, error: OSError) -> ConfigError:
-    reason = " ".join(str(error).split())[:200]
     return ConfigError(
-        f"arch.args.pretrained: the download of the weights of {model_name!r} failed ({reason});"
-        " try again, or set arch.args.pretrained=false or arch.args.checkpoint_path=FILE"
+        f"arch.args.pretrained: the download of the weights of {model_name!r} failed"
+        f" ({reason_of(error)[:200]}); try again, or set arch.args.pretrained=false or"
+        " arch.args.checkpoint_path=FILE"
     )
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from base.heads import MISSING
 from model.head_losses import require_labels
+from utils.errors import reason_of
 from utils.objects import classes_in
 
 MOST_PHOTOS = 256
@@ -87,9 +88,9 @@ def _check_on_labels(loss: nn.Module, num_classes: int) -> None:
     try:
         loss(logits, targets).backward()
     except Exception as error:  # whatever each loss raises
-        reason = " ".join(str(error).split())
         raise ValueError(
-            f"cannot be trained from the labels of {num_classes} classes alone: {reason[:200]}"
+            f"cannot be trained from the labels of {num_classes} classes alone:"
+            f" {reason_of(error)[:200]}"
         ) from error
     loss.zero_grad(set_to_none=True)
 

@@ -19,7 +19,7 @@ from trainer.space import Dimension
 from trainer.study_storage import alone, storage_of
 from utils.config_files import assign, differing_paths
 from utils.csv_files import write_csv
-from utils.errors import CheckpointError, ConfigError, DataError, UserError
+from utils.errors import CheckpointError, ConfigError, DataError, UserError, reason_of
 from utils.files import write_atomically
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -145,8 +145,8 @@ def _create_study(
                 load_if_exists=True,
             )
     except Exception as error:  # each database has its own kinds
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"--storage {storage}: can't be opened ({reason})") from error
+        why = reason_of(error)[:200]
+        raise ConfigError(f"--storage {storage}: can't be opened ({why})") from error
 
 
 def _require_same_plan(study: optuna.Study, plan: Mapping[str, Any]) -> None:

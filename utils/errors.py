@@ -61,3 +61,9 @@ def reason_of(error: BaseException) -> str:
     line = " ".join(str(error).split())
     frames = traceback.extract_tb(error.__traceback__)  # none of an error that was never raised
     return line or (frames and frames[-1].line) or type(error).__name__
+
+
+def described(error: BaseException) -> str:
+    """``reason_of``, behind the class of an error that is none of ours: "ValueError: …"."""
+    reason = reason_of(error)
+    return reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"

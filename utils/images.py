@@ -12,7 +12,7 @@ import numpy as np
 import pillow_heif
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
-from utils.errors import DataError, PhotoError, TooManyPixels, first_of
+from utils.errors import DataError, PhotoError, TooManyPixels, first_of, reason_of
 from utils.files import read_regular
 
 FORMATS = {
@@ -162,8 +162,7 @@ def is_hidden(name: str) -> bool:
 
 
 def _broken(name: str, error: Exception) -> PhotoError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return PhotoError(f"{name}: broken image ({reason}); replace or remove it")
+    return PhotoError(f"{name}: broken image ({reason_of(error)}); replace or remove it")
 
 
 def _fit(image: Image.Image, data: bytes, max_pixels: int) -> bool:
