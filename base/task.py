@@ -129,6 +129,11 @@ class Task:
         classes = probabilities["class"].argmax(axis=1)
         return predicted | self.decode(classes) | {"class": classes}
 
+    def has_classes(self, name: str) -> bool:
+        """Whether the answer of a head, or ``"class"``, is one of several classes: neither tags nor
+        a number."""
+        return not isinstance(self.heads.get(name), NumberHead | TagHead)
+
     def confidence(self, probabilities: Arrays) -> np.ndarray | None:
         """The probability that the answers are all right, (N,); of tags that of the least sure
         one; ``None`` for numbers alone. Arguments as for ``predict``."""

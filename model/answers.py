@@ -17,6 +17,7 @@ torch: what each probability is multiplied by; and
 ``TEMPERATURE`` → (heads + 1,), where there is one: of each head, and of ``"class"``."""
 TEMPERATURE = "head-temperature"
 """No head can have this name."""
+CALIBRATION_BINS = 15
 
 
 def with_marginals(task: Task, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,3 +110,17 @@ def mean_f1(twice_right: np.ndarray, met: np.ndarray) -> float:
     """
     known = met > 0
     return float((twice_right[known] / met[known]).mean()) if known.any() else math.nan
+
+
+def calibration_bins(confidence: np.ndarray) -> np.ndarray:
+    """(N,) probabilities → (N,) which of ``CALIBRATION_BINS`` bins of equal width each is in."""
+    # A probability of exactly 1 belongs to the last bin.
+    return np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error (Guo et al. 2017, arXiv:1706.04599): the gap between how sure the
+    answers are, (N,), and how often they are right, (N,) bool, in each bin, by its photos."""
+    # Sums, not means: divided by all photos, each bin weighs as much as it holds.
+    gaps = np.bincount(calibration_bins(confidence), confidence.astype(np.float64) - right)
+    return float(np.abs(gaps).sum() / max(1, len(right)))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from base.heads import MISSING, NumberHead, TagHead
+from base.heads import MISSING
 from base.task import Task
 from model.answers import SINGLE_HEAD, TEMPERATURE, ClassPrior, decode, macro_f1
 from model.settings import Decoding
@@ -232,7 +232,7 @@ def _sizes(task: Task) -> dict[str, int]:
     found = {
         name: len(head.answers)
         for name, head in task.heads.items()
-        if name not in task.product and not isinstance(head, NumberHead | TagHead)
+        if name not in task.product and task.has_classes(name)
     }
     return ({SINGLE_HEAD: task.num_classes} if task.product else {}) | found
 

@@ -173,5 +173,5 @@ def _check(task: Task, name: str, probabilities: np.ndarray, truth: np.ndarray) 
             f"metrics need (N, {size}) probabilities and N true answers of at least one photo for"
             f" {name!r}, got {probabilities.shape} and {truth.shape}"
         )
-    if not isinstance(task.heads.get(name), NumberHead | TagHead):
+    if task.has_classes(name):
         require_codes(truth[truth != MISSING], range(size), f"true answers of {name!r}")

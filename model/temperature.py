@@ -11,12 +11,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.model_selection import GroupKFold
 
-from base.heads import MISSING, NumberHead, TagHead
+from base.heads import MISSING
 from base.task import Task
-from model.answers import SINGLE_HEAD, TEMPERATURE, ClassPrior, adjusted
+from model.answers import SINGLE_HEAD, TEMPERATURE, ClassPrior, adjusted, calibration_error
 
-BINS = 15
-"""Of the calibration error, as Guo et al. have it."""
 LOWEST, HIGHEST = 0.1, 10.0
 """Bounds of a temperature; answers that are all right would ask for 0."""
 Answers = Mapping[str, np.ndarray]
@@ -37,11 +35,7 @@ def fit_temperatures(
     alone = [name for name in task.heads if name not in task.product]
     # One number for each set of logits that the model gives.
     names = [*([SINGLE_HEAD] if single else task.product), *alone]
-    return {
-        name: _fit(decoded[name], truth[name])
-        for name in names
-        if not isinstance(task.heads.get(name), NumberHead | TagHead)
-    }
+    return {n: _fit(decoded[n], truth[n]) for n in names if task.has_classes(n)}
 
 
 def with_temperatures(
@@ -88,23 +82,16 @@ def calibration_on_others(
             for when, found in (("before", before), ("after", after))
         }
         for name in before
-        if not isinstance(task.heads.get(name), NumberHead | TagHead)
+        if task.has_classes(name)
     }
 
 
 def ece(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Expected calibration error of the likeliest answer, (N, n) against (N,) true codes: the gap
-    between its mean probability and how often it is right, in ``BINS`` bins of equal width, by the
-    photos in each. Photos without a true code are left out.
-    """
+    """``calibration_error`` of the likeliest answer, (N, n) against (N,) true codes; photos without
+    one are left out."""
     known = truth != MISSING
-    confidence = probabilities[known].max(axis=1).astype(np.float64)
     right = probabilities[known].argmax(axis=1) == truth[known]
-    # A probability of 1 belongs to the last bin.
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    # Sums, not means: divided by all photos, each bin weighs as much as it holds.
-    gaps = np.bincount(place, confidence - right, minlength=BINS)
-    return float(np.abs(gaps).sum() / max(1, known.sum()))
+    return calibration_error(probabilities[known].max(axis=1), right)
 
 
 def log_loss(probabilities: np.ndarray, truth: np.ndarray) -> float:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from base.heads import NumberHead, TagHead
 from base.task import Arrays, Task
 from base.task_settings import TaskSettings
 from model.answers import with_marginals
@@ -40,7 +39,7 @@ def combine(task: Task, answers: Mapping[Any, Arrays], how: str = "mean") -> dic
                     " Inf; its training failed, leave this checkpoint out"
                 )
         combined[name] = stacked.mean(axis=0)
-        if how == "vote" and not isinstance(task.heads.get(name), NumberHead | TagHead):
+        if how == "vote" and task.has_classes(name):
             kind = combined[name].dtype
             # (models, N, n) → (models, N) likeliest → (N, n) votes
             votes = np.eye(stacked.shape[2], dtype=kind)[stacked.argmax(axis=2)].sum(axis=0)

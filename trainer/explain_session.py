@@ -25,10 +25,10 @@ def explain(config: ConfigParser) -> None:
     answer = answer_photo([model], photo)
     heat = model.explain(answer.extraction.crop, answer.probabilities)
     words = answer.in_words("en")
-    for name, head in answer.task.heads.items():
+    for name in answer.task.heads:
         sure = ""
         # Numbers and tags have no single likeliest answer whose probability says how sure it is.
-        if head.settings.kind in ("classes", "binned"):
+        if answer.task.has_classes(name):
             sure = f"{answer.probabilities[name][answer.predicted[name]]:.1%}"
         print(f"{name:7} {words[name]:20} {sure}".rstrip())
     thing = "person" if answer.task.noun == "person" else "subject"

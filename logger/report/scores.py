@@ -16,9 +16,8 @@ from logger.report.predictions import (
     TagPredictions,
     TaskPredictions,
 )
-from model.answers import mean_f1
+from model.answers import calibration_bins, calibration_error, mean_f1
 
-CALIBRATION_BINS = 15
 DRAWS = 1000
 """Draws of groups, such as people, behind an interval."""
 FEWEST_GROUPS = 10
@@ -216,7 +215,7 @@ class Calibration(NamedTuple):
     Attributes:
         bins: (mean probability of the answers, share of right ones, photos) of each bin of equal
             width that holds any.
-        error: expected calibration error, the mean gap weighted by photos (Guo et al. 2017).
+        error: see ``calibration_error``.
         confidence: mean probability.
         overconfidence: that less the accuracy; above 0 the model is too sure.
     """
@@ -228,19 +227,18 @@ class Calibration(NamedTuple):
 
 
 def calibration(head: HeadPredictions) -> Calibration:
-    """Calibration of the likeliest class over ``CALIBRATION_BINS`` bins."""
+    """Calibration of the likeliest class."""
     truth, predicted = _with_truth(head)
     sure, right = head.confidence[head.known].astype(np.float64), truth == predicted
     if isinstance(head, TagPredictions):  # each tag is an answer
         sure, right = head.sure[head.known].astype(np.float64).ravel(), right.ravel()
-    # A probability of exactly 1 belongs to the last bin.
-    place = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    place = calibration_bins(sure)
     bins = [
         (float(sure[inside].mean()), float(right[inside].mean()), int(inside.sum()))
         for inside in (place == number for number in np.unique(place))
     ]
-    error = sum(abs(said - was) * photos for said, was, photos in bins) / len(sure)
-    return Calibration(bins, float(error), float(sure.mean()), float(sure.mean() - right.mean()))
+    error, overconfidence = calibration_error(sure, right), float(sure.mean() - right.mean())
+    return Calibration(bins, error, float(sure.mean()), overconfidence)
 
 
 class NumberRow(NamedTuple):
