@@ -15,6 +15,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError
 from base.settings import OptimizerArguments, OptimizerSettings, SchedulerSettings, TrainerSettings
 from base.task_settings import TASKS, TaskSettings, default_loss, read_task, task_file
 from data_loader.settings import (
+    FOLDS,
     Augmentation,
     DataLoader,
     LabelCorrections,
@@ -240,7 +241,6 @@ def defaults() -> dict[str, Any]:
     return Config(name="unnamed").model_dump(mode="json", exclude={"name", "task"})
 
 
-FOLDS = "stratified_group_kfold"
 SWITCHES = {
     "mixing": {"mixup": "mixup_alpha", "cutmix": "cutmix_alpha"},
     "augmentation": {

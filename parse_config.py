@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from base.task_settings import TaskSettings
 from config_schema import defaults, idle_options, validated
+from data_loader.settings import FOLDS
 from stored_config import checkpoints_at, existing, origin_of, up_to_date
 from utils.config_files import Assignment, Draft, Layer, assign, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
@@ -158,7 +159,7 @@ class ConfigParser:
 
     def for_fold(self, fold: int) -> "ConfigParser":
         """The config of one fold's run, ``<run_id>-fold<n>``; it goes on where that has stopped."""
-        changes = {"validation.type": "stratified_group_kfold", "validation.fold": fold}
+        changes = {"validation.type": FOLDS, "validation.fold": fold}
         return self.variant(changes, self.folder.fold(fold).run_id, "--folds")
 
     def variant(self, changes: Mapping[str, Any], run_id: str, source: str) -> "ConfigParser":

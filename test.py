@@ -11,12 +11,10 @@ The config is the one of the checkpoint; -c and --set override it key by key. Be
 --answers, the scores and pictures.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 from parse_config import ConfigParser
-from utils.cli import run_command, say_loading
+from utils.cli import command_line, run_command, say_loading
 from utils.config_options import DECODING
 
 
@@ -32,9 +30,7 @@ def start() -> None:
 
 def parse() -> ConfigParser:
     """The command line, checked and merged with the checkpoint's config."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument(
         "-r", "--resume", nargs="+", required=True, metavar="CHECKPOINT",
         help="trained model, or the folder of a training of folds; several are combined",
@@ -55,4 +51,4 @@ def parse() -> ConfigParser:
 
 
 if __name__ == "__main__":
-    run_command(start, debug="--debug" in sys.argv)
+    run_command(start)

@@ -13,11 +13,8 @@ metrics.csv and pictures to saved/log/<name>/<run_id>/. Folds are runs of their 
 seeds, <run_id>-seed42 and so on, which share their validation.
 """
 
-import argparse
-import sys
-
 from parse_config import ConfigParser
-from utils.cli import run_command, say_loading
+from utils.cli import command_line, run_command, say_loading
 from utils.errors import ConfigError
 
 
@@ -32,9 +29,7 @@ def start() -> None:
 
 def parse() -> ConfigParser:
     """The command line, checked and merged with the config file."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument(
         "--init-from", metavar="CHECKPOINT", help="start from the weights of another run's model"
     )
@@ -55,4 +50,4 @@ def parse() -> ConfigParser:
 
 
 if __name__ == "__main__":
-    run_command(start, debug="--debug" in sys.argv)
+    run_command(start)

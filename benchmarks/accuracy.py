@@ -29,7 +29,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.common import ROOT, machine, table
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 
 PAGE = ROOT / "docs/accuracy.md"
 CHANCE = 0.014
@@ -93,7 +93,7 @@ RUNGS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Train and score every rung that is not there yet, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--answers", type=Path, help="default: <data-dir>/eval_answers.csv")
     parser.add_argument("--model", default="tf_efficientnet_lite0")

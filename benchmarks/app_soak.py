@@ -31,7 +31,7 @@ from websockets.typing import Subprotocol
 
 from benchmarks.common import ROOT, free_port
 from faces.sample import generate
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.images import decode_image
 
 FIRST = 50
@@ -40,7 +40,7 @@ FIRST = 50
 
 def main() -> None:
     """Parse, start the page, send visitors, evaluate."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--resume", required=True, help="checkpoint that answers")
     parser.add_argument("--uploads", type=int, default=1000)
     parser.add_argument("--visitors", type=int, default=8, help="who are there at a time")

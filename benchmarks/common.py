@@ -17,6 +17,7 @@ from base.task import load_task
 from faces.sample import generate
 from model.loss import build_criterion
 from model.model import TimmModelMulti
+from utils.cli import command_line
 from utils.devices import M_MMAP_MAX, M_TRIM_THRESHOLD, available_cores, keep_freed_memory
 from utils.environment import cpu_name
 
@@ -29,16 +30,16 @@ M_MMAP_THRESHOLD = -3  # of glibc's <malloc.h>
 
 def options(doc: str, **defaults: str | float | bool) -> argparse.Namespace:
     """A command's line: each option with its default, whose type it takes."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(doc)
     for name, default in defaults.items():
         flag = f"--{name.replace('_', '-')}"
         if default is False:
             parser.add_argument(flag, action="store_true")
         else:
             parser.add_argument(flag, type=type(default), default=default, help=f"{default}")
-    return parser.parse_args()
+    args = parser.parse_args()
+    del args.debug  # which is no option of a measurement; run_command sees it by itself
+    return args
 
 
 def sample_people(persons: int) -> Path:

@@ -12,7 +12,6 @@ printed lies in a log beside the table. With a GPU the table is written to
 benchmarks/results/gpu.md.
 """
 
-import argparse
 import contextlib
 import faulthandler
 import multiprocessing
@@ -47,7 +46,7 @@ from TRACER.network import Tracer
 from trainer.predict import predict
 from trainer.tta import views_from
 from trainer.updates import GIB, training_flops
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.devices import peak_flops
 
 RESULTS = ROOT / "benchmarks" / "results" / "gpu.md"
@@ -89,9 +88,7 @@ class Step(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the steps and print one table; with 1, where a check failed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--check", action="store_true", help="does it work, instead of how fast")
     parser.add_argument("--tiny", action="store_true", help="on the CPU, figures without meaning")
     parser.add_argument("--only", nargs="+", default=[], metavar="STEP", help="these steps alone")

@@ -21,6 +21,8 @@ from utils.schema_base import (
 OLDEST = 120
 ON_CPU = 32
 """Photos of a batch on the CPU that is ``"auto"``: more are no faster there."""
+FOLDS = "stratified_group_kfold"
+"""The ``validation.type`` that gives one model per fold."""
 RELEASED_WEIGHTS = tuple(f"te{n}" for n in range(8))
 
 

@@ -11,12 +11,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from base.task import Task
 from data_loader.dataset import PhotoIndex, class_counts
-from data_loader.settings import Validation
+from data_loader.settings import FOLDS, Validation
 from utils.csv_files import plain_cell, write_csv
 from utils.errors import ConfigError, DataError
-
-FOLDS = "stratified_group_kfold"
-"""The ``validation.type`` that gives one model per fold."""
 
 SHOWN = 8
 """Classes that a warning names at most."""

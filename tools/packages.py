@@ -9,7 +9,6 @@ that nobody asked for are found. It needs no network. Known vulnerabilities are 
 pip-audit, where that is installed.
 """
 
-import argparse
 import base64
 import hashlib
 import importlib.util
@@ -24,7 +23,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.errors import UserError
 from utils.files import write_atomically
 
@@ -136,7 +135,7 @@ def _changed(file) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--write", type=Path, metavar="FILE", help="write the licences as Markdown")
     what.add_argument("--audit", action="store_true", help="look for what should not be there")

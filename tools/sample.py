@@ -3,15 +3,14 @@
 python -m tools.sample --out data/sample --persons 150 --eval-persons 40 --seed 7
 """
 
-import argparse
 from pathlib import Path
 
 from faces.sample import HALVES, generate
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--persons", type=int, default=150, help="people to train on")
     parser.add_argument("--eval-persons", type=int, default=40, help="people to test on")
@@ -23,7 +22,6 @@ def main() -> None:
     parser.add_argument("--saliency", action="store_true", help="write masks of the people as well")
     parser.add_argument("--varied", action="store_true", help="any framing, background and camera")
     parser.add_argument("--workers", type=int, help="processes (default: one for each core)")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = vars(parser.parse_args())
     args.pop("debug")
     generate(**args)

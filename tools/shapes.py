@@ -8,13 +8,12 @@ DIR/eval/<number>.png
 DIR/eval.csv                     path,kind,colour,tags,size
 """
 
-import argparse
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from utils.cli import run_command
+from utils.cli import command_line, run_command
 from utils.csv_files import write_csv
 
 KINDS = {  # corners on the unit circle; a circle has many
@@ -66,7 +65,7 @@ def draw_shape(draw: np.random.Generator, kind: str, color: str, size: int, fill
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--photos", type=int, default=300, help="to train on")
     parser.add_argument("--eval-photos", type=int, default=60, help="to test on")
