@@ -79,7 +79,7 @@ def make_schedule(
     length, warmup = epochs * unit, settings.warmup_epochs * unit
     schedule: Any = find(sys.modules[__name__], name, "lr_scheduler.type")
     args = filled_in(settings, monitor_mode)
-    _check_warmup(settings, schedule, epochs)
+    check_warmup(settings, epochs)
     one_by_one = any(isinstance(args.get(rate), list | tuple) for rate in RATES)
     highest = max(group["lr"] for group in optimizer.param_groups) or 1.0
     for group in () if one_by_one else optimizer.param_groups:
@@ -119,7 +119,10 @@ def _behind_rise(optimizer: Optimizer, scheduler: Any, warmup: int) -> Sequentia
     return SequentialLR(optimizer, [rise, scheduler], milestones=[warmup])
 
 
-def _check_warmup(settings: SchedulerSettings, schedule: type, epochs: int) -> None:
+def check_warmup(settings: SchedulerSettings, epochs: int) -> None:
+    """Refuse, by a ConfigError, a rise that takes the whole training, or that the schedule has
+    another word for."""
+    schedule: Any = find(sys.modules[__name__], settings.type, "lr_scheduler.type")
     if settings.warmup_epochs >= epochs:
         raise ConfigError(f"lr_scheduler.warmup_epochs: takes all {epochs} epochs; make it shorter")
     # SequentialLR calls `step()` without the number or the score that these two go by.

@@ -19,7 +19,7 @@ from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
 from base.checkpoint_schema import require_training
 from base.monitor import Monitor
 from base.preemption import Stopped
-from base.schedulers import filled_in, make_schedule, refuse_longer, refuse_more_moves
+from base.schedulers import check_warmup, filled_in, make_schedule, refuse_longer, refuse_more_moves
 from base.task_settings import plural_of
 from base.train_step import TrainStep, backbone_modules, checkpoint_activations
 from data_loader.crops import extractor_from
@@ -137,6 +137,7 @@ def check_names(config: ConfigParser) -> Monitor:
     if config.settings.lr_scheduler:
         config.init_ftn("lr_scheduler", base.schedulers)
         filled_in(config.settings.lr_scheduler, monitor.mode)
+        check_warmup(config.settings.lr_scheduler, settings.epochs)
     require_address(settings.notify)
     config.require_free_folders()
     # A lock belongs to a process, and rank 0 speaks for the whole run.

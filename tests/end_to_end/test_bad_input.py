@@ -89,6 +89,11 @@ BEFORE_PHOTOS = {
         'lr_scheduler={"type": "ReduceLROnPlateau", "every": "step"}',
         "lr_scheduler.every: ReduceLROnPlateau",
     ),
+    "warm-up by steps": (
+        'lr_scheduler={"type": "CosineAnnealingLR", "args": {"T_max": "all"}, "every": "step",'
+        ' "warmup_epochs": 90}',
+        "lr_scheduler.warmup_epochs: takes all",
+    ),
     "decoding file": ("decoding=none.json", "none.json", "not a decoding file"),
     "run id": ("name=shapes", "--run-id r", "holds a run already"),
     "folder": ("trainer.save_dir=taken.txt", "trainer.save_dir", "taken.txt is a file"),
