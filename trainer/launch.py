@@ -1,5 +1,6 @@
 """A command as jobs of Slurm, handed over through submitit, which only this needs."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -36,11 +37,18 @@ class Job:
         """Let the command save; what it is to be queued again with."""
         from submitit.helpers import DelayedSubmission
 
-        if self._process is not None:
-            # SIGTERM, upon which a training saves and leaves.
-            self._process.terminate()
-            self._process.wait()
+        self.stop()
         return DelayedSubmission(Job(self.command))
+
+    def stop(self) -> None:
+        """Let the command save and end, also out of a signal's handler during the call."""
+        if self._process is None:
+            return
+        # SIGTERM, upon which a training saves and leaves.
+        self._process.terminate()
+        # The call below the handler waits, too, and holds the lock that wait() would ask for.
+        with contextlib.suppress(ChildProcessError):  # it has ended
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
 
 
 def submit(
@@ -69,7 +77,9 @@ def submit(
         for key, value in options.items()
     }
     try:
-        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        # Each time it goes on where it was; submitit's own choice is to give up after three.
+        endless = {"slurm_max_num_timeout": 1000}
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster, **endless)
         executor.update_parameters(**named)
         # One array of jobs, which schedulers with a limit on jobs count as one.
         with executor.batch():

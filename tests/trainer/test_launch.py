@@ -4,7 +4,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def test_a_command_that_fails_is_a_job_that_fails():
 class TestWithSubmitit:
     def test_what_the_cluster_refuses_is_one_line(self, tmp_path):
         with pytest.raises(UserError, match="could not be handed over to slurm"):
-            submit(["true"], 1, "slurm", {"partition": "gpu"}, tmp_path)
+            submit(["true"], 1, "slurm", {"partition": "no-such-one"}, tmp_path)
         with pytest.raises(UserError, match=r"could not be handed over to local.*tea"):
             submit(["true"], 1, "local", {"slurm_tea": 1}, tmp_path)
 
@@ -56,23 +55,37 @@ class TestWithSubmitit:
             assert time.monotonic() < deadline
             time.sleep(0.5)
 
-    def test_a_job_whose_time_is_over_lets_its_command_save(self, tmp_path):
-        mark = tmp_path / "saved"
-        code = f"""if True:
-            import signal, sys, time
-            def save(*_):
-                open({str(mark)!r}, "w").close()
-                sys.exit(75)
-            signal.signal(signal.SIGTERM, save)
-            print("ready", flush=True)
-            time.sleep(60)
-        """
-        job = Job([sys.executable, "-c", code])
-        waiting = threading.Thread(target=pytest.raises, args=(Exception, job))
-        waiting.start()
-        while job._process is None:
-            time.sleep(0.05)
-        time.sleep(1)
-        again = job.checkpoint()
-        waiting.join()
-        assert mark.exists() and again.function.command == job.command
+
+def test_a_job_whose_time_is_over_lets_its_command_save(tmp_path):
+    """As submitit does it: out of the handler of a signal that comes while the job waits."""
+    saves = f"""if True:
+        import pathlib, signal, sys, time
+        def save(*_):
+            time.sleep(0.3)
+            pathlib.Path({str(tmp_path / "saved")!r}).touch()
+            sys.exit(75)
+        signal.signal(signal.SIGTERM, save)
+        pathlib.Path({str(tmp_path / "ready")!r}).touch()
+        time.sleep(60)
+    """
+    job = f"""if True:
+        import os, pathlib, signal, sys, threading, time
+        from trainer.launch import Job
+        job = Job([sys.executable, "-c", {saves!r}])
+        def over(*_):
+            job.stop()
+            print("queued again")
+            sys.exit()
+        signal.signal(signal.SIGALRM, over)
+        def tell():
+            while not pathlib.Path({str(tmp_path / "ready")!r}).exists():
+                time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGALRM)
+        threading.Thread(target=tell).start()
+        job()
+    """
+    said = subprocess.run(
+        [sys.executable, "-c", job], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (said.stdout, said.returncode) == ("queued again\n", 0), said.stderr
+    assert (tmp_path / "saved").exists()
