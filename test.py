@@ -16,10 +16,12 @@ from pathlib import Path
 from parse_config import ConfigParser
 from utils.cli import command_line, run_command, say_loading
 from utils.config_options import DECODING
+from utils.slurm import join_tasks
 
 
 def start() -> None:
     """Check the command line, then predict, also as one of several processes of torchrun."""
+    join_tasks()
     config = parse()
     # After the command line, whose mistakes are told at once.
     say_loading()

@@ -5,7 +5,7 @@
     python train.py --resume saved/models/Mask_Base/<run_id>/last_epoch.pth
     python train.py -c config.json --folds all                (or --folds 0,2)
     python train.py -c config.json --seeds 3
-    torchrun --nproc-per-node 8 train.py -c config.json       (or n_gpu: 8 in the config)
+    torchrun --nproc-per-node 8 train.py -c config.json       (or n_gpu: 8 in the config, or srun)
 
 Checkpoints, the merged config and the environment go to saved/models/<name>/<run_id>/, the log,
 metrics.csv and pictures to saved/log/<name>/<run_id>/. Folds are runs of their own,
@@ -16,10 +16,12 @@ seeds, <run_id>-seed42 and so on, which share their validation.
 from parse_config import ConfigParser
 from utils.cli import command_line, run_command, say_loading
 from utils.errors import ConfigError
+from utils.slurm import join_tasks
 
 
 def start() -> None:
     """Check the command line, then train in as many processes as the config asks for."""
+    join_tasks()
     config = parse()
     say_loading()
     from trainer import session  # takes seconds, which --help and a mistyped key spare

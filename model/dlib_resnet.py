@@ -3,7 +3,7 @@
 Trained by its author to tell people apart on some three million photos (King 2017,
 http://blog.dlib.net/2017/02/high-quality-face-recognition-with-deep.html; weights in the public
 domain). For questions about people that are few it knows more than ImageNet's weights do
-(docs/accuracy.md). ``python -m tools.convert_dlib`` makes a file of weights of the ``.dat``.
+(docs/accuracy.md). ``python -m tools.convert_backbone`` makes a file of weights of the ``.dat``.
 """
 
 import re
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
+from model.measured_norms import measure_norms
 from utils.errors import CheckpointError
 
 WIDTHS = (32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256, 256)
@@ -130,7 +131,6 @@ def read_dlib(path: Path, photos: Tensor) -> DlibResNet:
         arrays = []
     # As they come in the network, so they come in the file; there, one more follows, which
     # makes 128 numbers of the features.
-    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)]
     sizes = [sum(weight.numel() for weight in layer.parameters()) for layer in layers]
     if [len(array) for array in arrays[:-1]] != sizes:
@@ -141,7 +141,7 @@ def read_dlib(path: Path, photos: Tensor) -> DlibResNet:
             values = torch.from_numpy(array)
             weight.copy_(values[: weight.numel()].view_as(weight))
             bias.copy_(values[weight.numel() :])
-        _measure_norms(network, norms, photos)
+        measure_norms(network, photos)
     return network
 
 
@@ -150,26 +150,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _measure_norms(network: DlibResNet, norms: list[nn.BatchNorm2d], photos: Tensor) -> None:
-    """Give the norms the statistics of ``photos``, and such weights that they compute the same."""
-    for norm in norms:
-        # What a norm adds to the variance before it divides makes a division by 1 of it.
-        norm.running_var = torch.full_like(norm.weight, 1 - norm.eps)
-    inputs: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-
-    def look(norm: nn.Module, given: tuple[Tensor]) -> None:
-        inputs[norm] = given[0].mean((0, 2, 3)), given[0].var((0, 2, 3))
-
-    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
-    network(photos)
-    for norm, hook in zip(norms, hooks, strict=True):
-        hook.remove()
-        mean, variance = inputs[norm]
-        norm.running_mean, norm.running_var = mean, variance
-        norm.bias.add_(norm.weight * mean)
-        norm.weight.mul_((variance + norm.eps).sqrt())
 
 
 def _arrays_in(data: bytes) -> list[np.ndarray]:

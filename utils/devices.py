@@ -99,11 +99,13 @@ def keep_freed_memory() -> bool:
 
 
 def available_cores() -> int:
-    """Cores that fall to this process (containers, ``taskset`` and torchrun's others included)."""
+    """Cores that fall to this process (containers, ``taskset`` and the other ranks included)."""
     # `cpu_count` is that of the machine, also where a scheduler has given us two cores of it.
     has_affinity = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+    # Slurm may have bound each rank to its own already.
+    allotted = int(os.environ.get("SLURM_CPUS_ON_NODE", cores))
+    return max(1, min(cores, allotted // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
 def fit_workers(requested: int | str, device: torch.device, batch_bytes: int = 0) -> int:

@@ -11,7 +11,7 @@ from torch import nn
 from base.task import load_task
 from model.dlib_resnet import DlibResNet, read_dlib
 from model.model import TimmModelMulti
-from tools.convert_dlib import main
+from tools.convert_backbone import main
 from utils.errors import CheckpointError
 
 
