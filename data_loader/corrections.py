@@ -162,17 +162,14 @@ def _is_approved(apply: str | None, where: str) -> bool:
 def _read_correction(row: dict[str, str], line: int, where: str, task: Task) -> Correction:
     key, field, tier = row["key"].strip(), row["field"].strip(), row["tier"].strip()
     if not key:
-        raise DataError(f"{where} has no key; write a {_noun(task)}, or a file's path")
+        group = (task.settings.data and task.settings.data.group) or "folder"
+        raise DataError(f"{where} has no key; write a {group}, or a file's path")
     if field not in (*task.heads, DROP):
         raise DataError(f"{where}: no field {field!r}{nearest(field, (*task.heads, DROP))}")
     if tier not in TIERS:
         raise DataError(f"{where}: no tier {tier!r}{nearest(tier, TIERS)}")
     value = _read_value(field, row["value"].strip(), where, task)
     return Correction(line, key, field, value, tier, _read_was(row.get("was") or "", where, task))
-
-
-def _noun(task: Task) -> str:
-    return (task.settings.data and task.settings.data.group) or "folder"
 
 
 def _read_value(field: str, text: str, where: str, task: Task) -> np.ndarray | int:

@@ -36,7 +36,7 @@ from data_loader.transform import eval_transform, start_worker, train_transform
 from TRACER.extractor import Extractor
 from utils import distributed
 from utils.devices import fit_workers, set_threads
-from utils.errors import ConfigError, DataError
+from utils.errors import ConfigError, DataError, first_of
 from utils.spread import spread
 
 logger = logging.getLogger("data")
@@ -307,11 +307,10 @@ def labeled_photos(
     """
     index = corrected(read_index(data_dir, task), corrections)
     if several := index.conflicting_groups():
-        more = f", … ({len(several)} in all)" if len(several) > 5 else ""
         logger.warning(
-            "warning: labels of one %s contradict each other: %s%s; each folder counts with its"
-            " own, and all of a %s are on one side of a split",
-            index.noun, ", ".join(several[:5]), more, index.noun,
+            "warning: labels of one %s contradict each other: %s; each folder counts with its own,"
+            " and all of a %s are on one side of a split",
+            index.noun, first_of(several, 5, counted=True), index.noun,
         )  # fmt: skip
     return index
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from base.data_settings import CsvSource, FoldersSource, PatternSource
 from utils.csv_files import plain_cell
-from utils.errors import DataError, nearest
+from utils.errors import DataError, first_of, nearest
 from utils.files import read_regular
 from utils.images import KINDS, describe_others, is_hidden, is_image
 
@@ -276,9 +276,7 @@ def existing_folder(path: Path, do: str) -> Path:
 def raise_if_any(names: Sequence[str], what: str, do: str) -> None:
     """Raise one line on all these names: up to three of them, and how many there are."""
     if names:
-        shown = ", ".join(sorted(names)[:3])
-        more = f", … ({len(names)} in all)" if len(names) > 3 else ""
-        raise DataError(f"{what}: {shown}{more}; {do}")
+        raise DataError(f"{what}: {first_of(sorted(names), counted=True)}; {do}")
 
 
 def _visible_files(root: Path) -> list[str]:

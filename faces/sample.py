@@ -252,11 +252,11 @@ def _draw_entry(entry: Entry, out: Path, seed: int, saliency: bool, varied: bool
     for name, (image, covered, quality) in zip(masks, photos, strict=True):
         stem = eval_name(seed, entry, name) if entry.half else name
         jpeg = [cv2.IMWRITE_JPEG_QUALITY, quality]
-        _write(_image_folder(out, entry) / f"{stem}.jpg", image[..., ::-1], jpeg)
+        _write(_place(out, entry, "images") / f"{stem}.jpg", image[..., ::-1], jpeg)
         if saliency:
             # Level 1: masks compress well at any level, and at this one quickly.
             png = [cv2.IMWRITE_PNG_COMPRESSION, 1]
-            _write(_saliency_folder(out, entry) / f"{stem}.png", covered, png)
+            _write(_place(out, entry, "saliency") / f"{stem}.png", covered, png)
 
 
 def _masks(rng: np.random.Generator) -> dict[str, Mask | None]:
@@ -277,12 +277,9 @@ def _folder(entry: Entry) -> str:
     return f"{entry.number:06d}_{GENDERS[entry.gender]}_{RACE}_{entry.age}"
 
 
-def _image_folder(out: Path, entry: Entry) -> Path:
-    return out / "eval" / "images" if entry.half else out / "train" / "images" / _folder(entry)
-
-
-def _saliency_folder(out: Path, entry: Entry) -> Path:
-    return out / "eval" / "saliency" if entry.half else out / "train" / "saliency" / _folder(entry)
+def _place(out: Path, entry: Entry, kind: str) -> Path:
+    """The folder of a person's ``images`` or ``saliency``."""
+    return out / "eval" / kind if entry.half else out / "train" / kind / _folder(entry)
 
 
 def _write(path: Path, image: np.ndarray, options: list[int]) -> None:

@@ -37,8 +37,9 @@ def serve(config: ConfigParser, host: str, port: int, language: str) -> None:
         UserError: the address can't be listened on; said before a model is loaded.
         CheckpointError, ConfigError: models that can't be had, or not averaged.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=_family(host))
+        listening = socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
@@ -55,10 +56,6 @@ def serve(config: ConfigParser, host: str, port: int, language: str) -> None:
         print(f"answering at http://{address}/answer; Ctrl-C ends it", flush=True)
         options = uvicorn.Config(make_app(members, language), log_level="warning", lifespan="off")
         uvicorn.Server(options).run(sockets=[listening])
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def make_app(members: Sequence[PhotoModel], language: str = "en") -> Starlette:

@@ -30,7 +30,7 @@ from trainer.tta import PLAIN, View
 from trainer.updates import Updates, peak_memory, reset_gpu_memory, training_flops
 from utils import distributed
 from utils.devices import peak_flops
-from utils.errors import CheckpointError, UserError
+from utils.errors import CheckpointError, UserError, first_of
 
 CHECK_EVERY = 50
 """Steps between two looks at whether the losses are still numbers; each look waits for the GPU."""
@@ -308,9 +308,8 @@ class Trainer(BaseTrainer):
         found = distributed.gather([self.name_of(position) for position in bad.tolist()])
         whole = distributed.gather([self.name_of(position) for position in step.index.tolist()])
         photos = list(itertools.chain(*found)) or list(itertools.chain(*whole))
-        shown = ", ".join(photos[:5])
         raise UserError(
             f"epoch {epoch}, step {first + number + 1}: {', '.join(names)} is not a finite number;"
-            f" photos: {shown}{' …' if len(photos) > 5 else ''}; lower optimizer.args.lr or look at"
-            f" these photos (the last good checkpoint is in {self.checkpoints.folder})"
+            f" photos: {first_of(photos, 5)}; lower optimizer.args.lr or look at these photos (the"
+            f" last good checkpoint is in {self.checkpoints.folder})"
         )

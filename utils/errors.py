@@ -51,9 +51,10 @@ def nearest(name: str, valid, limit: int = 3) -> str:
     return f"; valid: {first_of(valid, 20)}"
 
 
-def first_of(names: Sequence[str], number: int = 3) -> str:
-    """``"a, b, c, …"``: the first of many names."""
-    return ", ".join(names[:number]) + (", …" if len(names) > number else "")
+def first_of(names: Sequence[str], number: int = 3, counted: bool = False) -> str:
+    """``"a, b, c, …"``: the first of many names; ``counted``: with ``(9 in all)`` behind."""
+    more = f", … ({len(names)} in all)" if counted else ", …"
+    return ", ".join(names[:number]) + (more if len(names) > number else "")
 
 
 def reason_of(error: BaseException) -> str:
