@@ -31,7 +31,7 @@ class Verdict:
 
 
 def verdict(run: Run) -> Verdict:
-    """Judge a run by its predictions, or say why that can't be done."""
+    """Evaluate a run by its predictions, or say why that can't be done."""
     if (predictions := run.scored) is None:
         return _without_predictions(run)
     score, headline, detail = _outcome(run, predictions)
