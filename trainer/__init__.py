@@ -1,1 +1,1 @@
-"""Training and predicting with a multi-head model."""
+"""Whole sessions: a training, a prediction, folds, a search, an export, a server."""
