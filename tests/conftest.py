@@ -197,6 +197,7 @@ SLOW_PLACES = (
     "TRACER/test_extractor", "TRACER/test_folding", "TRACER/test_network",
     "TRACER/test_onnx_engine", "TRACER/test_training", "TRACER/test_weights", "TestWithTheNetwork",
     "base/test_base_data_loader", "faces/test_sample", "logger/report/test_page",
+    "logger/report/test_write",
     "logger/test_wandb", "tests/test_app", "tests/test_benchmarks", "tests/test_new_project",
     "utils/test_distributed",
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """Tasks that are not the faces, on the shapes that ``tools.shapes`` draws."""
 
+import shutil
+
 from tools.shapes import COLORS, KINDS
 
 TABLE = {"reader": "csv", "table": "train.csv", "path": "path"}
@@ -39,3 +41,10 @@ PRODUCT = {
 def class_of(row):
     """Its class there, of a row of the tables."""
     return list(KINDS).index(row["kind"]) * 3 + list(COLORS).index(row["colour"])
+
+
+def copy_eval(shapes, folder):
+    """Copy the photos to test on and their table."""
+    shutil.copytree(shapes / "eval", folder / "eval")
+    shutil.copy(shapes / "eval.csv", folder)
+    return folder

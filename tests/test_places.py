@@ -26,7 +26,7 @@ ELSEWHERE = {
     "tools/explore/__main__.py tools/explore/page.py tools/explore/pictures.py"
     " tools/explore/session.py": "tools/test_explore.py",
     "tools/__main__.py": "tools/test_main.py",
-    "tools/report.py logger/report/write.py logger/report/compare.py": "logger/report/test_page.py",
+    "tools/report.py": "logger/report/test_write.py",
     "tools/convert_backbone.py": "model/test_dlib_resnet.py model/test_faceres.py",
     "model/measured_norms.py": "model/test_dlib_resnet.py model/test_faceres.py",
     "tools/runs.py": "logger/report/test_runs.py",
@@ -43,10 +43,7 @@ ELSEWHERE = {
     "app_parts/table.py": "app_parts/test_cards.py",
     "base/base_model.py": "model/test_model.py",
     "base/forward.py": "base/test_train_step.py end_to_end/test_distributed.py",
-    "base/base_trainer.py": "trainer/test_trainer.py",
     "base/data_settings.py base/task_settings.py": "base/test_task.py",
-    "data_loader/known_weights.py": "data_loader/test_crops.py",
-    "data_loader/prediction.py": "data_loader/test_dataset.py",
     "logger/report/predictions.py": "logger/report/test_per_head.py logger/report/test_scores.py",
     # The schema: every key's description, default and refusal.
     "utils/older_names.py base/settings.py TRACER/settings.py"

@@ -1,6 +1,5 @@
 import ast
 import json
-import logging
 import multiprocessing
 import os
 import pickle
@@ -12,66 +11,20 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import torch
 
 import data_loader.crops as crops_module
 from data_loader.crops import (
     CROPPED,
-    PENDING,
     UNREADABLE,
-    WHOLE,
     Crops,
     build_crops,
-    extractor_from,
 )
-from data_loader.settings import Tracer
+from tests.cropping import Counting, build, counting, write_photo
 from TRACER.extractor import Extractor
-from TRACER.network import Tracer as Network
 from TRACER.settings import CropSettings
-from TRACER.weights import SAMPLE, save_float16
-from utils.errors import CheckpointError, DataError, UserError
-from utils.images import read_image
-
-
-class Counting(Extractor):
-    """An extractor that remembers what it was asked for."""
-
-    asked: list
-    seconds = 0
-
-    def __call__(self, photos, on_error=None):
-        time.sleep(self.seconds)
-        self.asked = list(photos)
-        return super().__call__(self.asked, on_error)
-
-
-def counting(size=16, seconds=0, **settings):
-    extractor = Counting(None, CropSettings(crop_size=size, num_workers=1, **settings))
-    extractor.seconds = seconds
-    return extractor
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """Twelve small photos, each of another color."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    return [write_photo(folder / f"{number:02}.png", number) for number in range(12)]
-
-
-def write_photo(path, number):
-    image = np.full((24, 18, 3), (10 * number, 200, 255 - 10 * number), np.uint8)
-    image[4:20, 4:14] = 20 * number
-    cv2.imwrite(str(path), image)
-    return path
-
-
-def build(photos, tmp_path, extractor=None, **options):
-    extractor = extractor or counting()
-    return build_crops(photos, extractor, tmp_path / "cache", progress=False, **options), extractor
+from utils.errors import DataError, UserError
 
 
 class TestBuilding:
@@ -303,7 +256,8 @@ class TestUnreadablePhotos:
 IN_RANKS = """
 from datetime import timedelta
 from pathlib import Path
-from tests.data_loader.test_crops import counting, build_crops
+from data_loader.crops import build_crops
+from tests.cropping import counting
 from utils.errors import DataError
 photos = sorted(Path({photos!r}).iterdir())
 distributed.TIMEOUT = timedelta(seconds=6)
@@ -335,175 +289,6 @@ def test_of_several_machines_the_first_builds_and_all_wait_for_it_and_must_see_i
     assert not list((tmp_path / "rank1").rglob("images.npy"))
 
 
-class Losing(Counting):
-    """What was written to the file of states never reaches it: another took its place."""
-
-    def __call__(self, photos, on_error=None):
-        yield from super().__call__(photos, on_error)
-        (file,) = self.cache.glob("*/*/states.npy")
-        content = file.read_bytes()
-        file.unlink()
-        file.write_bytes(content)
-
-
-class TestLostRows:
-    def test_they_are_an_error_and_never_complete(self, photos, tmp_path):
-        losing = Losing(None, CropSettings(crop_size=16, num_workers=1))
-        losing.cache = tmp_path / "cache"
-        with pytest.raises(DataError, match=r"12 of 12 crops were lost.*run the same again"):
-            build(photos, tmp_path, losing)
-        assert not list(tmp_path.rglob("complete.json"))
-
-        crops, extractor = build(photos, tmp_path)
-        assert extractor.asked == photos
-        assert (crops.states == CROPPED).all()
-
-    def test_a_cache_that_an_earlier_version_called_complete_is_mended(self, photos, tmp_path):
-        crops, _ = build(photos, tmp_path)
-        images, states = (np.load(crops.folder / f"{n}.npy", mmap_mode="r+") for n in (
-            "images", "states"))  # fmt: skip
-        images[3], states[3] = 0, PENDING
-        images.flush(), states.flush()
-
-        crops, extractor = build(photos, tmp_path)
-
-        assert extractor.asked == [photos[3]]
-        assert (crops[3] == next(counting()([photos[3]])).crop).all()
-
-
-def damage(path, how):
-    content = path.read_bytes()
-    path.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "text": b"x" * 300}[how])
-
-
-@pytest.mark.parametrize("how", ["empty", "cut", "text", "of other photos"])
-class TestDamagedSideFiles:
-    def test_digests_are_read_anew(self, photos, tmp_path, how):
-        build(photos, tmp_path)
-        (file,) = (tmp_path / "cache" / "digests").iterdir()
-        if how == "of other photos":
-            np.savez(file, stamps=np.zeros((5, 3), np.int64), digests=np.zeros(5, "V16"))
-        else:
-            damage(file, how)
-        before = file.read_bytes()
-
-        crops, extractor = build(photos, tmp_path)
-
-        assert not hasattr(extractor, "asked") and (crops.states == CROPPED).all()
-        assert file.read_bytes() != before
-
-    @pytest.mark.parametrize("name", ["digests", "images", "boxes", "states"])
-    def test_another_cache_is_not_copied_from(self, photos, tmp_path, how, name):
-        other, _ = build(photos[:8], tmp_path)
-        file = other.folder / f"{name}.npy"
-        if how == "of other photos":
-            np.save(file, np.load(file)[:3])
-        else:
-            damage(file, how)
-
-        crops, _ = build(photos, tmp_path)
-
-        assert (crops.states == CROPPED).all()
-        for row, photo in enumerate(photos):
-            assert (crops[row] == next(counting()([photo])).crop).all()
-
-
-@pytest.mark.parametrize("name", ["digests", "images", "boxes", "states"])
-def test_a_pipe_in_another_cache_is_not_waited_for(photos, tmp_path, name):
-    other, _ = build(photos[:8], tmp_path)
-    (other.folder / f"{name}.npy").unlink()
-    os.mkfifo(other.folder / f"{name}.npy")
-    _, extractor = build(photos, tmp_path)
-    assert extractor.asked == photos
-
-
-class TestDamagedPixels:
-    def change(self, crops, name, row, value):
-        array = np.load(crops.folder / f"{name}.npy", mmap_mode="r+")
-        array[row] = value
-        array.flush()
-
-    @pytest.mark.parametrize(("name", "value"), [("images", 0), ("boxes", 7), ("states", WHOLE)])
-    @pytest.mark.parametrize("finished", [True, False])
-    def test_they_are_noticed_and_made_anew(self, photos, tmp_path, caplog, name, value, finished):
-        crops, _ = build(photos, tmp_path)
-        expected = crops.images.copy(), crops.boxes.copy(), crops.states.copy()
-        if not finished:
-            (crops.folder / "complete.json").unlink()
-        self.change(crops, name, 3, value)
-
-        again, extractor = build(photos, tmp_path)
-
-        assert extractor.asked == [photos[3]]
-        assert f"{crops.folder}: 1 damaged crops are made anew" in caplog.text
-        for was, now in zip(expected, (again.images, again.boxes, again.states), strict=True):
-            np.testing.assert_array_equal(was, now)
-
-    def test_they_are_not_copied_to_another_cache(self, photos, tmp_path):
-        crops, _ = build(photos[:8], tmp_path)
-        self.change(crops, "images", 3, 0)
-        _, extractor = build(photos, tmp_path)
-        assert extractor.asked == [photos[3], *photos[8:]]
-
-    def test_a_cache_of_a_version_without_checks_is_believed_and_gets_some(self, photos, tmp_path):
-        crops, _ = build(photos[:8], tmp_path)
-        (crops.folder / "checks.npy").unlink()
-        _, extractor = build(photos[:8], tmp_path)
-        assert not hasattr(extractor, "asked")
-
-        (crops.folder / "complete.json").unlink()
-        _, extractor = build(photos[:8], tmp_path)
-        assert extractor.asked == []
-        assert np.load(crops.folder / "checks.npy").all()
-
-    @pytest.mark.parametrize("missing", [["images"], ["states"], ["images", "checks"]])
-    def test_crops_of_which_a_file_is_gone_are_made_anew(self, photos, tmp_path, missing):
-        crops, _ = build(photos, tmp_path)
-        (crops.folder / "complete.json").unlink()
-        for name in missing:
-            (crops.folder / f"{name}.npy").unlink()
-        again, extractor = build(photos, tmp_path)
-        assert extractor.asked == photos
-        assert (again[5] == next(counting()([photos[5]])).crop).all()
-
-
-class TestShapes:
-    def assert_refused(self, photos, tmp_path, file):
-        size = file.stat().st_size
-        for again in range(2):
-            with pytest.raises(
-                DataError, match=r"damaged crop cache.*delete this folder"
-            ) as refused:
-                build(photos, tmp_path)
-            assert "\n" not in str(refused.value)
-            if not again:
-                (file.parent / "complete.json").unlink(missing_ok=True)  # as if it were to go on
-        assert file.stat().st_size == size, "nothing was filled up"
-
-    @pytest.mark.parametrize("name", ["images", "boxes", "states", "checks"])
-    @pytest.mark.parametrize("by", [-1, 1])
-    def test_a_file_too_short_or_too_long_is_refused(self, photos, tmp_path, name, by):
-        crops, _ = build(photos, tmp_path)
-        file = crops.folder / f"{name}.npy"
-        os.truncate(file, file.stat().st_size + by)
-        self.assert_refused(photos, tmp_path, file)
-
-    @pytest.mark.parametrize(
-        "other",
-        [
-            np.zeros((11, 16, 16, 3), np.uint8),
-            np.zeros((12, 16, 48), np.uint8),
-            np.zeros((12, 16, 16, 3), np.int8),
-            np.asfortranarray(np.zeros((12, 16, 16, 3), np.uint8)),
-            np.zeros(12 * 16 * 16 * 3, np.uint8),
-        ],
-    )
-    def test_another_shape_or_type_is_refused(self, photos, tmp_path, other):
-        crops, _ = build(photos, tmp_path)
-        np.save(crops.folder / "images.npy", other)
-        self.assert_refused(photos, tmp_path, crops.folder / "images.npy")
-
-
 def build_as_nobody(home):
     """Build in a process that may not write there; exits with 0 if all crops were used as found."""
     if os.getuid() == 0:
@@ -533,14 +318,6 @@ def test_a_finished_cache_that_nobody_may_write_to_is_used(photos, tmp_path, unr
     assert process.exitcode == 0
 
 
-def test_an_unfinished_cache_that_is_damaged_is_named(photos, tmp_path):
-    crops, _ = build(photos, tmp_path)
-    (crops.folder / "complete.json").unlink()
-    damage(crops.folder / "states.npy", "empty")
-    with pytest.raises(DataError, match=f"{crops.folder.name}: damaged crop cache.*delete"):
-        build(photos, tmp_path)
-
-
 def test_a_worker_opens_the_files_itself_instead_of_copying_pixels(photos, tmp_path):
     crops, _ = build(photos, tmp_path, counting(size=128))
     pickled = pickle.dumps(crops)
@@ -553,115 +330,6 @@ def test_crops_cannot_be_changed_by_accident(photos, tmp_path):
     crops, _ = build(photos, tmp_path)
     with pytest.raises(ValueError, match="read-only"):
         crops[0][:] = 0
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """Two files of untrained TE0 weights: one is never sure, the other takes all for a person."""
-    files = []
-    for name, bias in (("unsure", 0.0), ("sees_all", 20.0)):
-        torch.manual_seed(0)
-        network = Network(0, input_size=128).eval()
-        shift_saliency(network, bias)
-        files.append(tmp_path_factory.mktemp("weights") / f"{name}.safetensors")
-        save_float16(network, files[-1])
-    return files
-
-
-def shift_saliency(network, bias):
-    """Make the saliency map the same everywhere: 0.5 with no ``bias``, 1 with a high one."""
-    with torch.no_grad():
-        network.aggregation.attention.value.weight.zero_()
-        for attention in (network.object1, network.object2):
-            attention.logit.conv.weight.zero_()
-            attention.logit.bn.bias.fill_(bias)
-
-
-class TestWithTheNetwork:
-    def tracer(self, path, **settings):
-        chosen = Tracer(weights=str(path), threshold=0.9, num_workers=1, **settings)
-        return extractor_from(chosen, 32, torch.device("cpu"))
-
-    def test_photos_without_a_person_are_taken_whole_counted_and_reported(
-        self, photos, tmp_path, weights, caplog
-    ):
-        with caplog.at_level(logging.WARNING):
-            crops, _ = build(photos[:3], tmp_path, self.tracer(weights[0]))
-
-        assert (crops.states == WHOLE).all()
-        assert "3 of 3 photos are used whole" in caplog.text and "00.png" in caplog.text
-        assert (crops[1] == cv2.resize(read_image(photos[1]), (32, 32))).mean() > 0.5
-
-    def test_a_person_is_no_whole_photo(self, photos, tmp_path, weights, caplog):
-        crops, _ = build(photos[:3], tmp_path, self.tracer(weights[1]))
-        assert (crops.states == CROPPED).all()
-        assert "whole" not in caplog.text
-
-    def test_other_weights_are_another_cache(self, photos, tmp_path, weights):
-        first, _ = build(photos[:3], tmp_path, self.tracer(weights[0]))
-        second, _ = build(photos[:3], tmp_path, self.tracer(weights[1]))
-        copied = tmp_path / "copy.safetensors"
-        copied.write_bytes(weights[0].read_bytes())
-        third, _ = build(photos[:3], tmp_path, self.tracer(copied))
-        assert first.folder != second.folder
-        assert first.folder == third.folder
-
-    def test_the_crop_has_the_models_size_unless_told_otherwise(self, weights):
-        assert self.tracer(weights[0]).settings.size == 32
-        assert self.tracer(weights[0], crop_size=48).settings.size == 48
-
-    @pytest.fixture
-    def own(self, tmp_path, weights):
-        """A file of weights of one's own, to be deleted, and what crops with it."""
-        file = tmp_path / "own.safetensors"
-        file.write_bytes(weights[1].read_bytes())
-        return file, lambda **more: self.tracer(file, cache_dir=str(tmp_path / "cache"), **more)
-
-    def test_weights_are_asked_for_only_where_a_photo_has_to_be_cropped(
-        self, photos, tmp_path, own
-    ):
-        file, tracer = own
-        before, _ = build(photos[:3], tmp_path, tracer())
-        file.unlink()
-
-        again, _ = build(photos[:3], tmp_path, tracer())
-        assert again.folder == before.folder and (again.images == before.images).all()
-        with pytest.raises(CheckpointError, match=r"own\.safetensors"):
-            build(photos[:4], tmp_path, tracer())
-
-    def test_weights_that_no_cache_knows_are_asked_for_at_once(self, photos, tmp_path, own):
-        file, tracer = own
-        build(photos[:3], tmp_path, tracer())
-        file.unlink()
-        with pytest.raises(CheckpointError, match=r"own\.safetensors"):
-            tracer(sha256="0" * 64)
-        (tmp_path / "cache" / "weights.json").write_text("damaged")
-        with pytest.raises(CheckpointError, match=r"own\.safetensors"):
-            tracer()
-
-    def test_other_weights_that_come_in_the_place_of_known_ones_are_noticed(
-        self, photos, tmp_path, own, weights
-    ):
-        file, tracer = own
-        build(photos[:3], tmp_path, tracer())
-        file.unlink()
-        extractor = tracer()
-        file.write_bytes(weights[0].read_bytes())
-        with pytest.raises(CheckpointError, match=r"weights\.json.*other TRACER weights.*delete"):
-            build(photos[:4], tmp_path, extractor)
-
-    @pytest.mark.skipif(not SAMPLE.is_file(), reason="a project without the sample weights")
-    def test_sample_weights_before_photographs_are_warned_of_also_where_all_is_cropped(
-        self, photos, tmp_path, caplog
-    ):
-        for _ in range(2):
-            caplog.clear()
-            build(photos[:1], tmp_path, self.tracer("sample"))
-            assert "sample weights" in caplog.text and str(photos[0].parent) in caplog.text
-
-    def test_other_weights_than_the_hash_says_are_refused(self, weights):
-        with pytest.raises(CheckpointError, match="SHA-256"):
-            self.tracer(weights[0], sha256="0" * 64)
 
 
 def test_the_cache_says_what_it_was_made_with(photos, tmp_path):

@@ -1,7 +1,5 @@
 """``train.py --folds`` from outside: folds, what they say together, and predicting with them."""
 
-import csv
-
 import numpy as np
 import pytest
 import torch
@@ -10,15 +8,11 @@ from base.checkpoint import save_checkpoint
 from logger.predictions import read_predictions
 from logger.report.write import write_report
 from tests.other_tasks import class_of
+from tests.runs import read_rows
 
 FOLDS = (
     "--set", "validation.folds=3", "trainer.epochs=1", "trainer.report=false", "--run-id", "cv",
 )  # fmt: skip
-
-
-def read_rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 class Home:

@@ -1,57 +1,19 @@
 """``python test.py`` from outside: what it writes, in which order, and how it is scored."""
 
-import csv
 import json
-import os
 import shutil
-import sys
 import weakref
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
 import base.checkpoint
 from base.checkpoint import save_checkpoint
-from tests.other_tasks import class_of
-from TRACER.network import Tracer
-from TRACER.weights import save_float16
+from tests.other_tasks import copy_eval
+from tests.runs import probabilities_of, read_rows
 from trainer import prediction_session
-
-
-def read_rows(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def probabilities_of(path):
-    """(N, 9) from the file beside a submission."""
-    return np.loadtxt(path, delimiter=",", skiprows=1, usecols=range(1, 10), ndmin=2)
-
-
-@pytest.fixture(scope="module")
-def answers(product_config):
-    """The true classes."""
-    return product_config.with_name("answers.csv")
-
-
-@pytest.fixture(scope="module")
-def scored(trained_shapes, answers, run):
-    """The documented command with ``--answers``, called where the training was."""
-    result = run(
-        "test.py", "--config", trained_shapes.config, "--resume", trained_shapes.best,
-        "--answers", answers, cwd=trained_shapes.home,
-    )  # fmt: skip
-    assert result.returncode == 0, result
-    return result
-
-
-@pytest.fixture(scope="module")
-def submission(scored, trained_shapes):
-    return trained_shapes.home / "submit" / "shapes_first.csv"
 
 
 @pytest.fixture(scope="module")
@@ -65,24 +27,6 @@ def other_model(trained_shapes, tmp_path_factory):
     path = tmp_path_factory.mktemp("moved") / "friend.pth"
     save_checkpoint(path, state)
     return path
-
-
-@pytest.fixture
-def predict(call, trained_shapes):
-    """``predict(…)``: test.py with the trained model, in this process."""
-    return lambda *options: call("test.py", "-r", trained_shapes.best, *options)
-
-
-@pytest.fixture
-def own_data(shapes, tmp_path):
-    """A copy of the photos to test on and their table, to be spoilt."""
-    return copy_eval(shapes, tmp_path / "data")
-
-
-def copy_eval(shapes, folder):
-    shutil.copytree(shapes / "eval", folder / "eval")
-    shutil.copy(shapes / "eval.csv", folder)
-    return folder
 
 
 class TestSubmission:
@@ -265,114 +209,6 @@ class TestCheckpoints:
         assert predict("-c", "mine.json", "--set", "submit_dir=from_set").returncode == 0
         for folder in ("from_file", "from_set"):
             assert len(list((tmp_path / folder).glob("mine_*[!s].csv"))) == 1
-
-
-class TestFolderOfPhotos:
-    def test_any_folder_is_predicted_without_a_table(self, predict, shapes, tmp_path):
-        photos = sorted((shapes / "eval").iterdir())[:3]
-        holiday = tmp_path / "holiday.2026_x"
-        (holiday / "beach").mkdir(parents=True)
-        names = ["a.JPG", "beach/b.webp", "beach/c.heic"]
-        for name, photo in zip(names, photos, strict=True):
-            with Image.open(photo) as picture:
-                picture.save(holiday / name)
-        korean = os.fsdecode(os.fsencode(holiday) + b"/\xbb\xe7\xc1\xf8.jpg")  # of a cp949 zip
-        if sys.platform == "linux":  # others refuse names that are no UTF-8
-            shutil.copy(photos[0], korean)
-            names.append("\\udcbb\\udce7\\udcc1\\udcf8.jpg")
-        (holiday / "._a.JPG").write_bytes(b"hidden")
-        (holiday / "notes.txt").write_text("not a photo")
-
-        result = predict("--images", holiday, "--out", "h.csv")
-
-        assert result.returncode == 0, result.stderr
-        rows = read_rows(tmp_path / "h.csv")
-        assert [row["path"] for row in rows] == names
-        assert all(class_of(row) == int(row["class"]) for row in rows)
-        assert "1 file left out" in result.stdout and "notes.txt" in result.stdout
-
-    def test_the_same_picture_in_any_format_gets_the_same_answer(self, predict, shapes, tmp_path):
-        folder = tmp_path / "formats"
-        folder.mkdir()
-        gray = cv2.imread(str(shapes / "eval/0000.png"), cv2.IMREAD_GRAYSCALE)
-        picture = Image.fromarray(gray)
-        exif = Image.Exif()
-        exif[0x0112] = 6  # to be turned by 270 degrees
-        opaque = np.dstack([gray] * 3 + [np.full_like(gray, 255)])
-        picture.convert("RGB").save(folder / "rgb.png")
-        picture.save(folder / "gray.png")
-        Image.fromarray(opaque).save(folder / "alpha.png")
-        Image.fromarray(gray.astype(np.uint16) * 257).save(folder / "sixteen.png")
-        picture.convert("RGB").transpose(Image.Transpose.ROTATE_90).save(
-            folder / "turned.png", exif=exif
-        )
-        picture.convert("CMYK").save(folder / "cmyk.jpg", quality=100, subsampling=0)
-
-        result = predict("--images", folder, "--out", "f.csv")
-
-        assert result.returncode == 0, result.stderr
-        said = probabilities_of(tmp_path / "f.probabilities.csv")
-        ids = [row["path"] for row in read_rows(tmp_path / "f.csv")]
-        exact = [ids.index(name) for name in ids if name != "cmyk.jpg"]
-        assert len(exact) == 5 and (said[exact] == said[exact[0]]).all()
-        assert np.allclose(said[ids.index("cmyk.jpg")], said[exact[0]], atol=0.02)
-
-
-def test_tracers_weights_are_not_needed_where_all_crops_are_there(predict, tmp_path):
-    weights = tmp_path / "own.safetensors"
-    save_float16(Tracer(0, input_size=128), weights)
-    options = [f"--set=tracer.weights={weights}", "--set=tracer.cache_dir=crops", "--out", "s.csv"]
-    assert predict(*options).returncode == 0
-    before = (tmp_path / "s.csv").read_bytes()
-    weights.unlink()
-    result = predict(*options)
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "s.csv").read_bytes() == before
-
-
-class TestUnreadablePhotos:
-    def spoil(self, own_data, row, content=b"no photo"):
-        name = read_rows(own_data / "eval.csv")[row]["path"]
-        (own_data / name).write_bytes(content)
-        return name
-
-    def test_one_is_an_error_that_leaves_the_earlier_submission(
-        self, predict, own_data, tmp_path, assert_one_line_error
-    ):
-        assert predict("--set", f"data_dir={own_data}", "--out", "s.csv").returncode == 0
-        before = (tmp_path / "s.csv").read_bytes()
-        name = self.spoil(own_data, 3)
-        failed = predict("--set", f"data_dir={own_data}", "--out", "s.csv")
-        assert_one_line_error(failed, name, "not an image", "--skip-unreadable")
-        assert (tmp_path / "s.csv").read_bytes() == before
-
-    def test_skipped_ones_are_listed_at_the_end_and_the_rest_is_written_and_scored(
-        self, predict, own_data, answers, submission, tmp_path
-    ):
-        names = [self.spoil(own_data, row, b"") for row in (3, 7, 9)]
-        (own_data / names[2]).unlink()
-
-        result = predict(
-            "--set", f"data_dir={own_data}", "--skip-unreadable", "--out", "s.csv",
-            "--answers", answers,
-        )  # fmt: skip
-
-        assert result.returncode == 0, result.stderr
-        listed = result.stderr.splitlines()[-4:]
-        assert "left out, since they could not be read (3)" in listed[0]
-        assert [line.strip() for line in listed[1:]] == [str(own_data / name) for name in names]
-        rest = [row for row in read_rows(submission) if row["path"] not in names]
-        assert read_rows(tmp_path / "s.csv") == rest
-        assert json.loads((tmp_path / "s.metrics.json").read_text())["n"] == 27
-
-    def test_none_that_can_be_read_is_an_error(
-        self, predict, own_data, tmp_path, assert_one_line_error
-    ):
-        for photo in (own_data / "eval").iterdir():
-            photo.write_bytes(b"")
-        failed = predict("--set", f"data_dir={own_data}", "--skip-unreadable")
-        assert_one_line_error(failed, "none of the 30 photos can be read")
-        assert not (tmp_path / "submit").exists()
 
 
 def test_scores_of_an_earlier_prediction_do_not_stay_beside_a_new_one(predict, answers, tmp_path):

@@ -1,20 +1,15 @@
 """The report as a reader meets it: one HTML file, from whatever a run left."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from logger.logger import attempt
 from logger.report.predictions import (
     HeadPredictions,
     NumberPredictions,
@@ -24,39 +19,11 @@ from logger.report.predictions import (
 from logger.report.run import Run
 from logger.report.scores import class_scores, intervals
 from logger.report.write import compare_runs, write_page, write_report
-from utils.errors import UserError
+from tests.pages import Page
 
 ROOT = Path(__file__).resolve().parents[3]
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-class Page(HTMLParser):
-    """The text of a page, its headings, and what it refers to."""
-
-    def __init__(self, file):
-        super().__init__()
-        self.texts, self.headings, self.sources, self.tags, self._open = [], [], [], [], []
-        self.feed(file.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self._open.append(tag)
-        self.sources += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
-
-    def handle_endtag(self, tag):
-        while self._open and self._open.pop() != tag:
-            pass
-
-    def handle_data(self, data):
-        if "style" not in self._open:
-            self.texts.append(data)
-            if self._open and self._open[-1] in ("h1", "h2", "h3"):
-                self.headings.append(data)
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.texts))
-
 
 SECTIONS = [
     "Learning curves",
@@ -73,13 +40,6 @@ SECTIONS = [
 @pytest.fixture
 def report(make_run, mixed_answers):
     return Page(write_report(make_run(predictions=mixed_answers)))
-
-
-def command(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "tools.report", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
 
 
 class TestWhatAReportShows:
@@ -317,56 +277,6 @@ class TestFolds:
         assert page.headings[0] == "None of the 3 folds is trained to its end."
 
 
-class TestTheCommand:
-    def test_a_run_is_named_by_its_log_its_models_or_its_checkpoint(self, make_run, tmp_path):
-        log = make_run()
-        models = tmp_path / "saved" / "models" / "things" / "first"
-        (models / "best_epoch.pth").touch()
-        for name in (log, models, models / "best_epoch.pth"):
-            assert write_report(name).resolve() == (log / "report.html").resolve()
-
-    def test_it_says_where_the_report_lies(self, make_run, tmp_path):
-        make_run()
-        done = command("--run", "saved/log/things/first", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip().endswith("saved/log/things/first/report.html")
-
-    def test_something_that_is_no_run_is_one_line(self, tmp_path, assert_one_line_error):
-        done = command("--run", tmp_path, cwd=tmp_path)
-        assert_one_line_error(done, tmp_path, "saved/log/<name>/<run_id>")
-
-    def test_a_folder_that_cannot_be_written_is_said(self, make_run, tmp_path):
-        (tmp_path / "file").touch()
-        with pytest.raises(UserError, match=r"report\.html: cannot be written"):
-            write_report(make_run(), tmp_path / "file" / "report.html")
-
-    def test_help_comes_without_waiting_for_heavy_imports(self, tmp_path):
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "tools.report", "--help"],
-            cwd=ROOT, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0 and "--compare" in done.stdout
-        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-        assert not imported & {"torch", "sklearn", "cv2", "matplotlib", "numpy"}
-
-
-def test_a_report_that_fails_is_a_warning(caplog):
-    def fail():
-        raise UserError("report.html: cannot be written")
-
-    assert attempt(fail) is None
-    assert "report: not written: report.html: cannot be written" in caplog.text
-
-
-@pytest.mark.parametrize("debug", [True, False])
-def test_an_extra_that_breaks_is_one_line_and_with_debug_its_traceback(caplog, monkeypatch, debug):
-    monkeypatch.setattr(sys, "argv", ["train.py"] + ["--debug"] * debug)
-    assert attempt(lambda: 1 / 0, "pictures") is None
-    (record,) = caplog.records
-    assert record.getMessage() == "pictures: not written: ZeroDivisionError: division by zero"
-    assert bool(record.exc_info) == debug
-
-
 def test_a_page_about_a_thousand_classes_stays_small(tmp_path):
     rng = np.random.default_rng(0)
     truth = rng.integers(1000, size=4000)
@@ -451,126 +361,6 @@ class TestTasksOfOtherKinds:
         page = Page(compare_runs(runs))
         assert page.headings[0].startswith("“b” is much better than “a”: macro-F1 1.000")
         assert "accuracy, all right at once 50.0%" in page.text
-
-
-class TestComparison:
-    @pytest.fixture
-    def two(self, make_run, make_answers, mixed_answers):
-        truth = mixed_answers.whole.truth
-        better = make_answers(truth, truth, people=mixed_answers.groups)
-        return make_run("first", predictions=mixed_answers), make_run(
-            "second", predictions=better, lr=0.2
-        )
-
-    def test_it_says_which_is_better_and_whether_that_may_be_chance(self, two):
-        page = Page(compare_runs(two))
-        assert page.headings[0].startswith("“second” is much better than “first”: macro-F1 1.0")
-        assert "60 are right with “second” only and 0 with “first” only." in page.text
-        assert "changes by +0.2" in page.text and ", more than chance" in page.text
-
-    def test_a_difference_that_may_be_chance_makes_no_winner(self, make_run, make_answers):
-        truth = [0, 1, 2, 3] * 9
-        runs = [
-            make_run("a", predictions=make_answers(truth, [1, 1, *truth[2:]])),
-            make_run("b", predictions=make_answers(truth, [1, *truth[1:]])),
-        ]
-        assert Page(compare_runs(runs)).headings[0].startswith("No clear winner: macro-F1")
-
-    def test_seven_photos_of_one_person_are_not_seven_witnesses(self, make_run, make_answers):
-        truth = np.arange(140) % 6
-        people = np.arange(140) // 7
-        said = np.where(people < 2, (truth + 1) % 6, truth)  # 14 photos, but two people
-        runs = [
-            make_run("a", predictions=make_answers(truth, said, people=people)),
-            make_run("b", predictions=make_answers(truth, truth, people=people)),
-        ]
-        page = Page(compare_runs(runs))
-        assert page.headings[0].startswith("No clear winner")
-        assert "0 with “a” only. The macro-F1 changes by +0.1" in page.text
-        assert "which may be chance (95% interval" in page.text and "20 people" in page.text
-
-    def test_more_right_photos_make_no_winner_where_the_macro_f1_falls(
-        self, make_run, make_answers
-    ):
-        truth = np.array([0] * 400 + [1, 2, 3, 4, 5] * 8)
-        rare_lost = np.where(np.arange(440) < 400, truth, (truth + 1) % 6)
-        common_lost = np.where(np.arange(440) < 150, 1, truth)
-        people = np.arange(440)
-        runs = [
-            make_run("rare-lost", predictions=make_answers(truth, rare_lost, people=people)),
-            make_run("common-lost", predictions=make_answers(truth, common_lost, people=people)),
-        ]
-        headline = Page(compare_runs(runs)).headings[0]
-        assert headline.startswith("“common-lost” is much better than “rare-lost”")
-
-    def test_of_runs_that_share_some_photos_only_these_are_compared(self, make_run, make_answers):
-        truth = np.arange(300) % 6
-        people = np.arange(300) // 3
-        worse = np.where(np.arange(300) % 2, truth, (truth + 1) % 6)
-        more = make_answers(truth, worse, people=people)
-        fewer = make_answers(truth[:120], truth[:120], people=people[:120])
-        page = Page(
-            compare_runs([make_run("a", predictions=more), make_run("b", predictions=fewer)])
-        )
-        assert "Of the 120 photos that both predicted, 60 are right with “b” only" in page.text
-        assert page.headings[0].startswith("“b” is much better than “a”: macro-F1 1.000")
-
-    @pytest.mark.parametrize(
-        ("people", "reason"),
-        [(np.arange(300) % 9, "fewer than 10 people"), (None, "it isn't known who they show")],
-    )
-    def test_where_chance_cannot_be_evaluated_nobody_wins(
-        self, make_run, make_answers, people, reason
-    ):
-        truth = np.arange(300) % 6
-        runs = [
-            make_run("a", predictions=make_answers(truth, (truth + 1) % 6, people=people)),
-            make_run("b", predictions=make_answers(truth, truth, people=people)),
-        ]
-        page = Page(compare_runs(runs))
-        assert page.headings[0].startswith("No clear winner") and reason in page.text
-
-    def test_legends_show_each_run_at_its_own_best_epoch(self, make_run, mixed_answers):
-        runs = [
-            make_run("a", predictions=mixed_answers),
-            make_run("b", epochs=5, predictions=mixed_answers),
-        ]
-        assert "a 0.6 in epoch 3 b 1 in epoch 5" in Page(compare_runs(runs)).text
-
-    def test_only_what_differs_of_the_config_is_shown(self, two):
-        page = Page(compare_runs(two))
-        assert "optimizer.args.lr 0.1 0.2" in page.text
-        assert "trainer.save_dir" not in page.text
-
-    def test_every_class_shows_its_change(self, two, mixed_answers):
-        before = class_scores(mixed_answers.whole)[0]
-        page = Page(compare_runs(two))
-        row = f"{before.name} {before.support} {before.f1:.3f} 1.000 {1 - before.f1:+.3f}"
-        assert row in page.text
-
-    def test_runs_evaluated_on_other_photos_are_pointed_out(self, make_run, make_answers):
-        runs = [
-            make_run("a", predictions=make_answers([0, 1, 2, 3], [0, 1, 2, 2])),
-            make_run("b", predictions=make_answers([1, 0], [1, 0])),
-        ]
-        page = Page(compare_runs(runs))
-        assert page.headings[0].startswith("No clear winner")
-        assert "“b” was evaluated on other photos than “a”" in page.text
-
-    def test_three_runs_of_different_length_one_without_answers(self, make_run, mixed_answers):
-        runs = [
-            make_run("a", predictions=mixed_answers),
-            make_run("b", epochs=1, predictions=mixed_answers),
-            make_run("c", epochs=0),
-        ]
-        page = compare_runs(runs)
-        assert page.name == "compare_a_2_others.html"
-        assert "Learning curves" in Page(page).headings
-
-    def test_one_run_alone_is_refused(self, make_run, tmp_path):
-        make_run()
-        done = command("--compare", "saved/log/things/first", cwd=tmp_path)
-        assert done.returncode == 2 and "two runs or more" in done.stderr
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
