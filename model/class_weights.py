@@ -86,16 +86,13 @@ def weights_tensor(
     """
     if weights is None:
         return None
-    if isinstance(weights, str) or len(weights) != num_classes:
+    values = torch.tensor(() if isinstance(weights, str) else weights, dtype=torch.float32)
+    # All 0 would make every loss 0, and a training that learns nothing.
+    sound = values.isfinite().all() and (values >= 0).all() and values.sum() > 0
+    if len(values) != num_classes or not sound:
         raise ConfigError(
             f"{where}: class weights {weights} of head {head!r} must be a list of {num_classes}"
-            ' numbers, one for each of its classes, or "balanced", or null'
-        )
-    # All 0 would make every loss 0, and a training that learns nothing.
-    values = torch.tensor(weights, dtype=torch.float32)
-    if not values.isfinite().all() or (values < 0).any() or values.sum() == 0:
-        raise ConfigError(
-            f"{where}: class weights {weights} of head {head!r} must be numbers of at least 0, and"
-            " not all 0"
+            ' numbers of at least 0, one for each of its classes and not all 0, or "balanced", or'
+            " null"
         )
     return values
