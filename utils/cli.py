@@ -27,6 +27,10 @@ CAUSES = {
     r"[Ss]hared memory|\bshm\b|/torch_\d|[Bb]us error|No space left on device":
         "shared memory or the disk is full: lower num_workers, give the container more by"
         " --shm-size, or free the disk",
+    r"(Permission denied|Read-only file system): '":
+        "this user may not write there, or not read; name another place, or change whose it is",
+    r"^(FileExists|IsADirectory|NotADirectory)Error: .*: '":
+        "a file is where a folder should be, or a folder where a file should; name another place",
     r"File name too long|embedded null": "no file system takes this name",
     r"Cannot allocate memory|can't allocate memory|^MemoryError|Resource temporarily unavailable":
         f"no memory or no processes are left: {_LESS}",

@@ -54,6 +54,9 @@ def test_a_bug_keeps_its_traceback():
         (OSError(28, "No space left on device"), "--shm-size"),
         (OSError(12, "Cannot allocate memory"), "batch_size"),
         (MemoryError(), "num_workers"),
+        (OSError(13, "Permission denied", "data/x"), "'data/x'; this user may not write there"),
+        (OSError(30, "Read-only file system", "data/x"), "name another place"),
+        (OSError(20, "Not a directory", "data/x"), "'data/x'; a file is where a folder"),
         (RuntimeError("CUDA out of memory. Tried to\nallocate 2 GiB"), "batch_size"),
         (DataError("Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most"
                    " recent call last):\n  x\nutils.errors.DataError: a.jpg: empty\n"),
