@@ -1,7 +1,9 @@
 # docker build -t masktracer .                                            with CUDA; runs without, too
 # docker build -t masktracer --build-arg TORCH_CPU_INDEX=URL .            for CPUs alone, a third of the size
-# docker run --rm --gpus all --shm-size 8g -v "$PWD/data:/home/user/app/data" \
-#     -v "$PWD/saved:/home/user/app/saved" masktracer train -c config.json
+# docker run --rm --gpus all --shm-size 8g --user "$(id -u):$(id -g)" \
+#     -v "$PWD/data:/home/user/app/data" -v "$PWD/saved:/home/user/app/saved" \
+#     masktracer train -c config.json
+# The mounted folders have to be there, and yours: what is missing Docker makes, for root alone.
 FROM python:3.11-slim
 
 # WORKDIR alone would make the folder root's, in which nobody else can make .venv. For
@@ -10,8 +12,11 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends make \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home user \
-    && install --directory --owner=user --group=user /home/user/app
+    && install --directory --owner=user --group=user /home/user/app \
+    && chmod 1777 /home/user
 
+# For anybody that --user names: weights, matplotlib and compilers keep files at home.
+ENV HOME=/home/user USER=user
 USER user
 WORKDIR /home/user/app
 
@@ -21,7 +26,7 @@ ARG TORCH_CPU_INDEX=""
 
 # Before the code, so that a change of it installs nothing again.
 COPY --chown=user Makefile requirements.txt ./
-RUN make setup ${TORCH_CPU_INDEX:+CPU=1 TORCH_CPU_INDEX=$TORCH_CPU_INDEX} && rm -rf "$HOME/.cache/pip"
+RUN make setup ${TORCH_CPU_INDEX:+CPU=1 TORCH_CPU_INDEX=$TORCH_CPU_INDEX} && rm -rf "$HOME/.cache"
 ENV PATH=/home/user/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
 
 COPY --chown=user . .

@@ -30,6 +30,12 @@ def test_it_runs_as_a_user_who_is_not_root_and_installs_before_the_code_comes(st
     assert owned in steps[1][1] and names.index("USER") > 1
 
 
+def test_whoever_docker_runs_it_as_has_a_home_to_write_to(steps):
+    assert ("ENV", "HOME=/home/user USER=user") in steps and "chmod 1777 /home/user" in steps[1][1]
+    # What the installation left there would be its own user's.
+    assert 'rm -rf "$HOME/.cache"' in next(words for _, words in steps if "make setup" in words)
+
+
 def test_what_it_copies_and_calls_is_there(steps):
     copied = [shlex.split(words)[1:-1] for name, words in steps if name == "COPY"]
     assert all((ROOT / source).exists() for sources in copied for source in sources)
