@@ -114,10 +114,15 @@ class Group:
 
     @property
     def summary(self) -> str:
-        """Mean ± sd of the members' scores, where there are several; folds are joined anyway."""
-        scores = [row.score for row in self.rows if row.score is not None]
-        if len(scores) < 2 or self.rows[0].run.of_folds:
+        """Mean ± sd of the members' scores, where there are several, or the best, where they differ
+        in more than seeds; folds are joined anyway."""
+        scored = [row for row in self.rows if row.score is not None]
+        if len(scored) < 2 or self.rows[0].run.of_folds:
             return ""
+        scores = [row.score or 0.0 for row in scored]
+        if len({row.differs for row in scored}) > 1:
+            best = max(scores, key=lambda score: sign_of(scored[0].run) * score)
+            return f"{best:.3f}, the best of {len(scores)}"
         return f"{fmean(scores):.3f} ± {stdev(scores):.3f} of {len(scores)}"
 
 
@@ -132,7 +137,7 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
         raise UserError(f"{root}: holds no runs{f' of {name}' if name else ''}; train one first")
     runs = [read_run(path) for path in folders]
     runs.sort(key=lambda run: str(run.environment.get("started", "")))
-    told = [(key, each) for key, each in config_differences(runs) if not IDLE.fullmatch(key)]
+    told = told_apart(runs)
     groups: dict[str, Group] = {}
     for place, run in enumerate(runs):
         found = run.scored and intervals(run.scored.whole, run.scored.groups)
@@ -156,6 +161,22 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
     return list(groups.values())
 
 
+def told_apart(runs: Sequence[Run]) -> list[tuple[str, list[str | None]]]:
+    """The config keys that tell runs apart, with the value of each run. Of a section that is null
+    in some, what differs among the others; ``{…}`` where nothing does."""
+    found = [(key, each) for key, each in config_differences(runs) if not IDLE.fullmatch(key)]
+    for key, each in found:
+        if "null" not in each or None not in each:
+            continue
+        inside = [row for row in found if row[0].startswith(f"{key}.")]
+        idle = [row for row in inside if len({*row[1]} - {None}) == 1]
+        found = [row for row in found if row not in idle]
+        if inside == idle:
+            have = [any(row[1][place] for row in inside) for place in range(len(runs))]
+            each[:] = ["{…}" if has else was for has, was in zip(have, each, strict=True)]
+    return found
+
+
 def _kind(run: Run) -> tuple[str, tuple[str, ...], str] | None:
     """What only runs have in common whose scores say something of each other."""
     # Their scores differ by who was set aside, and not by how good they are.
@@ -169,8 +190,13 @@ def _best(runs: Sequence[Run], run: Run) -> Run | None:
     if (kind := _kind(run)) is None:
         return None
     rivals = [each for each in runs if _kind(each) == kind]
-    sign = -1 if kind[2] == NumberPredictions.measure else 1
-    return max(rivals, key=lambda each: sign * (main_score_of(each) or 0.0), default=None)
+    return max(rivals, key=lambda each: sign_of(run) * (main_score_of(each) or 0.0), default=None)
+
+
+def sign_of(run: Run) -> int:
+    """1 where a higher main score is better, -1 where a lower one is."""
+    of_number = run.scored is not None and run.scored.whole.measure == NumberPredictions.measure
+    return -1 if of_number else 1
 
 
 def _against(best: Run | None, run: Run) -> str:

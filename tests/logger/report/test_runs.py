@@ -139,6 +139,24 @@ def test_only_what_differs_and_matters_is_named(make_run):
     ]
 
 
+def test_of_a_sweep_the_best_stands_and_no_mean_of_different_settings(make_run):
+    for number, f1 in enumerate((0.5, 0.7)):
+        make_run(f"ideas-trial{number:04}", f1=f1, optimizer={"args": {"lr": f1}})
+    (group,) = all_runs(make_run.root)
+    assert group.summary == "0.700, the best of 2"
+
+
+def test_of_a_section_that_some_runs_lack_only_what_differs_is_named(make_run):
+    def differing():
+        return [row.differs for row in rows_of(make_run.root)]
+
+    make_run("none", mixing=None)
+    make_run("some", mixing={"mixup": 0.5, "cutmix": 0.0, "same": []})
+    assert differing() == [("mixing=null",), ("mixing={…}",)]
+    make_run("more", mixing={"mixup": 0.9, "cutmix": 0.0, "same": []})
+    assert differing() == [("mixing=null",), ("mixing.mixup=0.5",), ("mixing.mixup=0.9",)]
+
+
 def test_names_of_strangers_are_text_on_the_page(make_run):
     make_run("odd", name="<script>alert(1)</script>")
     make_run("other", name="<b>")
