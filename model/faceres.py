@@ -1,10 +1,11 @@
 """HSE-FaceRes as a backbone for timm, and its weights, which an npm package brings.
 
-A MobileNet trained by its author to tell the people of VGGFace2 apart and then to say how
-old they are, men or women, on IMDB-Wiki and Adience (Savchenko 2019, https://peerj.com/articles/cs-197;
-https://github.com/av-savchenko/HSE_FaceRec_tf/issues/2). What it knows of ages it knows of other
-people's photos: say so beside a score. ``python -m tools.convert_backbone`` makes a file of
-weights of ``faceres.json`` or ``faceres-deep.json``.
+A MobileNet trained by its author to tell the people of VGGFace2 apart and then to say how old
+they are, and whether men or women, on IMDB-Wiki and Adience (Savchenko 2019,
+https://peerj.com/articles/cs-197; https://github.com/av-savchenko/HSE_FaceRec_tf/issues/2).
+What it knows of ages it knows of other people's photos: say so beside a score.
+``python -m tools.convert_backbone`` makes a file of weights of ``faceres.json`` or
+``faceres-deep.json``.
 """
 
 import json
