@@ -78,7 +78,8 @@ def read_further(data_dir: Path, source: FurtherSource, task: Task, do: str) -> 
     if not len(sure):
         raise DataError(
             f"{source.table}: none of {len(confidence)} photos is answered with a probability of"
-            f" {source.above:g} or more (at most {confidence.max():.3f}); lower above"
+            f" {source.above:g} or more (at most {confidence.max():.3f}); lower above, or answer"
+            " with the temperatures of tools.tune_decoding (test.py --decoding)"
         )
     return Table(
         table.root, {name: cells[sure] for name, cells in table.columns.items()}, table.on_disk

@@ -172,7 +172,11 @@ def test_a_pseudo_label_of_a_photo_that_validates_is_refused(people, answered, t
         ({"classes": 8}, "not of the task 'faces', whose probabilities are p0 to p17"),
         ({"classes": 19}, "not of the task 'faces'"),
         ({"column": "image"}, "no column 'ImageID'"),
-        ({"above": 0.99}, "none of .* photos is answered with a probability of 0.99 or more"),
+        (
+            {"above": 0.99},
+            "none of .* photos is answered with a probability of 0.99 or more .*; lower above, or"
+            " answer with the temperatures of tools.tune_decoding",
+        ),
         ({"dir": "."}, "no such folder"),
     ],
 )
