@@ -28,13 +28,13 @@ LEFT_BEHIND = re.compile(
     r"|docs/(a_day|accuracy|errors|new_task|reliability|scaling)\.md|examples/first_steps\.ipynb"
     r"|tests/test_(a_day|docs|errors|first_steps)\.py"
     r"|config\.json|configs/(?!schema)[^/]*\.json|tools/sample\.py|new_project\.py"
-    r"|tests/(test_new_project|test_new_task|shape)\.py"
+    r"|tests/(test_new_project|test_new_task|test_places|shape)\.py"
     r"|(export|sweep|data_loader/(sample|audit|explore)|base/soup|model/(explain|tune_decoding))\.py"
     r"|tests/tools/test_old_spellings\.py"
 )
 """What is the faces' own, or this repository's."""
 OF_FACES = re.compile(
-    r"\b(from faces|benchmarks|configs/\w+\.json)\b"
+    r"\b(from faces|benchmarks|configs/\w+\.json|weights(=|\", \")sample|COMPETITION)\b"
     r"|def \w+\([^)]*\b(people|tiny_config|trained)\b"
 )
 """A test that needs what stays behind, or asks for a fixture of the faces."""

@@ -73,7 +73,8 @@ SCORES = {
 def test_a_task_trains_tests_reports_and_exports_by_config_alone(name, shapes, run, call, tmp_path):
     def command(*arguments):
         # The two heads of a table as a user types it; the others in this process, to save time.
-        return run(*arguments, cwd=tmp_path) if name == "table" else call(*arguments)
+        typed = name == "table"
+        return run(*arguments, cwd=tmp_path, PYTHONPATH=ROOT) if typed else call(*arguments)
 
     log, tested, checkpoint = train_and_test(command, TASKS[name], shapes, tmp_path)
     assert tested.returncode == 0, tested.stderr
@@ -83,7 +84,7 @@ def test_a_task_trains_tests_reports_and_exports_by_config_alone(name, shapes, r
     assert len(rows) == 24 and set(TASKS[name]["heads"]) <= set(rows[0])
 
     onnx = tmp_path / "m.onnx"
-    exported = command(ROOT / "export.py", "--resume", checkpoint, "--out", onnx)
+    exported = command(ROOT / "tools/export.py", "--resume", checkpoint, "--out", onnx)
     assert exported.returncode == 0, exported.stderr
     names = {each.name for each in onnxruntime.InferenceSession(onnx).get_outputs()}
     assert set(TASKS[name]["heads"]) <= {each.removeprefix("logits_") for each in names}
