@@ -259,7 +259,7 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
             "confidence": st.column_config.ProgressColumn(
                 text["confidence"], min_value=0, max_value=100, format="%.0f%%", width="small"
             ),
-            name: st.column_config.TextColumn(text["file"], width="small"),
+            name: st.column_config.TextColumn(text["file"], width="medium"),
             "note": st.column_config.TextColumn(text["note"]),
         },
     )  # fmt: skip
