@@ -9,6 +9,8 @@ from benchmarks.accuracy import SAME, cumulated
 from model.model import TimmModelMulti
 from model.settings import ArchArguments
 from parse_config import ConfigParser
+from trainer.space import corners, read_space
+from utils.config_files import Draft, read_layers
 
 PROJECT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(
@@ -147,3 +149,10 @@ def test_the_sample_recipe_downloads_nothing():
 def test_the_documented_arguments_of_the_model_are_those_it_takes():
     documented = set(ArchArguments.model_fields) - {"age_head"}  # an alias
     assert documented == set(inspect.signature(TimmModelMulti).parameters) - {"task"}
+
+
+def test_the_shipped_space_fits_the_shipped_config():
+    config = ConfigParser(Draft(read_layers(PROJECT / "config.json")))
+    for key, dimension in read_space(PROJECT / "configs" / "space.json").items():
+        for value in corners(dimension):
+            config.variant({key: value}, "trial", "space.json")

@@ -95,14 +95,3 @@ def test_lists_can_be_choices():
     study = optuna.create_study()
     values = suggest(study.ask(), {"edges": Choice(type="categorical", choices=edges)})
     assert values["edges"] in edges
-
-
-def test_the_shipped_space_fits_the_shipped_config(tmp_path):
-    from parse_config import ConfigParser
-    from trainer.space import corners, read_space
-    from utils.config_files import Draft, read_layers
-
-    config = ConfigParser(Draft(read_layers(ROOT / "config.json")))
-    for key, dimension in read_space(ROOT / "configs" / "space.json").items():
-        for value in corners(dimension):
-            config.variant({key: value}, "trial", "space.json")
