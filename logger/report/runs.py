@@ -145,7 +145,7 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
         known = SEEDS if MEMBER.fullmatch(run.run_id) else ()
         row = Row(
             run=run,
-            state=run.folder.state if run.folder else "stopped",
+            state=_state(run),
             score=main_score_of(run),
             interval=found.score if found else None,
             against_best=_against(_best(runs, run), run),
@@ -164,7 +164,9 @@ def all_runs(root: Path, name: str | None = None) -> list[Group]:
 def told_apart(runs: Sequence[Run]) -> list[tuple[str, list[str | None]]]:
     """The config keys that tell runs apart, with the value of each run. Of a section that is null
     in some, what differs among the others; ``{…}`` where nothing does."""
-    found = [(key, each) for key, each in config_differences(runs) if not IDLE.fullmatch(key)]
+    # Of folds the classes stand where they were found, in the config of each.
+    trained = [run.folds[0] if run.folds else run for run in runs]
+    found = [(key, each) for key, each in config_differences(trained) if not IDLE.fullmatch(key)]
     for key, each in found:
         if "null" not in each or None not in each:
             continue
@@ -175,6 +177,12 @@ def told_apart(runs: Sequence[Run]) -> list[tuple[str, list[str | None]]]:
             have = [any(row[1][place] for row in inside) for place in range(len(runs))]
             each[:] = ["{…}" if has else was for has, was in zip(have, each, strict=True)]
     return found
+
+
+def _state(run: Run) -> str:
+    if run.of_folds and run.finished:  # nothing ends the whole but its last fold
+        return "finished"
+    return run.folder.state if run.folder else "stopped"
 
 
 def _kind(run: Run) -> tuple[str, tuple[str, ...], str] | None:

@@ -157,6 +157,21 @@ def test_of_a_section_that_some_runs_lack_only_what_differs_is_named(make_run):
     assert differing() == [("mixing=null",), ("mixing.mixup=0.5",), ("mixing.mixup=0.9",)]
 
 
+def test_folds_are_finished_with_the_last_and_differ_in_what_each_was_told(make_run):
+    def heads(classes):
+        return {"heads": {"kind": {"classes": classes}}}
+
+    whole, _ = make_run("cv", done=0, finished=False, task=heads(None), optimizer="SGD")
+    whole.folds.write_text(json.dumps({"folds": 2}))
+    make_run("cv-fold0", task=heads(["a", "b"]), optimizer="SGD")
+    make_run("other", task=heads(["a", "b"]), optimizer="Adam")
+    assert rows_of(make_run.root)[0].state == "stopped"
+    make_run("cv-fold1", task=heads(["a", "b"]), optimizer="SGD")
+    rows = rows_of(make_run.root)
+    assert [row.state for row in rows] == ["finished"] * 4
+    assert {row.differs for row in rows} == {("optimizer=SGD",), ("optimizer=Adam",)}
+
+
 def test_names_of_strangers_are_text_on_the_page(make_run):
     make_run("odd", name="<script>alert(1)</script>")
     make_run("other", name="<b>")
