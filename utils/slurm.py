@@ -25,7 +25,7 @@ def ranks_of(step: Mapping[str, str]) -> dict[str, str]:
     if int(step.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
         return {}
     # Such as node[04-07,09]-ib,login2: rank 0 is on the first.
-    first = re.match(r"([^,\[]*)(?:\[(\d+)[^]]*\]([^,]*))?", step["SLURM_STEP_NODELIST"])
+    first = re.findall(r"([^,\[]*)(?:\[(\d+)[^]]*\]([^,]*))?", step["SLURM_STEP_NODELIST"])[0]
     # Where Slurm gives each task a GPU of its own, that is the only one it sees.
     alone = "," not in step.get("CUDA_VISIBLE_DEVICES", ",")
     job, number = int(step["SLURM_JOB_ID"]), int(step["SLURM_STEP_ID"])
@@ -34,8 +34,8 @@ def ranks_of(step: Mapping[str, str]) -> dict[str, str]:
         "WORLD_SIZE": step["SLURM_STEP_NUM_TASKS"],
         "LOCAL_RANK": "0" if alone else step["SLURM_LOCALID"],
         # Such as 8(x4),2: on the first four machines, on the last.
-        "LOCAL_WORLD_SIZE": re.match(r"\d+", step["SLURM_STEP_TASKS_PER_NODE"])[0],
-        "MASTER_ADDR": "".join(part or "" for part in first.groups()),
+        "LOCAL_WORLD_SIZE": re.findall(r"\d+", step["SLURM_STEP_TASKS_PER_NODE"])[0],
+        "MASTER_ADDR": "".join(first),
         # All tasks come to the same one, and two steps on a machine rarely do.
         "MASTER_PORT": str(20000 + (job * 16 + number) % 10000),
     }
