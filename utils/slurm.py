@@ -13,7 +13,8 @@ def join_tasks() -> None:
     which somebody tries something alone; a launcher that has spoken already, torchrun or
     ``srun torchrun``, is believed.
     """
-    if "RANK" not in os.environ and not sys.stdin.isatty():
+    terminal = sys.stdin is not None and sys.stdin.isatty()  # none: started without one
+    if "RANK" not in os.environ and not terminal:
         os.environ |= ranks_of(os.environ)
 
 

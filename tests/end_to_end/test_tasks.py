@@ -74,7 +74,7 @@ def test_a_task_trains_tests_reports_and_exports_by_config_alone(name, shapes, r
     def command(*arguments):
         # The two heads of a table as a user types it; the others in this process, to save time.
         typed = name == "table"
-        return run(*arguments, cwd=tmp_path, PYTHONPATH=ROOT) if typed else call(*arguments)
+        return run(*arguments, cwd=tmp_path, PYTHONPATH=str(ROOT)) if typed else call(*arguments)
 
     log, tested, checkpoint = train_and_test(command, TASKS[name], shapes, tmp_path)
     assert tested.returncode == 0, tested.stderr

@@ -76,6 +76,15 @@ def test_a_terminal_within_a_step_is_alone(monkeypatch):
     assert "RANK" not in os.environ
 
 
+def test_a_task_without_standard_input_is_a_rank(monkeypatch):
+    for key in (*ranks_of(STEP), *STEP):
+        monkeypatch.setenv(key, STEP.get(key, ""))
+    monkeypatch.delenv("RANK")
+    monkeypatch.setattr("sys.stdin", None)
+    join_tasks()
+    assert os.environ["RANK"] == "5"
+
+
 @pytest.mark.parametrize("bound, cores", [({0, 1}, 2), (set(range(16)), 4)])
 def test_cores_that_slurm_gave_each_rank_are_not_divided_again(bound, cores, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: bound, raising=False)
