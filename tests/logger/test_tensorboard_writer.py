@@ -52,7 +52,8 @@ class TestTensorboard:
             writer.log(first, {"val/f1": 0.5})
             writer.log(first + 1, {"val/f1": 0.75})
             writer.close()
-            time.sleep(0.01)
+            # TensorBoard reads files by name: the second, then a count (.10 lies before .9).
+            time.sleep(1)
         epochs = EventAccumulator(str(tmp_path)).Reload().Scalars("val/f1")
         steps = EventAccumulator(str(tmp_path / "steps")).Reload().Scalars("step/loss")
         assert [event.step for event in epochs] == [1, 2, 3]
