@@ -6,6 +6,7 @@ and writes them to configs/schema.json, by which an editor completes and checks 
 """
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +30,7 @@ from logger.settings import Wandb
 from model.settings import Arch, ArchArguments, Decoding, LossTriple
 from trainer.settings import Tta
 from utils.cli import run_command
-from utils.config_files import BASE_KEY, Draft, merge, read_json5
+from utils.config_files import BASE_KEY, Draft, leaf_paths, merge, read_json5, value_at
 from utils.errors import ConfigError
 from utils.older_names import AGE, BIASED
 from utils.schema_base import FileName, Natural, PathText, Section
@@ -192,12 +193,27 @@ def validated(draft: Draft) -> Config:
         return without_aliases(config)
     except ValidationError as error:
         problems, error_count = explain(error, _schema(), values), error.error_count()
+    problems = _not_utf8(values) or problems
     for path in problems.keys() & REMOVED.keys():
         problems[path] = f"was removed; use {REMOVED[path][1]}"
     lines = [f"{draft.source_of(path)}: {path}: {text}" for path, text in problems.items()]
     more = ", among others" if error_count > MOST_ERRORS else ""
     heading = [f"{draft.main_source}: {len(lines)} errors{more}"] if len(lines) > 1 else []
     raise ConfigError("\n  ".join(heading + lines))
+
+
+def _not_utf8(values: dict[str, Any]) -> dict[str, str]:
+    """Dotted path → what is wrong, of texts that JSON cannot hold: mostly a name of a folder."""
+    texts = {
+        path: json.dumps(value_at(values, path), ensure_ascii=False, default=str)
+        for path in leaf_paths(values)
+    }
+    odd = re.compile("[\ud800-\udfff]")
+    return {
+        path: f"{text} is not UTF-8; rename it"
+        for path, text in texts.items()
+        if odd.search(path + text)
+    }
 
 
 @cache

@@ -23,7 +23,7 @@ from base.data_settings import CsvSource, FoldersSource, PatternSource
 from utils.csv_files import plain_cell
 from utils.errors import DataError, first_of, nearest
 from utils.files import read_regular
-from utils.images import KINDS, describe_others, is_hidden, is_image
+from utils.images import KINDS, describe_others, is_image, walk
 
 AnySource = PatternSource | CsvSource | FoldersSource
 DELIMITERS = ",;\t"
@@ -282,15 +282,9 @@ def raise_if_any(names: Sequence[str], what: str, do: str) -> None:
 def _visible_files(root: Path) -> list[str]:
     """Every file below ``root`` with ``/``, by folder, then by name."""
     found = []
-
-    def stop(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); move it away")
-
-    for place, folders, names in os.walk(root, onerror=stop, followlinks=True):
-        # In place, by which os.walk doesn't go down into the hidden ones.
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        below = Path(place).relative_to(root)
-        found += [(below.as_posix(), name) for name in names if not is_hidden(name)]
+    for place, _, names in walk(root):
+        below = Path(place).relative_to(root).as_posix()
+        found += [(below, name) for name in names]
     return [name if folder == "." else f"{folder}/{name}" for folder, name in sorted(found)]
 
 

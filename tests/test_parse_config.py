@@ -348,6 +348,8 @@ def test_a_bias_that_is_none_is_an_error_and_no_traceback(setting):
         ({"trainer": {"save_dir": "x/" * 3000}}, "trainer.save_dir: must be a path"),
         ({"trainer": {"epochs": 10**30}}, "trainer.epochs: must be an integer >= 1 and at most"),
         ({"name": "가" * 60}, "name: must be a legal file name"),
+        ({"data_dir": "caf\udce9"}, 'data_dir: "caf\udce9" is not UTF-8; rename it'),
+        ({"trainer": {"freeze": ["\ud800"]}}, 'trainer.freeze: ["\ud800"] is not UTF-8'),
     ],
 )
 def test_what_no_file_system_or_library_takes_is_said_at_once(values, told):

@@ -18,7 +18,7 @@ from base.heads import number_in
 from data_loader.readers import read_table
 from utils.cli import command_line, run_command
 from utils.errors import DataError
-from utils.images import is_hidden, is_image
+from utils.images import is_hidden, is_image, walk
 
 DEPTH = 2
 """Folders below the data folder in which tables, photos and folders of classes are looked for."""
@@ -87,9 +87,8 @@ def _of_tables(data: Path) -> dict[str, Any] | None:
 def _folders(data: Path) -> list[str]:
     """``.`` and what lies up to ``DEPTH`` below it, first what is called like photos, training."""
     found = ["."]
-    for place, folders, _ in os.walk(data):
+    for place, folders, _ in walk(data):
         below = Path(place).relative_to(data)
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
         if len(below.parts) == DEPTH:
             folders.clear()
         found += [(below / name).as_posix() for name in folders][:MOST_FOLDERS]
@@ -205,11 +204,7 @@ def _of_folders(data: Path) -> dict[str, Any] | None:
 
 def _place_of_photos(folder: Path) -> str | None:
     """The first folder below that holds a photo, if any does."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        if any(map(is_image, names)):
-            return place
-    return None
+    return next((place for place, _, names in walk(folder) if any(map(is_image, names))), None)
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ trials of a sweep stand together. "may be chance" says that, on the photos that 
 one both predicted, chance may explain the distance (paired, by group, 95 %).
 """
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"{key}: {one} → {other}")
         return
     groups = all_runs(args.root, args.name)
-    print(text_table(groups))
+    terminal = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(text_table(groups, terminal))
     page = args.root / "index.html"
     with write_atomically(page) as file:
         file.write(runs_html(groups))

@@ -207,10 +207,11 @@ def leaf_paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
 def differing_paths(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The dotted paths at which two configs are not the same, sorted."""
     paths = sorted({*leaf_paths(one), *leaf_paths(other)})
-    return [path for path in paths if _at(one, path) != _at(other, path)]
+    return [path for path in paths if value_at(one, path) != value_at(other, path)]
 
 
-def _at(values: Any, path: str) -> Any:
+def value_at(values: Any, path: str) -> Any:
+    """What stands at a dotted path of objects; ``None`` where nothing does."""
     for part in path.split("."):
         values = values.get(part) if isinstance(values, dict) else None
     return values

@@ -5,6 +5,7 @@ import io
 import os
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -129,19 +130,45 @@ def find_images(folder: Path) -> tuple[list[Path], list[Path]]:
         Paths that begin with ``folder``.
 
     Raises:
-        DataError: no photo in it.
+        DataError: no photo in it, or a folder that cannot be listed.
     """
     images: list[Path] = []
     others: list[Path] = []
-    for place, subfolders, names in os.walk(folder):
-        # In place: `os.walk` goes on into what is left in this very list.
-        subfolders[:] = [name for name in subfolders if not is_hidden(name)]
+    for place, _, names in walk(folder):
         for name in names:
-            if not is_hidden(name):
-                (images if is_image(name) else others).append(Path(place, name))
+            (images if is_image(name) else others).append(Path(place, name))
     if not images:
         raise DataError(f"{folder}: no images ({', '.join(KINDS)}) in it; name another folder")
     return sorted(images), sorted(others)
+
+
+def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """``os.walk`` over what is not hidden, also into linked folders, but not into one that the link
+    itself lies in; folders come sorted.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+
+    def stop(error: OSError) -> None:
+        raise DataError(
+            f"{error.filename}: cannot be listed ({error.strerror}); move it away or name another"
+            " folder"
+        )
+
+    # Place → the real paths of the folders that it lies in; a link to one of them has no end.
+    above = {os.fspath(folder): (os.path.realpath(folder),)}
+    for place, folders, names in os.walk(folder, onerror=stop, followlinks=True):
+        around = above.pop(place)
+        real = {}
+        for name in sorted(name for name in folders if not is_hidden(name)):
+            path = os.path.join(place, name)
+            plain = os.path.join(around[-1], name)
+            real[name] = os.path.realpath(path) if os.path.islink(path) else plain
+        # In place: `os.walk` goes on into what is left in this very list.
+        folders[:] = [name for name, path in real.items() if path not in around]
+        above |= {os.path.join(place, name): (*around, real[name]) for name in folders}
+        yield place, folders, [name for name in names if not is_hidden(name)]
 
 
 def describe_others(others: list[Path], folder: Path) -> str:

@@ -51,7 +51,9 @@ def legal_file_name(name: str) -> str:
         ValueError: it may not be one.
     """
     # Windows drops dots and spaces at the end of a name, and then finds no such file.
-    fits = re.fullmatch(r'[^/\\:*?"<>|\x00-\x1f]+', name) and not name.endswith((".", " "))
+    fits = re.fullmatch(r'[^/\\:*?"<>|\x00-\x1f\ud800-\udfff]+', name) and not name.endswith(
+        (".", " ")
+    )
     # Several of them and an ending must fit into the name of one file.
     if not fits or len(os.fsencode(name)) > 100 or RESERVED_ON_WINDOWS.fullmatch(name):
         raise ValueError(f"must be {LEGAL_NAME}, got {name!r}")

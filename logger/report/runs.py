@@ -23,8 +23,8 @@ IDLE = re.compile(
 )
 """Keys that tell folds apart, or don't change what is learned."""
 SEEDS = ("seed", "validation.seed")
-LONGEST = 60
-"""Characters of what differs, in the terminal."""
+SHORTEST = 60
+"""Characters that even a narrow terminal shows of what differs."""
 
 
 @dataclass(frozen=True)
@@ -219,8 +219,8 @@ def _against(best: Run | None, run: Run) -> str:
     return {-1: "worse", 0: "may be chance", 1: "better where both predicted"}[gain.sign]
 
 
-def text_table(groups: Sequence[Group]) -> str:
-    """The groups as a table for a terminal."""
+def text_table(groups: Sequence[Group], width: int | None = None) -> str:
+    """The groups as a table; for a terminal of so many characters, what differs is cut there."""
     rows = []
     for group in groups:
         several = len(group.rows) > 1
@@ -230,13 +230,16 @@ def text_table(groups: Sequence[Group]) -> str:
             cells = row.cells()
             if several and row.label != group.label:
                 cells["run"] = "  " + row.run.run_id
-            if len(cells["differs in"]) > LONGEST:
-                cells["differs in"] = cells["differs in"][: LONGEST - 1] + "…"
             rows.append(cells)
     header = list(groups[0].rows[0].cells())
     lines = [header, *([row.get(column, "") for column in header] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    line = "  ".join(f"{{:{width}}}" for width in widths).format
+    if width is not None:
+        room = max(width - sum(widths[:-1]) - 2 * len(widths[:-1]), SHORTEST)
+        for cells in lines:
+            cells[-1] = cells[-1] if len(cells[-1]) <= room else cells[-1][: room - 1] + "…"
+        widths[-1] = 0
+    line = "  ".join(f"{{:{each}}}" for each in widths).format
     return "\n".join(line(*cells).rstrip() for cells in lines)
 
 

@@ -159,6 +159,26 @@ def test_photos_and_other_files_of_a_folder_are_told_apart(tmp_path):
     assert found == tuple(sorted(tmp_path / name for name in names) for names in (photos, others))
 
 
+def test_linked_folders_are_looked_into_but_not_in_circles(tmp_path):
+    photos, elsewhere = tmp_path / "photos", tmp_path / "elsewhere"
+    photos.mkdir()
+    (elsewhere / "deep").mkdir(parents=True)
+    (elsewhere / "deep" / "a.png").touch()
+    (elsewhere / "self").symlink_to(elsewhere)
+    (elsewhere / "deep" / "back").symlink_to(photos)
+    for name in ("one", "two"):  # the same class under two names is the user's business
+        (photos / name).symlink_to(elsewhere)
+    (photos / "gone").symlink_to(tmp_path / "gone")
+    found, others = find_images(photos)
+    assert found == [photos / "one/deep/a.png", photos / "two/deep/a.png"]
+    assert others == [photos / "gone"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path):
+    with pytest.raises(DataError, match="gone: cannot be listed"):
+        find_images(tmp_path / "gone")
+
+
 @pytest.mark.parametrize(
     ("kind", "pixels", "expected"),
     [

@@ -146,6 +146,17 @@ def test_of_a_sweep_the_best_stands_and_no_mean_of_different_settings(make_run):
     assert group.summary == "0.700, the best of 2"
 
 
+def test_what_differs_is_cut_where_a_terminal_ends_and_whole_elsewhere(make_run):
+    for name in ("one", "two"):
+        make_run(name, optimizer={"args": {f"a_long_argument_{n}": name for n in range(20)}})
+    groups = all_runs(make_run.root)
+    assert text_table(groups).count("optimizer.args.a_long_argument_19=") == 2
+    # The widest row fills the terminal; a narrow one shows enough to tell the runs apart.
+    widest = [max(map(len, text_table(groups, n).splitlines())) for n in (80, 200)]
+    assert 80 < widest[0] < widest[1] == 200
+    assert text_table(groups, 200).splitlines()[1].endswith("…")
+
+
 def test_of_a_section_that_some_runs_lack_only_what_differs_is_named(make_run):
     def differing():
         return [row.differs for row in rows_of(make_run.root)]
