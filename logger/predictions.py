@@ -6,7 +6,7 @@ that a report shows are in the file: it can be read when photos and checkpoint a
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,53 @@ def joined(parts: Mapping[int, SavedPredictions]) -> SavedPredictions:
             for start, each in zip(starts, folds, strict=False)
             for row, jpeg in each.thumbnails.items()
         },
+    )
+
+
+def of_common_photos(parts: Mapping[Any, SavedPredictions]) -> dict[Any, SavedPredictions]:
+    """Several trainings' answers, name → answers, to the photos that all of them answered, in the
+    order of the first.
+
+    Raises:
+        DataError: there are no such photos, or their labels differ.
+    """
+    places = [{n: row for row, n in enumerate(p.photos["photo"].tolist())} for p in parts.values()]
+    common = [name for name in places[0] if all(name in place for place in places)]
+    if not common:
+        raise DataError(f"{', '.join(map(str, parts))}: no photo was answered by all of them")
+    found = {
+        name: saved.at(np.array([place[photo] for photo in common]))
+        for (name, saved), place in zip(parts.items(), places, strict=True)
+    }
+    first, *others = found
+    for name, head in ((name, head) for name in others for head in found[first].values):
+        one, other = found[first].values[head], found[name].values[head]
+        if not np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+            raise DataError(f"{name}: the photos have other labels ({head}) than in {first}")
+    return found
+
+
+def averaged(parts: Sequence[SavedPredictions]) -> SavedPredictions:
+    """The mean of what several models, or folds of models, said of the very same photos; they are
+    decoded by the geometric mean of the priors, of which only ratios mean anything."""
+    first = parts[0]
+    model = [each.photos.get("model", np.zeros(len(first), int)) for each in parts]
+    # Models that answered a photo together, each by its row of its prior → a row of the new one.
+    rows, number = np.unique(np.stack(model, axis=1), axis=0, return_inverse=True)
+    logs: dict[str, np.ndarray] = {}
+    for each, row in zip(parts, rows.T, strict=True):
+        for name, prior in each.prior.items():  # who has none multiplies by 1
+            logs[name] = logs.get(name, 0) + np.log(prior[row]) / len(parts)
+    columns = set.intersection(*(set(each.photos) for each in parts)) - {"index"}
+    return replace(
+        first,
+        probabilities={
+            name: np.mean([each.probabilities[name] for each in parts], axis=0)
+            for name in first.probabilities
+            if all(name in each.probabilities for each in parts)
+        },
+        photos={k: v for k, v in first.photos.items() if k in columns} | {"model": number},
+        prior={name: np.exp(each) for name, each in logs.items()},
     )
 
 

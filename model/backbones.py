@@ -9,8 +9,7 @@ import torchvision
 from timm.models import load_state_dict as read_state_dict
 from torch import Tensor, nn
 
-import model.dlib_resnet
-import model.faceres  # noqa: F401  the two register themselves with timm
+import model.side_by_side  # noqa: F401  registers itself and its networks with timm
 from utils.errors import CheckpointError, ConfigError, nearest, reason_of
 from utils.files import refuse_other_content
 from utils.hub import hub_weights_at_hand, url_weights_at_hand

@@ -1,9 +1,11 @@
-"""Make a weights file for a backbone of what another program's package brings.
+"""Make a weights file for a backbone of what other programs' packages bring.
 
     python -m tools.convert_backbone dlib_face_recognition_resnet_model_v1.dat --photos CROPS \\
         --out dlib_resnet29.safetensors
     python -m tools.convert_backbone faceres-deep.json --photos CROPS \\
         --out faceres_mobilenetv1.safetensors
+    python -m tools.convert_backbone dlib_face_recognition_resnet_model_v1.dat faceres-deep.json \\
+        --photos CROPS --out dlib_faceres.safetensors
     python train.py --set arch.args.model_name=dlib_resnet29 \\
         arch.args.checkpoint_path=dlib_resnet29.safetensors data_loader.args.input_size=150
 
@@ -15,6 +17,7 @@ the files lack.
 """
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -34,7 +37,10 @@ SIDE = 150
 def main(argv: list[str] | None = None) -> None:
     """Check the command line, then convert."""
     parser = command_line(__doc__, prog="python -m tools.convert_backbone")
-    parser.add_argument("weights", type=Path, metavar="FILE", help=".dat or .json")
+    parser.add_argument(
+        "weights", nargs="+", type=Path, metavar="FILE", help=".dat or .json, or both for two"
+        " backbones side by side",
+    )  # fmt: skip
     parser.add_argument("--photos", type=Path, required=True, metavar="DIR", help="cropped faces")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors")
     parser.add_argument("--number", type=int, default=256, help="of photos (default: 256)")
@@ -42,31 +48,35 @@ def main(argv: list[str] | None = None) -> None:
     convert(args.weights, args.photos, args.out, args.number)
 
 
-def convert(weights: Path, photos: Path, out: Path, number: int) -> None:
-    """Write the network's weights.
+def convert(weights: Sequence[Path], photos: Path, out: Path, number: int) -> None:
+    """Write the network's weights, or those of both as ``model.side_by_side`` has them.
 
     Args:
-        weights: dlib's ``.dat``, or the ``.json`` of HSE-FaceRes.
+        weights: dlib's ``.dat``, or the ``.json`` of HSE-FaceRes, or both.
         photos: a folder of crops.
         out: the file to write.
         number: of photos that are looked at, drawn from all.
 
     Raises:
-        CheckpointError: ``weights`` cannot be read, or is of another network.
+        CheckpointError: one of ``weights`` cannot be read, or is of another network.
         DataError: there are no photos, or one can't be read.
     """
-    name = "faceres_mobilenetv1" if weights.suffix == ".json" else "dlib_resnet29"
     paths, _ = find_images(photos)
     chosen = random.Random(0).sample(paths, min(number, len(paths)))
     resize = eval_transform(SIDE)
-    pixels = torch.stack([torch.from_numpy(resize(read_image(path))) for path in chosen])
-    expected = timm_backbone(name, pretrained=False)
-    mean, std = (torch.tensor(values) for values in (expected.mean, expected.std))
     # (B, S, S, 3) → (B, 3, S, S)
-    normalized = ((pixels / 255 - mean) / std).permute(0, 3, 1, 2)
-    read = read_faceres if name == "faceres_mobilenetv1" else read_dlib
-    network = read(weights, normalized)
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, out)
+    pixels = torch.stack([torch.from_numpy(resize(read_image(path))) for path in chosen])
+    pixels = pixels.permute(0, 3, 1, 2) / 255
+    tensors: dict[str, torch.Tensor] = {}
+    for path in weights:
+        name = "faceres_mobilenetv1" if path.suffix == ".json" else "dlib_resnet29"
+        expected = timm_backbone(name, pretrained=False)
+        mean, std = (torch.tensor(each).view(3, 1, 1) for each in (expected.mean, expected.std))
+        read = read_faceres if path.suffix == ".json" else read_dlib
+        network = read(path, (pixels - mean) / std)
+        prefix = f"{name}." if len(weights) > 1 else ""
+        tensors |= {prefix + key: each.contiguous() for key, each in network.state_dict().items()}
+    save_file(tensors, out)
 
 
 if __name__ == "__main__":

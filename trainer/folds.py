@@ -136,7 +136,7 @@ def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
     saved = joined({fold: read_predictions(path) for fold, path in answers.items()})
     write_predictions(folder / PREDICTIONS, saved)
     of_fold = saved.photos["fold"]
-    rows = [_row(f"fold {fold}", saved.at(of_fold == fold)) for fold in sorted(answers)]
+    rows = [score_row(f"fold {fold}", saved.at(of_fold == fold)) for fold in sorted(answers)]
     keys = [key for key in rows[0] if key != "part"]
     values = np.array([[row[key] for key in keys] for row in rows])
     summary = {"mean": values.mean(axis=0)}
@@ -145,16 +145,17 @@ def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
         summary["sd"] = values.std(axis=0, ddof=1)
     rows += [{"part": name} | dict(zip(keys, each, strict=True)) for name, each in summary.items()]
     # Not the mean of the folds: an F1 over all photos has more of each rare class to go by.
-    rows.append(_row("out of fold", saved))
+    rows.append(score_row("out of fold", saved))
     header = ["part", *keys]
     write_csv(folder / "folds.csv", header, ([row.get(k, "") for k in header] for row in rows))
-    text = _markdown(rows, saved.task)
+    text = markdown_of(rows, saved.task)
     with write_atomically(folder / "folds.md") as file:
         file.write(text + "\n")
     return text
 
 
-def _row(part: str, saved: SavedPredictions) -> dict[str, float | str]:
+def score_row(part: str, saved: SavedPredictions) -> dict[str, float | str]:
+    """The scores of some answers, called ``part``, by key of ``score_words``, and of how many."""
     task, found = saved.task, saved.adjusted()
     if task.product:  # like a submission, in which a head's answer is that of the likeliest class
         # One-hot rows: their marginals are the answers that the likeliest class says.
@@ -165,7 +166,8 @@ def _row(part: str, saved: SavedPredictions) -> dict[str, float | str]:
     return {"part": part, **groups, "photos": scores.pop("n"), **scores}
 
 
-def _markdown(rows: Sequence[Mapping[str, float | str]], task: Task) -> str:
+def markdown_of(rows: Sequence[Mapping[str, float | str]], task: Task) -> str:
+    """A table of rows of ``score_row``."""
     words = score_words(task)
     shown = [key for key in words if not key.endswith(SPARED) or key == "macro_f1"]
     counted = list(dict.fromkeys([plural_of(task.noun), "photos"]))

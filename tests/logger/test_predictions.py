@@ -1,11 +1,20 @@
 """The one file that keeps a run's answers, for tasks of every kind and runs of every age."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from logger.predictions import SavedPredictions, joined, read_predictions, write_predictions
+from logger.predictions import (
+    SavedPredictions,
+    averaged,
+    joined,
+    of_common_photos,
+    read_predictions,
+    write_predictions,
+)
 from logger.report.per_head import predictions_of_run
 from utils.errors import DataError
 
@@ -132,3 +141,27 @@ def test_the_two_files_of_an_older_run_are_read_as_one(tmp_path, names):
     assert np.allclose(saved.adjusted()["class"], decoded, atol=1e-5)
     assert saved.truth()["class"].tolist() == classes.tolist()
     assert saved.photos["group"].tolist() == ["1", "2"]
+
+
+def test_answers_to_the_same_photos_are_averaged_in_whatever_order_they_lie(two_folds):
+    """Also where one of them was answered by other models, and has no prior."""
+    first, second = joined(two_folds), joined({1: two_folds[1], 3: two_folds[3]}).at([3, 0, 1])
+    second = replace(second, prior={})
+    second.probabilities["shape"][:] = [0.5, 0.5]
+    parts = of_common_photos({"first": first, "second": second})
+    together = averaged([*parts.values()])
+    assert together.photos["photo"].tolist() == ["b1.jpg", "a1.jpg", "a3.jpg"]
+    kept = first.at([0, 1, 3])
+    assert np.allclose(together.raw()["shape"], kept.raw()["shape"] / 2 + 0.25)
+    # Half of 1e6 to 1, as a ratio.
+    ratio = together.prior["shape"][together.photos["model"]]
+    assert np.allclose(ratio[:, 1] / ratio[:, 0], [1e3, 1e3, 1e-3])
+    assert together.photos["fold"].tolist() == [1, 1, 3]
+
+
+def test_answers_to_other_photos_or_with_other_labels_are_refused(two_folds):
+    with pytest.raises(DataError, match="one, other: no photo was answered by all of them"):
+        of_common_photos({"one": two_folds[1], "other": two_folds[3]})
+    other = replace(two_folds[1], values={"shape": np.array([1, 1])})
+    with pytest.raises(DataError, match=r"other: the photos have other labels \(shape\) than in"):
+        of_common_photos({"one": two_folds[1], "other": other})

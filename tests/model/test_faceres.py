@@ -79,7 +79,11 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def file(arrays, tmp_path_factory):
-    path = tmp_path_factory.mktemp("faceres") / "faceres.json"
+    return write_weights(arrays, tmp_path_factory.mktemp("faceres") / "faceres.json")
+
+
+def write_weights(arrays, path):
+    """Write the ``.json`` and the ``.bin`` beside it."""
     weights = [
         {
             "name": name,
