@@ -13,13 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from base.task import Task, load_task
+from base.task import Task
 from base.task_settings import TaskSettings
 from model.answers import SINGLE_HEAD, TEMPERATURE, adjusted, with_marginals
-from utils.config_files import read_json5
 from utils.errors import DataError
 from utils.files import write_atomically
-from utils.run_folder import CONFIG, RunFolder
 
 EXACT = 64
 """Classes of a head up to which probabilities are kept in float32, beyond in float16."""
@@ -224,7 +222,7 @@ def write_predictions(path: Path, saved: SavedPredictions) -> None:
 
 
 def read_predictions(path: Path) -> SavedPredictions:
-    """What ``write_predictions`` wrote; also ``validation.npz`` and ``oof.npz`` of older versions.
+    """What ``write_predictions`` wrote.
 
     Raises:
         DataError: it can't be read, or holds NaN.
@@ -232,13 +230,8 @@ def read_predictions(path: Path) -> SavedPredictions:
     try:
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
-        # Files of the first house carry no task, and name their arrays otherwise.
-        if "task" in arrays:
-            task = Task(TaskSettings.model_validate_json(str(arrays.pop("task"))))
-        else:
-            task = _task_of_older(path)
-            arrays = _as_today(arrays, task, path)
-        rows, sizes, data = (arrays.pop(name, np.zeros(0, np.int64)) for name in THUMBNAILS)
+        task = Task(TaskSettings.model_validate_json(str(arrays.pop("task"))))
+        rows, sizes, data = (arrays.pop(name) for name in THUMBNAILS)
         names = (*task.heads, SINGLE_HEAD, TEMPERATURE)
         true, probabilities, prior = (
             {name: arrays.pop(f"{part}_{name}") for name in names if f"{part}_{name}" in arrays}
@@ -277,48 +270,3 @@ def _packed(probabilities: np.ndarray) -> np.ndarray:
     lost = packed.argmax(axis=1) != likeliest
     packed[rows[lost], likeliest[lost]] = np.nextafter(packed[lost].max(axis=1), np.float16(2))
     return packed
-
-
-def _task_of_older(path: Path) -> Task:
-    """That of the run whose answers these are; of folds that of one fold, which knows the classes
-    found in the data; of a file that lies alone, and from before tasks, the faces'."""
-    folder = RunFolder.of(path)
-    if folder is None or not folder.config.is_file():
-        return load_task()
-    of_fold = sorted(folder.models.parent.glob(f"{folder.run_id}-fold*/{CONFIG}"))
-    config = read_json5(of_fold[0] if of_fold else folder.config)
-    return Task(TaskSettings.model_validate(config["task"])) if "task" in config else load_task()
-
-
-OLDER = {
-    "person": "group", "years": "value_age", "class_probabilities": "probabilities_class",
-    "classes": "target_class",
-}  # fmt: skip
-"""Name of an array in older versions → today's, or the last one's."""
-
-
-def _as_today(arrays: Mapping[str, np.ndarray], task: Task, path: Path) -> dict[str, np.ndarray]:
-    """The arrays of ``validation.npz`` or ``oof.npz``, with what ``report.npz`` beside it knows."""
-    found: dict[str, Any] = {OLDER.get(name, name): values for name, values in arrays.items()}
-    codes = found.pop("target_class", None)
-    found.pop("answers", None)
-    for name, values in task.answers_of(codes).items() if codes is not None else ():
-        found.setdefault(f"target_{name}", values)
-    for name, head in task.heads.items():
-        values = found.pop(f"target_{name}", None)
-        if values is not None and not head.settings.bins:  # whose numbers are there already
-            found[f"value_{name}"] = values
-    shown = path.with_name("report.npz")
-    if shown.is_file():
-        with np.load(shown) as report:
-            found |= {k: report[k] for k in (*THUMBNAILS, "fallback") if k in report.files}
-            if task.product:
-                found |= _class_prior(found["probabilities_class"], report["class_probabilities"])
-    return found
-
-
-def _class_prior(raw: np.ndarray, adjusted: np.ndarray) -> dict[str, np.ndarray]:
-    """The class prior that turned (N, C) into (N, C), where any did: older files kept both."""
-    logs = np.log(np.maximum(adjusted, 1e-30)) - np.log(np.maximum(raw, 1e-30))
-    prior = np.exp(np.median(logs - logs.mean(axis=1, keepdims=True), axis=0, keepdims=True))
-    return {} if np.allclose(prior, 1, atol=1e-3) else {"factors_class": prior}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from utils.cli import command_line, run_command, say_loading
 from utils.errors import DataError
-from utils.run_folder import PREDICTIONS, RunFolder, answers_in
+from utils.run_folder import PREDICTIONS, RunFolder
 
 
 def main() -> None:
@@ -45,8 +45,9 @@ def find_answers(run: Path) -> Path:
     if run.suffix == ".npz" and run.is_file():
         return run
     folder = RunFolder.of(run)
-    if found := answers_in(run) or (folder and answers_in(folder.log)):
-        return found
+    for place in (run, *([folder.log] if folder else [])):
+        if (place / PREDICTIONS).is_file():
+            return place / PREDICTIONS
     raise DataError(
         f"{run}: no {PREDICTIONS} there; name the log folder of a finished training, such as"
         " saved/log/<name>/<run_id>"

@@ -22,9 +22,8 @@ METRICS, TIMINGS, MESSAGES, FINISHED = "metrics.csv", "timings.csv", "run.log", 
 """In the log folder: scores and seconds, an epoch a row, what was said, and the mark of the end."""
 ENDED = "ended.json"
 """How a training ended that did not finish, unless it was killed."""
-PREDICTIONS, OLDER_PREDICTIONS = "predictions.npz", ("oof.npz", "validation.npz")
-"""The answers to the validation in the best epoch, or those of all folds; and what older versions
-called them."""
+PREDICTIONS = "predictions.npz"
+"""The answers to the validation in the best epoch, or those of all folds."""
 DECODING = "decoding.json"
 """What ``python -m tools.tune_decoding`` found on these answers, and what it is worth."""
 LOCK = ".lock"
@@ -119,9 +118,3 @@ class RunFolder:
 def is_run(models: Path) -> bool:
     """Whether a folder is that of a run's checkpoints; a config.json may lie elsewhere too."""
     return (models / CONFIG).is_file() and (models / ENVIRONMENT).is_file()
-
-
-def answers_in(log: Path) -> Path | None:
-    """The predictions of a log folder, also those of an older version."""
-    files = (log / name for name in (PREDICTIONS, *OLDER_PREDICTIONS))
-    return next((file for file in files if file.is_file()), None)

@@ -12,7 +12,7 @@ from logger.predictions import SavedPredictions, joined, read_predictions
 from logger.report.per_head import predictions_of_run
 from logger.report.predictions import TaskPredictions
 from utils.errors import DataError, UserError
-from utils.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, TIMINGS, RunFolder, answers_in
+from utils.run_folder import CONFIG, ENVIRONMENT, FINISHED, METRICS, PREDICTIONS, TIMINGS, RunFolder
 
 logger = logging.getLogger("report")
 
@@ -175,9 +175,9 @@ def _without_predictions(folder: RunFolder) -> Run:
 
 def _saved(folder: RunFolder) -> SavedPredictions | None:
     """The predictions of a run; ``None`` with a warning where they are damaged."""
-    path = answers_in(folder.log)
+    path = folder.log / PREDICTIONS
     try:
-        return read_predictions(path) if path else None
+        return read_predictions(path) if path.is_file() else None
     except DataError as error:
         logger.warning("left out of the report: %s", error)
         return None

@@ -1,11 +1,11 @@
-"""The one file that keeps a run's answers, for tasks of every kind and runs of every age."""
+"""The one file that keeps a run's answers, for tasks of every kind."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from base.task import Task, load_task
+from base.task import Task
 from base.task_settings import TaskSettings
 from logger.predictions import (
     SavedPredictions,
@@ -18,7 +18,6 @@ from logger.predictions import (
 from logger.report.per_head import predictions_of_run
 from utils.errors import DataError
 
-FACES = load_task("faces")
 HEADS = {
     "shape": {"classes": ["round", "long"]},
     "tags": {"type": "multilabel", "classes": ["sky", "sea"], "threshold": 0.4},
@@ -114,33 +113,6 @@ def test_what_is_damaged_or_nan_is_one_line(everything, tmp_path):
     write_predictions(tmp_path / "nan.npz", everything)
     with pytest.raises(DataError, match=r"probabilities_tags of 1 of 2 photos are NaN or Inf"):
         read_predictions(tmp_path / "nan.npz")
-
-
-@pytest.mark.parametrize("names", [("group", "value_age"), ("person", "years")])
-def test_the_two_files_of_an_older_run_are_read_as_one(tmp_path, names):
-    """``validation.npz`` holds what the model said, ``report.npz`` what was made of it."""
-    rng, ages = np.random.default_rng(0), np.array([25.0, 61.0])
-    said, prior = rng.dirichlet(np.ones(18), 2), np.exp(rng.normal(size=18))
-    decoded = said * prior / (said * prior).sum(axis=1, keepdims=True)
-    classes = FACES.encode({"mask": np.array([0, 2]), "gender": np.array([1, 0]),
-                            "age": np.array([0, 2])})  # fmt: skip
-    columns = dict(zip(names, (np.array(["1", "2"]), ages), strict=True))
-    np.savez(
-        tmp_path / "validation.npz",
-        photo=np.array(["a", "b"]), index=np.arange(2), classes=classes, class_probabilities=said,
-        answers=decoded.argmax(axis=1), **columns,
-    )  # fmt: skip
-    np.savez(
-        tmp_path / "report.npz",
-        class_probabilities=decoded, fallback=np.array([False, True]),
-        thumbnail_rows=np.array([1]), thumbnail_sizes=np.array([4]),
-        thumbnail_bytes=np.frombuffer(b"jpeg", np.uint8),
-    )  # fmt: skip
-    saved = read_predictions(tmp_path / "validation.npz")
-    assert np.allclose(saved.raw()["class"], said) and saved.thumbnails == {1: b"jpeg"}
-    assert np.allclose(saved.adjusted()["class"], decoded, atol=1e-5)
-    assert saved.truth()["class"].tolist() == classes.tolist()
-    assert saved.photos["group"].tolist() == ["1", "2"]
 
 
 def test_answers_to_the_same_photos_are_averaged_in_whatever_order_they_lie(two_folds):

@@ -11,7 +11,7 @@ from base.task import load_task
 from base.task_settings import TaskSettings
 from data_loader.corrections import apply_corrections, read_corrections
 from data_loader.dataset import read_index
-from logger.predictions import SavedPredictions
+from logger.predictions import SavedPredictions, write_predictions
 from tests.other_tasks import TASKS
 from tools.audit import suspects
 from tools.audit.proposals import COLUMNS, audit, propose, write_table
@@ -61,8 +61,15 @@ def saved(tmp_path):
     (models / "config.json").write_text(f'{{"name": "tiny", "data_dir": "{tmp_path / "data"}"}}')
 
     def write(**changes):
-        np.savez(log / "oof.npz", **columns | changes)
-        return log / "oof.npz"
+        now = columns | changes
+        said = {head: now[f"probabilities_{head}"] for head in HEADS}
+        values = {"mask": now["target_mask"], "gender": now["target_gender"],
+                  "age": now["value_age"]}  # fmt: skip
+        photos = {name: now[name] for name in index.describe(np.arange(0))}
+        write_predictions(
+            log / "predictions.npz", SavedPredictions(index.task, said, values, photos)
+        )
+        return log / "predictions.npz"
 
     write()
     return models, columns, write
@@ -176,7 +183,7 @@ def test_answers_with_nan_are_refused(saved):
     _, columns, write = saved
     broken = columns["probabilities_age"].copy()
     broken[3] = np.nan
-    with pytest.raises(DataError, match=r"oof\.npz: probabilities_age .*NaN"):
+    with pytest.raises(DataError, match=r"predictions\.npz: probabilities_age .*NaN"):
         read_answers(write(probabilities_age=broken))
 
 

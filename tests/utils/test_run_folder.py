@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.run_folder import RunFolder, answers_in
+from utils.run_folder import RunFolder
 
 
 @pytest.mark.parametrize("part", ["log", "models"])
@@ -37,13 +37,3 @@ def test_the_newest_checkpoint_is_found_also_before_it_got_its_second_name(tmp_p
     assert run.last.name == "at_0002_000000.pth"
     (run.models / "last_epoch.pth").touch()
     assert run.last.name == "last_epoch.pth"
-
-
-def test_todays_answers_go_before_those_of_older_versions(tmp_path):
-    assert answers_in(tmp_path) is None
-    (tmp_path / "validation.npz").touch()
-    assert answers_in(tmp_path).name == "validation.npz"
-    (tmp_path / "oof.npz").touch()
-    assert answers_in(tmp_path).name == "oof.npz"
-    (tmp_path / "predictions.npz").touch()
-    assert answers_in(tmp_path).name == "predictions.npz"

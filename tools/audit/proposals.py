@@ -18,7 +18,7 @@ from utils.config_files import read_json5
 from utils.csv_files import write_csv
 from utils.errors import DataError
 from utils.images import read_image
-from utils.run_folder import PREDICTIONS, RunFolder, answers_in
+from utils.run_folder import PREDICTIONS, RunFolder
 
 COLUMNS = (
     "apply", "key", "field", "value", "tier", "sources", "note", "rank", "score", "photo",
@@ -79,11 +79,12 @@ def find_run(run: Path) -> tuple[Path, Path]:
     folder = RunFolder.of(run.resolve())
     if folder is None:
         raise DataError(f"{run}: not a run; name its folder, such as saved/models/<name>/<run_id>")
-    if answers := answers_in(folder.log):
-        return answers, folder.config
-    raise DataError(
-        f"{run}: no {PREDICTIONS} in {folder.log}; train it, best with train.py --folds all"
-    )
+    answers = folder.log / PREDICTIONS
+    if not answers.is_file():
+        raise DataError(
+            f"{run}: no {PREDICTIONS} in {folder.log}; train it, best with train.py --folds all"
+        )
+    return answers, folder.config
 
 
 def propose(answers: SavedPredictions, suspects: Suspects, number: int) -> list[dict[str, str]]:
