@@ -9,7 +9,7 @@ import numpy as np
 from logger.pictures import SHOWN_CLASSES
 from logger.report import scores
 from logger.report.charts import Chart, line_chart
-from logger.report.page import duration, epochs_of, flat, intervals_of, render, span_text
+from logger.report.page import TEMPLATES, duration, epochs_of, flat, intervals_of, span_text
 from logger.report.predictions import (
     HeadPredictions,
     JointPredictions,
@@ -17,6 +17,7 @@ from logger.report.predictions import (
     TaskPredictions,
 )
 from logger.report.run import Run
+from utils.pages import render
 
 CURVES = {
     "Macro-F1, validation": ("val/f1", False),
@@ -66,7 +67,7 @@ def comparison_html(runs: Sequence[Run]) -> str:
     """Runs beside each other, the first as what the others are compared with."""
     named = dict(zip(_labels(runs), runs, strict=True))
     return render(
-        "compare.html",
+        TEMPLATES / "compare.html",
         labels=list(named),
         headline=_headline(named),
         remarks=_remarks(named),

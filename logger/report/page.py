@@ -5,12 +5,10 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from logger.pictures import SHOWN_CLASSES, most_confused
 from logger.report import charts, scores
@@ -20,6 +18,7 @@ from logger.report.predictions import HeadPredictions, NumberPredictions, TaskPr
 from logger.report.run import Run, read_json, section
 from logger.report.scores import ClassScore, Intervals
 from logger.report.verdict import verdict
+from utils.pages import render
 from utils.run_folder import DECODING, EXPLANATIONS
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -42,20 +41,6 @@ CURVES_OF_HEADS = (
 """The same, with the ending of the scalar's name."""
 
 
-def render(template: str, folder: Path = TEMPLATES, **content: Any) -> str:
-    """Fill a template; all that is put in is escaped: names of files and classes are the data's."""
-    # StrictUndefined: a misspelled name in a template is an error, and not an empty place.
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-    return environment.get_template(template).render(written=written, **content)
-
-
 def report_html(run: Run) -> str:
     """The whole report of a run or a test, as one self-contained HTML page."""
     predictions = run.scored
@@ -63,7 +48,7 @@ def report_html(run: Run) -> str:
     classes = classes_of(predictions)
     matrices = [q for q in classes if q.kind == "classes"]
     return render(
-        "report.html",
+        TEMPLATES / "report.html",
         run=run,
         verdict=verdict(run),
         spans=spans,

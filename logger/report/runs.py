@@ -8,11 +8,12 @@ from statistics import fmean, stdev
 from urllib.parse import quote
 
 from logger.report.compare import config_differences, gain_of, main_score_of
-from logger.report.page import duration, render
+from logger.report.page import TEMPLATES, duration
 from logger.report.predictions import NumberPredictions
 from logger.report.run import Run, read_run, section
 from logger.report.scores import intervals
 from utils.errors import UserError
+from utils.pages import render
 from utils.run_folder import FOLD_RUN, REPORT, is_run
 
 MEMBER = re.compile(r"(?P<whole>.+)-(?P<kind>fold|seed|trial)\d+")
@@ -245,4 +246,5 @@ def text_table(groups: Sequence[Group], width: int | None = None) -> str:
 
 def runs_html(groups: Sequence[Group]) -> str:
     """The groups as one page, whose columns sort and whose rows filter."""
-    return render("runs.html", groups=groups, columns=list(groups[0].rows[0].cells()))
+    columns = list(groups[0].rows[0].cells())
+    return render(TEMPLATES / "runs.html", groups=groups, columns=columns)

@@ -10,12 +10,12 @@ from markupsafe import Markup
 from base.heads import MISSING, Head
 from data_loader.dataset import PhotoIndex, class_counts
 from logger.pictures import SHOWN_CLASSES
-from logger.report.page import render
 from tools.explore.duplicates import MAX_BITS, Pair, by_groups, counted
 from tools.explore.photos import HASH_SIDE, Measured
 from tools.explore.pictures import thumbnail
 from utils.csv_files import write_csv
 from utils.files import write_atomically
+from utils.pages import render
 from utils.thumbnails import data_uri, jpeg
 
 HALVES = ("training", "validation")
@@ -95,8 +95,7 @@ def write_page(
     broken = np.flatnonzero(~measured.readable)
     couples = by_groups(pairs, index.group)
     text = render(
-        "page.html",
-        folder=Path(__file__).parent,
+        Path(__file__).with_name("page.html"),
         root=index.root,
         photos=len(index),
         noun=index.noun,

@@ -1,0 +1,28 @@
+"""HTML from templates; all that is filled in is escaped, as names of files and classes are the
+data's."""
+
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+
+def render(template: Path, **content: Any) -> str:
+    """Fill a template, which may take in others of its folder; ``written`` tells it the time."""
+    written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
+    found = _templates_in(template.parent).get_template(template.name)
+    return found.render(written=written, **content)
+
+
+@cache
+def _templates_in(folder: Path) -> Environment:
+    # StrictUndefined: a misspelled name in a template is an error, and not an empty place.
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
