@@ -74,21 +74,18 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def in_turns(
-    sides: dict[str, Callable[[], float]], rounds: int, warm: bool = True
-) -> dict[str, list[float]]:
+def in_turns(sides: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """Run every side ``rounds`` times, one after the other in each round.
 
     Args:
         sides: name → runs once and returns its rate, images a second.
-        warm: run each once before, uncounted: kernels are chosen, memory is taken, and
-            torch.compile compiles, at the first call.
 
     Returns:
         Name → the rate of each round. What disturbs the machine disturbs all sides alike.
     """
     rates: dict[str, list[float]] = {name: [] for name in sides}
-    for run in sides.values() if warm else ():
+    # Uncounted: at the first call kernels are chosen, memory is taken, torch.compile compiles.
+    for run in sides.values():
         run()
     for number in range(1, rounds + 1):
         # All sides in each round: a machine that gets slower does so for all of them.
