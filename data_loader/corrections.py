@@ -30,7 +30,7 @@ import numpy as np
 from base.task import Task
 from data_loader.dataset import PhotoIndex
 from data_loader.readers import read_table
-from utils.errors import ConfigError, DataError, first_of, nearest
+from utils.errors import DataError, first_of, nearest
 
 TIERS = ("sure", "likely", "disputed")
 DROP = "drop"
@@ -95,11 +95,7 @@ def apply_corrections(
 
     Raises:
         DataError: the table cannot be read, or a line of it is wrong.
-        ConfigError: a tier that does not exist.
     """
-    for tier in tiers:
-        if tier not in TIERS:
-            raise ConfigError(f"label corrections: no tier {tier!r}{nearest(tier, TIERS)}")
     every = read_corrections(path, index.task)
     chosen = [correction for correction in every if correction.tier in tiers]
     _check_contradictions(path, chosen)

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from logger.writer import History
 from utils.files import write_atomically
+from utils.thumbnails import fit_picture
 
 SHOWN_CLASSES = 40
 """Classes that a picture or a table shows at most."""
@@ -130,6 +131,7 @@ def contact_sheet(
     corners = [(8 + n // columns * cell_height, 10 + n % columns * cell_width)
                for n in range(len(photos))]  # fmt: skip
     for (top, left), photo in zip(corners, photos, strict=True):
+        # Fitted, not cropped: a sheet must show all that the model saw.
         fitted = fit_picture(photo, side)
         sheet[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
     # Text by Pillow and not OpenCV, whose fonts know ASCII alone: names may be Korean.
@@ -171,17 +173,6 @@ def save_picture(path: Path, image: np.ndarray) -> None:
     """Write (H, W, 3) uint8 RGB as PNG, atomically."""
     with write_atomically(path, "wb") as file:
         file.write(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
-
-
-def fit_picture(photo: np.ndarray, side: int) -> np.ndarray:
-    """Resize (h, w, 3) uint8 so that its longer side is ``side`` px."""
-    # Fitted, not cropped: a sheet must show all that the model saw.
-    scale = side / max(photo.shape[:2])
-    size = [max(1, round(length * scale)) for length in photo.shape[1::-1]]
-    # Area averages all pixels, where linear would pass over most of them; it can't enlarge
-    # smoothly.
-    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(photo, size, interpolation=shrink)
 
 
 def _plot(width: float, height: float, columns: int = 1) -> tuple[Figure, np.ndarray]:

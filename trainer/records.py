@@ -8,7 +8,7 @@ import numpy as np
 
 from data_loader.crop_dataset import photo_seed
 from data_loader.data_loaders import TrainingData
-from logger.pictures import INK, SHOWN_CLASSES, contact_sheet, fit_picture
+from logger.pictures import INK, SHOWN_CLASSES, contact_sheet
 from logger.predictions import SavedPredictions, read_predictions
 from logger.report.per_head import predictions_of_run
 from logger.report.predictions import TaskPredictions
@@ -18,6 +18,7 @@ from utils.errors import DataError
 from utils.images import read_image
 from utils.run_folder import PREDICTIONS
 from utils.spread import spread
+from utils.thumbnails import fit_picture
 
 SAMPLES = 36
 PHOTO_SIDE = 224

@@ -7,7 +7,7 @@ from base.task import load_task
 from data_loader.corrections import NOTHING_TO_SAY, apply_corrections, read_corrections
 from data_loader.data_loaders import PROJECT
 from data_loader.dataset import read_index
-from utils.errors import ConfigError, DataError
+from utils.errors import DataError
 
 FACES = load_task("faces")
 
@@ -152,11 +152,6 @@ def test_a_missing_column_or_table_is_named(index, table, tmp_path):
         apply_corrections(index, table("000020,gender,male\n", header="key,field,value\n"))
     with pytest.raises(DataError, match=r"nowhere\.csv"):
         apply_corrections(index, tmp_path / "nowhere.csv")
-
-
-def test_an_unknown_tier_in_the_config_is_refused(index, table):
-    with pytest.raises(ConfigError, match=r"'shure'.*'sure'"):
-        apply_corrections(index, table(""), tiers=["shure"])
 
 
 def test_the_shipped_table_can_be_read_and_mends_the_widely_known_errors(index):

@@ -1,16 +1,12 @@
 import csv
 import logging
 import warnings
+from logging.handlers import MemoryHandler
 
 import pytest
 from tqdm import tqdm
 
-from logger.logger import (
-    _Backlog,
-    read_metrics,
-    setup_logging,
-    write_metrics,
-)
+from logger.logger import read_metrics, setup_logging, write_metrics
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +15,7 @@ def logging_as_before():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     # What the tests of another file said before would come first in the files of these.
-    root.handlers[:] = [each for each in handlers if not isinstance(each, _Backlog)]
+    root.handlers[:] = [each for each in handlers if not isinstance(each, MemoryHandler)]
     yield
     logging.captureWarnings(False)
     for handler in set(root.handlers) - set(handlers):

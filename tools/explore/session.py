@@ -1,8 +1,8 @@
 """The exploration: measure, compare, draw, write."""
 
-import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ from tools.explore.page import inlined, write_page, write_table
 from tools.explore.photos import Measured, measure_all
 from TRACER.weights import warn_of_sample_weights
 from utils.devices import available_cores, prepare_device
-from utils.errors import CheckpointError, DataError, UserError
+from utils.errors import CheckpointError, DataError
+from utils.files import cannot_write
 from utils.spread import spread
 
 
@@ -33,7 +34,11 @@ def explore(config: ConfigParser) -> None:
     data_dir = Path(config["data_dir"])
     out = args.out or Path(config["trainer"]["save_dir"]) / "explore" / data_dir.resolve().name
     index = labeled_photos(data_dir, config.settings.task, config.settings.label_corrections)
-    _make(out)
+    try:  # before the work: is there a place for its results?
+        out.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise cannot_write(f"--out {out}", error) from error
     # Before the photos are read, which takes minutes: a wrong split shows at once.
     half, no_split = _halves(index, config)
     measured = measure_all(index.paths(), args.workers or available_cores())
@@ -42,20 +47,6 @@ def explore(config: ConfigParser) -> None:
     write_table(out / "photos.csv", index, half, measured, pairs)
     write_page(out / "index.html", index, half, measured, pairs, pictures | {"no_split": no_split})
     _say(index, measured, pairs, out)
-
-
-def _make(out: Path) -> None:
-    """Find out before the work whether there is a place for its results.
-
-    Raises:
-        UserError: there is none.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be made ({error.strerror or error})") from error
-    if not os.access(out, os.W_OK):
-        raise UserError(f"--out {out}: cannot be written; name another folder")
 
 
 def _halves(index: PhotoIndex, config: ConfigParser) -> tuple[np.ndarray, str | None]:
