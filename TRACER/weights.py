@@ -3,9 +3,7 @@
 import hashlib
 import json
 import logging
-import pickle
 import re
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -131,12 +129,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is damaged, holds code, or no state dict.
     """
-    # Before anything is parsed: an HTML page of an error saved as .pth is common.
-    refuse_other_content(path)
     if path.suffix == ".safetensors":
         state, settings = _read_safetensors(path)
     else:
-        content = _read_pickle(path)
+        content = read_tensors(path)
         settings = content if isinstance(content, dict) and "model" in content else {}
         state = settings.get("model", content)
     try:
@@ -165,6 +161,7 @@ class _File(BaseModel):
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    refuse_other_content(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -173,28 +170,6 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged or not a safetensors file ({error})") from error
     return state, settings if isinstance(settings, dict) else {}
-
-
-def _read_pickle(path: Path) -> Any:
-    """The content of a file of ``torch.save``; those of before 2020 are no zip files."""
-    # `read_tensors` checks the sizes in the archive's directory before it unpacks anything.
-    if zipfile.is_zipfile(path):
-        return read_tensors(path)
-    try:
-        # weights_only: the pickle of a stranger must not run code.
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "nsupported" in str(error):
-            raise CheckpointError(
-                f"{path}: refused, it holds Python objects or code and not only tensors; use a file"
-                " of tensors from a source you trust"
-            ) from error
-        raise CheckpointError(f"{path}: damaged or not a weights file") from error
-    except Exception as error:  # torch.load raises whatever the damaged bytes lead to
-        raise CheckpointError(
-            f"{path}: damaged, truncated or not a weights file; delete it and download or copy it"
-            " again"
-        ) from error
 
 
 def _build(

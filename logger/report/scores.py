@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -135,7 +136,7 @@ def main_score_gain(
 
 class Guessing(NamedTuple):
     """What needs no model: always the commonest answer, in words, with its accuracy and main score;
-    and how often a blind draw among all is right. Of a number both shares are NaN."""
+    and how often a blind draw among all is right, NaN of a number."""
 
     commonest: str
     accuracy: float
@@ -145,32 +146,31 @@ class Guessing(NamedTuple):
 
 def guessing(head: HeadPredictions) -> Guessing:
     """What guessing would score on these very photos."""
+    guess = _guessed(head)
+    draws = [_blind(part) for part in head.parts or (head,)]
+    return Guessing(guess.said(0), accuracy(guess), main_score(guess), math.prod(draws))
+
+
+def _guessed(head: HeadPredictions) -> HeadPredictions:
+    """As if every photo had been answered with what is commonest, of a number with the median."""
     if isinstance(head, JointPredictions):
-        parts = [guessing(part) for part in head.parts]
-        return Guessing(
-            ", ".join(part.commonest for part in parts),
-            float(_guessed_right(head)[head.known].mean()),
-            float(np.mean([part.score for part in parts])),
-            math.prod(part.blind for part in parts),
-        )
-    truth = head.truth[head.known]
-    if isinstance(head, NumberPredictions):
-        # The median is the constant with the smallest mean absolute error.
-        middle = float(np.median(truth))
-        return Guessing(f"{middle:.3g}", math.nan, float(np.abs(truth - middle).mean()), math.nan)
-    if head.kind == "tags":
-        share = truth.mean(axis=0)
+        return JointPredictions([_guessed(part) for part in head.parts])
+    truth: np.ndarray = head.truth[head.known]
+    if head.kind == "number":
+        # The constant with the smallest mean absolute error.
+        answer = np.median(truth)
+    elif head.kind == "tags":
         # Always saying a tag pays where more than half have it.
-        often = share > 0.5
-        names = [head.names[tag] for tag in np.flatnonzero(often)]
-        # Precision = share, recall = 1: F1 = 2·share / (1 + share).
-        f1 = (2 * share / (1 + share))[often].sum() / max((share > 0).sum(), 1)
-        right = float(_guessed_right(head)[head.known].mean())
-        return Guessing(", ".join(names) or "none", right, float(f1), 0.5 ** len(often))
-    counts = np.bincount(truth, minlength=len(head.names))
-    share = counts.max() / counts.sum()
-    f1 = float(2 * share / (1 + share) / np.count_nonzero(counts))
-    return Guessing(head.names[int(counts.argmax())], float(share), f1, 1 / len(head.names))
+        answer = truth.mean(axis=0) > 0.5
+    else:
+        answer = np.bincount(truth, minlength=len(head.names)).argmax()
+    return replace(head, predicted=np.broadcast_to(answer, head.predicted.shape))
+
+
+def _blind(head: HeadPredictions) -> float:
+    if head.kind == "tags":
+        return 0.5 ** len(head.names)
+    return math.nan if head.kind == "number" else 1 / len(head.names)
 
 
 def better_than_guessing(predictions: TaskPredictions) -> bool | None:
@@ -181,32 +181,18 @@ def better_than_guessing(predictions: TaskPredictions) -> bool | None:
     Where only one class occurs, guessing can't be beaten, and being right on most is enough. Where
     groups are not known, photos are drawn. ``None`` with fewer than ``FEWEST_GROUPS``.
     """
-    head = predictions.whole
-    if isinstance(head, NumberPredictions):
-        middle = np.median(head.truth[head.known])
-        # NaN is a missing truth; `known` takes it out of the sum below.
-        gain = np.nan_to_num(np.abs(head.truth - middle)) - head.errors
-    elif guessing(head).accuracy == 1:
+    head, guess = predictions.whole, _guessed(predictions.whole)
+    if isinstance(head, NumberPredictions) and isinstance(guess, NumberPredictions):
+        gain = guess.errors - head.errors
+    elif not guess.wrong.any():
         return accuracy(head) > 0.5
     else:
-        gain = (~head.wrong).astype(float) - _guessed_right(head)
-    gain = gain * head.known
+        gain = guess.wrong * 1.0 - head.wrong
     # Photos as their own groups: better than no answer, though the interval is then too narrow.
     groups = np.arange(len(predictions)) if predictions.groups is None else predictions.groups
-    counts = csr_array(np.stack([gain, head.known.astype(float)], axis=1))
+    counts = csr_array(np.stack([gain, head.known * 1.0], axis=1))
     found = _interval(groups, counts, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1))
     return found and found[0] > 0
-
-
-def _guessed_right(head: HeadPredictions) -> np.ndarray:
-    """(N,) bool, where the commonest answer is right."""
-    if isinstance(head, JointPredictions):
-        right = [_guessed_right(part) | ~part.known for part in head.parts]
-        return np.all(right, axis=0)
-    truth = head.truth[head.known]
-    if head.kind == "tags":
-        return ((head.truth > 0.5) == (truth.mean(axis=0) > 0.5)).all(axis=1)
-    return head.truth == np.bincount(truth).argmax()
 
 
 class Calibration(NamedTuple):

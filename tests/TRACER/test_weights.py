@@ -244,11 +244,13 @@ class Payload:
         return exec, ("raise SystemExit('code in a checkpoint was run')",)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda x, path: path.write_bytes(pickle.dumps(x))])
-def test_pickle_with_code_is_refused_and_not_run(write, tmp_path):
+def test_pickle_with_code_is_refused_and_not_run(tmp_path):
     path = tmp_path / "evil.pth"
-    write({"model": Payload()}, path)
+    torch.save({"model": Payload()}, path)
     with pytest.raises(CheckpointError, match=r"evil\.pth: refused"):
+        load_tracer(path)
+    path.write_bytes(pickle.dumps({"model": Payload()}))
+    with pytest.raises(CheckpointError, match=r"evil\.pth: not a checkpoint"):
         load_tracer(path)
 
 
@@ -261,7 +263,7 @@ def test_file_of_something_else_is_refused(content, tmp_path):
 
 def test_text_file_is_refused(tmp_path):
     (tmp_path / "x.pth").write_text("hello")
-    with pytest.raises(CheckpointError, match=r"x\.pth: damaged"):
+    with pytest.raises(CheckpointError, match=r"x\.pth: .*damaged"):
         load_tracer(tmp_path / "x.pth")
 
 
