@@ -147,8 +147,9 @@ class Guessing(NamedTuple):
 def guessing(head: HeadPredictions) -> Guessing:
     """What guessing would score on these very photos."""
     guess = _guessed(head)
+    right = float((~guess.wrong)[guess.known].mean())
     draws = [_blind(part) for part in head.parts or (head,)]
-    return Guessing(guess.said(0), accuracy(guess), main_score(guess), math.prod(draws))
+    return Guessing(guess.said(0), right, main_score(guess), math.prod(draws))
 
 
 def _guessed(head: HeadPredictions) -> HeadPredictions:
