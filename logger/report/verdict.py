@@ -35,7 +35,11 @@ def verdict(run: Run) -> Verdict:
     if (predictions := run.scored) is None:
         return _without_predictions(run)
     score, headline, detail = _outcome(run, predictions)
-    grade, tone = _grade(run, score, scores.better_than_guessing(predictions))
+    better = scores.better_than_guessing(predictions)
+    grade, tone = _grade(run, score, better)
+    guessed = scores.guessing(predictions.whole).accuracy  # NaN for numbers
+    if better is False and scores.accuracy(predictions.whole) > guessed:
+        detail += " Chance may explain that difference."
     if len(predictions) < FEW:
         # An interval would say it better, and stands below; this is for who reads one line only.
         detail += f" These are {_count(len(predictions), 'photo')} only: take no number as settled."
@@ -162,7 +166,9 @@ def _weakest(head: HeadPredictions) -> list[str]:
     what, several = ("tag", "tags") if head.kind == "tags" else ("class", "classes")
     weakest = min(scored, key=lambda score: (score.f1 or 0, -score.support))
     on = f"F1 {weakest.f1 or 0:.2f} on {_count(weakest.support, 'photo')}"
-    said, names = [f"The weakest {what}: “{weakest.name}”, {on}."], len(head.names)
+    said, names = [], len(head.names)
+    if weakest.f1 != 1:
+        said.append(f"The weakest {what}: “{weakest.name}”, {on}.")
     if missing := names - len(scored):
         said.append(f"{missing} of {names} {several} never occur here: nothing is known.")
     return said

@@ -45,3 +45,12 @@ class TestVerdict:
         assert verdict(Run("r", "1", predictions=make_answers(truth, truth))).where == [
             "Nowhere: every photo is right."
         ]
+
+    def test_where_chance_may_explain_the_gain_over_guessing_it_is_said(self, make_answers):
+        truth = np.arange(60) % 6
+        few = np.where(
+            np.arange(60) < 12, truth, (truth + 1) % 6
+        )  # 12 of 60, where guessing has 10
+        found = verdict(Run("r", "1", predictions=make_answers(truth, few)))
+        assert found.grade == "No better than guessing"
+        assert "Chance may explain that difference." in found.detail
