@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 import base.checkpoint
 from base.checkpoint import read_tensors
 from TRACER.weights import network_settings
@@ -25,14 +23,12 @@ def save_checkpoint(path: Path, network: Any, training: dict[str, Any] | None) -
     base.checkpoint.save_checkpoint(path, content | more)
 
 
-def read_training(
-    path: str | Path, settings: dict[str, Any]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a network's state dict, and what ``save_checkpoint`` was given as ``training``;
-    ``settings`` are ``network_settings`` of the network that is to go on.
+def read_training(path: str | Path) -> dict[str, Any]:
+    """What ``save_checkpoint`` wrote: the network's settings, its state dict as ``model``, and what
+    it was given as ``training``.
 
     Raises:
-        CheckpointError: missing, damaged, without training state, or of another network.
+        CheckpointError: missing, damaged, or without training state.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such checkpoint to resume from")
@@ -41,10 +37,4 @@ def read_training(
         raise CheckpointError(
             f"{path}: holds no training state; resume from {LAST}, or start from it with --weights"
         )
-    for name, value in settings.items():
-        if content.get(name) != value:
-            raise CheckpointError(
-                f"{path}: its network has {name} {content.get(name)!r}, this run {value!r};"
-                " resume with the options of the first run"
-            )
-    return content["model"], content["training"]
+    return content

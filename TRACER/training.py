@@ -122,27 +122,27 @@ class Training:
         Raises:
             CheckpointError: see ``read_training``; or the settings differ from that run's.
         """
-        model, state = read_training(checkpoint, network_settings(self.network))
+        content = read_training(checkpoint)
         try:
-            self._restore(model, state, checkpoint)
+            self._restore(content, content["training"], checkpoint)
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"{checkpoint}: no training state of this version ({type(error).__name__}); start"
                 " a new run from it with --weights"
             ) from error
 
-    def _restore(self, model: dict[str, Tensor], state: dict[str, Any], checkpoint: Path) -> None:
-        if state["settings"] != self._essentials():
-            ours = self._essentials()
-            changed = [name for name in ours if state["settings"].get(name) != ours[name]]
+    def _restore(self, content: dict[str, Any], state: dict[str, Any], checkpoint: Path) -> None:
+        theirs = {**content, **state["settings"]}
+        ours = self._essentials() | network_settings(self.network)
+        if changed := [name for name in ours if theirs.get(name) != ours[name]]:
             raise CheckpointError(
                 f"{checkpoint}: was trained with another {', '.join(changed)}; resume with the"
                 " options of the first run, or start a new one from it with --weights"
             )
         # The checkpoint's "model" is the averaged one, for use; the trained one stands in `state`.
         if self.ema:
-            self.ema.module.load_state_dict(model)
-        self.network.load_state_dict(state["network"] if self.ema else model)
+            self.ema.module.load_state_dict(content["model"])
+        self.network.load_state_dict(state["network"] if self.ema else content["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         for name in COUNTERS:

@@ -153,6 +153,9 @@ def test_resuming_with_other_settings_says_which(pairs, tmp_path):
     other = make_training(pairs, tmp_path / "other", epochs=1, lr=0.5)
     with pytest.raises(CheckpointError, match="another lr; resume with the options of the first"):
         other.resume(tmp_path / "run" / "last.pth")
+    other.network.input_size += 32
+    with pytest.raises(CheckpointError, match="another lr, input_size"):
+        other.resume(tmp_path / "run" / "last.pth")
 
 
 def test_a_broken_photo_is_named_in_one_line_whoever_reads_it(pairs, tmp_path):
