@@ -30,7 +30,7 @@ import numpy as np
 from base.task import Task
 from data_loader.dataset import PhotoIndex
 from data_loader.readers import read_table
-from utils.errors import DataError, first_of, nearest
+from utils.errors import DataError, nearest
 
 TIERS = ("sure", "likely", "disputed")
 DROP = "drop"
@@ -72,13 +72,10 @@ class CorrectionReport:
     dropped: int
 
     def __str__(self) -> str:
-        text = (
+        return (
             f"{self.applied} label corrections applied ({self.relabeled} photos relabeled,"
             f" {self.dropped} left out), {self.already_right} already right"
         )
-        if self.unknown:
-            text += f", {len(self.unknown)} for nobody here: {first_of(self.unknown, 10)}"
-        return text
 
 
 NOTHING_TO_SAY = CorrectionReport(0, 0, (), 0, 0)
