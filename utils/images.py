@@ -157,7 +157,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
         )
 
     # Place → the real paths of the folders that it lies in; a link to one of them has no end.
-    above = {os.fspath(folder): (os.path.realpath(folder),)}
+    above: dict[str, tuple[str, ...]] = {os.fspath(folder): (os.path.realpath(folder),)}
     for place, folders, names in os.walk(folder, onerror=stop, followlinks=True):
         around = above.pop(place)
         real = {}

@@ -237,11 +237,11 @@ def text_table(groups: Sequence[Group], width: int | None = None) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     if width is not None:
         room = max(width - sum(widths[:-1]) - 2 * len(widths[:-1]), SHORTEST)
-        for cells in lines:
-            cells[-1] = cells[-1] if len(cells[-1]) <= room else cells[-1][: room - 1] + "…"
+        for line in lines:
+            line[-1] = line[-1] if len(line[-1]) <= room else line[-1][: room - 1] + "…"
         widths[-1] = 0
-    line = "  ".join(f"{{:{each}}}" for each in widths).format
-    return "\n".join(line(*cells).rstrip() for cells in lines)
+    padded = "  ".join(f"{{:{each}}}" for each in widths).format
+    return "\n".join(padded(*line).rstrip() for line in lines)
 
 
 def runs_html(groups: Sequence[Group]) -> str:
