@@ -1,12 +1,10 @@
 """Measuring a network on photos whose masks are known: its maps, and the boxes it crops by."""
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from TRACER.crops import Box, Extraction, resize_map
+from TRACER.crops import Box, resize_map
 from TRACER.dataset import Pair, read_mask
 from TRACER.extractor import Extractor
 from TRACER.metrics import ImageScores, mean_scores, score_image
@@ -34,7 +32,11 @@ def evaluate(extractor: Extractor, pairs: list[Pair]) -> dict[str, float]:
     scores: list[ImageScores] = []
     overlaps: list[float] = []
     fallbacks = 0
-    for pair, (shape, found) in zip(pairs, _extract(extractor, pairs), strict=True):
+    extracted = extractor.map(
+        lambda photo, extraction: (photo.shape[:2], extraction), [pair.image for pair in pairs]
+    )
+    bar = tqdm(extracted, "evaluate", len(pairs), unit="photo")
+    for pair, (shape, found) in zip(pairs, bar, strict=True):
         mask = read_mask(pair.mask) > 0
         if mask.shape != shape:
             raise DataError(f"{pair.mask}: {mask.shape}, but its photo is {shape} (rows, columns)")
@@ -72,13 +74,3 @@ def box_iou(first: Box, second: Box) -> float:
     common = max(0, width) * max(0, height)
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (first, second)]
     return common / (sum(areas) - common)
-
-
-def _extract(
-    extractor: Extractor, pairs: list[Pair]
-) -> Iterable[tuple[tuple[int, int], Extraction]]:
-    """The shape of each photo, (H, W), and what became of it."""
-    found = extractor.map(
-        lambda photo, extraction: (photo.shape[:2], extraction), [pair.image for pair in pairs]
-    )
-    return tqdm(found, total=len(pairs), desc="evaluate", unit="photo")
