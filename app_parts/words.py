@@ -20,14 +20,11 @@ for _text in TEXT.values():
 SURE_FROM = (0.9, 0.7, 0.5)
 """Probabilities from which an answer is very sure, fairly sure, not sure."""
 
-THINGS = {"en": ("person", "subject"), "ko": ("사람", "대상")}
-"""Language → what TRACER looks for where photos are of people, and elsewhere."""
 
-
-def thing(task: Task | None, language: str) -> str:
-    """What TRACER looks for in the photos of a task."""
-    person, other = THINGS[language]
-    return person if task is None or task.noun == "person" else other
+def thing(task: Task, language: str) -> str:
+    """What TRACER looks for in the photos of a task: a person, or whatever else they are of."""
+    person, other = TEXT[language]["things"]
+    return person if task.noun == "person" else other
 
 
 def heads(task: Task, language: str) -> str:

@@ -3,7 +3,8 @@
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from types import SimpleNamespace
+from typing import Any
 
 from utils.files import write_atomically
 
@@ -27,19 +28,10 @@ def write_rows(path: str | Path, rows: Iterable[Iterable[Any]]) -> None:
         UserError: the file cannot be written.
     """
     with write_atomically(path) as file:
-        csv.writer(_LineFeeds(file)).writerows(rows)
-
-
-class _LineFeeds:
-    """Ends rows in a line feed alone. Told so itself, the writer would quote no carriage return
-    (before Python 3.13), and a cell with one would be read back as two rows."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self.file = file
-
-    def write(self, row: str) -> int:
-        """Called once for each row."""
-        return self.file.write(row.removesuffix("\r\n") + "\n")
+        # Rows end in a line feed alone. Told so itself, the writer would quote no carriage return
+        # (before Python 3.13), and a cell with one would be read back as two rows.
+        lines: Any = SimpleNamespace(write=lambda row: file.write(row.removesuffix("\r\n") + "\n"))
+        csv.writer(lines).writerows(rows)
 
 
 def safe_cell(cell: Any) -> Any:
