@@ -52,11 +52,32 @@ def find_pairs(data_dir: str | Path, layouts: Sequence[tuple[str, str]]) -> list
         DataError: no such folders, no photos, or photos and masks whose names don't match.
     """
     images_dir, masks_dir = _find_layout(Path(data_dir), layouts)
-    images, masks = _by_name(images_dir), _by_name(masks_dir)
-    _check_names(images_dir, images, masks_dir, masks)
+    (images, _), (masks, _) = find_named(images_dir), find_named(masks_dir)
+    if alone := sorted(images.keys() ^ masks.keys()):
+        raise DataError(
+            f"{images_dir} and {masks_dir}: {len(alone)} names have no partner ({first_of(alone)});"
+            " photo and mask must have the same name"
+        )
     return [
         Pair(path, masks[name], name.rpartition("/")[0] or name) for name, path in images.items()
     ]
+
+
+def find_named(folder: Path) -> tuple[dict[str, Path], list[Path]]:
+    """``find_images``, the photos by their paths below the folder without ending.
+
+    Raises:
+        DataError: there is none, or two have the same name.
+    """
+    found, others = find_images(folder)
+    named: dict[str, Path] = {}
+    for path in found:
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if named.setdefault(name, path) != path:
+            raise DataError(
+                f"{path}: {named[name].name} beside it has the same name; rename or remove one"
+            )
+    return named, others
 
 
 def hold_out(pairs: list[Pair], share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
@@ -152,28 +173,3 @@ def _find_layout(data_dir: Path, layouts: Sequence[tuple[str, str]]) -> tuple[Pa
             return data_dir / images, data_dir / masks
     known = "; ".join(f"{images} and {masks}" for images, masks in layouts)
     raise DataError(f"{data_dir}: no photos with masks; expected one of the folder pairs {known}")
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Path below the folder, without extension, of every picture; sorted; hidden files left out."""
-    found, _ = find_images(folder)
-    named: dict[str, Path] = {}
-    for path in found:
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if named.setdefault(name, path) != path:
-            raise DataError(f"{path}: {named[name].name} beside it has the same name; remove one")
-    return named
-
-
-def _check_names(images_dir: Path, images: dict, masks_dir: Path, masks: dict) -> None:
-    for here, there, have, other in (
-        (images_dir, masks_dir, images, masks),
-        (masks_dir, images_dir, masks, images),
-    ):
-        alone = [name for name in have if name not in other]
-        if alone:
-            shown = first_of([have[name].relative_to(here).as_posix() for name in alone])
-            raise DataError(
-                f"{here}: {len(alone)} of {len(have)} names have no partner in {there}"
-                f" ({shown}); photo and mask must have the same name"
-            )

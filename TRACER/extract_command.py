@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from TRACER.crops import Extraction, cut_out, resize_map
+from TRACER.dataset import find_named
 from TRACER.extractor import Extractor
 from TRACER.settings import CropSettings
 from TRACER.weights import load_tracer, warn_of_sample_weights
@@ -22,7 +23,7 @@ from utils.csv_files import write_csv
 from utils.devices import available_cores, resolve_device, use_device
 from utils.errors import ConfigError, DataError, PhotoError, nearest
 from utils.files import sha256, write_atomically, write_json
-from utils.images import describe_others, find_images
+from utils.images import describe_others
 from utils.schema_text import explain
 
 KINDS = ("mask", "cutout", "crop")
@@ -58,7 +59,8 @@ def run(options: argparse.Namespace) -> None:
     kinds = _parse_kinds(options.save)
     out = Path(options.out)
     _require_place_apart(Path(options.images), out)
-    photos, others = find_photos(Path(options.images))
+    named, others = find_named(Path(options.images))
+    photos = list(named.values())
     if others and rank == 0:
         print(f"warning: {describe_others(others, Path(options.images))}", file=sys.stderr)
     extractor = _build_extractor(options)
@@ -136,25 +138,6 @@ class OutputFolder:
 
     def _path(self, photo: Path, kind: str, suffix: str) -> Path:
         return self.out / kind / photo.relative_to(self.images).with_suffix(suffix)
-
-
-def find_photos(images: Path) -> tuple[list[Path], list[Path]]:
-    """Every photo below a folder, and the files that are none, both sorted; none that is hidden.
-
-    Raises:
-        DataError: no such folder, no photos, or two whose results would have one name.
-    """
-    if not images.is_dir():
-        raise DataError(f"{images}: no such folder of photos")
-    photos, others = find_images(images)
-    stems: dict[Path, Path] = {}
-    for path in photos:
-        if stems.setdefault(path.with_suffix(""), path) != path:
-            raise DataError(
-                f"{path}: {stems[path.with_suffix('')].name} beside it would get the same results'"
-                " names; rename one"
-            )
-    return photos, others
 
 
 def extract_files(

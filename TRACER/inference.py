@@ -15,7 +15,7 @@ from TRACER.folding import fold_norms
 from TRACER.network import MEAN, STD, Tracer
 from TRACER.onnx_engine import OnnxPredictor
 from utils.devices import half_dtype
-from utils.errors import ConfigError, UserError
+from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +54,6 @@ class Predictor:
             CPU has its own, see ``cpu_batch_size``.
         precision: of the convolutions; ``"auto"`` takes the fastest that the device has
             instructions for.
-
-    Raises:
-        ConfigError: an unknown precision.
     """
 
     engine = "torch"
@@ -161,16 +158,9 @@ def cpu_batch_size(side: int) -> int:
 
 
 def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
-    """The type that convolutions run in.
-
-    Raises:
-        ConfigError: an unknown precision.
-    """
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if precision in known:
-        return known[precision]
+    """The type that convolutions run in."""
     if precision != "auto":
-        raise ConfigError(f"precision {precision!r}: use 'auto', {', '.join(map(repr, known))}")
+        return getattr(torch, precision)
     if device.type == "cuda":
         return half_dtype(device)
     return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32

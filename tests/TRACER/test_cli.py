@@ -153,7 +153,7 @@ def test_what_extract_cannot_use_is_one_line(data, tmp_path, weights, capsys):
     assert "did you mean 'crop'" in fails(capsys, *arguments, "--save", "crops")
     assert "threshold" in fails(capsys, *arguments, "--threshold", "7")
     arguments[2] = str(tmp_path / "missing")
-    assert "no such folder" in fails(capsys, *arguments)
+    assert "No such file or directory" in fails(capsys, *arguments)
     assert not (tmp_path / "out").exists()
     arguments[2] = images
     cv2.imwrite(str(data / "train/images/person0/0.jpg"), np.zeros((9, 9, 3), np.uint8))
