@@ -272,8 +272,8 @@ class BaseTrainer(ABC):
         if name := self.train_step.non_finite_parameter():
             raise UserError(
                 f"epoch {epoch}: {name} is no longer made of finite numbers;"
-                " lower optimizer.args.lr or set trainer.clip_norm (the last good checkpoint is"
-                f" in {self.checkpoints.folder})"
+                " lower optimizer.args.lr or set trainer.clip_norm"
+                f"{self.checkpoints.last_good()}"
             )
 
     def _state(self) -> dict[str, Any]:
@@ -294,7 +294,7 @@ class BaseTrainer(ABC):
         if self.budget.left == 0 and len(self.history) < self.epochs:
             self.logger.info(
                 "stopped after epoch %d of at most %d: another would not end within"
-                " trainer.hours=%g (%.2f used)",
+                " trainer.hours=%g (%.2g used)",
                 len(self.history), self.epochs, self.settings.hours, self.budget.used / 3600,
             )  # fmt: skip
         elif self.monitor.exhausted and len(self.history) < self.epochs:

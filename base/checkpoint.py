@@ -52,6 +52,10 @@ class CheckpointFolder:
         self.keep_best = keep_best
         self.has_best = False
 
+    def last_good(self) -> str:
+        """For a message on a training that broke: where to take it up; empty before any save."""
+        return f" (the last good checkpoint is {self.last})" if self.last.exists() else ""
+
     def save(self, state: dict[str, Any], epoch: int, step: int = 0) -> Path:
         """Write ``state`` (see ``save_checkpoint``) after so many epochs and batches of the next;
         it counts once ``make_last`` is called with the path."""

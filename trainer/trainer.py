@@ -310,6 +310,6 @@ class Trainer(BaseTrainer):
         photos = list(itertools.chain(*found)) or list(itertools.chain(*whole))
         raise UserError(
             f"epoch {epoch}, step {first + number + 1}: {', '.join(names)} is not a finite number;"
-            f" photos: {first_of(photos, 5)}; lower optimizer.args.lr or look at these photos (the"
-            f" last good checkpoint is in {self.checkpoints.folder})"
+            f" photos: {first_of(photos, 5)}; lower optimizer.args.lr or look at these photos"
+            f"{self.checkpoints.last_good()}"
         )

@@ -119,6 +119,13 @@ def test_what_a_kill_left_of_a_save_is_cleared_by_the_next(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"at_0001_000000.pth", "last_epoch.pth"}
 
 
+def test_only_a_checkpoint_that_is_there_is_spoken_of(tmp_path):
+    checkpoints = CheckpointFolder(tmp_path)
+    assert checkpoints.last_good() == ""
+    checkpoints.make_last(checkpoints.save({}, epoch=1))
+    assert str(tmp_path / "last_epoch.pth") in checkpoints.last_good()
+
+
 def test_a_run_that_goes_back_leaves_nothing_of_the_course_it_left_to_fall_back_on(tmp_path):
     folder = CheckpointFolder(tmp_path)
     for epoch in (1, 2, 3, 4):
