@@ -1,8 +1,7 @@
 """Weights that make rare classes count as much as frequent ones, or nearly so."""
 
-import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -38,61 +37,60 @@ def effective_weights(counts: Sequence[int] | np.ndarray, beta: float = 0.999) -
     return weights * (counts > 0).sum() / max(weights.sum(), 1e-12)
 
 
-def count_weights(rule: str, counts: Sequence[int] | np.ndarray, head: str) -> np.ndarray:
-    """The class weights (n,) of a head by ``"balanced"``, ``"effective"``, or ``"effective:BETA"``,
-    for these counts (n,) in training.
-
-    Raises:
-        ConfigError: another rule, or a beta out of its range.
-    """
-    name, _, beta = rule.partition(":")
-    if rule == "balanced":
-        return balanced_weights(counts)
-    # A beta that is no number ends in the error below, which says what is allowed.
-    with contextlib.suppress(ValueError):
-        if name == "effective" and 0 <= float(beta or "0.999") < 1:
-            return effective_weights(counts, float(beta or "0.999"))
-    raise ConfigError(
-        f"class weights {rule!r} of head {head!r} must be a list of {len(counts)} numbers, or"
-        ' "balanced", or "effective", or "effective:BETA" with BETA from 0 to below 1, or null'
-    )
-
-
-def log_weights(
-    head: str, weights: np.ndarray, rule: str = "balanced", names: Sequence[str] | None = None
-) -> None:
-    """Log the weights (n,) of a head, by the ``names`` of its classes or else their codes; and
-    which classes training does not have."""
-    pairs = list(zip(names or range(len(weights)), weights, strict=True))
-    shown = first_of([f"{name} {weight:.4g}" for name, weight in pairs], SHOWN)
-    logger.info("%s class weights of %s: %s", rule, head, shown)
-    absent = [str(name) for name, weight in pairs if weight == 0]
-    if absent:
-        logger.warning(
-            "%s: no photo in training shows %s; the model cannot learn it",
-            head,
-            " or ".join(absent[:SHOWN]),
-        )
+RULES: dict[str, Callable[..., np.ndarray]] = {
+    "balanced": balanced_weights,
+    "effective": effective_weights,
+}
+"""What ``loss_name`` may say instead of numbers."""
 
 
 def weights_tensor(
-    weights: Sequence[float] | str | None, head: str, num_classes: int, where: str
+    given: Sequence[float] | str | None,
+    head: str,
+    num_classes: int,
+    where: str,
+    counts: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
 ) -> Tensor | None:
-    """The class weights of a configuration as (``num_classes``,) float32; ``None`` for equal
-    weights. ``where`` is the place in the configuration, for messages.
+    """The class weights of a configuration as (``num_classes``,) float32; ``None`` for equal ones.
+
+    Args:
+        given: numbers; or ``"balanced"``, ``"effective"`` or ``"effective:BETA"``, which are
+            logged by the ``names`` of the classes, or else their codes.
+        where: the place in the configuration, for messages.
+        counts: (``num_classes``,) how often each class occurs in training, to count by.
 
     Raises:
-        ConfigError: not a number for each class, or numbers below 0, or nothing but 0.
+        ConfigError: not a number for each class, or numbers below 0, or nothing but 0; or nothing
+            to count by.
     """
-    if weights is None:
+    if given is None:
         return None
-    values = torch.tensor(() if isinstance(weights, str) else weights, dtype=torch.float32)
+    if isinstance(given, str):
+        if counts is None:
+            raise ConfigError(f"{where}: no class counts for {given!r} of head {head!r}")
+        rule, _, beta = given.partition(":")
+        values = RULES[rule](counts, **({"beta": float(beta)} if beta else {}))
+        _log_weights(head, values, given, names)
+    else:
+        values = np.array(given, float)
     # All 0 would make every loss 0, and a training that learns nothing.
-    sound = values.isfinite().all() and (values >= 0).all() and values.sum() > 0
+    sound = np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0
     if len(values) != num_classes or not sound:
         raise ConfigError(
-            f"{where}: class weights {weights} of head {head!r} must be a list of {num_classes}"
+            f"{where}: class weights {given} of head {head!r} must be a list of {num_classes}"
             ' numbers of at least 0, one for each of its classes and not all 0, or "balanced", or'
             " null"
         )
-    return values
+    return torch.tensor(values, dtype=torch.float32)
+
+
+def _log_weights(head: str, weights: np.ndarray, rule: str, names: Sequence[str] | None) -> None:
+    pairs = list(zip(names or range(len(weights)), weights, strict=True))
+    shown = first_of([f"{name} {weight:.4g}" for name, weight in pairs], SHOWN)
+    logger.info("%s class weights of %s: %s", rule, head, shown)
+    if absent := [str(name) for name, weight in pairs if weight == 0]:
+        classes = " or ".join(absent[:SHOWN])
+        logger.warning(
+            "%s: no photo in training shows %s; the model cannot learn it", head, classes
+        )

@@ -20,7 +20,7 @@ from base.base_model import module_name
 from base.heads import TagHead
 from base.task import WEIGHT, Task
 from base.task_settings import default_loss
-from model.class_weights import count_weights, log_weights, weights_tensor
+from model.class_weights import weights_tensor
 from model.head_losses import BinaryCrossEntropy, CrossEntropy, SoftF1, WithCrossEntropy
 from model.metric_learning import MetricLearningLoss, metric_learning_names
 from utils.errors import ConfigError, nearest
@@ -66,7 +66,7 @@ def build_criterion(
     """
     if loss != "all_loss":
         loss_name = [HeadLoss(loss, None, 1.0) for _ in heads]
-    return all_loss(task, resolve_class_weights(task, loss_name, counts, heads), heads, counts)
+    return all_loss(task, loss_name, heads, counts)
 
 
 def check_losses(
@@ -95,22 +95,18 @@ def all_loss(
     task: Task,
     loss_name: Given,
     heads: Mapping[str, int],
-    counts: Mapping[str, np.ndarray] | None = None,
+    counts: Mapping[str, np.ndarray],
 ) -> "AllLoss":
     """A loss for each head, from (loss, class weights or ``None``, head weight) entries; arguments
-    as for ``build_criterion``.
-
-    Raises:
-        ConfigError: an unknown loss or argument, or an entry that does not fit its head.
-    """
+    and errors as for ``build_criterion``."""
     losses, head_weights = {}, {}
     for head, (where, entry) in _entries_of_heads(task, loss_name, heads).items():
-        if not np.isfinite(entry.head_weight) or entry.head_weight < 0:
-            raise ConfigError(f"{where}: head weight {entry.head_weight} of {head!r} must be >= 0")
         _require_fitting(entry.loss, task, head, where)
-        class_weights = weights_tensor(entry.class_weights, head, heads[head], where)
-        of_head = (counts or {}).get(head)
-        losses[head] = single_loss(entry.loss, heads[head], class_weights, where, of_head)
+        size, of_head = heads[head], counts.get(head)
+        # The head of TimmModel, `class`, is none of the task's.
+        names = task.heads[head].class_names() if head in task.heads else None
+        weights = weights_tensor(entry.class_weights, head, size, where, of_head, names)
+        losses[head] = single_loss(entry.loss, size, weights, where, of_head)
         head_weights[head] = float(entry.head_weight)
     return AllLoss(losses, head_weights)
 
@@ -202,32 +198,6 @@ def single_loss(
     raise ConfigError(f"{where}: no loss is called {name!r}{hint}")
 
 
-def resolve_class_weights(
-    task: Task, loss_name: Given, counts: Mapping[str, np.ndarray], heads: Mapping[str, int]
-) -> list[HeadLoss] | dict[str, HeadLoss]:
-    """An entry for each head, each rule for class weights replaced by numbers; arguments as for
-    ``build_criterion``.
-
-    Raises:
-        ConfigError: as many entries as heads were expected; or a rule without counts.
-    """
-    resolved = []
-    for head, (_, entry) in _entries_of_heads(task, loss_name, heads).items():
-        rule = entry.class_weights
-        if isinstance(rule, str):
-            if head not in counts:
-                raise ConfigError(f"loss_name: no class counts for {rule!r} of head {head!r}")
-            weights = count_weights(rule, counts[head], head)
-            # The head of TimmModel, `class`, is none of the task's.
-            known = task.heads.get(head)
-            log_weights(head, weights, rule, known.class_names() if known else None)
-            # As numbers from here on, so that neither checks nor losses know of rules.
-            entry = entry._replace(class_weights=weights.tolist())
-        resolved.append(entry)
-    by_name = not isinstance(loss_name, Sequence)
-    return dict(zip(heads, resolved, strict=True)) if by_name else resolved
-
-
 def _log_prior(strength: float, counts: np.ndarray | None, where: str) -> Tensor:
     if counts is None:
         raise ConfigError(f"{where}: logit_adjustment needs the class counts of a training")
@@ -273,12 +243,6 @@ def _entries_of_heads(
             f"loss_name has {len(entries)} entries, and the model {len(heads)} head(s)"
             f" ({', '.join(heads)}); write one for each, such as [{example}]"
         )
-    for head, entry in zip(heads, entries, strict=True):
-        if len(entry) != 3:
-            raise ConfigError(
-                f"{places[head]} has {len(entry)} items; write [loss, class weights or null,"
-                ' head weight], such as ["focal", "balanced", 1.0]'
-            )
     return {
         head: (places[head], HeadLoss(*entry)) for head, entry in zip(heads, entries, strict=True)
     }
