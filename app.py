@@ -32,7 +32,8 @@ from app_parts.table import answers_table, csv_bytes
 from app_parts.uploads import MAX_MEGABYTES, MAX_MEGAPIXELS, MAX_PHOTOS, UploadProblem
 from app_parts.words import LANGUAGES, TEXT, heads
 from base.task import Task
-from trainer.photo_model import PhotoModel, require_one_task
+from trainer.ensemble import require_one_task
+from trainer.photo_model import PhotoModel
 from utils.errors import UserError
 from utils.images import EXTENSIONS
 from utils.thumbnails import data_uri
@@ -141,7 +142,7 @@ def chosen_models(language: str) -> list[tuple[Checkpoint, Loaded]] | None:
         with st.spinner(text["loading"]):
             members = [(each, loaded(each, *asked)) for each in chosen]
         # An average of other heads or classes would mean nothing.
-        require_one_task([member.model for _, member in members])
+        require_one_task({each.title: member.model.task for each, member in members})
         for _, member in members:
             crop = text["crop_by"].format(weights=member.crop) if member.crop else text["no_crop"]
             size = member.model.input_size

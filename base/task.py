@@ -181,9 +181,11 @@ class Task:
         return (data and data.group) or "photo"
 
     @property
-    def meaning(self) -> dict[str, tuple[str, ...]]:
-        """Head → names of its answers, and the product: what models must share to be averaged."""
-        return {k: h.answers for k, h in self.heads.items()} | {"class": self.product}
+    def meaning(self) -> dict[str, Any]:
+        """Head → what its answers are called, and where its bins begin; and the product: what
+        models must share to be averaged."""
+        heads = {name: (head.answers, head.settings.bins) for name, head in self.heads.items()}
+        return heads | {"answer.product": self.product}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which ``TaskSettings`` and this class make the same task again."""

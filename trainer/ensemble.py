@@ -1,12 +1,12 @@
 """Several models' answers on the same photos, combined into one."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from base.task import Arrays, Task
-from base.task_settings import TaskSettings
 from model.answers import with_marginals
 from utils.errors import CheckpointError, ConfigError
 
@@ -47,26 +47,14 @@ def combine(task: Task, answers: Mapping[Any, Arrays], how: str = "mean") -> dic
     return with_marginals(task, combined)
 
 
-MEANING = ("classes", "bins", "groups", "type")
-"""Of a head: what its answers mean."""
-
-
-def require_one_scheme(tasks: Mapping[Any, TaskSettings]) -> None:
-    """Refuse models that were taught to answer different questions; ``tasks`` are name of a
-    checkpoint → what it was taught, as built."""
-    (first, task), *others = tasks.items()
-    for name, other in others:
-        differing = [head for head in {**task.heads, **other.heads} if _differs(head, task, other)]
-        if not differing and task.answer.product != other.answer.product:
-            differing = ["answer.product"]  # the order of the heads in the number of a class
-        if differing:
+def require_one_task(tasks: Mapping[Any, Task]) -> None:
+    """Refuse models whose answers can't be averaged, by a ConfigError that names two of them;
+    ``tasks`` are name of a checkpoint → what it was taught."""
+    for (first, task), (name, other) in pairwise(tasks.items()):
+        ours, theirs = task.meaning, other.meaning
+        if differing := [key for key in ours | theirs if ours.get(key) != theirs.get(key)]:
             raise ConfigError(
                 f"{name}: was taught the task {other.name!r} ({', '.join(other.heads)}), {first}"
                 f" {task.name!r} ({', '.join(task.heads)}); {differing[0]} differs, so their"
                 " answers can't be combined; predict with each alone"
             )
-
-
-def _differs(head: str, *tasks: TaskSettings) -> bool:
-    one, other = (task.heads.get(head) for task in tasks)
-    return any(getattr(one, key, None) != getattr(other, key, None) for key in MEANING)

@@ -19,7 +19,6 @@ from TRACER.crops import Extraction, extract_crop
 from TRACER.extractor import Extractor
 from trainer.inference import DRAWN, Predictor, as_seen
 from trainer.restore import restore_predictor
-from utils.errors import ConfigError
 
 
 class PhotoModel:
@@ -125,17 +124,6 @@ class PhotoAnswer:
         ``None`` for numbers alone."""
         found = self.task.confidence({k: p[None] for k, p in self.probabilities.items()})
         return None if found is None else float(found[0])
-
-
-def require_one_task(members: Sequence[PhotoModel]) -> None:
-    """Refuse models whose answers can't be averaged, as their heads or classes differ."""
-    for member in members[1:]:
-        first = members[0].task
-        if member.task.meaning != first.meaning:
-            raise ConfigError(
-                f"models of the tasks {first.name} and {member.task.name} can't be averaged, their"
-                " heads or classes differ; choose models of one task"
-            )
 
 
 def answer_photo(members: Sequence[PhotoModel], photo: np.ndarray) -> PhotoAnswer:

@@ -26,7 +26,7 @@ from logger.report.run import Run
 from logger.report.write import write_page
 from model.answers import TEMPERATURE
 from parse_config import ConfigParser
-from trainer.ensemble import combine, require_one_scheme
+from trainer.ensemble import combine, require_one_task
 from trainer.inference import Predictor
 from trainer.predict import Predictions, adjusted
 from trainer.restore import restore_predictor
@@ -69,7 +69,7 @@ def predict(config: ConfigParser) -> None:
     device = prepare_device(config["n_gpu"], config.device)
     # Each by its own config, since models of one ensemble may crop and decode differently.
     members = {path: config.for_checkpoint(path) for path in config.resumes}
-    require_one_scheme({path: member.settings.task for path, member in members.items()})
+    require_one_task({path: Task(each.settings.task) for path, each in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logger.info(describe(views, len(photos)))
     crops, answers_of_members, uncalibrated = ask_members(

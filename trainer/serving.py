@@ -18,7 +18,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from parse_config import ConfigParser
-from trainer.photo_model import PhotoAnswer, PhotoModel, answer_photo, require_one_task
+from trainer.ensemble import require_one_task
+from trainer.photo_model import PhotoAnswer, PhotoModel, answer_photo
 from utils.devices import choose_device
 from utils.errors import DataError, UserError
 from utils.images import UPLOAD_BYTES, UPLOAD_PIXELS, decode_image
@@ -51,7 +52,7 @@ def serve(config: ConfigParser, host: str, port: int, language: str) -> None:
         members = [
             PhotoModel.restore(config.for_checkpoint(path), path, device) for path in config.resumes
         ]
-        require_one_task(members)
+        require_one_task(dict(zip(config.resumes, (each.task for each in members), strict=True)))
         address = f"{host}:{listening.getsockname()[1]}"
         print(f"answering at http://{address}/answer; Ctrl-C ends it", flush=True)
         options = uvicorn.Config(make_app(members, language), log_level="warning", lifespan="off")

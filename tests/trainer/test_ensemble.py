@@ -3,7 +3,7 @@ import pytest
 
 from base.task import Task, load_task
 from base.task_settings import TaskSettings
-from trainer.ensemble import combine, require_one_scheme
+from trainer.ensemble import combine, require_one_task
 from utils.errors import CheckpointError, ConfigError
 
 FACES = load_task("faces")
@@ -54,19 +54,20 @@ def test_tags_have_the_mean_of_the_models_whatever_the_way():
 
 
 def test_models_of_different_tasks_are_refused_with_both_named_in_one_line():
-    usual = load_task("faces").settings
+    usual = FACES.settings
     moved = usual.changed("age", bins=(20, 30, 40, 50, 59))
     shapes = TaskSettings(name="shapes", heads={"kind": {"classes": ["a", "b"]}})
-    require_one_scheme({"a.pth": usual, "b.pth": usual.model_copy()})
+    require_one_task({})
+    require_one_task({"a.pth": FACES, "b.pth": Task(usual)})
     for other, words in ((moved, "age differs"), (shapes, "'shapes' \\(kind\\).*mask differs")):
         with pytest.raises(ConfigError, match=rf"b\.pth: was taught.*{words}") as caught:
-            require_one_scheme({"a.pth": usual, "b.pth": other})
+            require_one_task({"a.pth": FACES, "b.pth": Task(other)})
         assert "a.pth 'faces'" in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_models_whose_classes_are_numbered_in_another_order_are_refused():
-    usual = load_task("faces").settings
+    usual = FACES.settings
     answer = usual.answer.model_copy(update={"product": ("gender", "mask", "age")})
     turned = usual.model_copy(update={"answer": answer})
     with pytest.raises(ConfigError, match=r"answer\.product differs"):
-        require_one_scheme({"a.pth": usual, "b.pth": turned})
+        require_one_task({"a.pth": FACES, "b.pth": Task(turned)})
