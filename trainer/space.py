@@ -3,15 +3,18 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import Trial
-from pydantic import ValidationError
+from pydantic import Field, RootModel, ValidationError, model_validator
 
 from utils.config_files import read_json5
-from utils.errors import ConfigError, nearest
-from utils.schema_base import Section
+from utils.errors import ConfigError
+from utils.schema_base import Section, described
 from utils.schema_text import explain
+
+EXAMPLE = '"optimizer.args.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": true}'
 
 
 class FloatRange(Section):
@@ -23,6 +26,11 @@ class FloatRange(Section):
     log: bool = False
     step: float | None = None
 
+    @model_validator(mode="after")
+    def _possible(self) -> "FloatRange":
+        FloatDistribution(self.low, self.high, self.log, self.step)
+        return self
+
 
 class IntRange(Section):
     """A whole number from ``low`` to ``high``."""
@@ -33,28 +41,37 @@ class IntRange(Section):
     log: bool = False
     step: int = 1
 
+    @model_validator(mode="after")
+    def _possible(self) -> "IntRange":
+        IntDistribution(self.low, self.high, self.log, self.step)
+        return self
+
 
 class Choice(Section):
     """One of several values, of any kind."""
 
     type: Literal["categorical"]
-    choices: list[Any]
+    choices: Annotated[list[Any], Field(min_length=1), described("a list of values to try")]
 
 
 Dimension = FloatRange | IntRange | Choice
-DIMENSIONS: dict[Any, Any] = {"float": FloatRange, "int": IntRange, "categorical": Choice}
+
+
+class _Space(RootModel):
+    root: dict[str, Annotated[Dimension, Field(discriminator="type")]]
 
 
 def read_space(path: Path) -> dict[str, Dimension]:
     """Dotted path of a config value → what it may be, from a JSON file; a ConfigError where it
     can't be read, or a dimension of it is wrong."""
-    described = {key: _dimension(path, key, value) for key, value in read_json5(path).items()}
-    if not described:
-        raise ConfigError(f"{path}: no dimension in it; give one such as " + EXAMPLE)
-    return described
-
-
-EXAMPLE = '"optimizer.args.lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": true}'
+    values = read_json5(path)
+    if not values:
+        raise ConfigError(f"{path}: no dimension in it; give one such as {EXAMPLE}")
+    try:
+        return _Space.model_validate_json(json.dumps(values)).root
+    except ValidationError as error:
+        problems = explain(error, _Space.model_json_schema(), values)
+    raise ConfigError("; ".join(f"{path}: {key}: {text}" for key, text in problems.items()))
 
 
 def corners(dimension: Dimension) -> list[Any]:
@@ -78,28 +95,3 @@ def suggest(trial: Trial, space: Mapping[str, Dimension]) -> dict[str, Any]:
             bounds = dimension.low, dimension.high
             values[key] = number(key, *bounds, log=dimension.log, step=dimension.step)
     return values
-
-
-def _dimension(path: Path, key: str, value: Any) -> Dimension:
-    where = f"{path}: {key}"
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in DIMENSIONS:
-        given = "must be an object with a type" if kind is None else f"no type {kind!r}"
-        raise ConfigError(f"{where}: {given}{nearest(str(kind), DIMENSIONS)}")
-    try:
-        dimension = DIMENSIONS[kind].model_validate_json(json.dumps(value))
-    except ValidationError as error:
-        problems = explain(error, DIMENSIONS[kind].model_json_schema(), value)
-        lines = [f"{where}.{name}: {text}" for name, text in problems.items()]
-        raise ConfigError("; ".join(lines)) from error
-    if isinstance(dimension, Choice):
-        if not dimension.choices:
-            raise ConfigError(f"{where}.choices: empty; list what may be tried")
-    elif dimension.low > dimension.high or (dimension.log and dimension.low <= 0):
-        above = ", and above 0 for log" if dimension.log else ""
-        raise ConfigError(
-            f"{where}: low {dimension.low}, high {dimension.high}; low must be at most high{above}"
-        )
-    elif dimension.log and isinstance(dimension.step, int | float) and dimension.step != 1:
-        raise ConfigError(f"{where}: log and step exclude each other; leave one out")
-    return dimension
