@@ -1,13 +1,12 @@
 """Where the time of training steps goes: a trace to open in a browser, and one screen of text."""
 
-import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile, schedule
 
 from base.prefetch import Batch
 from logger.logger import attempt
@@ -26,27 +25,20 @@ def profiled(
 
     Leaves ``trace.json`` (for chrome://tracing or ui.perfetto.dev) and ``profile.txt``.
     """
-    activities = [ProfilerActivity.CPU]
-    if device.type == "cuda":
-        activities.append(ProfilerActivity.CUDA)
-    source, profiler = iter(batches), None
-    for number in itertools.count():
-        if number == 1:
-            # From the second step on: in the first one libraries
-            # choose their kernels and memory is allocated.
-            profiler = profile(activities=activities, acc_events=True)
-            profiler.start()
-        batch = next(source, None)
-        if profiler is not None and (batch is None or number == steps + 1):
-            profiler.stop()
-            attempt(partial(_write, profiler, number - 1, folder, device), "profile")
-            profiler = None
-        if batch is None:
-            return
-        yield batch
+    # Without the first step, in which libraries choose their kernels and memory is allocated.
+    course = schedule(wait=0, warmup=1, active=steps, repeat=1)
+
+    def leave(profiler: profile) -> None:
+        attempt(partial(_write, folder, device, profiler), "profile")
+
+    with profile(schedule=course, on_trace_ready=leave, acc_events=True) as profiler:
+        for batch in batches:
+            yield batch
+            profiler.step()
 
 
-def _write(profiler: profile, steps: int, folder: Path, device: torch.device) -> None:
+def _write(folder: Path, device: torch.device, profiler: profile) -> None:
+    steps = profiler.step_num - 1  # those that were recorded
     folder.mkdir(parents=True, exist_ok=True)
     profiler.export_chrome_trace(str(folder / "trace.json"))
     averages = profiler.key_averages()
