@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from base.base_model import BaseModel
-from base.heads import MISSING
-from base.task import Arrays, Task
 from data_loader.crops import Crops
 from data_loader.dataset import PhotoIndex
 from logger.heat import heat_picture
@@ -50,42 +48,26 @@ def explanation_pictures(
     if not (log_dir / PREDICTIONS).exists():
         return []
     saved = read_predictions(log_dir / PREDICTIONS)
-    chosen = rows_to_explain(predictions_of_run(saved).whole, limit)
+    predictions = predictions_of_run(saved)
+    chosen = rows_to_explain(predictions.whole, limit)
     # From the saved row to the place in the validation set to the row in the table of photos.
     rows = val_rows[saved.photos["index"][chosen]]
     # As validation sees them; the heat belongs to these very pixels.
     images = as_seen(crops, rows, input_size)
     # As decoded, since that is the answer that was given and has to be explained.
-    probabilities, truth = saved.adjusted(chosen), saved.at(chosen).truth()
-    codes = codes_to_explain(index.task, probabilities)
+    codes = codes_to_explain(index.task, saved.adjusted(chosen))
     heat = HeadCam(model, index.task, input_size)(images, codes)
     entries = []
-    for place, photo in enumerate(rows.tolist()):
-        for head, (predicted, true) in _in_words(index.task, probabilities, truth, place).items():
-            file = f"{place + 1}_{head}.png"
-            drawn = heat_picture(crops[photo], heat[head][place], SIDE)
+    for place, (answer, photo) in enumerate(zip(chosen.tolist(), rows.tolist(), strict=True)):
+        for head in (head for head in predictions.heads if head.key in heat):
+            file = f"{place + 1}_{head.key}.png"
+            drawn = heat_picture(crops[photo], heat[head.key][place], SIDE)
             save_picture(log_dir / EXPLANATIONS / file, drawn)
+            said = {"predicted": head.said(answer), "true": head.true(answer)}
             name = str(index.files[photo])
-            entries.append(
-                {"photo": name, "head": head, "file": file, "predicted": predicted, "true": true}
-            )
+            entries.append({"photo": name, "head": head.key, "file": file} | said)
     write_json(log_dir / EXPLANATIONS / "index.json", entries)
     return [log_dir / EXPLANATIONS / entry["file"] for entry in entries]
-
-
-def _in_words(
-    task: Task, probabilities: Arrays, truth: Arrays, row: int
-) -> dict[str, tuple[str, str]]:
-    """Head → what is predicted for a photo, and the truth."""
-    predicted = task.predict({name: each[[row]] for name, each in probabilities.items()})
-    words = {}
-    for name, head in task.heads.items():
-        true = truth[name][row]
-        # A missing label is -1 among codes, and NaN among numbers and tags.
-        known = true != MISSING if np.issubdtype(np.asarray(true).dtype, np.integer) else True
-        known &= not np.isnan(true).any()
-        words[name] = (head.in_words(predicted[name][0]), head.in_words(true) if known else "")
-    return words
 
 
 def rows_to_explain(head: HeadPredictions, limit: int) -> np.ndarray:
