@@ -7,7 +7,6 @@ and writes them to configs/schema.json, by which an editor completes and checks 
 
 import json
 import re
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,7 +123,10 @@ def without_aliases(config: Config) -> Config:
         args["heads"] = {AGE: layer} | args.get("heads", {})
     arch = config.arch.model_copy(update={"args": ArchArguments(**args)})
     # Written out, so that the run's config tells by what its best epoch was chosen.
-    monitor = config.trainer.monitor or default_monitor(config.task)
+    # Of a task with a number its error is what makes an epoch the best one.
+    numbers = [name for name, head in config.task.heads.items() if head.kind == "number"]
+    suggested = f"min val/{numbers[0]}_mae" if numbers else "max val/f1"
+    monitor = config.trainer.monitor or suggested
     trainer = config.trainer.model_copy(update={"monitor": monitor})
     config = config.model_copy(update={"arch": arch, "trainer": trainer})
     if config.labels is None:
@@ -142,12 +144,6 @@ def without_aliases(config: Config) -> Config:
     if changes:
         task = task.changed(AGE, **changes)
     return config.model_copy(update={"task": task, "labels": None})
-
-
-def default_monitor(task: TaskSettings) -> str:
-    """What makes an epoch the best one: of a task with a number its error."""
-    numbers = [name for name, head in task.heads.items() if head.kind == "number"]
-    return f"min val/{numbers[0]}_mae" if numbers else "max val/f1"
 
 
 REMOVED: dict[str, tuple[Any, str]] = {
@@ -192,12 +188,12 @@ def validated(draft: Draft) -> Config:
         config = Config.model_validate_json(json.dumps(values, default=str), strict=True)
         return without_aliases(config)
     except ValidationError as error:
-        problems, error_count = explain(error, _schema(), values), error.error_count()
+        problems = explain(error, Config.model_json_schema(), values)
+        more = ", among others" if error.error_count() > MOST_ERRORS else ""
     problems = _not_utf8(values) or problems
     for path in problems.keys() & REMOVED.keys():
         problems[path] = f"was removed; use {REMOVED[path][1]}"
     lines = [f"{draft.source_of(path)}: {path}: {text}" for path, text in problems.items()]
-    more = ", among others" if error_count > MOST_ERRORS else ""
     heading = [f"{draft.main_source}: {len(lines)} errors{more}"] if len(lines) > 1 else []
     raise ConfigError("\n  ".join(heading + lines))
 
@@ -214,11 +210,6 @@ def _not_utf8(values: dict[str, Any]) -> dict[str, str]:
         for path, text in texts.items()
         if odd.search(path + text)
     }
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return Config.model_json_schema()
 
 
 def _read_task(values: dict[str, Any]) -> None:

@@ -177,11 +177,6 @@ class ConfigParser:
         """The plain JSON value of a top-level key."""
         return self.config[name]
 
-    def options(self, name: str) -> dict[str, Any]:
-        """What section ``name`` says beside ``type`` and ``args``; empty where it is null."""
-        section = self[name] or {}
-        return {key: value for key, value in section.items() if key not in ("type", "args")}
-
     def init_obj(
         self,
         name: str,
@@ -311,8 +306,6 @@ class ConfigParser:
 
     def get_logger(self, name: str, verbosity: int = 2) -> logging.Logger:
         """A logger that shows warnings (0), also information (1), or everything (2)."""
-        if verbosity not in LEVELS:
-            raise ConfigError(f"verbosity: must be 0, 1 or 2, got {verbosity!r}")
         logger = logging.getLogger(name)
         logger.setLevel(LEVELS[verbosity])
         return logger

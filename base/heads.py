@@ -180,11 +180,9 @@ class BinnedHead(Head):
 
     @property
     def expected(self) -> str:
-        """See ``Head.expected``."""
         return "a number from {:g} to {:g}".format(*self._range)
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """See ``Head.encode``."""
         texts = [cell.strip() for cell in cells]
         labeled = np.array([text.casefold() not in self._no_label for text in texts], bool)
         values = np.array([number_in(text) for text in texts], float)
@@ -193,7 +191,6 @@ class BinnedHead(Head):
         return np.where(fitting, values, np.nan), np.flatnonzero(labeled & ~fitting)
 
     def require(self, values: np.ndarray) -> None:
-        """See ``Head.require``."""
         low, high = self._range
         wrong = np.flatnonzero((values < low) | (values > high))
         if len(wrong):
@@ -203,7 +200,6 @@ class BinnedHead(Head):
             )
 
     def class_of(self, values: np.ndarray) -> np.ndarray:
-        """See ``Head.class_of``."""
         return _edges_passed(values, self._inner_edges)
 
     def stratum_of(self, values: np.ndarray) -> np.ndarray:
@@ -211,12 +207,10 @@ class BinnedHead(Head):
         return _edges_passed(values, self.settings.split_bins or self._inner_edges)
 
     def answer_of(self, values: np.ndarray) -> np.ndarray:
-        """See ``Head.answer_of``."""
         groups = self.settings.groups
         return _edges_passed(values, groups.edges if groups else self._inner_edges)
 
     def trained_on(self, values: np.ndarray) -> np.ndarray:
-        """See ``Head.trained_on``."""
         # An interval that holds no number; comparisons with NaN are false, so missing labels stay.
         first, last = self.settings.drop or (math.inf, -math.inf)
         return ~((values >= first) & (values <= last))
@@ -282,12 +276,10 @@ class NumberHead(BinnedHead):
         return values + 0.5 if self.settings.whole else values
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
-        """See ``Head.predict``."""
         # (N, n) @ (n,) → (N,): the expectation.
         return probabilities @ self.middles
 
     def in_words(self, answer: Any, language: str = "en") -> str:
-        """See ``Head.in_words``."""
         return f"{float(answer):.4g}"
 
     @property
@@ -306,7 +298,6 @@ class TagHead(Head):
     """A head that answers with any of several tags."""
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """See ``Head.encode``."""
         values, unknown = np.zeros((len(cells), self.num_classes), np.float32), []
         for place, cell in enumerate(cells):
             if cell.strip().casefold() in self._no_label:
@@ -323,16 +314,13 @@ class TagHead(Head):
         """Tags have no wrong values: ``encode`` made them."""
 
     def predict(self, probabilities: np.ndarray) -> np.ndarray:
-        """See ``Head.predict``."""
         return (probabilities >= self.settings.threshold).astype(np.float32)
 
     def in_words(self, answer: Any, language: str = "en") -> str:
-        """See ``Head.in_words``."""
         names = self.answer_names(language)
         return ", ".join(names[tag] for tag in np.flatnonzero(answer)) or "–"
 
     def count(self, values: np.ndarray) -> np.ndarray:
-        """See ``Head.count``."""
         return np.nansum(values, axis=0).astype(np.int64)
 
 

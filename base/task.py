@@ -8,7 +8,6 @@ fastest (mixed radix):
 Arithmetic on codes and probabilities takes ints, numpy arrays and torch tensors alike.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -189,8 +188,7 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, from which ``TaskSettings`` and this class make the same task again."""
-        # By way of JSON, in which tuples are lists: what is stored then equals what is read again.
-        return json.loads(self.settings.model_dump_json())
+        return self.settings.model_dump(mode="json")
 
 
 def load_task(name: str = "faces") -> Task:

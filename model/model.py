@@ -110,8 +110,6 @@ def _layers(task: Task, chosen: Mapping[str, str]) -> dict[str, Callable[[int, i
     for head, layer in chosen.items():
         if head not in task.heads:
             raise ConfigError(f"{where}: no head is called {head!r}{nearest(head, task.heads)}")
-        if layer not in LAYERS:
-            raise ConfigError(f"{where}.{head} is {layer!r}; it must be 'linear' or 'corn'")
         if layer == "corn" and not task.heads[head].is_ordered:
             raise ConfigError(
                 f"{where}.{head}: corn is for classes in an order; say task.heads.{head}.ordered"

@@ -40,7 +40,7 @@ class ArchArguments(Arguments):
     """Start from the backbone's published weights (downloaded on first use)."""
     checkpoint_path: PathText | None = None
     """A local file of backbone weights to start from."""
-    dropout: Share = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of features dropped before the heads in training."""
     drop_path: Share = 0.0
     """Stochastic depth, for timm backbones that have it."""

@@ -30,7 +30,10 @@ def train_seeds(config: ConfigParser, train: Train) -> None:
         raise ConfigError("--seeds with --resume auto: name the runs by --run-id, without -seed…")
     # Made of the time, it would be another on each rank.
     config.run_id = distributed.broadcast(config.run_id)
-    runs = [variant(config, number) for number in range(config.args.seeds)]
+    runs = [
+        config.variant({"seed": n} | same_split(config), f"{config.run_id}-seed{n}", "--seeds")
+        for n in range(config["seed"], config["seed"] + config.args.seeds)
+    ]
     for run in (run for run in runs if run.folder.last):
         if config.args.resume != AUTO:
             raise ConfigError(
@@ -46,13 +49,6 @@ def train_seeds(config: ConfigParser, train: Train) -> None:
         logger = config.get_logger("seeds", config["trainer"]["verbosity"])
         logger.info("%d seeds\n%s", len(runs), table(runs))
         logger.info("beside other runs: python -m tools.runs --name %s", config["name"])
-
-
-def variant(config: ConfigParser, number: int) -> ConfigParser:
-    """The run of the ``number``-th seed from the config's own on, with the same split as all."""
-    seed = config["seed"] + number
-    changes = {"seed": seed} | same_split(config)
-    return config.variant(changes, f"{config.run_id}-seed{seed}", "--seeds")
 
 
 def same_split(config: ConfigParser) -> dict[str, Any]:

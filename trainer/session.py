@@ -88,7 +88,8 @@ def train(
     model = build_model(config, index, monitor, saved, device)
     settle_batch(config, model, build_optimizer, len(index.files), saved and saved[0]["config"])
     optimizer = build_optimizer(config, model)
-    by_step = config.options("lr_scheduler").get("every") == "step"
+    schedule = config.settings.lr_scheduler
+    by_step = schedule is not None and schedule.every == "step"
     # By steps it needs the number of batches, which only the data tell; any
     # other is checked before photos are cropped, which may take an hour.
     scheduler = None if by_step else build_scheduler(config, optimizer, monitor, saved)
@@ -278,7 +279,8 @@ def build_step(
             " batches are not one large one; data_loader.args.batch_size, where it fits, is",
             ", ".join(heads), settings.accumulate,
         )  # fmt: skip
-    every = config.options("lr_scheduler").get("every", "epoch")
+    schedule = config.settings.lr_scheduler
+    every = schedule.every if schedule else "epoch"
     return TrainStep(
         model, criterion, optimizer, settings, scheduler=scheduler, schedule_every=every
     )

@@ -101,7 +101,6 @@ def test_a_web_page_in_place_of_weights_is_called_that(tmp_path, build):
         (lambda: TimmModelMulti(FACES, "efficientnetv2_rw"), "did you mean 'efficientnetv2_rw_"),
         (lambda: TimmModelMulti(FACES, "resnet18.a9_in1k"), r"tagged 'a9_in1k'.*resnet18\.a"),
         (lambda: TimmModelMulti(FACES, TINY, False, img_size=64), "img_size"),
-        (lambda: TimmModelMulti(FACES, TINY, False, dropout=1.5), "dropout is 1.5"),
         (lambda: TorchVisionModel(FACES, "resnet19", False), "did you mean 'resnet1"),
         (lambda: TorchVisionModel(FACES, "squeezenet1_0", False), "no linear layer"),
     ],

@@ -8,9 +8,8 @@ import torch.nn.functional as F
 
 from base.task import load_task
 from model.decode import probabilities
-from model.model import TimmModelMulti, TorchVisionModel
+from model.model import TimmModelMulti
 from model.ordinal import CornHead, log_probabilities
-from utils.errors import ConfigError
 
 FACES = load_task("faces")
 
@@ -60,5 +59,3 @@ def test_the_age_head_is_chosen_by_a_word_and_a_linear_one_by_default():
     assert isinstance(corn.classifiers["age"], CornHead)
     ages = corn(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))["age"]
     assert ages.exp().sum().item() == pytest.approx(1.0, rel=1e-5)
-    with pytest.raises(ConfigError, match="age is 'coral'; it must be 'linear' or 'corn'"):
-        TorchVisionModel(FACES, "resnet18", pretrained=False, heads={"age": "coral"})
