@@ -70,11 +70,6 @@ class _Config(_Section):
     lr_scheduler: _Typed | None = None
 
 
-class _Classes(_Section):
-    heads: dict[str, list[str]]
-    answer: list[str]
-
-
 class _Familiarity(_Section):
     model_config = ConfigDict(extra="forbid")
     mean: PlainTensor
@@ -141,7 +136,6 @@ class _Checkpoint(_Section):
     config: _Config
     run_id: str | None = None
     class_counts: dict[str, list[float]] = {}
-    classes: _Classes | None = None
     drawn: bool = False
     familiarity: _Familiarity | None = None
     soup: list[str] = []

@@ -34,9 +34,8 @@ def single_head(task: Task) -> dict[str, int]:
 
 
 def class_names(task: Task, heads: Iterable[str]) -> dict[str, Any]:
-    """What the answers of a model mean, as checkpoints and exported files carry it: ``heads``, head
-    → names of its classes (none of a head that the task lacks); ``answer``: names of the classes of
-    the whole.
+    """What the answers of a model mean, as exported files carry it: ``heads``, head → names of its
+    classes (none of a head that the task lacks); ``answer``: names of the classes of the whole.
     """
     answer = [task.class_name(code) for code in range(task.num_classes)]
     known = {name: list(head.classes) for name, head in task.heads.items()} | {SINGLE_HEAD: answer}

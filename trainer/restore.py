@@ -97,22 +97,18 @@ def _holds_backbone(weights: Mapping[str, torch.Tensor], model: BaseModel) -> bo
 
 def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> None:
     """Refuse a checkpoint whose answers mean something else than the program would write: of
-    another task, or with other names of classes; one from before they were kept passes."""
-    taught = state["config"].get("task")
-    if isinstance(taught, dict) and list(taught["heads"]) != list(task.heads):
+    another task, or with other names of classes."""
+    taught = Task(ConfigParser.stored(state["config"], checkpoint).settings.task)
+    if list(taught.heads) != list(task.heads):
         raise CheckpointError(
-            f"{checkpoint}: was trained for the task {taught['name']!r}"
-            f" ({', '.join(taught['heads'])}), this config has {task.name!r}"
-            f" ({', '.join(task.heads)}); use the checkpoint's own config, or train again"
+            f"{checkpoint}: was trained for the task {taught.name!r} ({', '.join(taught.heads)}),"
+            f" this config has {task.name!r} ({', '.join(task.heads)}); use the checkpoint's own"
+            " config, or train again"
         )
-    theirs = state.get("classes")
-    if theirs is None:
-        return
-    ours = class_names(task, theirs["heads"])
-    own_names = {**ours["heads"], "answer": ours["answer"]}
+    theirs, ours = (class_names(each, each.heads) for each in (taught, task))
     for head, names in {**theirs["heads"], "answer": theirs["answer"]}.items():
-        if names != (own := own_names[head]):
+        if names != (own := {**ours["heads"], "answer": ours["answer"]}[head]):
             raise CheckpointError(
-                f"{checkpoint}: was trained for the {head} classes {names}, this program has"
-                f" {own}; use it with the program that trained it, or train again"
+                f"{checkpoint}: was trained for the {head} classes {names}, this config has {own};"
+                " use the checkpoint's own config, or train again"
             )

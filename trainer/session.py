@@ -30,7 +30,6 @@ from logger.logger import setup_logging
 from logger.notice import require_address
 from logger.writer import Writer
 from model.answers import SINGLE_HEAD, ClassPrior
-from model.decode import class_names
 from model.decoding import resolve_decoding
 from model.loss import build_criterion, check_losses
 from model.metric import find_metrics
@@ -361,7 +360,6 @@ def build_trainer(
             "config": config.config,
             "run_id": config.run_id,
             "class_counts": {head: each.tolist() for head, each in data.class_counts.items()},
-            "classes": class_names(data.index.task, step.model.heads),
             DRAWN: (Path(config["data_dir"]) / MARKER).exists(),
         },
         description={

@@ -25,7 +25,6 @@ def test_age_bins_whose_edges_were_moved_are_called_what_they_are(trained, tmp_p
     out = tmp_path / "m.onnx"
     state = load_checkpoint(trained.best)
     state["config"]["labels"] = {"age_edges": [18, 30, 40, 50, 58]}
-    del state["classes"]
     save_checkpoint(tmp_path / "moved.pth", state)
     assert call(ROOT / "tools/export.py", "-r", "moved.pth", "--out", out).returncode == 0
     about = onnxruntime.InferenceSession(out).get_modelmeta().custom_metadata_map
