@@ -96,7 +96,10 @@ def framework_files() -> list[str]:
         for file in files
         if Path(file).parts[0] not in WRITTEN_BY_RUNS
         and not LEFT_BEHIND.fullmatch(file)
-        and not (Path(file).name.startswith("test_") and is_test_of_faces(HERE / file))
+        and not (
+            Path(file).name.startswith("test_")
+            and OF_FACES.search((HERE / file).read_text(encoding="utf-8"))
+        )
     ]
 
 
@@ -107,11 +110,6 @@ def walked(folder: Path) -> list[str]:
     ours = [entry for entry in entries if entry.name not in others and not entry.is_symlink()]
     below = [file for entry in ours if entry.is_dir() for file in walked(entry)]
     return [entry.relative_to(HERE).as_posix() for entry in ours if entry.is_file()] + below
-
-
-def is_test_of_faces(path: Path) -> bool:
-    """Whether a file of tests needs people, or something else that stays behind."""
-    return bool(OF_FACES.search(path.read_text(encoding="utf-8")))
 
 
 def shapes_task(name: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import IO, Any
 
 from base.task_settings import TaskSettings
 from config_schema import defaults, idle_options, validated
-from data_loader.settings import FOLDS
 from stored_config import checkpoints_at, existing, origin_of, up_to_date
 from utils.config_files import Assignment, Draft, Layer, assign, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
@@ -156,11 +155,6 @@ class ConfigParser:
     def as_trained(self, checkpoint: str | Path) -> "ConfigParser":
         """The config that a checkpoint was trained with, whatever this command line says."""
         return self._over_checkpoints(Draft([], []), [existing(Path(checkpoint))], None)
-
-    def for_fold(self, fold: int) -> "ConfigParser":
-        """The config of one fold's run, ``<run_id>-fold<n>``; it goes on where that has stopped."""
-        changes = {"validation.type": FOLDS, "validation.fold": fold}
-        return self.variant(changes, self.folder.fold(fold).run_id, "--folds")
 
     def variant(self, changes: Mapping[str, Any], run_id: str, source: str) -> "ConfigParser":
         """The config with other values, dotted path → value, as a run of its own; it goes on where

@@ -141,7 +141,6 @@ class _Checkpoint(_Section):
     soup: list[str] = []
     raw_model: Weights | None = None
     """Of the model that is trained, where ``state_dict`` is an average of it."""
-    averaged_epochs: int | None = None
     optimizer: _Optimizer | None = None
     # The classes of optimizer and scheduler. Stored names stay, and so does `partial` below.
     kinds: str = ""

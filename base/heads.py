@@ -92,7 +92,7 @@ class Head:
             ``MISSING`` or NaN.
         """
         texts = [cell.strip().casefold() for cell in cells]
-        known = self._code_of | dict.fromkeys(self._no_label, MISSING)
+        known = self._code_of | dict.fromkeys(self.settings.no_label, MISSING)
         codes = np.array([known.get(text, MISSING) for text in texts], np.int64)
         return codes, np.flatnonzero([text not in known for text in texts])
 
@@ -163,10 +163,6 @@ class Head:
         return list(classes.values()) if isinstance(classes, dict) else [[c] for c in classes]
 
     @cached_property
-    def _no_label(self) -> frozenset[str]:
-        return self.settings.no_label
-
-    @cached_property
     def _code_of(self) -> dict[str, int]:
         return {each.strip().casefold(): n for n, cells in enumerate(self.cells) for each in cells}
 
@@ -183,8 +179,8 @@ class BinnedHead(Head):
         return "a number from {:g} to {:g}".format(*self._range)
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        texts = [cell.strip() for cell in cells]
-        labeled = np.array([text.casefold() not in self._no_label for text in texts], bool)
+        texts, no_label = [cell.strip() for cell in cells], self.settings.no_label
+        labeled = np.array([text.casefold() not in no_label for text in texts], bool)
         values = np.array([number_in(text) for text in texts], float)
         low, high = self._range
         fitting = labeled & (values >= low) & (values <= high)
@@ -299,8 +295,9 @@ class TagHead(Head):
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         values, unknown = np.zeros((len(cells), self.num_classes), np.float32), []
+        no_label = self.settings.no_label
         for place, cell in enumerate(cells):
-            if cell.strip().casefold() in self._no_label:
+            if cell.strip().casefold() in no_label:
                 values[place] = np.nan
                 continue
             for tag in tags_of(cell, self.settings):

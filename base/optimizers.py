@@ -1,7 +1,6 @@
 """Every optimizer that ``optimizer.type`` may name, and the weights that go into it."""
 
 import inspect
-import logging
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -17,9 +16,6 @@ from base.base_model import BaseModel
 from base.settings import OptimizerSettings
 from utils.errors import ConfigError, reason_of
 from utils.objects import classes_in, find
-
-logger = logging.getLogger("optimizer")
-
 
 LIBRARIES = "torch.optim or timm.optim"
 NOT_OFFERED = {
@@ -48,11 +44,9 @@ FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 """Those that move all weights in one kernel on the CPU as well as on a GPU."""
 
 
-def make_optimizer(
-    settings: OptimizerSettings, model: BaseModel, *, batches_per_step: int = 1
-) -> torch.optim.Optimizer:
+def make_optimizer(settings: OptimizerSettings, model: BaseModel) -> torch.optim.Optimizer:
     """An optimizer over the weights of ``model`` in suitable groups; what a layer is that
-    ``layer_decay`` counts, timm says. ``batches_per_step`` is processes times accumulated batches.
+    ``layer_decay`` counts, timm says.
 
     Raises:
         ConfigError: no such optimizer, or arguments that it refuses, at once or in its first step.
@@ -62,9 +56,6 @@ def make_optimizer(
     # One launch for all weights; torch refuses two of these ways at once, so the user's goes first.
     if optimizer in FUSED and not {"fused", "foreach", "differentiable"} & args.keys():
         args["fused"] = True
-    if batches_per_step > 1:
-        rate = args.get("lr")
-        logger.info("a step takes %d batches, at learning rate %s", batches_per_step, rate)
     # Without decay both halves would be alike, and each further group is one more launch.
     parameter = inspect.signature(optimizer).parameters.get("weight_decay")
     decay = args.get("weight_decay", parameter.default if parameter else None)

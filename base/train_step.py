@@ -214,11 +214,6 @@ class TrainStep:
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """``load_state_dict`` with the state of the checkpoint ``path``; a CheckpointError where
         architecture, optimizer, scheduler or kind of average are others."""
-        if state.get("averaged_epochs"):
-            raise CheckpointError(
-                f"{path}: was trained with trainer.swa_start, which was removed; begin a new run"
-                " with --init-from"
-            )
         load_weights(self.best_model, state, path)
         try:
             self.load_state_dict(state)

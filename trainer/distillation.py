@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from base.task import Task
 from data_loader.dataset import PhotoIndex
 from data_loader.soft_labels import of_answers, shares_of
 from logger.predictions import SavedPredictions, read_predictions
@@ -38,7 +37,7 @@ def with_soft_labels(index: PhotoIndex) -> PhotoIndex:
             f"{where}: not of a training of folds, which alone has every photo answered by a model"
             " that was not trained on it; make one with train.py --folds all"
         )
-    if _classes(saved.task) != _classes(index.task):
+    if saved.task.meaning != index.task.meaning:
         raise DataError(
             f"{where}: of the task {saved.task.name!r}, whose heads or classes are others; train"
             " the folds on this task"
@@ -83,7 +82,3 @@ def _answers(saved: SavedPredictions, index: PhotoIndex) -> dict[str, np.ndarray
     if any(name not in found for name in task.heads):
         found = of_answers(task, saved.raw(), counts) | found
     return found
-
-
-def _classes(task: Task) -> dict[str, tuple[str, ...]]:
-    return {name: head.classes for name, head in task.heads.items()} | {"class": task.product}

@@ -18,8 +18,8 @@ from utils.files import write_json
 from utils.run_folder import EXPLANATIONS, PREDICTIONS
 from utils.spread import spread
 
-SIDE = 224
-"""Of a picture, px."""
+SIDE, PHOTOS = 224, 6
+"""Of a picture, px; and how many photos are explained."""
 
 
 def explanation_pictures(
@@ -29,7 +29,6 @@ def explanation_pictures(
     index: PhotoIndex,
     crops: Crops,
     val_rows: np.ndarray,
-    limit: int = 6,
 ) -> list[Path]:
     """Explain the most confident mistakes of the validation and as many right answers; returns the
     pictures written.
@@ -43,13 +42,12 @@ def explanation_pictures(
         input_size: side of what it sees, px.
         index, crops: of all photos.
         val_rows: (V,) which of them validated.
-        limit: how many photos.
     """
     if not (log_dir / PREDICTIONS).exists():
         return []
     saved = read_predictions(log_dir / PREDICTIONS)
     predictions = predictions_of_run(saved)
-    chosen = rows_to_explain(predictions.whole, limit)
+    chosen = rows_to_explain(predictions.whole, PHOTOS)
     # From the saved row to the place in the validation set to the row in the table of photos.
     rows = val_rows[saved.photos["index"][chosen]]
     # As validation sees them; the heat belongs to these very pixels.

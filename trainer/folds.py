@@ -20,6 +20,7 @@ import numpy as np
 from base.preemption import Stopped
 from base.task import Task
 from base.task_settings import plural_of
+from data_loader.settings import FOLDS
 from logger.logger import attempt, setup_logging
 from logger.predictions import SavedPredictions, joined, read_predictions, write_predictions
 from logger.report.write import write_report
@@ -49,7 +50,10 @@ def train_folds(config: ConfigParser, train: Train) -> None:
     if distributed.is_main():
         start_folds(config)
     config.run_id = distributed.broadcast(config.run_id)
-    runs = {fold: config.for_fold(fold) for fold in range(folds)}
+    runs = {}
+    for fold in range(folds):
+        changes = {"validation.type": FOLDS, "validation.fold": fold}
+        runs[fold] = config.variant(changes, config.folder.fold(fold).run_id, "--folds")
     again = ["--folds", config.args.folds, "--run-id", config.run_id]
     train_each([runs[fold] for fold in chosen], train, again)
     if distributed.is_main():

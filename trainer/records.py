@@ -21,6 +21,7 @@ from utils.spread import spread
 from utils.thumbnails import fit_picture
 
 SAMPLES = 36
+AUGMENTED, VARIANTS = 4, 5
 PHOTO_SIDE = 224
 """Longer side of the photos in the table of predictions, px."""
 
@@ -52,7 +53,7 @@ def record_pictures(
 
 
 def sample_predictions(
-    data: TrainingData, saved: SavedPredictions, answers: TaskPredictions, limit: int = SAMPLES
+    data: TrainingData, saved: SavedPredictions, answers: TaskPredictions
 ) -> list[dict[str, Cell]]:
     """Photos of the validation with their crops and the probabilities of every head of at most
     ``SHOWN_CLASSES`` answers.
@@ -61,10 +62,10 @@ def sample_predictions(
     evenly over the rest. ``answers`` are the saved ones, as the report knows them.
     """
     whole = answers.whole
-    wrong = whole.mistakes[: limit // 3]
+    wrong = whole.mistakes[: SAMPLES // 3]
     # Mistakes alone would make a model look worse than it is, and hits alone better.
     rest = np.setdiff1d(np.arange(len(answers)), wrong)
-    places = np.concatenate([wrong, spread(rest, limit - len(wrong))])
+    places = np.concatenate([wrong, spread(rest, SAMPLES - len(wrong))])
     probabilities = saved.adjusted(places)
     # A column for each probability: with hundreds of them nobody would find any.
     heads = [head for head in saved.task.heads.values() if len(head.answers) <= SHOWN_CLASSES]
@@ -91,19 +92,18 @@ def sample_predictions(
     return table
 
 
-def augmentation_sheet(data: TrainingData, photos: int = 4, variants: int = 5) -> np.ndarray:
+def augmentation_sheet(data: TrainingData) -> np.ndarray:
     """A few training crops, each followed by what the first epochs make of it, (H, W, 3) uint8."""
     dataset: Any = data.train.dataset
-    rows = spread(data.train_rows, photos)
     cells, captions = [], []
-    for row in rows:
+    for row in spread(data.train_rows, AUGMENTED):
         crop = np.asarray(data.crops[row])
-        for epoch in range(variants + 1):
+        for epoch in range(VARIANTS + 1):
             # The seeds of those very epochs: shown is what is trained on, but for mixing.
             changed = dataset.transform(crop, photo_seed(dataset.seed, epoch, int(row)))
             cells.append(changed if epoch else crop)
             captions.append([(f"epoch {epoch}" if epoch else "crop", INK)])
-    return contact_sheet(cells, captions, columns=variants + 1, side=120)
+    return contact_sheet(cells, captions, columns=VARIANTS + 1, side=120)
 
 
 def _photo(data: TrainingData, row: int) -> np.ndarray:

@@ -25,6 +25,8 @@ from utils.files import write_atomically
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 PERMANENT = (ConfigError, DataError, CheckpointError)
 """Errors that, raised a second time, no other values will mend."""
+SHOWN = 10
+"""Trials in the table that is printed."""
 GIVE_UP = 10
 """Trials that fail in a row before a study ends."""
 FREE = (
@@ -268,7 +270,7 @@ def write_table(path: Path, study: optuna.Study) -> None:
     write_csv(path, ["trial", "state", "value", "epochs", "minutes", *names, RUN, ERROR], rows)
 
 
-def show_table(study: optuna.Study, rule: str, limit: int = 10) -> str:
+def show_table(study: optuna.Study, rule: str) -> str:
     """The best trials as lines of text."""
     trials = best_first(study)
     states = [trial.state for trial in trials]
@@ -276,7 +278,7 @@ def show_table(study: optuna.Study, rule: str, limit: int = 10) -> str:
         f"{states.count(state)} {state.name.lower()}" for state in (*DONE, TrialState.FAIL)
     )
     lines = [f"{len(trials)} trials ({counts}), best first by {rule}"]
-    for trial in trials[:limit]:
+    for trial in trials[:SHOWN]:
         values = "  ".join(f"{name}={_number(value)}" for name, value in trial.params.items())
         outcome = _number(trial.value) or "-"
         lines.append(f"  {trial.number:4d}  {trial.state.name.lower():8}  {outcome:>8}  {values}")
@@ -325,13 +327,6 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return "" if value is None else str(value)
-
-
-def outcome(best: Mapping[str, float], name: str) -> float:
-    """What a finished training reached; a UserError where no epoch had a number."""
-    if name not in best:
-        raise UserError(f"{name} was a number in no epoch")
-    return best[name]
 
 
 def free_disk(models: Path, keep: str | None = None) -> None:

@@ -209,11 +209,11 @@ def build_model(
 
 def build_optimizer(config: ConfigParser, model: BaseModel) -> Optimizer:
     """The optimizer over the model's parameter groups."""
-    return base.optimizers.make_optimizer(
-        config.settings.optimizer,
-        model,
-        batches_per_step=config.settings.trainer.accumulate * distributed.world_size(),
-    )
+    settings = config.settings.optimizer
+    batches = config.settings.trainer.accumulate * distributed.world_size()
+    if batches > 1:
+        logger.info("a step takes %d batches, at learning rate %s", batches, settings.args.lr)
+    return base.optimizers.make_optimizer(settings, model)
 
 
 def build_scheduler(

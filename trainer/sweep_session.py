@@ -24,6 +24,7 @@ from trainer.session import train
 from trainer.space import Dimension, corners, read_space, suggest
 from trainer.study_storage import alone
 from utils.cli import EXIT_STOPPED
+from utils.errors import UserError
 from utils.run_folder import BEST
 
 DEFAULT_TRIALS = 20
@@ -134,7 +135,9 @@ def train_trial(
     changed = plan.changes(config, values) if planned else values
     run = config.variant(changed, run_id, str(config.args.space or "--grid"))
     try:
-        reached = search.outcome(train(run, [search.Reports(trial, watched)]), watched)
+        best = train(run, [search.Reports(trial, watched)])
+        if watched not in best:
+            raise UserError(f"{watched} was a number in no epoch")
     except Stopped:  # its checkpoints are what the trial goes on from
         raise
     except Exception:
@@ -145,8 +148,8 @@ def train_trial(
         gc.collect()
         torch.cuda.empty_cache()
     search.free_disk(run.save_dir, keep=BEST)
-    print(f"trial {trial.number}: {watched} {reached:.4f}", flush=True)
-    return reached
+    print(f"trial {trial.number}: {watched} {best[watched]:.4f}", flush=True)
+    return best[watched]
 
 
 def checked(

@@ -91,11 +91,6 @@ def test_each_layer_learns_more_slowly_than_the_one_above():
             assert group["weight_decay"] == (0.05 if weight.ndim > 1 else 0.0)
 
 
-def test_the_learning_rate_is_as_written_whatever_the_batches_of_a_step(model):
-    optimizer = make_optimizer(chosen("SGD", lr=0.1), model, batches_per_step=4)
-    assert optimizer.param_groups[0]["lr"] == 0.1
-
-
 @pytest.mark.parametrize("name", ["AdamW", "SGD", "Lamb", "AdamP", "RMSpropTF"])
 def test_optimizers_of_torch_and_timm_are_found_by_name(model, name):
     config = ConfigParser({"name": "a", "optimizer": {"type": name, "args": {"lr": 0.1}}})

@@ -282,17 +282,6 @@ def test_losses_that_are_no_means_are_named_when_a_batch_is_halved(caplog):
     assert all("the loss of mask weighs photos by their whole batch" in each for each in messages)
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.9])
-def test_a_state_of_a_version_that_had_swa_is_gone_on_with_unless_it_was_on(ema_decay):
-    saved, train_step = (a_train_step(ema_decay=ema_decay) for _ in range(2))
-    changed_by_an_epoch(saved)
-    train_step.restore(saved.state_dict() | {"averaged_epochs": 0}, Path("old.pth"))
-    for name, value in train_step.model.state_dict().items():
-        assert torch.equal(value, saved.model.state_dict()[name]), name
-    with pytest.raises(CheckpointError, match=r"old\.pth: .*trainer\.swa_start.*--init-from"):
-        train_step.restore(saved.state_dict() | {"averaged_epochs": 2}, Path("old.pth"))
-
-
 @pytest.mark.parametrize("value", ["a text", torch.zeros(9, 9), 3])
 def test_an_optimizer_state_that_fits_no_weight_is_a_line_and_not_a_bug(value):
     saved, going_on = a_train_step(), a_train_step()
