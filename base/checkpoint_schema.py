@@ -36,38 +36,12 @@ PlainTensor = Annotated[InstanceOf[Tensor], AfterValidator(_plain)]
 Weights = dict[str, PlainTensor]
 Count = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Options = dict[str, JsonValue]
 OLDER_METRIC_INDEX = "judged"
 """What mid-epoch states of older versions call ``metric_index``."""
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow", use_attribute_docstrings=True)
-
-
-class _Typed(_Section):
-    type: str = ""
-    args: Options | None = None
-
-
-class _Task(_Section):
-    name: str
-    heads: dict[str, Options]
-
-
-class _Loop(_Section):
-    epochs: Count = 0
-
-
-class _Config(_Section):
-    """Of the config what is read straight from it; ``Config`` checks the whole."""
-
-    __pydantic_extra__: dict[str, JsonValue]
-    arch: _Typed = _Typed()
-    task: _Task | None = None
-    trainer: _Loop | None = None
-    optimizer: _Typed | None = None
-    lr_scheduler: _Typed | None = None
 
 
 class _Familiarity(_Section):
@@ -133,7 +107,8 @@ class _Checkpoint(_Section):
     format: int
     state_dict: Weights
     """Of the model to use."""
-    config: _Config
+    config: dict[str, JsonValue]
+    """Whoever reads it, reads it through the parser, which checks the whole."""
     run_id: str | None = None
     class_counts: dict[str, list[float]] = {}
     drawn: bool = False
