@@ -54,6 +54,13 @@ def test_places_within_the_working_folder_and_those_of_the_command_line_are_take
     assert not [line for line in config.warnings() if "not taken" in line]
 
 
+@pytest.mark.parametrize("key", ["arch", "trainer", "lr_scheduler"])
+def test_a_section_that_is_none_is_one_line(key):
+    with pytest.raises(ConfigError, match=rf"alone\.pth: {key}") as caught:
+        parse("-r", stranger(**{key: "a word"}))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("key", ["name", "run_id"])
 def test_names_in_a_checkpoint_are_no_paths(key):
     state = {"state_dict": {}, "config": ConfigParser({"name": "test"}).config, "run_id": "a"}

@@ -171,7 +171,6 @@ def test_a_git_lfs_pointer_in_place_of_a_checkpoint_is_called_that(tmp_path):
     ("place", "value"),
     [
         ("config", [1]),
-        ("config", {"arch": "resnet"}),
         ("config", {"seed": torch.zeros(1)}),
         ("run_id", torch.zeros(2)),
         ("state_dict", {"weight": "text"}),
