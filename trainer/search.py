@@ -192,11 +192,11 @@ def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number:
     """
     seen: set[str] = set()
     in_a_row = 0
-
-    def watched(trial: Trial) -> float:
-        nonlocal in_a_row
+    while len(done(study)) < number:
         try:
-            value = objective(trial)
+            # One at a time: other processes may have done the rest meanwhile.
+            study.optimize(objective, n_trials=1)
+            in_a_row = 0
         except TrialFailed as failure:
             in_a_row += 1
             # Once it may be the values of this trial; the same words with others mean the config.
@@ -207,16 +207,6 @@ def run_trials(study: optuna.Study, objective: Callable[[Trial], float], number:
             if in_a_row == GIVE_UP:
                 said = f"{GIVE_UP} trials in a row failed, the last: {failure}"
                 raise UserError(said) from failure
-            raise
-        except optuna.TrialPruned:
-            in_a_row = 0
-            raise
-        in_a_row = 0
-        return value
-
-    while len(done(study)) < number:
-        # One at a time: other processes may have done the rest meanwhile.
-        study.optimize(watched, n_trials=1, catch=(TrialFailed,))
 
 
 def done(study: optuna.Study) -> list[FrozenTrial]:
