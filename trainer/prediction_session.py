@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.prefetch import Prefetcher
-from base.task import Arrays, Task
+from base.task import Task
 from data_loader.crops import UNREADABLE, WHOLE, Crops, extractor_from
 from data_loader.data_loaders import prediction_loader
 from data_loader.dataset import Photos
@@ -97,20 +97,22 @@ def predict(config: ConfigParser) -> None:
         write_submission(out, ids, task, probabilities, in_words=args.images is not None)
         write_probabilities(out.with_suffix(".probabilities.csv"), ids, task, probabilities)
     print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
-    if truth is not None:
-        truth = {name: each[rows] for name, each in truth.items()}
-        write_scores(out, task, crops, rows, probabilities, truth)
     list_unreadable(photos, crops)
-    if truth is not None and config["trainer"]["report"]:
-        cropped = config["tracer"]["weights"] is not None
-        answers = predictions_of(task, probabilities, truth)
+    if truth is None:
+        return
+    truth = {name: each[rows] for name, each in truth.items()}
+    scores, answers = score(task, probabilities, truth), predictions_of(task, probabilities, truth)
+    write_json(out.with_suffix(".metrics.json"), scores)
+    print(f"{score_table(task, scores)}\nscores: {out.with_suffix('.metrics.json')}")
+    draw = partial(prediction_pictures, out.with_suffix(""), crops, rows, answers)
+    for picture in attempt(draw, "pictures") or ():
+        print(f"picture: {picture}")
+    if config["trainer"]["report"]:
         before = None
         if any(uncalibrated[path] is not each for path, each in answers_of_members.items()):
             combined = combine(task, uncalibrated, args.ensemble)
             before = predictions_of(task, {k: each[rows] for k, each in combined.items()}, truth)
-        fallback = crops.states[rows] == WHOLE if cropped else None
-        answers = replace(answers, files=tuple(photos.files[rows].tolist()), fallback=fallback)
-        shown = (config, device, out, answers, before, crops, rows)
+        shown = (config, device, out, answers, before, photos, crops, rows)
         attempt(lambda: print(f"report: {report_test(*shown)}"))
 
 
@@ -205,19 +207,6 @@ def loader_of(
     )
 
 
-def write_scores(
-    out: Path, task: Task, crops: Crops, rows: np.ndarray, probabilities: Arrays, truth: Arrays
-) -> None:
-    """Write ``<stem of out>.metrics.json`` and pictures, and print the scores, of probabilities
-    and truth (see ``score``) of the photos ``rows`` (N,), of which the crops are all."""
-    scores = score(task, probabilities, truth)
-    write_json(out.with_suffix(".metrics.json"), scores)
-    print(f"{score_table(task, scores)}\nscores: {out.with_suffix('.metrics.json')}")
-    shown = (out.with_suffix(""), crops, rows, predictions_of(task, probabilities, truth))
-    for picture in attempt(partial(prediction_pictures, *shown), "pictures") or ():
-        print(f"picture: {picture}")
-
-
 def list_unreadable(photos: Photos, crops: Crops) -> None:
     """Name the photos that were left out."""
     skipped = np.flatnonzero(crops.states == UNREADABLE)
@@ -232,11 +221,15 @@ def report_test(
     out: Path,
     answers: TaskPredictions,
     uncalibrated: TaskPredictions | None,
+    photos: Photos,
     crops: Crops,
     rows: np.ndarray,
 ) -> Path:
     """Write ``<stem of out>.report.html`` about predictions whose answers are known;
     ``uncalibrated`` are those without temperatures, where there are any."""
+    cropped = config["tracer"]["weights"] is not None
+    fallback = crops.states[rows] == WHOLE if cropped else None
+    answers = replace(answers, files=tuple(photos.files[rows].tolist()), fallback=fallback)
     kept = thumbnails(answers, crops, rows)
     run = Run(
         name=config["name"],
