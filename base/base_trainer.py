@@ -162,9 +162,8 @@ class BaseTrainer(ABC):
         return self.history[self.monitor.best_epoch - 1] if self.monitor.best_epoch else {}
 
     def resume(self, state: dict[str, Any], path: Path) -> None:
-        """Resume exactly where the run that wrote ``state`` stopped; a CheckpointError where it
-        belongs to another architecture or optimizer."""
-        self.train_step.restore(state, path)
+        """Resume exactly where the run that wrote ``state`` stopped, by which the training step has
+        been restored."""
         self.monitor.load_state_dict(state["monitor"])
         self.history = state["history"]
         self.mid_epoch = state["partial"]

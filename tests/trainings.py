@@ -106,6 +106,7 @@ def a_trainer(
 
 def resumed(trainer, path):
     state, found = trainer.checkpoints.load(path)
+    trainer.train_step.restore(state, found)
     trainer.resume(state, found)
     return trainer
 
