@@ -34,11 +34,11 @@ def main(argv: list[str] | None = None) -> None:
     say_loading()
     # Scores take scikit-learn and torch, which --help spares.
     from logger.predictions import averaged, of_common_photos, read_predictions, write_predictions
-    from trainer.ensemble import require_one_scheme
+    from trainer.ensemble import require_one_task
     from trainer.folds import markdown_of, score_row
 
     parts = {str(run): read_predictions(source) for run, source in sources.items()}
-    require_one_scheme({run: saved.task.settings for run, saved in parts.items()})
+    require_one_task({run: saved.task for run, saved in parts.items()})
     parts = of_common_photos(parts)
     parts["together"] = together = averaged([*parts.values()])
     args.out.mkdir(parents=True, exist_ok=True)
