@@ -158,7 +158,6 @@ REMOVED: dict[str, tuple[Any, str]] = {
     "trainer.progressive_resizing": (None, "data_loader.args.input_size"),
     "tta.scales": ([], "tta.flip"),
     "tta.shifts": ([], "tta.flip"),
-    "trainer.cudnn_benchmark": (False, "trainer.compile"),
     "trainer.swa_start": (None, "trainer.ema_decay or python -m tools.soup"),
 }
 """Keys of older versions: dotted path → its default, and what to use instead."""

@@ -145,3 +145,6 @@ wandb."""
     """Let GPUs multiply float32 matrices in TensorFloat-32."""
     deterministic: bool = False
     """The same bits on every run of a GPU, at some cost of speed; the CPU always gives them."""
+    cudnn_benchmark: bool = False
+    """Let cuDNN try out its ways of every convolution first: many seconds for each new size of a \
+batch, and seldom faster."""

@@ -123,7 +123,7 @@ def prepare(config: ConfigParser) -> torch.device:
         logger.warning("warning: %s", line)
     device = prepare_device(config["n_gpu"], config.device)
     # Before the first product on a GPU: cuBLAS reads its workspace setting once.
-    set_arithmetic(settings.deterministic, settings.tf32)
+    set_arithmetic(settings.deterministic, settings.tf32, settings.cudnn_benchmark)
     seed_everything(config["seed"])
     return device
 

@@ -193,20 +193,21 @@ def half_dtype(gpu: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float16
 
 
-def set_arithmetic(deterministic: bool, tf32: bool) -> None:
+def set_arithmetic(deterministic: bool, tf32: bool, cudnn_benchmark: bool = False) -> None:
     """Choose between speed and repeatable bits for all of torch.
 
     Args:
         deterministic: refuse operations whose result depends on the order of threads.
         tf32: multiply float32 matrices in TensorFloat-32 where a GPU has it.
+        cudnn_benchmark: let cuDNN try its ways of every convolution, for every size of a batch,
+            unless ``deterministic``. On an H100 that took 20 s and gave nothing
+            (efficientnetv2_rw_s, 240 px, batch 128: 1,928 images/s with it, 1,939 without).
     """
     if deterministic:
         # cuBLAS sums up in another order else; torch refuses to begin without it.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
-    # To try every way of a convolution first took 20 s on an H100 and gave nothing
-    # (efficientnetv2_rw_s, 240 px, batch 128: 1,928 images/s with it, 1,939 without).
-    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = cudnn_benchmark and not deterministic
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
 

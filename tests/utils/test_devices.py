@@ -132,11 +132,14 @@ def test_no_more_workers_are_started_than_the_shared_memory_has_room_for(
     assert fit_workers("auto", GPU, batch) == 15 and not caplog.text
 
 
-def test_cudnn_does_not_try_its_ways_out(monkeypatch):
+def test_cudnn_tries_its_ways_out_only_when_asked(monkeypatch):
     for part in ("cudnn.benchmark", "cudnn.allow_tf32"):
         monkeypatch.setattr(f"torch.backends.{part}", True)
-    set_arithmetic(deterministic=False, tf32=True)
-    assert not torch.backends.cudnn.benchmark
+    found = []
+    for asked in ({}, {"cudnn_benchmark": True}):
+        set_arithmetic(deterministic=False, tf32=True, **asked)
+        found.append(torch.backends.cudnn.benchmark)
+    assert found == [False, True]
 
 
 class TestPrecision:
