@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from timm.models import (
     build_model_with_cfg,
     create_model,
@@ -23,7 +24,9 @@ import model.dlib_resnet
 import model.faceres  # noqa: F401  the two register themselves with timm
 
 NAME = "dlib_faceres"
-NETWORKS = ("dlib_resnet29", "faceres_mobilenetv1")
+NETWORKS = {"dlib_resnet29": 150, "faceres_mobilenetv1": None}
+"""Name in timm, and of the submodule → the height and width that photos are scaled to: at 160 px
+dlib's features tell less of ages (docs/accuracy.md). ``None`` for those they have."""
 
 
 class SideBySide(nn.Module):
@@ -32,15 +35,12 @@ class SideBySide(nn.Module):
     Args:
         num_classes: of a linear layer at the end; 0 for the features.
         in_chans: channels of the photos.
-        networks: timm's names; each is a submodule of this name.
     """
 
-    def __init__(
-        self, num_classes: int = 0, in_chans: int = 3, networks: tuple[str, ...] = NETWORKS
-    ) -> None:
+    def __init__(self, num_classes: int = 0, in_chans: int = 3) -> None:
         super().__init__()
-        self.networks, self.num_features = networks, 0
-        for name in networks:
+        self.num_features = 0
+        for name in NETWORKS:
             network: Any = create_model(name, num_classes=0, in_chans=in_chans)
             self.add_module(name, network)
             self.num_features += network.num_features
@@ -53,16 +53,19 @@ class SideBySide(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         features = []
-        for name in self.networks:
+        for name, size in NETWORKS.items():
             mean, std = self.get_buffer(f"{name}_mean"), self.get_buffer(f"{name}_std")
-            features.append(self.get_submodule(name)((x - mean) / std))
+            photos = (x - mean) / std
+            if size is not None and photos.shape[-1] != size:
+                photos = F.interpolate(photos, size=(size, size), mode="bilinear")
+            features.append(self.get_submodule(name)(photos))
         return self.fc(torch.cat(features, dim=1))
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], float]:
         """What timm takes for a layer, for learning rates by layer: each network's own layers,
         counted so that the last of all are one."""
         layers: dict[str, float] = {}
-        for name in self.networks:
+        for name in NETWORKS:
             network: Any = self.get_submodule(name)
             own = group_parameters(network, network.group_matcher(coarse), reverse=True)
             last = max(own.values())

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from timm.optim import param_groups_layer_decay
 
@@ -15,7 +16,7 @@ from tests.model.test_dlib_resnet import as_dlib_writes
 from tests.model.test_faceres import made_up_weights, write_weights
 from tools.convert_backbone import main
 
-PHOTOS = torch.randint(256, (2, 3, 160, 160), generator=torch.Generator().manual_seed(1))
+PHOTOS = torch.randint(256, (2, 3, 150, 150), generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,12 @@ def test_the_features_are_those_of_each_network_alone(apart, together):
     expected = torch.cat([model.features(PHOTOS) for model in apart.values()], dim=1)
     torch.testing.assert_close(together.features(PHOTOS), expected, rtol=1e-4, atol=1e-5)
     assert together.classifiers["age"].in_features == expected.shape[1]
+    # dlib's sees larger photos at the size that it was made for, the other as they are.
+    larger = F.interpolate(PHOTOS.float(), size=(170, 170), mode="bilinear")
+    smaller = F.interpolate(larger, size=(150, 150), mode="bilinear")
+    dlib, faceres = apart.values()
+    expected = torch.cat([dlib.features(smaller), faceres.features(larger)], dim=1)
+    torch.testing.assert_close(together.features(larger), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_each_network_can_be_frozen_by_its_blocks(together):
