@@ -1,5 +1,6 @@
 """The writers that a config switches on beside the console and metrics.csv."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,15 @@ from logger.tensorboard_writer import TensorboardWriter
 from logger.wandb_writer import WandbWriter
 from logger.writer import Writer
 from utils import distributed
+
+
+def require_writers(config: dict[str, Any]) -> None:
+    """Raise the ModuleNotFoundError of a writer that ``config`` wants; to be asked before photos
+    are cropped, which may take an hour."""
+    wanted = {"tensorboard": config["trainer"]["tensorboard"], "wandb": config["wandb"]}
+    for name in wanted:
+        if wanted[name] and importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def open_writers(config: dict[str, Any], log_dir: Path, run_id: str) -> list[Writer]:

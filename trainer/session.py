@@ -28,6 +28,7 @@ from data_loader.dataset import PhotoIndex
 from data_loader.split import groups_in, save_split
 from logger.logger import setup_logging
 from logger.notice import require_address
+from logger.visualization import require_writers
 from logger.writer import Writer
 from model.answers import SINGLE_HEAD, ClassPrior
 from model.decoding import resolve_decoding
@@ -130,7 +131,8 @@ def prepare(config: ConfigParser) -> torch.device:
 
 def check_names(config: ConfigParser) -> Monitor:
     """Refuse, by a ConfigError, an optimizer or a schedule that there is not, arguments that they
-    do not take, and folders that are taken."""
+    do not take, and folders that are taken; and by a ModuleNotFoundError a writer that is not
+    installed."""
     settings = config.settings.trainer
     config.init_ftn("optimizer", base.optimizers)
     monitor = Monitor(settings.monitor or "off", settings.early_stop)
@@ -139,6 +141,7 @@ def check_names(config: ConfigParser) -> Monitor:
         filled_in(config.settings.lr_scheduler, monitor.mode)
         check_warmup(config.settings.lr_scheduler, settings.epochs)
     require_address(settings.notify)
+    require_writers(config.config)
     config.require_free_folders()
     # A lock belongs to a process, and rank 0 speaks for the whole run.
     if distributed.is_main():
