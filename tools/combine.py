@@ -32,19 +32,10 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{args.out}: is there already; name a new folder")
     sources = {run: find_answers(run) for run in args.runs}
     say_loading()
-    # Scores take scikit-learn and torch, which --help spares.
-    from logger.predictions import averaged, of_common_photos, read_predictions, write_predictions
-    from trainer.ensemble import require_one_task
-    from trainer.folds import markdown_of, score_row
+    from trainer.folds import write_combined  # torch and scikit-learn, which --help spares
 
-    parts = {str(run): read_predictions(source) for run, source in sources.items()}
-    require_one_task({run: saved.task for run, saved in parts.items()})
-    parts = of_common_photos(parts)
-    parts["together"] = together = averaged([*parts.values()])
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_predictions(args.out / PREDICTIONS, together)
-    rows = [score_row(run, saved) for run, saved in parts.items()]
-    print(f"{markdown_of(rows, together.task)}\nout-of-fold answers: {args.out / PREDICTIONS}")
+    table = write_combined(args.out, sources)
+    print(f"{table}\nout-of-fold answers: {args.out / PREDICTIONS}")
 
 
 if __name__ == "__main__":

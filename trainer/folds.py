@@ -22,10 +22,18 @@ from base.task import Task
 from base.task_settings import plural_of
 from data_loader.settings import FOLDS
 from logger.logger import attempt, setup_logging
-from logger.predictions import SavedPredictions, joined, read_predictions, write_predictions
+from logger.predictions import (
+    SavedPredictions,
+    averaged,
+    joined,
+    of_common_photos,
+    read_predictions,
+    write_predictions,
+)
 from logger.report.write import write_report
 from model.answers import SINGLE_HEAD, with_marginals
 from parse_config import AUTO, ConfigParser
+from trainer.ensemble import require_one_task
 from trainer.results import score, score_words
 from utils import distributed
 from utils.config_files import read_json5
@@ -156,6 +164,21 @@ def write_results(folder: Path, answers: Mapping[int, Path]) -> str:
     with write_atomically(folder / "folds.md") as file:
         file.write(text + "\n")
     return text
+
+
+def write_combined(folder: Path, answers: Mapping[Path, Path]) -> str:
+    """Write ``predictions.npz`` with the mean of what several trainings said of the photos that all
+    of them answered into the new ``folder``; returns a table of their scores on these.
+
+    A ConfigError or DataError where they are of different tasks, photos or labels.
+    """
+    parts = {str(name): read_predictions(path) for name, path in answers.items()}
+    require_one_task({name: saved.task for name, saved in parts.items()})
+    parts = of_common_photos(parts)
+    parts["together"] = together = averaged([*parts.values()])
+    folder.mkdir(parents=True, exist_ok=True)
+    write_predictions(folder / PREDICTIONS, together)
+    return markdown_of([score_row(name, saved) for name, saved in parts.items()], together.task)
 
 
 def score_row(part: str, saved: SavedPredictions) -> dict[str, float | str]:
