@@ -46,6 +46,8 @@ MASK_OF_PHOTO = {
 # TRACER/weights.py knows this name, too: by it drawn
 # people are told from photographed ones.
 MARKER = "sample.json"
+BEGUN = "sample.begun.json"
+"""In its place until the last photo is drawn: make takes a file that is there for a whole set."""
 RACE = "Drawn"
 VERSION = 2
 """Raised when the same arguments come to draw other pictures, so that an old set is not kept."""
@@ -107,7 +109,8 @@ def generate(
         return
     # Before the first photo, so that a folder that was
     # cut off is told from somebody else's.
-    write_json(out / MARKER, asked | {"complete": False})
+    write_json(out / BEGUN, asked | {"complete": False})
+    (out / MARKER).unlink(missing_ok=True)  # of an older version, which wrote it first
     # Two casts by seeds of their own: more people in
     # one half change nobody in the other.
     counts = (persons, eval_persons)
@@ -119,6 +122,7 @@ def generate(
     draw = partial(_draw_entry, out=out, seed=seed, saliency=saliency, varied=varied)
     _run(draw, entries, workers)
     write_json(out / MARKER, asked | {"complete": True})
+    (out / BEGUN).unlink()
 
 
 def _check_numbers(persons: int, eval_persons: int, seed: int, workers: int | None) -> None:
@@ -195,12 +199,13 @@ def _already_there(out: Path, asked: dict) -> bool:
     except OSError as error:
         raise DataError(f"{out}: not a folder that can be read ({error.strerror})") from error
     try:
-        found = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        marker = next(path for path in (out / MARKER, out / BEGUN) if path.exists())
+        found = json.loads(marker.read_text(encoding="utf-8"))
         # Sets from before there was a choice have the competition's shares.
         found.setdefault("balanced", [])
         # What was asked for is compared without it.
         complete = found.pop("complete")
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (StopIteration, OSError, ValueError, KeyError, AttributeError):
         raise DataError(f"{out}: not empty; give a new or empty folder with --out") from None
     if found != asked:
         shown = ", ".join(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from faces.sample import FACES, GENDERS, MASK_OF_PHOTO, cast_people, generate
-from utils.errors import DataError
+from utils.errors import DataError, UserError
 
 PERSONS, EVAL_PERSONS = 12, 6
 PHOTOS = [f"mask{number}.jpg" for number in range(1, 6)] + ["incorrect_mask.jpg", "normal.jpg"]
@@ -193,9 +193,16 @@ def test_an_interrupted_set_is_completed(tmp_path):
     generate(out, 2, 0, seed=5, workers=1)
     whole = {name: path.read_bytes() for name, path in files_of(out).items()}
     marker = json.loads((out / "sample.json").read_text())
+    # As an older version left it.
     (out / "sample.json").write_text(json.dumps(marker | {"complete": False}))
     victim = next(out.rglob("normal.jpg"))
-    victim.write_bytes(b"half a")
+    victim.unlink()
+    victim.mkdir()
+    with pytest.raises(UserError):
+        generate(out, 2, 0, seed=5, workers=1)
+    # By this file make knows that all are drawn; without it, the next call draws the rest.
+    assert not (out / "sample.json").exists()
+    victim.rmdir()
     generate(out, 2, 0, seed=5, workers=1)
     assert whole == {name: path.read_bytes() for name, path in files_of(out).items()}
 
