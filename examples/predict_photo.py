@@ -19,15 +19,19 @@ from base.task_settings import TaskSettings
 from model.answers import with_marginals
 from TRACER.crops import extract_crop, resize
 from TRACER.settings import CropSettings
+from utils.errors import PhotoError
 from utils.images import read_image
 
 if len(sys.argv) < 3:
     sys.exit(__doc__)
 model, *photos = sys.argv[1:]
 files = (model, Path(model).with_suffix(".crop.onnx"))
-classifier, tracer = (
-    onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]) for file in files
-)
+try:
+    classifier, tracer = (
+        onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]) for file in files
+    )
+except Exception as error:  # a kind of its own for each way to be no model
+    sys.exit(f"error: {error}")
 about = {k: json.loads(v) for k, v in classifier.get_modelmeta().custom_metadata_map.items()}
 task, side = Task(TaskSettings.model_validate(about["task"])), about["input"]["side"]
 given = {key: about["crop"][key] for key in CropSettings.model_fields if key in about["crop"]}
@@ -36,7 +40,10 @@ outputs = {"class" if h["in_product"] else h["head"]: h["output"] for h in about
 photo_in = tracer.get_inputs()[0]
 
 for file in photos:
-    photo = read_image(file)
+    try:
+        photo = read_image(file)
+    except PhotoError as error:
+        sys.exit(f"error: {error}")
     seen = cv2.resize(photo, photo_in.shape[1:3], interpolation=cv2.INTER_LINEAR)
     (saliency,) = tracer.run(None, {photo_in.name: seen[None]})
     crop = resize(extract_crop(photo, saliency[0], settings).crop, side, side)

@@ -218,3 +218,12 @@ def test_int8_is_smaller_and_says_what_it_costs(best, tmp_path, call):
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     about = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
     assert json.loads(about["precision"]) == "int8" and "task" in about
+
+
+def test_the_example_says_in_a_line_that_a_file_is_not_there():
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.predict_photo", "gone.onnx", "gone.jpg"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stderr.startswith("error: ")
+    assert "gone.onnx" in done.stderr and len(done.stderr.splitlines()) == 1
