@@ -34,7 +34,8 @@ def describe(views_of_models: Sequence[int], photos: int) -> str:
     total = sum(views_of_models) * photos
     if len(set(views_of_models)) == 1:
         models = len(views_of_models)
-        views = f"{views_of_models[0]} views" + (f" × {models} models" if models > 1 else "")
+        views = "1 view" if views_of_models[0] == 1 else f"{views_of_models[0]} views"
+        views += f" × {models} models" if models > 1 else ""
     else:
         views = f"({' + '.join(map(str, views_of_models))}) views of the models"
     return f"{photos} photos × {views} = {total} forward passes of one photo"

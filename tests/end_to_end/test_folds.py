@@ -119,7 +119,7 @@ def test_all_folds_of_a_run_are_named_by_its_folder(trained_folds, call, product
     answers = product_config.with_name("answers.csv")
     together = call("test.py", "--resume", folder, "--answers", answers)
     assert together.returncode == 0, together.stderr
-    assert "30 photos × 1 views × 3 models = 90 forward passes" in together.stdout
+    assert "30 photos × 1 view × 3 models = 90 forward passes" in together.stdout
     members = [trained_folds.models / f"cv-fold{fold}" / "best_epoch.pth" for fold in range(3)]
     assert call("test.py", "-r", *members, "--out", "apart.csv").returncode == 0
     assert (tmp_path / "submit/shapes_cv.csv").read_text() == (tmp_path / "apart.csv").read_text()
