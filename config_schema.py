@@ -29,7 +29,7 @@ from logger.settings import Wandb
 from model.settings import Arch, ArchArguments, Decoding, LossTriple
 from trainer.settings import Tta
 from utils.cli import run_command
-from utils.config_files import BASE_KEY, Draft, leaf_paths, merge, read_json5, value_at
+from utils.config_files import BASE_KEY, Draft, leaves, merge, read_json5
 from utils.errors import ConfigError
 from utils.older_names import AGE, BIASED
 from utils.schema_base import FileName, Natural, PathText, Section
@@ -201,8 +201,8 @@ def validated(draft: Draft) -> Config:
 def _not_utf8(values: dict[str, Any]) -> dict[str, str]:
     """Dotted path → what is wrong, of texts that JSON cannot hold: mostly a name of a folder."""
     texts = {
-        path: json.dumps(value_at(values, path), ensure_ascii=False, default=str)
-        for path in leaf_paths(values)
+        path: json.dumps(value, ensure_ascii=False, default=str)
+        for path, value in leaves(values).items()
     }
     odd = re.compile("[\ud800-\udfff]")
     return {

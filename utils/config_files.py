@@ -76,7 +76,7 @@ class Draft:
                 return assignment.source
         # The last one that wrote it, since later layers lie over earlier ones.
         for layer in reversed(self.layers):
-            if any(_overlap(leaf, path) for leaf in leaf_paths(layer.values)):
+            if any(_overlap(leaf, path) for leaf in leaves(layer.values)):
                 return layer.source
         around, _, _ = path.rpartition(".")
         return self.source_of(around) if around else self.main_source
@@ -88,9 +88,9 @@ class Draft:
 
     def written(self) -> set[str]:
         """The dotted paths of the values that the user wrote himself for this run."""
-        named = {leaf for layer in self.layers if layer.named for leaf in leaf_paths(layer.values)}
+        named = {leaf for layer in self.layers if layer.named for leaf in leaves(layer.values)}
         for _, path, value in self.assignments:
-            below = leaf_paths(value) if isinstance(value, dict) else ()
+            below = leaves(value) if isinstance(value, dict) else ()
             named |= {path, *(f"{path}.{leaf}" for leaf in below)}
         return named
 
@@ -195,26 +195,20 @@ def assign(values: dict[str, Any], path: str, value: Any, source: str) -> None:
     node[_key(node, last, ".".join(parents), path, source)] = copy.deepcopy(value)
 
 
-def leaf_paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted paths of all values that are not objects with keys of their own."""
+def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted path → value, of all that are not objects with keys of their own."""
+    found: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from leaf_paths(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
+        path = f"{prefix}{key}"
+        found |= leaves(value, f"{path}.") if isinstance(value, dict) and value else {path: value}
+    return found
 
 
 def differing_paths(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """The dotted paths at which two configs are not the same, sorted."""
-    paths = sorted({*leaf_paths(one), *leaf_paths(other)})
-    return [path for path in paths if value_at(one, path) != value_at(other, path)]
-
-
-def value_at(values: Any, path: str) -> Any:
-    """What stands at a dotted path of objects; ``None`` where nothing does."""
-    for part in path.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
+    """The dotted paths at which two configs are not the same, sorted; ``null`` is as good as
+    nothing."""
+    ours, theirs = leaves(one), leaves(other)
+    return sorted(path for path in ours | theirs if ours.get(path) != theirs.get(path))
 
 
 def _bases(named: Any, path: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from logger.report.predictions import HeadPredictions, NumberPredictions, TaskPr
 from logger.report.run import Run, read_json, section
 from logger.report.scores import ClassScore, Intervals
 from logger.report.verdict import verdict
+from utils.config_files import leaves
 from utils.pages import render
 from utils.run_folder import DECODING, EXPLANATIONS
 
@@ -77,15 +78,12 @@ def classes_of(predictions: TaskPredictions | None) -> list[HeadPredictions]:
     return [q for q in predictions.heads if q.kind != "number"] if predictions else []
 
 
-def flat(values: Any, path: str = "") -> dict[str, str]:
+def flat(values: dict[str, Any]) -> dict[str, str]:
     """Nested JSON values as dotted path → text."""
-    # An empty object below a key is a value, {}; only the whole may be nothing.
-    if isinstance(values, dict) and (values or not path):
-        found: dict[str, str] = {}
-        for key, value in values.items():
-            found |= flat(value, f"{path}.{key}" if path else str(key))
-        return found
-    return {path: values if isinstance(values, str) else json.dumps(values, ensure_ascii=False)}
+    return {
+        path: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for path, value in leaves(values).items()
+    }
 
 
 def epochs_of(history: Iterable[dict[str, float]], name: str) -> list[tuple[float, float]]:
