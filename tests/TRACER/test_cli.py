@@ -157,7 +157,7 @@ def test_what_extract_cannot_use_is_one_line(data, tmp_path, weights, capsys):
     assert not (tmp_path / "out").exists()
     arguments[2] = images
     cv2.imwrite(str(data / "train/images/person0/0.jpg"), np.zeros((9, 9, 3), np.uint8))
-    assert "rename one" in fails(capsys, *arguments)
+    assert "rename or remove one" in fails(capsys, *arguments)
 
 
 def test_evaluate_prints_the_measures_and_writes_them(data, tmp_path, weights, capsys):
