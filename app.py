@@ -11,7 +11,6 @@ trainer/photo_model.py.
 import logging
 import re
 from collections.abc import Callable, Iterable
-from html import escape
 from pathlib import Path
 from typing import cast
 
@@ -25,12 +24,12 @@ from streamlit.starlette import App
 
 from app_parts import checkpoints
 from app_parts.answers import Shown, answer, explain, warm_up
-from app_parts.cards import first_steps, no_model, photo_card, problem_lines
+from app_parts.cards import first_steps, no_model, photo_card, problem_lines, title_card
 from app_parts.checkpoints import Checkpoint, Loaded
 from app_parts.gate import Gate
 from app_parts.table import answers_table, csv_bytes
 from app_parts.uploads import MAX_MEGABYTES, MAX_MEGAPIXELS, MAX_PHOTOS, UploadProblem
-from app_parts.words import LANGUAGES, TEXT, heads
+from app_parts.words import LANGUAGES, TEXT
 from base.task import Task
 from trainer.ensemble import require_one_task
 from trainer.photo_model import PhotoModel
@@ -100,12 +99,7 @@ def headline(place: DeltaGenerator, task: Task | None, language: str) -> None:
     """What the page is about: the questions of the model's task, which is kept for the next run
     of the page, as models load after it."""
     st.session_state["task"] = task
-    text = TEXT[language]
-    title = heads(task, language) if task else text["title"]
-    place.html(
-        f'<div class="mt-title" lang="{language}"><p>MaskTracer</p><h1>{escape(title)}</h1>'
-        f"<p>{text['lead']}</p></div>"
-    )
+    place.html(title_card(task, language))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -20,6 +20,12 @@ FRAME = 3 / 4
 """Width over height of what a photo is fitted into; the style sheet says the same."""
 
 
+def title_card(task: Task | None, language: str) -> str:
+    """The questions of the model's task, once there is one."""
+    title = heads(task, language) if task else TEXT[language]["title"]
+    return _filled("headline.html", language, title=title)
+
+
 def photo_card(name: str, shown: Shown, language: str) -> str:
     """Answer, confidence, photo and crop, bars and heat maps; ``name`` is text, and no HTML."""
     said = shown.answer
