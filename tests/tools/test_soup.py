@@ -32,7 +32,7 @@ def test_a_soup_of_a_training_answers_by_its_decoding(call, trained_shapes, tmp_
     soup, best = (load_checkpoint(path) for path in (tmp_path / "soup.pth", members[0]))
     own = ("run_id", "familiarity")  # that of the first one's weights is not the soup's
     kept = {key: value for key, value in metadata_of(best).items() if key not in own}
-    assert {"config", "class_counts", "classes"} <= set(kept)
+    assert {"config", "class_counts"} <= set(kept)
     assert {key: soup[key] for key in kept} == kept
     assert "optimizer" not in soup and "familiarity" not in soup
     result = call("test.py", "-r", "soup.pth", "--set", "decoding.prior_strength=0.2")
