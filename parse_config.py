@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -252,6 +253,10 @@ class ConfigParser:
             there = next(path for path in (folder, *folder.parents) if path.exists())
             if not there.is_dir():
                 raise ConfigError(f"trainer.save_dir: {folder} cannot be made ({there} is a file)")
+            if not os.access(there, os.W_OK):
+                raise ConfigError(
+                    f"trainer.save_dir: {there} cannot be written; name another place"
+                )
 
     def claim(self) -> None:
         """Keep other processes out of the run's folder, where there is one already, for as long as

@@ -62,6 +62,14 @@ def test_a_folder_that_cannot_be_made_is_one_line():
         with_config({}).start_run()
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_done():
+    Path("saved").mkdir(mode=0o500)
+    if os.access("saved", os.W_OK):
+        pytest.skip("root may write anywhere")
+    with pytest.raises(ConfigError, match=r"^trainer\.save_dir: saved cannot be written"):
+        with_config({}).require_free_folders()
+
+
 def test_loggers_follow_the_verbosity():
     config = ConfigParser({"name": "a"})
     assert not config.get_logger("quiet", 0).isEnabledFor(20)
