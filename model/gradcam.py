@@ -145,7 +145,8 @@ def _stages(module: nn.Module) -> Iterator[nn.Module]:
     """The submodules in a row that a network is made of, but not what is inside a block."""
     for child in module.children():
         yield child
-        if isinstance(child, nn.Sequential | nn.ModuleList):
+        # Or a network within a network, as timm made it.
+        if isinstance(child, nn.Sequential | nn.ModuleList) or hasattr(child, "pretrained_cfg"):
             yield from _stages(child)
 
 

@@ -10,6 +10,7 @@ from timm.optim import param_groups_layer_decay
 from base.base_model import backbone_modules
 from base.task import load_task
 from model.dlib_resnet import DlibResNet
+from model.gradcam import target_layer
 from model.model import TimmModelMulti
 from model.side_by_side import NAME, NETWORKS
 from tests.model.test_dlib_resnet import as_dlib_writes
@@ -58,6 +59,10 @@ def test_each_network_can_be_frozen_by_its_blocks(together):
     first, second = backbone_modules(together, frozen)
     assert first is together.backbone.dlib_resnet29.blocks[0]
     assert second is together.backbone.faceres_mobilenetv1.conv_stem
+
+
+def test_grad_cam_looks_at_a_map_of_the_last_network(together):
+    assert target_layer(together, 160) is together.backbone.faceres_mobilenetv1.blocks[3]
 
 
 def test_the_last_layers_of_both_learn_at_the_same_rate():
