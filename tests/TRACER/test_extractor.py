@@ -212,10 +212,11 @@ class Dying:
 def test_what_ends_a_worker_ends_the_extraction_with_its_reason(network, photos):
     extractor = Extractor(network, with_(batch_size=1))
     extractor._predict = Dying()
-    results = extractor(photos)
-    assert [next(results).fallback for _ in range(2)] == [False, False]
+    results = []
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        list(results)
+        results.extend(extractor(photos))
+    # Which photo is the third to be seen, the threads decide.
+    assert len(results) <= 2
 
 
 def test_photos_are_drawn_from_a_stream_as_they_are_needed(network, photos):
