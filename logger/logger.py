@@ -4,8 +4,8 @@ import csv
 import logging
 import math
 import sys
+from collections import deque
 from collections.abc import Callable
-from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +26,17 @@ class _ConsoleHandler(logging.Handler):
         tqdm.write(self.format(record))
 
 
+class _Backlog(logging.Handler):
+    """Keeps what is said before a run has its folder: warnings of the config, the people."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: deque[logging.LogRecord] = deque(maxlen=1000)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
     """Send the log to the console and, with a folder, also to ``<log_dir>/run.log``.
 
@@ -36,8 +47,7 @@ def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
     """
     console = _ConsoleHandler(logging.INFO if verbosity else logging.WARNING)
     console.setFormatter(logging.Formatter("%(message)s"))
-    # What is said before a run has its folder: warnings of the config, the people.
-    second: logging.Handler = MemoryHandler(capacity=1000)
+    second: logging.Handler = _Backlog()
     if log_dir is not None:
         log_dir.mkdir(parents=True, exist_ok=True)
         # backslashreplace: a path that is no UTF-8 must not make the message about it fail.
@@ -45,9 +55,10 @@ def setup_logging(log_dir: Path | None = None, verbosity: int = 2) -> None:
             log_dir / MESSAGES, encoding="utf-8", errors="backslashreplace"
         )
         second.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        # Before force=True, below, takes the old handlers away, and the backlog with them.
         for handler in logging.getLogger().handlers:
-            if isinstance(handler, MemoryHandler):  # which force=True, below, closes and so empties
-                handler.setTarget(second)
+            for record in handler.records if isinstance(handler, _Backlog) else ():
+                second.handle(record)
     logging.basicConfig(level=logging.INFO, handlers=[console, second], force=True)
     for noisy in ("httpx", "huggingface_hub", "timm", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,12 +1,16 @@
 import csv
 import logging
 import warnings
-from logging.handlers import MemoryHandler
 
 import pytest
 from tqdm import tqdm
 
-from logger.logger import read_metrics, setup_logging, write_metrics
+from logger.logger import (
+    _Backlog,
+    read_metrics,
+    setup_logging,
+    write_metrics,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +19,7 @@ def logging_as_before():
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     # What the tests of another file said before would come first in the files of these.
-    root.handlers[:] = [each for each in handlers if not isinstance(each, MemoryHandler)]
+    root.handlers[:] = [each for each in handlers if not isinstance(each, _Backlog)]
     yield
     logging.captureWarnings(False)
     for handler in set(root.handlers) - set(handlers):
@@ -113,3 +117,12 @@ class TestReadingMetricsBack:
         (tmp_path / "m.csv").write_text(text)
         assert read_metrics(tmp_path / "m.csv") == []
         assert read_metrics(tmp_path / "missing.csv") == []
+
+
+def test_a_process_that_never_has_a_folder_keeps_the_last_thousand_lines_alone():
+    """Such as a server, which runs for months."""
+    setup_logging(verbosity=0)
+    (backlog,) = (each for each in logging.getLogger().handlers if isinstance(each, _Backlog))
+    for number in range(1500):
+        logging.getLogger("serve").info("%d", number)
+    assert [each.args for each in backlog.records] == [(n,) for n in range(500, 1500)]
