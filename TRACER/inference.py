@@ -15,7 +15,7 @@ from TRACER.folding import fold_norms
 from TRACER.network import MEAN, STD, Tracer
 from TRACER.onnx_engine import OnnxPredictor
 from utils.devices import half_dtype
-from utils.errors import UserError
+from utils.errors import ConfigError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,9 @@ class Predictor:
             CPU has its own, see ``cpu_batch_size``.
         precision: of the convolutions; ``"auto"`` takes the fastest that the device has
             instructions for.
+
+    Raises:
+        ConfigError: an unknown precision.
     """
 
     engine = "torch"
@@ -158,9 +161,16 @@ def cpu_batch_size(side: int) -> int:
 
 
 def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
-    """The type that convolutions run in."""
+    """The type that convolutions run in.
+
+    Raises:
+        ConfigError: an unknown precision.
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if precision in known:
+        return known[precision]
     if precision != "auto":
-        return getattr(torch, precision)
+        raise ConfigError(f"precision {precision!r}: use 'auto', {', '.join(map(repr, known))}")
     if device.type == "cuda":
         return half_dtype(device)
     return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32

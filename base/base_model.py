@@ -25,6 +25,9 @@ class BaseModel(nn.Module):
         head_layers: head name → what makes its layer from (``num_features``, number of its
             classes), for heads that are not linear.
         input_size: the only height and width in pixels the backbone takes; ``None``: any.
+
+    Raises:
+        ConfigError: a dropout outside [0, 1).
     """
 
     mean: Tensor
@@ -43,6 +46,8 @@ class BaseModel(nn.Module):
         input_size: int | None = None,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"arch.args.dropout is {dropout}; it must be at least 0 and below 1")
         self.heads: dict[str, int] = dict(heads)
         self.num_features = num_features
         self.input_size = input_size

@@ -15,7 +15,7 @@ from TRACER.crops import resize, resize_map
 from TRACER.inference import Predictor, choose_dtype
 from TRACER.network import MEAN, STD
 from TRACER.weights import SAMPLE
-from utils.errors import DataError
+from utils.errors import ConfigError, DataError
 
 SETTINGS = CropSettings(crop_size=32, threshold=0.4)
 CPU = torch.device("cpu")
@@ -293,6 +293,8 @@ def test_keys_are_those_that_earlier_versions_gave(settings, options, key, monke
 def test_precision_is_chosen_by_the_device_or_the_caller():
     assert choose_dtype(CPU, "auto") in (torch.bfloat16, torch.float32)
     assert choose_dtype(CPU, "float16") == torch.float16
+    with pytest.raises(ConfigError, match="precision 'half'"):
+        choose_dtype(CPU, "half")
 
 
 @pytest.mark.skipif(not SAMPLE.exists(), reason="the sample weights are not in this copy")

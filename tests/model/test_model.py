@@ -217,3 +217,8 @@ def test_decoding_takes_numpy_and_half_precision():
     assert torch.allclose(joint.sum(dim=1), torch.ones(50), atol=1e-6)
     assert head_probabilities(joint.numpy())["age"].shape == (50, 3)
     assert isinstance(head_probabilities(joint.numpy())["age"], np.ndarray)
+
+
+def test_a_dropout_that_leaves_nothing_is_refused_by_hand_too():
+    with pytest.raises(ConfigError, match=r"arch\.args\.dropout is 1\.0"):
+        TimmModelMulti(FACES, "test_convnext", pretrained=False, dropout=1.0)
