@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from base.preemption import Stopped
 from base.task import Task
@@ -46,6 +47,8 @@ from utils.run_folder import PREDICTIONS
 
 Train = Callable[[ConfigParser], Any]
 """Trains one run."""
+JOINING = "joining.lock"
+"""Beside folds.json: held by the process that joins the answers."""
 SPARED = "_f1"
 """End of the scores that the table spares, where there are others; folds.csv has all."""
 
@@ -65,7 +68,9 @@ def train_folds(config: ConfigParser, train: Train) -> None:
     again = ["--folds", config.args.folds, "--run-id", config.run_id]
     train_each([runs[fold] for fold in chosen], train, again)
     if distributed.is_main():
-        join_folds(config, {fold: run for fold, run in runs.items() if run.folder.is_finished})
+        # Others may train further folds and end now: who is second here finds both finished.
+        with FileLock(config.save_dir / JOINING):
+            join_folds(config, {fold: run for fold, run in runs.items() if run.folder.is_finished})
 
 
 def train_each(runs: Sequence[ConfigParser], train: Train, again: Sequence[str]) -> None:

@@ -1,12 +1,15 @@
 import csv
+import json
+from threading import Event, Thread
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from base.task import load_task
-from logger.predictions import SavedPredictions, write_predictions
+from logger.predictions import SavedPredictions, read_predictions, write_predictions
 from tests.config_files import with_config
-from trainer.folds import choose_folds, start_folds, write_results
+from trainer.folds import JOINING, choose_folds, start_folds, train_folds, write_results
 from utils.errors import ConfigError, DataError
 
 FACES = load_task("faces")
@@ -79,3 +82,27 @@ def test_folds_that_failed_before_their_first_checkpoint_leave_the_run_id_free(
     checkpoint.touch()
     with pytest.raises(ConfigError, match=r"--run-id first: .* holds folds already"):
         start_folds(with_config({"validation": {"fraction": 0.2}}, "--run-id", "first"))
+
+
+def test_folds_that_end_in_two_processes_at_once_are_both_joined(in_an_empty_folder):
+    """Another process is joining: ours has to wait for it before it looks which are finished."""
+    config = with_config({"trainer": {"report": False, "verbosity": 0}}, "--run-id", "first")
+    config.args.folds, trained = "0", Event()
+
+    def finish(run):
+        fold = run["validation"]["fold"]
+        run.log_dir.mkdir(parents=True)
+        answers_of(run.log_dir, fold, [f"{fold}/mask1"]).rename(run.log_dir / "predictions.npz")
+        (run.log_dir / "finished.json").touch()
+        trained.set()
+
+    with FileLock(config.save_dir / JOINING):
+        ours = Thread(target=train_folds, args=(config, finish))
+        ours.start()
+        assert trained.wait(60)
+        ours.join(0.5)  # time to look, for one that does not wait
+        finish(config.variant({"validation.fold": 1}, "first-fold1", "test"))
+    ours.join()
+    assert json.loads(config.folder.folds.read_text())["trained"] == [0, 1]
+    joined = read_predictions(config.log_dir / "predictions.npz")
+    assert joined.photos["photo"].tolist() == ["0/mask1", "1/mask1"]
