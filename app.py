@@ -35,6 +35,7 @@ from trainer.ensemble import require_one_task
 from trainer.photo_model import PhotoModel
 from utils.errors import UserError
 from utils.images import EXTENSIONS
+from utils.pages import typeset
 from utils.thumbnails import data_uri
 
 logger = logging.getLogger("page")
@@ -245,7 +246,7 @@ def overview(shown: list[tuple[str, Shown]], language: str) -> None:
     if sure:
         pictures["confidence"] = 100 * table["confidence"]
     st.dataframe(
-        table[[name, "answer", "note"]].assign(**pictures),
+        table[[name, "note"]].assign(answer=table["answer"].map(typeset), **pictures),
         hide_index=True, row_height=52,
         column_order=["photo", "answer", *sure, name, *(["note"] if notes else [])],
         column_config={

@@ -10,7 +10,7 @@ from app_parts.words import TEXT, confidence_level, heads, percent, thing
 from base.heads import Head
 from base.task import Task
 from trainer.photo_model import PhotoAnswer
-from utils.pages import render
+from utils.pages import render, typeset
 from utils.thumbnails import data_uri
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -35,7 +35,8 @@ def photo_card(name: str, shown: Shown, language: str) -> str:
         name=name,
         shown=shown,
         said=said,
-        words=said.in_words(language),
+        answer=typeset(said.sentence(language)),
+        words={name: typeset(each) for name, each in said.in_words(language).items()},
         level=confidence_level(said.confidence or 0.0),
         thing=thing(said.task, language),
         # Then a frame around all of the photo would say nothing.
@@ -82,7 +83,8 @@ def _bars(
     title = head.title(language)
     if head.settings.kind == "number":
         return title, said.in_words(language)[head.name], []
-    names, probabilities = head.answer_names(language), said.probabilities[head.name].tolist()
+    names = [*map(typeset, head.answer_names(language))]
+    probabilities = said.probabilities[head.name].tolist()
     best = said.predicted[head.name]
     chosen = set(np.flatnonzero(best)) if head.settings.kind == "multilabel" else {int(best)}
     likeliest = np.argsort(-said.probabilities[head.name], kind="stable")[:BARS].tolist()

@@ -1,6 +1,7 @@
 """HTML from templates; all that is filled in is escaped, as names of files and classes are the
 data's."""
 
+import re
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,11 @@ def render(template: Path, **content: Any) -> str:
     written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
     found = _templates_in(template.parent).get_template(template.name)
     return found.render(written=written, **content)
+
+
+def typeset(words: str) -> str:
+    """A name as a page shows it: configs are typed with "30-59" and ">=60", a page has – and ≥."""
+    return re.sub(r"(\d)-(\d)", r"\1–\2", words.replace(">=", "≥"))
 
 
 @cache

@@ -1,7 +1,6 @@
 """From saved predictions to those of a report, head by head, in words that need no task."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from logger.report.predictions import (
     TagPredictions,
     TaskPredictions,
 )
+from utils.pages import typeset
 
 CLASS = "class"
 """Key of the classes of the whole, beside the heads'."""
@@ -128,6 +128,5 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _typeset(names: Any) -> tuple[str, ...]:
-    # Configs are typed with "30-59" and ">=60"; a page has – and ≥.
-    return tuple(re.sub(r"(\d)-(\d)", r"\1–\2", name.replace(">=", "≥")) for name in names)
+def _typeset(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(typeset, names))

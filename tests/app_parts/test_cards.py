@@ -91,6 +91,17 @@ def test_the_csv_has_the_columns_of_a_submission_and_then_words_and_probabilitie
     assert sum(float(rows[0][f"p{cls}"]) for cls in range(18)) == pytest.approx(1, abs=1e-5)
 
 
+def test_names_are_typeset_on_the_page_as_in_a_report_and_plain_in_the_csv():
+    """Excel would take the CSV for Latin-1, in which ≥ is three other signs."""
+    card = photo_card("a.jpg", shown(cls=17), "en")
+    for name in ("&lt;30", "30–59", "≥60"):
+        assert f"<span>{name}</span>" in card
+    assert 'alt="Age: ≥60"' in card
+    assert "&gt;=60" not in card and "30-59" not in card
+    assert csv_bytes(answers_table([("a.jpg", answer(17))], "en"), "en").isascii()
+    assert "60세 이상" in photo_card("a.jpg", shown(cls=17), "ko")
+
+
 def test_no_name_of_a_photo_is_run_by_a_spreadsheet():
     table = answers_table([("=cmd|'/c calc'!A1.jpg", answer(10))], "en")
     assert csv_bytes(table, "en").decode().splitlines()[1].startswith("'=cmd")

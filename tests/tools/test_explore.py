@@ -143,6 +143,11 @@ def test_a_class_without_photos_says_so(page, rows):
     assert f"{18 - len(there)} empty" in page
 
 
+def test_names_are_typeset_as_in_a_report(page):
+    assert "<td>≥60</td>" in page and "no mask, male, 30–59" in page
+    assert "&gt;=60" not in page and "30-59" not in page
+
+
 def test_every_step_of_the_augmentation_is_shown(page):
     for step in ("HorizontalFlip", "Affine", "GaussianBlur", "CoarseDropout", "all, draw 1"):
         assert f"<th>{step}</th>" in page

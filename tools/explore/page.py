@@ -15,7 +15,7 @@ from tools.explore.photos import HASH_SIDE, Measured
 from tools.explore.pictures import thumbnail
 from utils.csv_files import write_csv
 from utils.files import write_atomically
-from utils.pages import render
+from utils.pages import render, typeset
 from utils.thumbnails import data_uri, jpeg
 
 HALVES = ("training", "validation")
@@ -142,7 +142,9 @@ def _counts(index: PhotoIndex, half: np.ndarray) -> list[dict[str, Any]]:
             {
                 "title": f"{name} head" if head else f"{len(numbers)} classes",
                 "unit": _counted_in(index, head),
-                "bars": [(words(c), int(numbers[c]), int(known[c])) for c in codes.tolist()],
+                "bars": [
+                    (typeset(words(c)), int(numbers[c]), int(known[c])) for c in codes.tolist()
+                ],
                 "left_out": len(numbers) - len(codes),
                 "most": max(there, default=1),
                 "imbalance": max(there, default=1) / min(there, default=1),

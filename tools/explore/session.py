@@ -24,6 +24,7 @@ from TRACER.weights import warn_of_sample_weights
 from utils.devices import available_cores, prepare_device
 from utils.errors import CheckpointError, DataError
 from utils.files import cannot_write
+from utils.pages import typeset
 from utils.spread import spread
 
 
@@ -87,7 +88,7 @@ def _pictures(
     augmentation = config.settings.augmentation or Augmentation()
     columns, rows = draw.augmentation_rows(crops, augmentation, size)
     pairs = [(None, None) if pair is None else tuple(pair) for pair in means]
-    categories = zip((each.name for each in shown), pairs, sheets, strict=True)
+    categories = zip((typeset(each.name) for each in shown), pairs, sheets, strict=True)
     return {
         "categories": [
             {"name": name, "sheet": inlined(sheet), "means": [inlined(each) for each in pair]}
