@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves, tree_map
 
 from base.optimizers import FUSED
+from base.schedulers import moves_momentum
 from base.settings import StepSettings
 from utils import distributed
 
@@ -91,14 +92,15 @@ class Graphed:
         generator = torch.cuda.default_generators[torch.cuda.current_device()]
         unharmed = generator.clone_state()
         self._inputs = tree_map(torch.clone, inputs)
-        graph = torch.cuda.CUDAGraph()
+        graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
         try:
             # Only this thread's calls count: the loader pins memory in one of its own meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
                 self._outputs = self.function(*self._inputs)
         except Exception as error:
             # A capture that fails keeps hold of the random numbers of the GPU.
             generator.graphsafe_set_state(unharmed)
+            _end_capture_in_allocator(pool)
             place = traceback.extract_tb((error.__context__ or error).__traceback__)[-1]
             self._fail(f"{place.filename}:{place.lineno}, {place.line}: {error}")
             return None
@@ -134,7 +136,11 @@ def rates_on_device(optimizer: Optimizer, rates: Tensor) -> Iterator[None]:
 
 
 def why_not_graphed(
-    settings: StepSettings, optimizer: Optimizer, amp: torch.dtype | None, device: torch.device
+    settings: StepSettings,
+    optimizer: Optimizer,
+    scheduler: Any,
+    amp: torch.dtype | None,
+    device: torch.device,
 ) -> str | None:
     """Why a training step is no fixed sequence of kernels, or ``None`` where it is one."""
     name, mode = type(optimizer).__name__, settings.compile
@@ -145,10 +151,23 @@ def why_not_graphed(
         "float16 asks after each step whether it overflowed (bfloat16 does not)":
             amp is torch.float16,
         "trainer.accumulate makes steps of two kinds": settings.accumulate > 1,
+        "trainer.activation_checkpointing asks for the random state within a step":
+            settings.activation_checkpointing,
+        "the schedule moves the momentum, too (lr_scheduler.args.cycle_momentum=false: not)":
+            moves_momentum(scheduler),
         f"trainer.compile={mode} makes graphs of its own (true goes with it)": mode in WITH_GRAPHS,
         f"{name} reads its learning rate on the host; Adam, AdamW and SGD, fused, don't": not fused,
     }  # fmt: skip
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _end_capture_in_allocator(pool: Any) -> None:
+    """What torch leaves out where a capture breaks off: until then its allocator would give back no
+    memory that two streams have used, as each batch is, and the GPU would be full after an hour."""
+    # Of a capture that was ended in good order, the first of these refuses to end it again.
+    with contextlib.suppress(RuntimeError):
+        torch.cuda.memory._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+        torch.cuda.memory._cuda_releasePool(torch.cuda.current_device(), pool)
 
 
 @torch.no_grad()

@@ -133,6 +133,12 @@ def check_warmup(settings: SchedulerSettings, epochs: int) -> None:
         )
 
 
+def moves_momentum(scheduler: Any) -> bool:
+    """Whether a schedule changes the optimizer's momentum (or first beta) as well as its rate."""
+    behind_rise = getattr(scheduler, "_schedulers", [scheduler])  # of `SequentialLR`
+    return any(getattr(each, "cycle_momentum", False) for each in behind_rise)
+
+
 def move(
     scheduler: LRScheduler | TimmScheduler, every: str, number: int, monitored: float | None = None
 ) -> None:

@@ -16,7 +16,13 @@ from base import together
 from base.base_model import BaseModel, backbone_modules, checkpoint_activations
 from base.checkpoint import load_weights
 from base.checkpoint_schema import require_like
-from base.cuda_graph import Graphed, move_average, rates_on_device, why_not_graphed
+from base.cuda_graph import (
+    WITH_GRAPHS,
+    Graphed,
+    move_average,
+    rates_on_device,
+    why_not_graphed,
+)
 from base.forward import (
     Logits,
     StepResult,
@@ -318,13 +324,16 @@ class TrainStep:
                 # Divided here, gradients of a sum of batches add up to that of their mean.
                 together.backward(forward, self.scaler.scale(total / summed))
         together.agree(forward)
-        detached = {head: values.detach() for head, values in logits.items()}
+        # torch.compile's graphs write the next logits over these, which may be kept.
+        keep = torch.clone if self.settings.compile in WITH_GRAPHS else Tensor.detach
+        detached = {head: keep(values.detach()) for head, values in logits.items()}
         return detached, total.detach(), {head: loss.detach() for head, loss in losses.items()}
 
     def _new_graph(self) -> Any:
         if not self.settings.cuda_graph:
             return None
-        if reason := why_not_graphed(self.settings, self.optimizer, self.amp, self.device):
+        made_of = self.settings, self.optimizer, self.scheduler, self.amp, self.device
+        if reason := why_not_graphed(*made_of):
             logger.warning("warning: trainer.cuda_graph: no effect, since %s", reason)
             return None
         return Graphed(self._whole_step, "trainer.cuda_graph: the training step")

@@ -151,17 +151,32 @@ def storages(values):
     return [each.untyped_storage() for each in tensors if each.untyped_storage().nbytes()]
 
 
+class Captured(list):
+    """Graphs; and ``pools``, those that the allocator still takes memory of a capture from."""
+
+    def __init__(self):
+        super().__init__()
+        self.pools = set()
+
+    def end(self, device, pool):
+        if pool not in self.pools:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+        self.pools.remove(pool)
+
+
 @pytest.fixture
 def graphs_on_the_cpu(monkeypatch):
-    """CUDA graphs without CUDA; gives the list of those that were captured."""
+    """CUDA graphs without CUDA; gives those that were captured."""
 
-    def why_not(settings, optimizer, amp, device):
-        return why_not_graphed(settings, optimizer, amp, torch.device("cuda"))
+    def why_not(*made_of_and_device):
+        return why_not_graphed(*made_of_and_device[:-1], torch.device("cuda"))
 
     @contextlib.contextmanager
-    def capture(graph, capture_error_mode):
+    def capture(graph, pool, capture_error_mode):
+        captured.pools.add(pool)
         with graph:
             yield
+        captured.pools.remove(pool)  # torch does not get here where the capture breaks off
         captured.append(graph)
 
     def watch(mode):
@@ -172,12 +187,15 @@ def graphs_on_the_cpu(monkeypatch):
         elif watching:
             watching.pop().__exit__(None, None, None)
 
-    captured, watching = [], []
+    captured, watching = Captured(), []
     stream = SimpleNamespace(wait_stream=lambda other: None)
     generator = SimpleNamespace(clone_state=lambda: None, graphsafe_set_state=lambda state: None)
     for name, stand_in in {
         "CUDAGraph": Recording,
         "graph": capture,
+        "graph_pool_handle": object,
+        "memory._cuda_endAllocateToPool": captured.end,
+        "memory._cuda_releasePool": lambda device, pool: None,
         "Stream": lambda: stream,
         "current_stream": lambda: stream,
         "stream": lambda of: contextlib.nullcontext(),
@@ -186,6 +204,6 @@ def graphs_on_the_cpu(monkeypatch):
         "get_sync_debug_mode": lambda: 0,
         "set_sync_debug_mode": watch,
     }.items():
-        monkeypatch.setattr(torch.cuda, name, stand_in)
+        monkeypatch.setattr(f"torch.cuda.{name}", stand_in)
     monkeypatch.setattr("base.train_step.why_not_graphed", why_not)
     return captured

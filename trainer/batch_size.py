@@ -25,8 +25,9 @@ MOST, FEWEST_STEPS = 1024, 16
 """Photos of a batch, and steps of an epoch: a larger batch is no use, however much memory there
 is."""
 FIRST = 8
-RESERVE = 0.9
-"""Share of what fits that is taken: losses, exchanged gradients and a fragmented heap need some."""
+RESERVE, RESERVE_OF_GRAPH = 0.9, 0.75
+"""Share of what fits that is taken: losses, exchanged gradients and a fragmented heap need some;
+and beside a CUDA graph, which shares its memory with nothing, the validation."""
 
 logger = logging.getLogger("train")
 
@@ -92,8 +93,10 @@ def _measured(config: ConfigParser, model: BaseModel, make_optimizer: Callable, 
     with torch.random.fork_rng([device]):  # what is drawn here is not missing in the training
         twin = copy.deepcopy(model)
         optimizer = make_optimizer(config, twin)
-        trial = Trial(twin, optimizer, config.settings.trainer, size)
-        found = largest(trial.fits, most)
+        settings = config.settings.trainer
+        trial = Trial(twin, optimizer, settings, size)
+        share = RESERVE_OF_GRAPH if settings.cuda_graph else RESERVE
+        found = largest(trial.fits, most, share)
     del twin, optimizer, trial
     release()
     found = min(distributed.gather(found))
@@ -106,9 +109,10 @@ def _measured(config: ConfigParser, model: BaseModel, make_optimizer: Callable, 
     return found
 
 
-def largest(fits: Callable[[int], bool], most: int) -> int:
-    """The largest size up to ``most`` that fits, less a reserve: found by doubling, then by halving
-    the gap; a multiple of 8 where it is 16 or more, 0 where nothing fits."""
+def largest(fits: Callable[[int], bool], most: int, share: float = RESERVE) -> int:
+    """The largest size up to ``most`` that fits, less a reserve (``share`` is what is left): found
+    by doubling, then by halving the gap; a multiple of 8 where it is 16 or more, 0 where nothing
+    fits."""
     size = min(FIRST, most)
     while size and not fits(size):
         size //= 2
@@ -122,7 +126,7 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
     while too_large - size > max(1, size // 8):
         middle = (size + too_large) // 2
         size, too_large = (middle, too_large) if fits(middle) else (size, middle)
-    kept = int(size * RESERVE)
+    kept = int(size * share)
     return kept if kept < 16 else kept - kept % 8
 
 

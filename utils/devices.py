@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,10 +26,11 @@ would only take memory."""
 
 PEAKS = {
     "B200": 2250, "H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "A10": 125,
-    "L40S": 362, "L4": 121, "RTX 5090": 209, "RTX 4090": 165, "RTX 3090": 71, "V100": 125, "T4": 65,
+    "L40S": 362, "L40": 181, "L4": 121, "RTX 5090": 209, "RTX 4090": 165, "RTX 3090": 71,
+    "V100": 125, "T4": 65,
 }  # fmt: skip
-"""Part of a GPU's name → TFLOP/s in 16 bits with sums in float32, without sparsity, as NVIDIA's
-data sheets and white papers say; of two names that fit, the first."""
+"""Part of a GPU's name, with no digit behind it → TFLOP/s in 16 bits with sums in float32, without
+sparsity, as NVIDIA's data sheets and white papers say; of two that fit, the first."""
 
 
 def resolve_device(name: str | None = None) -> torch.device:
@@ -180,7 +182,9 @@ def peak_flops(device: torch.device, amp: torch.dtype | None) -> float | None:
     if device.type != "cuda" or amp is None:
         return None
     name = torch.cuda.get_device_name(device)
-    return next((1e12 * peak for part, peak in PEAKS.items() if part in name), None)
+    # An L4 is no L40, and a T4 no T400.
+    fitting = (peak for part, peak in PEAKS.items() if re.search(rf"{part}(?!\d)", name))
+    return next((1e12 * peak for peak in fitting), None)
 
 
 def half_dtype(gpu: torch.device) -> torch.dtype:

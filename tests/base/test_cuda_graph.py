@@ -10,7 +10,8 @@ from torch import nn
 from base.base_model import BaseModel
 from base.cuda_graph import WARM_UP, Graphed
 from base.optimizers import make_optimizer
-from base.settings import OptimizerSettings, StepSettings
+from base.schedulers import make_schedule
+from base.settings import OptimizerSettings, SchedulerSettings, StepSettings
 from base.train_step import TrainStep
 
 BATCH, STEPS = 4, WARM_UP + 3
@@ -36,7 +37,7 @@ class Waiting(Criterion):
         return super().forward(logits, targets)
 
 
-def a_step(cuda_graph, criterion=None, optimizer="AdamW", **settings):
+def a_step(cuda_graph, criterion=None, optimizer="AdamW", momentum="kept", **settings):
     torch.manual_seed(0)
     backbone = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
@@ -44,6 +45,10 @@ def a_step(cuda_graph, criterion=None, optimizer="AdamW", **settings):
     model = BaseModel(backbone, 4, {"mask": 3}, mean=(0.5,) * 3, std=(0.5,) * 3, dropout=0.2)
     optimizer = make_optimizer(OptimizerSettings(type=optimizer, args={"lr": 0.1}), model)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    if momentum == "cycled":
+        args = {"max_lr": 0.1, "total_steps": STEPS}
+        given = SchedulerSettings(type="OneCycleLR", args=args, warmup_epochs=1)
+        scheduler = make_schedule(given, optimizer, epochs=STEPS + 1, steps_per_epoch=1)
     settings = StepSettings(
         **{"ema_decay": 0.9, "clip_norm": 1.0, "cuda_graph": cuda_graph} | settings
     )
@@ -127,6 +132,7 @@ def test_what_cannot_be_captured_goes_eagerly_with_one_warning_that_names_it(
         train(step, [BATCH] * STEPS)
     same_state(graphed, eager)
     assert not graphs_on_the_cpu and len(caplog.messages) == 1
+    assert not graphs_on_the_cpu.pools, "the allocator would give no batch's memory back"
     assert caplog.messages[0].startswith("warning: trainer.cuda_graph: the training step goes")
     assert "\n" not in caplog.messages[0]
     assert re.search(reason, caplog.messages[0]), caplog.messages
@@ -138,6 +144,7 @@ def test_what_cannot_be_captured_goes_eagerly_with_one_warning_that_names_it(
         ({"optimizer": "Lamb"}, "Lamb reads its learning rate on the host"),
         ({"accumulate": 2}, "trainer.accumulate"),
         ({"compile": "reduce-overhead"}, "trainer.compile=reduce-overhead makes graphs of its own"),
+        ({"momentum": "cycled"}, "the schedule moves the momentum"),
     ],
 )
 def test_where_a_step_is_no_fixed_sequence_of_kernels_the_graph_is_left_out_and_that_is_said(

@@ -111,6 +111,20 @@ def test_a_model_is_compiled_in_the_mode_that_was_asked_for(monkeypatch, asked, 
     assert modes == [mode]
 
 
+def test_logits_of_torch_compiles_own_graphs_stay_when_the_next_ones_come(monkeypatch):
+    made = []
+
+    def compiled(model, **_):
+        model.register_forward_hook(lambda *call: made.append(call[-1]["mask"].data_ptr()))
+        return model
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    train_step = a_train_step(compile="reduce-overhead")
+    train_step.start_epoch()
+    logits, _, _ = train_step.step(PHOTOS, TARGETS, 0, 1)
+    assert made and logits["mask"].data_ptr() not in made
+
+
 def test_synchronized_batch_norms_keep_the_activations_that_timm_has_in_its_own():
     photos = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     model = TimmModelMulti(FACES, "test_efficientnet", pretrained=False).eval()

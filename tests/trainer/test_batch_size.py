@@ -9,7 +9,7 @@ from torch import nn
 
 from base.base_model import BaseModel
 from base.settings import StepSettings
-from trainer.batch_size import Trial, largest, sharing_evenly
+from trainer.batch_size import RESERVE_OF_GRAPH, Trial, largest, sharing_evenly
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,10 @@ def test_what_fits_is_found_by_doubling_and_halving_and_a_tenth_is_left(room, mo
 
     assert largest(fits, most) == found
     assert len(tried) == len(set(tried)) <= 13 and max(tried) <= most
+
+
+def test_beside_a_cuda_graph_more_is_left():
+    assert largest(lambda size: size <= 1000, 1024, RESERVE_OF_GRAPH) == 720
 
 
 @pytest.mark.parametrize(

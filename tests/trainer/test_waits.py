@@ -5,6 +5,7 @@ import contextlib
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from base.settings import StepSettings
 from base.task import load_task
@@ -16,6 +17,7 @@ from trainer.trainer import Trainer
 FACES = load_task("faces")
 LOSSES = [["label_smoothing", None, 1.0], ["focal", [1.0, 2.0], 1.0], ["f1", None, 1.0]]
 PHOTOS = 4
+COPY = torch.ops.aten.copy_
 
 
 class NoWaiting(TorchDispatchMode):
@@ -23,6 +25,10 @@ class NoWaiting(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        given = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
+        if len({each.device for each in given}) > 1 and function.overloadpacket is not COPY:
+            lists = [each for each in given if each.is_cpu and each.ndim]
+            assert not lists, f"{function} looks up a list, which is copied and waited for"
         result = function(*args, **kwargs)  # on "meta", values and their number are not to be had
         if function.overloadpacket is torch.ops.aten._to_copy:
             between = args[0].device != result.device

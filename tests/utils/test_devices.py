@@ -161,6 +161,8 @@ class TestPrecision:
         ("NVIDIA A10G", torch.float16, 125e12),
         ("NVIDIA A100-SXM4-80GB", torch.float16, 312e12),
         ("NVIDIA L40S", torch.bfloat16, 362e12),
+        ("NVIDIA L40", torch.bfloat16, 181e12),
+        ("NVIDIA T400 4GB", torch.float16, None),
         ("NVIDIA A100-SXM4-80GB", None, None),
         ("GeForce 256", torch.float16, None),
     ],
