@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
-def render(template: Path, **content: Any) -> str:
-    """Fill a template, which may take in others of its folder; ``written`` tells it the time."""
+def render(template: Path, shared: Path | None = None, **content: Any) -> str:
+    """Fill a template, which may take in others of its folder, and of ``shared``; ``written`` tells
+    it the time."""
     written = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M")
-    found = _templates_in(template.parent).get_template(template.name)
+    found = _templates_in(template.parent, shared or template.parent).get_template(template.name)
     return found.render(written=written, **content)
 
 
@@ -23,10 +24,10 @@ def typeset(words: str) -> str:
 
 
 @cache
-def _templates_in(folder: Path) -> Environment:
+def _templates_in(*folders: Path) -> Environment:
     # StrictUndefined: a misspelled name in a template is an error, and not an empty place.
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -51,10 +51,18 @@ class Bar(NamedTuple):
     text: str
 
 
+class Mark(NamedTuple):
+    """An upright line: where, its label, if any, and whether it stands out from the others."""
+
+    x: float
+    label: str = ""
+    strong: bool = False
+
+
 @dataclass(frozen=True)
 class Chart:
-    """A chart; positions in percent, x from the left and y from the top; ticks and marks, which are
-    upright lines, with their labels; ``diagonal``: whether to draw where x equals y."""
+    """A chart; positions in percent, x from the left and y from the top; ticks with their labels;
+    ``diagonal``: whether to draw where x equals y."""
 
     title: str
     x_label: str
@@ -62,7 +70,7 @@ class Chart:
     y_ticks: list[tuple[float, str]]
     lines: list[Line] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
-    marks: list[tuple[float, str]] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     diagonal: bool = False
     note: str = ""
 
@@ -114,7 +122,7 @@ def line_chart(
         [(place(x, bottom)[0], f"{x:g}") for x in _labeled_epochs(first, last)],
         [(place(left, y)[1], label) for y, label in _labeled(y_values, percent)],
         lines,
-        marks=[(place(mark[0], bottom)[0], mark[1])] if mark else [],
+        marks=[Mark(place(mark[0], bottom)[0], mark[1])] if mark else [],
     )
 
 
@@ -184,7 +192,40 @@ def number_chart(title: str, rows: Sequence[NumberRow], edges: Sequence[float], 
         [(scale * (x - first + step / 2), f"{x:g}") for x in marked],
         [(100 - 100 * share / ticks[-1], label) for share, label in _labeled(ticks, percent=True)],
         bars=bars,
-        marks=[(scale * (edge - first), "") for edge in edges if first < edge < last],
+        marks=[Mark(scale * (edge - first)) for edge in edges if first < edge < last],
+    )
+
+
+def histogram_chart(
+    title: str,
+    x_label: str,
+    values: np.ndarray,
+    edges: np.ndarray,
+    marks: Mapping[float, bool] | None = None,
+) -> Chart:
+    """How many of the (N,) values lie between every two of the edges, which are evenly spaced.
+
+    ``marks`` are values to point out, each with whether it stands out; the axis is labeled there,
+    and without any at round numbers.
+    """
+    counts, _ = np.histogram(values, edges)
+    first, last = float(edges[0]), float(edges[-1])
+    step, scale = 100 / len(counts), 100 / (last - first)
+    # Whole numbers alone: nobody looks for half a photo.
+    found = MaxNLocator(4, integer=True).tick_values(0, max(1, counts.max(initial=0)))
+    ticks = [float(tick) for tick in found if tick >= 0]
+    bars = [
+        Bar(number * step, step, 100 * count / ticks[-1], 1.0, f"from {begin:g}: {count:,}")
+        for number, (begin, count) in enumerate(zip(edges[:-1], counts.tolist(), strict=True))
+    ]
+    labeled = marks or [x for x in MaxNLocator(4).tick_values(first, last) if first <= x <= last]
+    return Chart(
+        title,
+        x_label,
+        [(scale * (x - first), f"{x:g}") for x in labeled],
+        [(100 - 100 * tick / ticks[-1], f"{tick:,.0f}") for tick in ticks],
+        bars=bars,
+        marks=[Mark(scale * (x - first), strong=strong) for x, strong in (marks or {}).items()],
     )
 
 

@@ -10,6 +10,8 @@ from markupsafe import Markup
 from base.heads import MISSING, Head
 from data_loader.dataset import PhotoIndex, class_counts
 from logger.pictures import SHOWN_CLASSES
+from logger.report.charts import Chart, histogram_chart
+from logger.report.page import TEMPLATES
 from tools.explore.duplicates import MAX_BITS, Pair, by_groups, counted
 from tools.explore.photos import HASH_SIDE, Measured
 from tools.explore.pictures import thumbnail
@@ -96,6 +98,7 @@ def write_page(
     couples = by_groups(pairs, index.group)
     text = render(
         Path(__file__).with_name("page.html"),
+        TEMPLATES,
         root=index.root,
         photos=len(index),
         noun=index.noun,
@@ -106,7 +109,7 @@ def write_page(
         heads=_counts(index, half),
         numbers=_numbers(index),
         sizes=_sizes(measured),
-        brightness=_histogram(measured.brightness[measured.readable], np.arange(0, 257, 8)),
+        brightness=_brightness(measured),
         extremes=_extremes(index, measured),
         pairs=counted(pairs),
         leaks=counted([pair for pair in pairs if pair.leak]),
@@ -170,11 +173,11 @@ def _numbers(index: PhotoIndex) -> list[dict[str, Any]]:
         values = index.values[name][index.one_of_each(np.arange(len(index)), head)]
         if head.settings.bins and not np.isnan(values).all():
             unit = _counted_in(index, head)
-            charts.append({"name": name, "unit": unit, **_numbers_of(head, values)})
+            charts.append({"name": name, "unit": unit, **_numbers_of(head, values, unit)})
     return charts
 
 
-def _numbers_of(head: Head, values: np.ndarray) -> dict[str, Any]:
+def _numbers_of(head: Head, values: np.ndarray, unit: str) -> dict[str, Any]:
     values = values[~np.isnan(values)]
     edges = np.array(head.settings.bins)
     # A line every few pixels would hide the bars.
@@ -185,31 +188,23 @@ def _numbers_of(head: Head, values: np.ndarray) -> dict[str, Any]:
     step = 1.0 if whole and max(ends) - min(ends) < MOST_BARS else (max(ends) - min(ends)) / 60
     step = step or 1.0
     first, last = min(ends) - 2 * step, max(ends) + 3 * step
-    chart = _histogram(values, np.arange(first, last, step))
     strong = head.settings.groups.edges if head.settings.groups else ()
-    width = chart["bars"][-1]["to"] - first
-    chart["edges"] = [
-        {"at": (edge - first) / width * 100, "name": f"{edge:g}", "strong": edge in strong}
-        for edge in edges.tolist()
-    ]
+    marks = {edge: edge in strong for edge in edges.tolist()}
+    title = f"{unit} by {head.name}".capitalize()
+    chart = histogram_chart(title, head.name, values, np.arange(first, last, step), marks)
     # How many stand just before and just behind each edge: of 29 and 30 the camera knows nothing.
     close = head.settings.kind == "binned" and whole and not (edges % 1).any()
-    chart["beside"] = [
+    beside = [
         (f"{edge - 1:g} | {edge:g}", int((values == edge - 1).sum()), int((values == edge).sum()))
         for edge in (edges.tolist() if close else ())
     ]
-    return chart
+    return {"chart": chart, "edges": len(marks), "strong": len(strong), "beside": beside}
 
 
-def _histogram(values: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
-    """Bars as shares of the widest and highest, 0..100, with what each counts."""
-    counts, _ = np.histogram(values, edges)
-    step, most = 100 / len(counts), max(int(counts.max(initial=0)), 1)
-    return {"bars": [
-        {"x": n * step, "width": step * 0.9, "height": count / most * 100, "count": int(count),
-         "from": float(edges[n]), "to": float(edges[n + 1])}
-        for n, count in enumerate(counts)
-    ]}  # fmt: skip
+def _brightness(measured: Measured) -> Chart:
+    values = measured.brightness[measured.readable]
+    axis = "mean luma, 0 black to 255 white"
+    return histogram_chart("Photos by brightness", axis, values, np.arange(0, 257, 8))
 
 
 def _sizes(measured: Measured) -> dict[str, Any]:

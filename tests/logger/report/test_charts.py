@@ -1,8 +1,9 @@
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
-from logger.report.charts import line_chart, number_chart, reliability_chart
+from logger.report.charts import histogram_chart, line_chart, number_chart, reliability_chart
 from logger.report.scores import NumberRow, calibration
 
 
@@ -50,4 +51,20 @@ def test_bars_stand_at_their_age_and_borders_between_two_ages():
     assert [bar.x for bar in chart.bars] == [0, 25, 75]
     assert [bar.height for bar in chart.bars] == [50, 0, 100]
     assert chart.bars[1].opacity < chart.bars[0].opacity
-    assert [place for place, _ in chart.marks] == [25]
+    assert [mark.x for mark in chart.marks] == [25]
+
+
+def test_a_histogram_counts_in_whole_numbers_and_points_out_what_it_is_asked_to():
+    ages = np.array([18, 29, 30, 30])
+    chart = histogram_chart("t", "age", ages, np.arange(10, 51, 10), {20: False, 30: True})
+    assert [(bar.x, bar.height) for bar in chart.bars] == [(0, 50), (25, 50), (50, 100), (75, 0)]
+    assert [bar.text for bar in chart.bars][:2] == ["from 10: 1", "from 20: 1"]
+    assert labels(chart.y_ticks) == ["0", "1", "2"] and labels(chart.x_ticks) == ["20", "30"]
+    assert [(mark.x, mark.strong) for mark in chart.marks] == [(25, False), (50, True)]
+
+
+def test_a_histogram_of_nothing_is_empty_and_labeled_at_round_numbers():
+    chart = histogram_chart("t", "luma", np.zeros(0), np.arange(0, 257, 8))
+    assert not any(bar.height for bar in chart.bars)
+    assert labels(chart.y_ticks) == ["0", "1"] and labels(chart.x_ticks)[0] == "0"
+    assert all(0 <= place <= 100 for place, _ in chart.x_ticks)
