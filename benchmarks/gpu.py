@@ -35,7 +35,7 @@ from base.inference import infer
 from base.prefetch import Prefetcher
 from base.train_step import TrainStep
 from benchmarks import gpu_checks
-from benchmarks.common import ROOT, in_turns, machine, table, timed
+from benchmarks.common import ROOT, in_turns, machine, sample_people, table, timed
 from benchmarks.train import FACES, Setting, bare, epochs, timm_way, trainer
 from data_loader.crops import build_crops
 from data_loader.data_loaders import batch_of_predictions, prediction_loader
@@ -75,15 +75,22 @@ class Size(NamedTuple):
         return Setting(self.device, self.model, self.side, batch, self.people, times)
 
 
-FULL = Size("cuda", "efficientnetv2_rw_s", 240, (32, 128), 16, 19, 3500)
-TINY = Size("cpu", "test_resnet", 48, (32,), 1, 1, 14)
+FULL = Size("cuda:0", "efficientnetv2_rw_s", 240, (32, 128), 16, 19, 3500)
+TINY = Size("cpu", "test_resnet", 48, (32,), 3, 2, 14)
+PATIENCE = 20
+"""Times as long a step may take on a CPU: nobody lends one, but others use it meanwhile, so that
+only what hangs is ended."""
 
 
 class Step(NamedTuple):
     """A part of the table: what gives its rows, and the seconds after which it is ended."""
 
     run: Callable[[Size], Iterable[Row]]
-    seconds: int
+    seconds: float
+
+
+DONE = None
+"""What a step's process sends behind its last row."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -95,48 +102,60 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="of the table; else as said above")
     args = parser.parse_args(argv)
     # Without a card the same code, so that tests find what is broken before one is borrowed.
-    size = TINY if args.tiny or not torch.cuda.is_available() else FULL
-    steps = checks(size) if args.check else STEPS
+    size = TINY if args.tiny or not has_gpu() else FULL
+    steps, seconds = (checks(size), 120) if args.check else (STEPS, 240)
+    if unknown := set(args.only) - steps.keys():
+        parser.error(f"--only: no {', '.join(unknown)}; there are {', '.join(steps)}")
+    patience = 1 if size is FULL else PATIENCE
+    ends = time.perf_counter() + seconds * patience
     folder = Path(tempfile.mkdtemp(prefix="gpu-"))
-    rows: list[Row] = []
-    for name, step in steps.items():
-        if not args.only or name in args.only:
-            found = in_its_time(name, step, size, folder / f"{name.replace(' ', '-')}.log")
-            # At once: a loan may end before the table does.
-            print("\n".join(f"{what}: {figure}" for what, figure in found), flush=True)
-            rows += found
-    text = table(("step", "figure"), rows)
-    print(f"\n{text}\n\nlogs: {folder}")
     out = args.out or (RESULTS if size is FULL and not args.check else None)
-    if out:
-        command = " ".join(["python -m benchmarks.gpu", *(argv or sys.argv[1:])])
-        out.write_text(f"# On a GPU\n\n`{command}`\n\n{text}\n", encoding="utf-8")
+    command = " ".join(["python -m benchmarks.gpu", *(argv or sys.argv[1:])])
+    rows: list[Row] = []
+    for name in args.only or steps:
+        left = max(0.1, ends - time.perf_counter())
+        step = steps[name]._replace(seconds=min(steps[name].seconds * patience, left))
+        rows += in_its_time(name, step, size, folder / f"{name.replace(' ', '-')}.log")
+        text = table(("step", "figure"), rows)
+        if out:  # after each step: a loan may end before the last one does
+            out.write_text(f"# On a GPU\n\n`{command}`\n\n{text}\n", encoding="utf-8")
+    print(f"\n{text}\n\nlogs: {folder}")
     # Only now, when all other steps have been run and written.
     if any(figure.startswith("FAILED") for _, figure in rows):
         sys.exit(1)
 
 
+def has_gpu() -> bool:
+    """Whether torch finds one; asked in a process of its own, since the question begins CUDA's
+    driver, and what is forked from a process that has begun it can use no GPU."""
+    asking = multiprocessing.get_context("fork").Process(
+        target=lambda: sys.exit(not torch.cuda.is_available())
+    )
+    asking.start()
+    asking.join()
+    return asking.exitcode == 0
+
+
 def checks(size: Size) -> dict[str, Step]:
     """Each check as a step of one row."""
-    # Nobody lends a CPU, but others use it at the same time: there only what hangs is ended.
-    patience = 1 if size is FULL else 20
 
     def step(check: Callable[[torch.device], str]) -> Step:
-        # Ten checks in two minutes; compiling takes half of one.
-        seconds = 28 if check in gpu_checks.SLOW else 8
+        # Compiling takes half a minute; the first one reads libraries of gigabytes from the disk.
+        seconds = 45 if check in gpu_checks.SLOW else 25 if check is gpu_checks.CHECKS[0] else 10
 
         def run(size: Size) -> list[Row]:
             if size.device == "cpu" and check not in gpu_checks.ANYWHERE:
                 raise gpu_checks.Skipped("no GPU")
             return [(check.__name__, check(torch.device(size.device)))]
 
-        return Step(run, seconds * patience)
+        return Step(run, seconds)
 
     return {check.__name__: step(check) for check in gpu_checks.CHECKS}
 
 
-def in_its_time(name: str, step: Step, size: Size, log: Path) -> Sequence[Row]:
-    """The rows of a step, which runs in a process of its own, for as long as it may.
+def in_its_time(name: str, step: Step, size: Size, log: Path) -> list[Row]:
+    """The rows of a step, which runs in a process of its own, for as long as it may; printed as
+    they come, and kept where a later one doesn't.
 
     Forked, since importing takes seconds; CUDA is begun in the child alone.
     """
@@ -149,16 +168,30 @@ def in_its_time(name: str, step: Step, size: Size, log: Path) -> Sequence[Row]:
     assert child.pid is not None
     # Else this process would hold the pipe open, and never hear of the child's death.
     theirs.close()
-    rows: Sequence[Row] = [(name, f"FAILED: see {log}")]
-    if not ours.poll(step.seconds):
-        rows = [(name, f"FAILED: not done in {step.seconds} s, see {log}")]
-    else:
-        with contextlib.suppress(EOFError):  # it died without a word
-            rows = ours.recv()
+    rows: list[Row] = []
+
+    def note(what: str, figure: str) -> None:
+        print(f"{what}: {figure}", flush=True)
+        rows.append((what, figure))
+
+    while True:
+        if not ours.poll(max(0, began + step.seconds - time.perf_counter())):
+            note(name, f"FAILED: not done in {step.seconds:.0f} s, see {log}")
+            break
+        try:
+            row = ours.recv()
+        except EOFError:  # it died without a word
+            row = name, f"FAILED: see {log}"
+        if row is DONE:
+            break
+        note(*row)
+        if row[1].startswith("FAILED"):
+            break
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)  # with the loader processes that it began
     child.join()
-    return [*rows, (f"{name}: seconds in all", f"{time.perf_counter() - began:.1f}")]
+    note(f"{name}: seconds in all", f"{time.perf_counter() - began:.1f}")
+    return rows
 
 
 def _work(name: str, step: Step, size: Size, log: Path, answer: Connection) -> None:
@@ -170,14 +203,22 @@ def _work(name: str, step: Step, size: Size, log: Path, answer: Connection) -> N
         os.dup2(file.fileno(), 2)
     faulthandler.dump_traceback_later(step.seconds * 0.9, file=2)  # into the log: where it hangs
     try:
-        answer.send(list(step.run(size)))
+        for row in step.run(size):
+            answer.send(row)
     except gpu_checks.Skipped as reason:
-        answer.send([(name, f"skipped: {reason}")])
+        answer.send((name, f"skipped: {reason}"))
     except BaseException as error:
         traceback.print_exc()
-        answer.send([(name, f"FAILED: {type(error).__name__}: {error}".partition("\n")[0])])
+        answer.send((name, f"FAILED: {type(error).__name__}: {error}".partition("\n")[0]))
+    answer.send(DONE)
     sys.stdout.flush()
     signal.pause()  # until the parent ends it, with whatever it began
+
+
+def drawing(size: Size) -> list[Row]:
+    """The people that the other steps are measured on; what it takes is no figure of the card."""
+    sample_people(size.people)
+    return []
 
 
 def starting(size: Size) -> Iterator[Row]:
@@ -185,18 +226,24 @@ def starting(size: Size) -> Iterator[Row]:
 
     def seconds(*command: str) -> str:
         began = time.perf_counter()
-        subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+        with tempfile.TemporaryFile("w+") as file:  # no pipe: its last writer would be waited for
+            code = subprocess.run([sys.executable, *command], cwd=ROOT, stderr=file).returncode
+            file.seek(0)
+            said = file.read()
+        print(said, file=sys.stderr)  # into the log
+        if code:
+            raise RuntimeError(f"{command[0]}: {said.strip().splitlines()[-1:]}")
         return f"{time.perf_counter() - began:.1f}"
 
     yield "train.py --help, s", seconds("train.py", "--help")
-    if size is TINY:
-        return
     yield "import trainer.session, s", seconds("-c", "import trainer.session")
     setting = size.setting(size.batches[0])
     values = {
         "data_dir": setting.folder, "arch.args.pretrained": "false", "label_corrections": "null",
+        "arch.args.model_name": size.model, "data_loader.args.input_size": size.side,
         "tracer.weights": "sample", "tracer.cache_dir": tempfile.mkdtemp(), "explain": "false",
-        "trainer.epochs": 1, "trainer.limit_train_batches": 10, "trainer.save_dir": "saved/gpu",
+        "trainer.epochs": 1, "trainer.limit_train_batches": 10, "n_gpu": int(size is FULL),
+        "trainer.save_dir": tempfile.mkdtemp(),
         # So short a training has no room for a schedule or a report.
         "lr_scheduler": "null", "trainer.report": "false", "trainer.verbosity": 1,
         "data_loader.args.batch_size": 8,  # so few people make no ten batches of 32
@@ -348,17 +395,18 @@ def compiling(size: Size) -> Iterator[Row]:
         # Its first call compiles; it is timed as a whole.
         run()
         name = f"batch {setting.batch}, steps with {' and '.join(options)}"
-        yield f"{name}: the first ones, s", f"{time.perf_counter() - began:.1f}"
+        yield f"{name}: the first 23, s", f"{time.perf_counter() - began:.1f}"
         yield f"{name}, images/s", f"{run():.0f}"
 
 
 STEPS = {
+    "people": Step(drawing, 40),
     "starting": Step(starting, 55),
     "extraction": Step(extraction, 25),
     "training, small batch": Step(training(0), 40),
     "training, large batch": Step(training(1), 40),
     "prediction": Step(prediction, 20),
-    "compiling": Step(compiling, 60),
+    "compiling": Step(compiling, 100),
 }
 """In the order in which they matter: the last is the first that a short loan leaves out."""
 

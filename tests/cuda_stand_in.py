@@ -6,6 +6,7 @@ was given before, and for nothing else.
 """
 
 import contextlib
+import sys
 import threading
 import warnings
 from types import SimpleNamespace
@@ -142,7 +143,10 @@ class Recording(TorchDispatchMode):
 class Watching(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if function is torch.ops.aten._local_scalar_dense.default:
-            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+            level = 1  # of whoever called torch, as CUDA's warning has it
+            while "/torch/" in sys._getframe(level).f_code.co_filename:
+                level += 1
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=level + 1)
         return function(*args, **kwargs or {})
 
 
