@@ -204,6 +204,7 @@ class BaseTrainer(ABC):
         self.history.append(log)
         # Seconds are for callbacks alone: a resumed run's history equals that of one in a piece.
         self._tell("on_epoch_end", epoch, log | self.timings, improved)
+        distributed.wait_for_main()  # in saving ranks meet, and would give up on a slow callback
         self._save(epoch, improved)
         distributed.wait_for_main()
         # Only rank 0 has callbacks, and so the exception; its text can be sent to the others.

@@ -35,6 +35,7 @@ def test_the_checks_run_and_those_that_need_a_gpu_say_so(run):
     assert "graph | skipped: no GPU" in told
 
 
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="a torch without CUDA")
 def test_whether_there_is_a_gpu_is_asked_without_spoiling_it_for_what_is_forked(monkeypatch):
     # https://docs.pytorch.org/docs/main/notes/multiprocessing.html#poison-fork-in-multiprocessing
     asked = []

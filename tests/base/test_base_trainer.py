@@ -10,6 +10,7 @@ from base.checkpoint import load_checkpoint
 from base.monitor import Monitor
 from base.preemption import Stopped
 from tests.trainings import a_trainer, loader, metrics_of, resumed, same_end
+from utils import distributed
 from utils.errors import CheckpointError, UserError
 from utils.seeding import seed_ranks_apart
 
@@ -155,6 +156,18 @@ class TestCallbacks:
         bests = [note for note in notes if note[0] == "on_best"]
         assert bests[0][1:3] == (1, tmp_path / "models" / "best_epoch.pth")
         assert bests[0][3].probabilities["class"].shape == (40, 18)
+
+    def test_other_ranks_wait_for_them_outside_of_any_collective(self, tmp_path, monkeypatch):
+        notes = []
+        monkeypatch.setattr(distributed, "wait_for_main", lambda: notes.append(("waited",)))
+        monkeypatch.setattr(distributed, "gather", lambda own: notes.append(("gather",)) or [own])
+        a_trainer(tmp_path, epochs=1, callbacks=[Noting(notes)]).train()
+        course = events(notes)
+        course = course[course.index("on_epoch_end") :]
+        assert course == [
+            "on_epoch_end", "waited", "gather", "on_best", "waited", "on_train_end", "waited",
+            "close",
+        ]  # fmt: skip
 
     def test_each_update_is_told_once_with_its_losses_rates_and_photos(self, tmp_path):
         notes = []
