@@ -136,15 +136,10 @@ def rates_on_device(optimizer: Optimizer, rates: Tensor) -> Iterator[None]:
 
 
 def why_not_graphed(
-    settings: StepSettings,
-    optimizer: Optimizer,
-    scheduler: Any,
-    amp: torch.dtype | None,
-    device: torch.device,
+    settings: StepSettings, amp: torch.dtype | None, device: torch.device
 ) -> str | None:
     """Why a training step is no fixed sequence of kernels, or ``None`` where it is one."""
-    name, mode = type(optimizer).__name__, settings.compile
-    fused = type(optimizer) in FUSED and all(each["fused"] for each in optimizer.param_groups)
+    mode = settings.compile
     reasons = {
         "only GPUs have graphs": device.type != "cuda",
         "several processes exchange gradients within a step": distributed.world_size() > 1,
@@ -153,12 +148,16 @@ def why_not_graphed(
         "trainer.accumulate makes steps of two kinds": settings.accumulate > 1,
         "trainer.activation_checkpointing asks for the random state within a step":
             settings.activation_checkpointing,
-        "the schedule moves the momentum, too (lr_scheduler.args.cycle_momentum=false: not)":
-            moves_momentum(scheduler),
         f"trainer.compile={mode} makes graphs of its own (true goes with it)": mode in WITH_GRAPHS,
-        f"{name} reads its learning rate on the host; Adam, AdamW and SGD, fused, don't": not fused,
     }  # fmt: skip
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def reads_numbers(optimizer: Optimizer, scheduler: Any) -> bool:
+    """Whether an update takes numbers from the host that change from step to step: fused optimizers
+    read their learning rates on the device (``rates_on_device``), but no momentum."""
+    fused = type(optimizer) in FUSED and all(each["fused"] for each in optimizer.param_groups)
+    return not fused or moves_momentum(scheduler)
 
 
 def _end_capture_in_allocator(pool: Any) -> None:

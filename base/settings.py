@@ -59,8 +59,9 @@ class StepSettings(Section):
     cuda_graph: bool = False
     """On one GPU, replay the whole step (forward, losses, backward, clipping, optimizer, average) \
 as one CUDA graph: where the GPU waits for Python to launch its kernels, as with small batches. \
-Takes the optimizers Adam, AdamW and SGD; no float16, no `accumulate`, no \
-`activation_checkpointing`, no schedule that moves the momentum, too (`cycle_momentum`)."""
+No float16, no `accumulate`, no `activation_checkpointing`. Other optimizers than Adam, AdamW and \
+SGD, and all where the schedule moves the momentum, too (`OneCycleLR`, unless `cycle_momentum` is \
+false), update beside the graph."""
     activation_checkpointing: bool = False
     """Keep only a few activations for the backward pass and compute the others again: the same \
 gradients in less memory, at the cost of a second forward pass. For timm backbones that have it."""

@@ -21,6 +21,7 @@ from base.cuda_graph import (
     Graphed,
     move_average,
     rates_on_device,
+    reads_numbers,
     why_not_graphed,
 )
 from base.forward import (
@@ -332,17 +333,29 @@ class TrainStep:
     def _new_graph(self) -> Any:
         if not self.settings.cuda_graph:
             return None
-        made_of = self.settings, self.optimizer, self.scheduler, self.amp, self.device
-        if reason := why_not_graphed(*made_of):
+        if reason := why_not_graphed(self.settings, self.amp, self.device):
             logger.warning("warning: trainer.cuda_graph: no effect, since %s", reason)
             return None
-        return Graphed(self._whole_step, "trainer.cuda_graph: the training step")
+        apart = reads_numbers(self.optimizer, self.scheduler)
+        function = self._step_without_update if apart else self._whole_step
+        return Graphed(function, "trainer.cuda_graph: the training step")
 
     def _graphed_step(self, graphed: Graphed, images: Tensor, targets: Logits) -> StepResult:
+        result: StepResult
+        if graphed.function == self._step_without_update:
+            with self.stopwatch.part("graph"):
+                result, gradients = graphed(images, targets)
+            # Those of a replay lie elsewhere than those of the odd batch, which is no replay.
+            for name, gradient in gradients.items():
+                self.model.get_parameter(name).grad = gradient
+            # While the GPU is busy with the graph, the host has time to launch the update.
+            with self.stopwatch.part("optimizer"):
+                self._update()
+            return result
         if self.ema is not None:
             self._ema_weight.fill_(1 - self.ema.get_decay(self.updates + 1))
         with self.stopwatch.part("graph"), rates_on_device(self.optimizer, self._rates):
-            result: StepResult = graphed(images, targets)
+            result = graphed(images, targets)
         self._count_update()
         return result
 
@@ -354,6 +367,15 @@ class TrainStep:
         if self.ema is not None:
             move_average(self.ema.module, self.model, self._ema_weight)
         return result
+
+    def _step_without_update(
+        self, images: Tensor, targets: Logits
+    ) -> tuple[StepResult, dict[str, Tensor]]:
+        """What a CUDA graph holds where an update reads numbers: a result, and the gradients."""
+        self._forget_gradients()
+        result = self._gradients(images, targets, summed=1, last=True)
+        found = {name: weight.grad for name, weight in self.model.named_parameters()}
+        return result, {name: each for name, each in found.items() if each is not None}
 
     def _update(self) -> None:
         scale = self.scaler.get_scale()
