@@ -2,10 +2,10 @@
 
 import os
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
+
+from tests.processes import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,7 +40,5 @@ class Page(HTMLParser):
 
 def command(*arguments, cwd):
     """``python -m tools.report …``"""
-    return subprocess.run(
-        [sys.executable, "-m", "tools.report", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    report = ["-m", "tools.report", *map(str, arguments)]
+    return forked(report, cwd, {**os.environ, "PYTHONPATH": str(ROOT)})

@@ -114,6 +114,7 @@ def become(arguments, cwd, environment, said):
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # the server's; this one's is asked of its own environment
     for number, path in enumerate((os.devnull, *said)):
         file = os.open(path, os.O_RDWR | os.O_CREAT)
         os.dup2(file, number)

@@ -1,9 +1,6 @@
 """examples/first_steps.ipynb runs from its first cell to its last, and keeps no outputs."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,16 +17,14 @@ def test_it_is_a_notebook_without_outputs():
 
 
 @pytest.mark.slow
-def test_its_cells_run_in_order(tmp_path):
+def test_its_cells_run_in_order(run, tmp_path):
     # As a kernel does it: one namespace, one cell after the other.
-    code = "import json, sys\nspace = {}\nfor cell in json.load(sys.stdin): exec(cell, space)\n"
+    code = f"space = {{}}\nfor cell in {CELLS!r}: exec(cell, space)\n"
     code += "assert space['best']['val/kind_accuracy'] >= 0 and space['answer'].predicted\n"
     code += "assert space['changed'].save_dir.is_dir() and space['config'].save_dir.is_dir()"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT / "examples", input=json.dumps(CELLS), capture_output=True, text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    script = tmp_path / "kernel.py"
+    script.write_text(code)
+    done = run(script, cwd=ROOT / "examples", TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "optimizer" in done.stdout  # what 'optimiser' was told
     (place,) = tmp_path.glob("first_steps_*")

@@ -1,8 +1,6 @@
 """Two ranks, of which one runs out of memory, train on as if it had not."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -102,10 +100,11 @@ and how many of its four photos fit."""
 
 
 @pytest.fixture(scope="module")
-def ranks():
+def ranks(run, tmp_path_factory):
     """Case → what each rank gave, and what they warned of."""
-    command = [sys.executable, "-c", RANKS, json.dumps(list(CASES.values()))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    script = tmp_path_factory.mktemp("ranks") / "ranks.py"
+    script.write_text(RANKS)
+    done = run(script, json.dumps(list(CASES.values())), cwd=ROOT, PYTHONPATH=str(ROOT))
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(zip(CASES, json.loads(done.stdout), strict=True)), done.stderr
 

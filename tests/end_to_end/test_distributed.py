@@ -119,8 +119,7 @@ def assert_same_course(one, other):
 
 
 def test_two_processes_give_the_losses_and_scores_of_one(shapes, alone, tmp_path):
-    # As a user calls it: the ranks are programs of their own.
-    output = train(shapes, tmp_path, torchrun(2, "--standalone"), batch_size=4)
+    output = train(shapes, tmp_path, torchrun(2, "--standalone", *FORKED), batch_size=4)
     assert_same_course(metrics(alone), metrics(tmp_path))
     assert "a step takes 2 batches" in output
     assert output.count("epoch 1/2") == 1, "only the first process logs"
@@ -218,6 +217,7 @@ def test_a_killed_loader_process_of_one_rank_ends_all_with_one_line_each(shapes,
     changes = {"data_loader.args.batch_size": 4, "trainer.epochs": 1000}
     changes |= {"data_loader.args.num_workers": 2}
     options = settings(shapes, tmp_path, **changes)
+    # As a user calls it: the ranks are programs of their own.
     ((code, output),) = finish(start(launcher, script, *TRAIN, *options, cwd=tmp_path))
     assert code == 2, output[-3000:]
     # If it was killed while it asked for a file, Python's own thread that hands them out complains.

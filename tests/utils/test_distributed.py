@@ -1,7 +1,5 @@
 """Processes that find each other, also after others have died."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -71,19 +69,25 @@ print([os.waitpid(child, 0)[1] for child in children])
 """
 
 
-def test_the_rank_that_keeps_the_store_leaves_last():
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_LAUNCHER],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+@pytest.fixture
+def program(run, tmp_path):
+    """``program(code)``: what such a program printed."""
+
+    def _program(code):
+        script = tmp_path / "program.py"
+        script.write_text(code)
+        return run(script, cwd=ROOT, PYTHONPATH=str(ROOT))
+
+    return _program
+
+
+def test_the_rank_that_keeps_the_store_leaves_last(program):
+    done = program(WITHOUT_LAUNCHER)
     assert done.stdout == "[0, 0]\n", done.stderr[-2000:]
 
 
-def test_workers_of_a_restart_meet_each_other_and_not_the_dead():
-    done = subprocess.run(
-        [sys.executable, "-c", GENERATIONS],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+def test_workers_of_a_restart_meet_each_other_and_not_the_dead(program):
+    done = program(GENERATIONS)
     assert done.stdout == "met\n", done.stderr[-2000:]
 
 
