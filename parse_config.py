@@ -337,7 +337,8 @@ class ConfigParser:
         runs = [run for run in self.save_dir.parent.glob("*") if not FOLD_RUN.search(run.name)]
         folders = (RunFolder(self.folder.root, self.folder.name, run.name) for run in runs)
         found = [folder.last for folder in folders if folder.last]
-        return max(found, key=lambda path: path.stat().st_mtime, default=None)
+        # Where a file system counts in whole seconds, of two the one with the later time stamp.
+        return max(found, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
 
     def _where(self, path: str) -> str:
         return f"{self._draft.source_of(path)}: {path}"

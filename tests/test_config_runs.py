@@ -144,6 +144,16 @@ def test_resume_auto_starts_a_run_and_later_goes_on_with_it():
     assert parse("--resume", "auto", "--run-id", "other").resume is None
 
 
+def test_of_runs_saved_in_one_second_auto_takes_the_one_with_the_later_stamp():
+    write("config.json", {"name": "test"})
+    stamps = ("2026-01-01_10-00-01", "2026-01-01_10-00-00", "2026-01-01_10-00-00-2")
+    for stamp in stamps:
+        file = Path(write(f"saved/models/test/{stamp}/last_epoch.pth", ""))
+        save_checkpoint(file, {"state_dict": {}, "config": {"name": "test"}, "run_id": stamp})
+        os.utime(file, (1, 1))
+    assert parse("--resume", "auto").resume.parent.name == stamps[0]
+
+
 # What a checkpoint of anybody may choose, and what not
 
 

@@ -47,8 +47,10 @@ def fold_checkpoints(folder: Path) -> list[Path]:
 
 def newest_folds(models: Path) -> str | None:
     """The run id of the newest training of folds below ``models``."""
-    found = max(models.glob(f"*/{FOLDS}"), key=lambda path: path.stat().st_mtime, default=None)
-    return found.parent.name if found else None
+    found = models.glob(f"*/{FOLDS}")
+    # Where a file system counts in whole seconds, of two the one with the later time stamp.
+    newest = max(found, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
+    return newest.parent.name if newest else None
 
 
 def require_same_config(begun: Path, saved: dict[str, Any], config: dict[str, Any]) -> None:

@@ -41,3 +41,6 @@ def test_the_newest_training_of_folds_is_known_by_its_id(run, tmp_path):
         record_folds(each, 2, [0])
         os.utime(each.folds, (age, age))
     assert newest_folds(run.models.parent.parent / "name") == "second"
+    for each in (run, RunFolder(tmp_path, "name", "second")):  # in one second of a file system
+        os.utime(each.folds, (1, 1))
+    assert newest_folds(run.models.parent.parent / "name") == "second"
