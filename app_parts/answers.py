@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+import torch
 
 from app_parts.uploads import UploadProblem, read_upload
 from logger.heat import heat_picture
 from trainer.photo_model import PhotoAnswer, PhotoModel, answer_photo, crop_to_show
-from utils.errors import ConfigError
+from utils.errors import ConfigError, UserError
 from utils.images import decode_image
 from utils.thumbnails import jpeg
 
@@ -58,6 +59,10 @@ def answer(members: Sequence[PhotoModel], data: bytes) -> Shown:
         return _worker.submit(_answer, members, data).result()
     except UploadProblem:
         raise
+    except UserError as error:  # such as a GPU that is full; its line says what to set
+        logger.error("a photo could not be answered: %s", error)
+        full = isinstance(error.__cause__, torch.OutOfMemoryError)
+        raise UploadProblem("memory" if full else "failed") from error
     except Exception as error:  # of one photo, which must not end the page with all others
         logger.exception("a photo could not be answered")
         # The visitor gets a line, the log the traceback.

@@ -61,7 +61,7 @@ class StepSettings(Section):
 as one CUDA graph: where the GPU waits for Python to launch its kernels, as with small batches. \
 No float16, no `accumulate`, no `activation_checkpointing`. Other optimizers than Adam, AdamW and \
 SGD, and all where the schedule moves the momentum, too (`OneCycleLR`, unless `cycle_momentum` is \
-false), update beside the graph."""
+false), update beside the graph. Validation and test.py answer by a graph, too."""
     activation_checkpointing: bool = False
     """Keep only a few activations for the backward pass and compute the others again: the same \
 gradients in less memory, at the cost of a second forward pass. For timm backbones that have it."""

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,9 @@ class TrainStep:
         self._rates = torch.empty(len(optimizer.param_groups), device=self.device)
         self._ema_weight = torch.empty((), device=self.device)
         self._graphed = self._new_graph()
+        self._answer: Callable[[Tensor], Logits] = self._infer
+        if self._graphed is not None:
+            self._answer = Graphed(self._infer, "trainer.cuda_graph: validation")
 
     @property
     def lr(self) -> float:
@@ -167,8 +171,12 @@ class TrainStep:
         sound = torch.stack([weight.isfinite().all() for weight in weights]).tolist()
         return next((name for name, fine in zip(names, sound, strict=True) if not fine), None)
 
+    @torch.inference_mode()
     def predict(self, images: Tensor) -> Logits:
         """Logits of ``best_model`` in the precision of training; ``images`` as for ``step``."""
+        return self._answer(images)
+
+    def _infer(self, images: Tensor) -> Logits:
         return infer(self.best_model, images, self.amp, self.memory_format)
 
     def sync_ranks(self) -> None:

@@ -1,6 +1,6 @@
 """A trained model that answers as its run's validation did: for test.py, the page and the rest."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from base.base_model import BaseModel
+from base.cuda_graph import Graphed
 from base.inference import infer
 from base.task import Task
 from data_loader.crop_dataset import CropDataset
@@ -43,6 +44,7 @@ class Predictor:
         amp: autocast to this type; ``None`` computes in float32.
         arithmetic: what ``set_arithmetic`` takes; ``None`` leaves torch as it is.
         about: what the checkpoint says of the model beside its weights.
+        cuda_graph: replay the network as a CUDA graph, for one thread and batches of one size.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Predictor:
         channels_last: bool = True,
         arithmetic: Mapping[str, bool] | None = None,
         about: Mapping[str, Any] | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         # Set once here, and photos are brought to the same in `infer`.
@@ -65,9 +68,16 @@ class Predictor:
         self.amp = amp
         self.arithmetic = arithmetic
         self.about = about or {}
+        self._answer: Callable[[Tensor], dict[str, Tensor]] = self._infer
+        if cuda_graph:
+            self._answer = Graphed(self._infer, "trainer.cuda_graph: prediction")
 
+    @torch.inference_mode()
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, S, S) RGB in 0..255 → head → (B, n) float32, of the photos as they are."""
+        return self._answer(images)
+
+    def _infer(self, images: Tensor) -> dict[str, Tensor]:
         return infer(self.model, images, self.amp, self.memory_format)
 
     def predict(self, batches: Iterable[dict[str, Tensor]]) -> Predictions:

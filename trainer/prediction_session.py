@@ -160,12 +160,12 @@ def ask_members(
     predictor: Any = None
     for checkpoint, member in members.items():
         predictor = None
-        predictor = restore_predictor(member, checkpoint, device)
+        predictor = restore_predictor(member, checkpoint, device, in_batches=True)
     answers, uncalibrated = {}, {}
     for checkpoint, member in members.items():
         if len(members) > 1:
             predictor = None
-            predictor = restore_predictor(member, checkpoint, device)
+            predictor = restore_predictor(member, checkpoint, device, in_batches=True)
         crops, predictions = predict_photos(member, predictor, photos.paths(), skip_unreadable)
         prior = predictor.decoding or {}
         found = answers[checkpoint] = adjusted(predictions, prior).probabilities

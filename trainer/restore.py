@@ -27,6 +27,8 @@ def restore_predictor(
     checkpoint: Path,
     device: torch.device,
     state: dict[str, Any] | None = None,
+    *,
+    in_batches: bool = False,
 ) -> Predictor:
     """The model of a checkpoint, with the settings that its answers depend on.
 
@@ -34,6 +36,7 @@ def restore_predictor(
         config: of the checkpoint.
         checkpoint: its weights, and how often each class occurred in its training.
         state: what the checkpoint holds, where it has been read already.
+        in_batches: many batches of one size will be predicted, one after the other.
 
     Raises:
         CheckpointError: not a checkpoint, or of another architecture or other classes.
@@ -59,6 +62,7 @@ def restore_predictor(
         settings["channels_last"] is not False,
         {key: settings[key] for key in ("deterministic", "tf32")},
         metadata_of(state),
+        in_batches and settings["cuda_graph"] and device.type == "cuda",
     )
 
 

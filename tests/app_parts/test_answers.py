@@ -108,6 +108,18 @@ def test_whatever_fails_is_a_problem_of_that_photo_alone(model, photos, monkeypa
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_a_full_gpu_is_named_to_the_visitor_and_what_to_set_to_the_log(
+    model, photos, monkeypatch, caplog
+):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has …")
+
+    monkeypatch.setattr(type(model.predictor.model), "forward", fail)
+    with pytest.raises(UploadProblem, match="memory"):
+        answer([model], photos[0])
+    assert len(caplog.messages) == 1 and "data_loader.args.input_size" in caplog.messages[0]
+
+
 def test_what_is_kept_of_a_photo_is_small(model, photos):
     shown = answer([model], photos[0])
     explain(model, shown)

@@ -175,3 +175,20 @@ def test_what_a_replay_gave_stays_when_the_next_one_comes(graphs_on_the_cpu):
     kept = [double({"one": each})["twice"] for each in given]
     assert torch.equal(torch.stack(kept), 2 * torch.stack(given))
     assert len(graphs_on_the_cpu) == 1
+
+
+def test_a_validation_by_a_graph_sees_the_weights_of_now_and_the_odd_batch(graphs_on_the_cpu):
+    graphed, eager = a_step(True), a_step(False)
+    found = []
+    for step in (graphed, eager):
+        torch.manual_seed(3)
+        answers = []
+        for _ in range(2):  # epochs, between which the weights move
+            train(step, [BATCH] * STEPS)
+            step.best_model.eval()
+            photos = [each for each, _ in batches([BATCH] * STEPS + [BATCH - 1], seed=5)]
+            answers += [step.predict(each)["mask"] for each in photos]
+        found.append(answers)
+    same(*found)
+    assert not torch.equal(found[0][0], found[0][len(found[0]) // 2])
+    assert len(graphs_on_the_cpu) == 2  # of the step and of the validation

@@ -14,11 +14,13 @@ from model.decoding import resolve_decoding
 from model.model import TimmModelMulti
 from model.settings import Decoding
 from parse_config import ConfigParser
+from tests import cuda_stand_in
 from trainer.inference import Predictor
 from trainer.restore import restore_predictor
 from utils.devices import set_arithmetic
 
 FACES = load_task("faces")
+graphs_on_the_cpu = cuda_stand_in.graphs_on_the_cpu
 
 CPU = torch.device("cpu")
 PHOTOS = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
@@ -97,3 +99,14 @@ def test_models_of_one_process_each_compute_as_their_run_did(arithmetic_as_befor
     for predictor in (exact, quick, exact):
         predictor.probabilities(PHOTOS)["class"]
     assert seen == [True, False, True]
+
+
+def test_many_batches_by_a_graph_are_answered_like_one_by_one(graphs_on_the_cpu):
+    model = TimmModelMulti(FACES, "test_resnet", pretrained=False).eval()
+    eager, graphed = (Predictor(model, FACES, cuda_graph=on) for on in (False, True))
+    batches = [PHOTOS.roll(place, 0) for place in range(5)] + [PHOTOS[:1]]
+    for photos in batches:
+        one, other = (each.logits(photos) for each in (eager, graphed))
+        for head in one:
+            torch.testing.assert_close(other[head], one[head])
+    assert len(graphs_on_the_cpu) == 1
