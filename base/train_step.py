@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +110,9 @@ class TrainStep:
         self._rates = torch.empty(len(optimizer.param_groups), device=self.device)
         self._ema_weight = torch.empty((), device=self.device)
         self._graphed = self._new_graph()
-        self._answer: Callable[[Tensor], Logits] = self._infer
+        self._graphed_answer = None
         if self._graphed is not None:
-            self._answer = Graphed(self._infer, "trainer.cuda_graph: validation")
+            self._graphed_answer = Graphed(self._infer, "trainer.cuda_graph: validation")
 
     @property
     def lr(self) -> float:
@@ -174,7 +173,8 @@ class TrainStep:
     @torch.inference_mode()
     def predict(self, images: Tensor) -> Logits:
         """Logits of ``best_model`` in the precision of training; ``images`` as for ``step``."""
-        return self._answer(images)
+        logits: Logits = (self._graphed_answer or self._infer)(images)
+        return logits
 
     def _infer(self, images: Tensor) -> Logits:
         return infer(self.best_model, images, self.amp, self.memory_format)

@@ -1,7 +1,7 @@
 """A trained model that answers as its run's validation did: for test.py, the page and the rest."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -68,16 +68,16 @@ class Predictor:
         self.amp = amp
         self.arithmetic = arithmetic
         self.about = about or {}
-        self._answer: Callable[[Tensor], dict[str, Tensor]] = self._infer
-        if cuda_graph:
-            self._answer = Graphed(self._infer, "trainer.cuda_graph: prediction")
+        # Not of a method: holding itself, a predictor would outlive the next one's beginning.
+        function = partial(infer, self.model, amp=amp, memory_format=self.memory_format)
+        self._graphed = Graphed(function, "trainer.cuda_graph: prediction") if cuda_graph else None
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, S, S) RGB in 0..255 → head → (B, n) float32, of the photos as they are."""
-        return self._answer(images)
-
-    def _infer(self, images: Tensor) -> dict[str, Tensor]:
+        if self._graphed is not None:
+            logits: dict[str, Tensor] = self._graphed(images)
+            return logits
         return infer(self.model, images, self.amp, self.memory_format)
 
     def predict(self, batches: Iterable[dict[str, Tensor]]) -> Predictions:

@@ -226,9 +226,9 @@ def test_an_option_without_effect_is_said(predict):
 def test_an_ensemble_holds_one_model_at_a_time(call, trained_shapes, monkeypatch):
     models, really = [], prediction_session.restore_predictor
 
-    def restore(*args):
+    def restore(*args, **options):
         assert not any(model() for model in models), "the one before is still in memory"
-        predictor = really(*args)
+        predictor = really(*args, **options)
         models.append(weakref.ref(predictor.model))
         return predictor
 
