@@ -48,7 +48,7 @@ class Extractor:
     one core a worker, which spares all waiting between cores; a GPU has a thread of its own, which
     the workers hand their batches to. Threads will do: of a photo's 1.2 ms beside the network all
     but 0.17 are spent in libraries that give Python's lock back meanwhile (``python -m
-    benchmarks.extraction``). Processes were no faster on two cores (its results say by how much).
+    benchmarks.extraction``). Processes were hardly faster on two cores, and slower on one.
 
     Args:
         network: None does without: every crop is the whole photo. A function that gives the
