@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from base.settings import StepSettings
 from base.train_step import DEFAULTS, TrainStep
@@ -63,16 +65,24 @@ def half_precision(device: torch.device) -> str:
 
 
 def graph(device: torch.device) -> str:
-    """A graphed training beside the eager one: average, clipping, a schedule, an odd batch."""
+    """A graphed training beside the eager one: average, clipping, a schedule, an odd batch; and its
+    answers."""
+    return _graphed(device, lambda own: torch.optim.lr_scheduler.ExponentialLR(own, 0.5))
+
+
+def graph_beside_its_update(device: torch.device) -> str:
+    """The same with a schedule that moves the momentum, as config.json's does."""
+    return _graphed(device, lambda own: torch.optim.lr_scheduler.OneCycleLR(own, 1e-3, 99))
+
+
+def _graphed(device: torch.device, schedule: Callable[[Optimizer], LRScheduler]) -> str:
     set_arithmetic(deterministic=True, tf32=True)
-    eager, graphed = (a_step(device, cuda_graph=on) for on in (False, True))
-    for step in (eager, graphed):
-        step.scheduler = torch.optim.lr_scheduler.ExponentialLR(step.optimizer, 0.5)
-        step.schedule_every = "step"
+    eager, step = (a_step(device, schedule, cuda_graph=on) for on in (False, True))
     # A batch of another size cannot go through the graph, and must take the eager way.
-    first, second = (trained(each, odd=True) for each in (eager, graphed))
-    if graphed._graphed is None or graphed._graphed.failed:
-        raise AssertionError("no graph was captured")
+    first, second = (trained(each, odd=True) | answers(each) for each in (eager, step))
+    for graphed in (step._graphed, step._graphed_answer):
+        if graphed is None or graphed.failed:
+            raise AssertionError("no graph was captured")
     return f"ok: {require_same(first, second)}"
 
 
@@ -158,8 +168,8 @@ ANYWHERE: tuple[Callable[[torch.device], str], ...] = (
     frozen_parts,
 )
 CHECKS = (
-    *ANYWHERE, half_precision, graph, graph_of_a_resumed_run, graph_that_fails,
-    memory_that_runs_out, nccl_with_one_rank, compiled, compiled_in_the_graph,
+    *ANYWHERE, half_precision, graph, graph_beside_its_update, graph_of_a_resumed_run,
+    graph_that_fails, memory_that_runs_out, nccl_with_one_rank, compiled, compiled_in_the_graph,
 )  # fmt: skip
 SLOW = (compiled, compiled_in_the_graph)
 
@@ -169,7 +179,11 @@ def _wait(criterion: nn.Module, given: Any, found: Any) -> None:
     float(found[0].detach())
 
 
-def a_step(device: torch.device, **options: Any) -> TrainStep:
+def a_step(
+    device: torch.device,
+    schedule: Callable[[Optimizer], LRScheduler] | None = None,
+    **options: Any,
+) -> TrainStep:
     """A small network's step; in float32 unless said otherwise."""
     model, criterion = untrained("test_efficientnet", device)
     # A power of two, which a graph, that reads it in float32, rounds no other way: Adam makes whole
@@ -177,7 +191,10 @@ def a_step(device: torch.device, **options: Any) -> TrainStep:
     optimizer = torch.optim.AdamW(model.parameters(), lr=2**-10, fused=True)
     values: dict[str, Any] = {"amp": "off", "ema_decay": 0.9, "clip_norm": 1.0}
     settings = StepSettings(**values | options)
-    return TrainStep(model, criterion, optimizer, settings)
+    return TrainStep(
+        model, criterion, optimizer, settings,
+        scheduler=schedule and schedule(optimizer), schedule_every="step",
+    )  # fmt: skip
 
 
 def _resumed(device: torch.device, **options: Any) -> str:
@@ -204,6 +221,16 @@ def trained(step: TrainStep, odd: bool = False, seed: int = 1) -> dict[str, Tens
         }
         step.step(photos.to(step.device), targets, number, len(sizes))
     return state_of(step)
+
+
+def answers(step: TrainStep) -> dict[str, Tensor]:
+    """Those to the last of some batches of one size, which a graph answers by a replay."""
+    step.best_model.eval()
+    draw = torch.Generator().manual_seed(5)
+    for _ in range(STEPS):
+        photos = torch.randint(0, 256, (BATCH, 3, SIDE, SIDE), dtype=torch.uint8, generator=draw)
+        logits = step.predict(photos.to(step.device))
+    return {f"answer.{head}": values.clone() for head, values in logits.items()}
 
 
 def state_of(step: TrainStep) -> dict[str, Tensor]:

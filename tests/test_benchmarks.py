@@ -45,7 +45,10 @@ def test_whether_there_is_a_gpu_is_asked_without_spoiling_it_for_what_is_forked(
     assert not gpu.has_gpu()
 
 
-@pytest.mark.parametrize("check", ["graph", "graph_of_a_resumed_run", "graph_that_fails"])
+@pytest.mark.parametrize(
+    "check",
+    ["graph", "graph_beside_its_update", "graph_of_a_resumed_run", "graph_that_fails"],
+)
 def test_the_checks_of_graphs_find_what_a_stand_in_for_the_gpu_does(
     monkeypatch, graphs_on_the_cpu, check
 ):
