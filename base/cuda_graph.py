@@ -3,7 +3,7 @@
 Launching the kernels of a training step takes the host longer than a fast GPU takes to run them:
 65 ms for efficientnetv2_rw_s on an H100, whatever the batch. A graph launches them all at once. It
 is a recording: the same kernels, at the same addresses, with the numbers that were current when it
-was captured. So whatever changes from call to call has to lie in tensors (``rates_on_device``).
+was captured. So whatever changes from call to call has to lie in tensors.
 """
 
 import contextlib
@@ -14,14 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves, tree_map
-
-from base.optimizers import FUSED
-from base.schedulers import moves_momentum
-from base.settings import StepSettings
-from utils import distributed
 
 logger = logging.getLogger("trainer")
 
@@ -113,53 +106,6 @@ class Graphed:
         logger.warning("warning: %s goes without a CUDA graph: %s", self.name, first_line)
 
 
-@contextlib.contextmanager
-def rates_on_device(optimizer: Optimizer, rates: Tensor) -> Iterator[None]:
-    """Let a fused optimizer read its learning rates on the device, from ``rates``, (groups,)
-    float32, for the time of the block; elsewhere they stay numbers, as schedules expect."""
-    groups = optimizer.param_groups
-    numbers = [group["lr"] for group in groups]
-    # Outside of the graph: within it the copy of these very numbers would be replayed.
-    rates.copy_(torch.tensor(numbers, dtype=rates.dtype), non_blocking=True)
-    for group, rate in zip(groups, rates.unbind(), strict=True):
-        group["lr"] = rate
-        if "capturable" in group:
-            # torch refuses to capture a step of Adam without it.
-            group["capturable"] = True
-    try:
-        yield
-    finally:
-        for group, number in zip(groups, numbers, strict=True):
-            group["lr"] = number
-            if "capturable" in group:
-                group["capturable"] = False
-
-
-def why_not_graphed(
-    settings: StepSettings, amp: torch.dtype | None, device: torch.device
-) -> str | None:
-    """Why a training step is no fixed sequence of kernels, or ``None`` where it is one."""
-    mode = settings.compile
-    reasons = {
-        "only GPUs have graphs": device.type != "cuda",
-        "several processes exchange gradients within a step": distributed.world_size() > 1,
-        "float16 asks after each step whether it overflowed (bfloat16 does not)":
-            amp is torch.float16,
-        "trainer.accumulate makes steps of two kinds": settings.accumulate > 1,
-        "trainer.activation_checkpointing asks for the random state within a step":
-            settings.activation_checkpointing,
-        f"trainer.compile={mode} makes graphs of its own (true goes with it)": mode in WITH_GRAPHS,
-    }  # fmt: skip
-    return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def reads_numbers(optimizer: Optimizer, scheduler: Any) -> bool:
-    """Whether an update takes numbers from the host that change from step to step: fused optimizers
-    read their learning rates on the device (``rates_on_device``), but no momentum."""
-    fused = type(optimizer) in FUSED and all(each["fused"] for each in optimizer.param_groups)
-    return not fused or moves_momentum(scheduler)
-
-
 def _end_capture_in_allocator(pool: Any) -> None:
     """What torch leaves out where a capture breaks off: until then its allocator would give back no
     memory that two streams have used, as each batch is, and the GPU would be full after an hour."""
@@ -167,21 +113,6 @@ def _end_capture_in_allocator(pool: Any) -> None:
     with contextlib.suppress(RuntimeError):
         torch.cuda.memory._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
         torch.cuda.memory._cuda_releasePool(torch.cuda.current_device(), pool)
-
-
-@torch.no_grad()
-def move_average(average: nn.Module, model: nn.Module, weight: Tensor) -> None:
-    """``ModelEmaV3.update`` with the weight of the new values, () float, read on the device."""
-    pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
-    for own, new in pairs:
-        # The counters of batch norms are whole numbers, which have no average.
-        if not own.is_floating_point():
-            own.copy_(new)
-    averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-    # Three launches for all weights, where a loop over them would make three for each.
-    differences = torch._foreach_sub(values, averages)
-    torch._foreach_mul_(differences, weight)
-    torch._foreach_add_(averages, differences)
 
 
 @contextlib.contextmanager

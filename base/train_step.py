@@ -12,34 +12,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from base import together
 from base.base_model import BaseModel, backbone_modules, checkpoint_activations
 from base.checkpoint import load_weights
 from base.checkpoint_schema import require_like
-from base.cuda_graph import (
-    WITH_GRAPHS,
-    Graphed,
-    move_average,
-    rates_on_device,
-    reads_numbers,
-    why_not_graphed,
-)
-from base.forward import (
-    Logits,
-    StepResult,
-    explained,
-    joined,
-    over_all_ranks,
-    statistics_held,
-    synchronized,
-    wrapped,
-)
+from base.cuda_graph import Graphed
+from base.forward import Logits, StepResult, synchronized
+from base.gradients import Gradients
+from base.graphed_step import AllButUpdate, WholeStep, reads_numbers, why_not_graphed
 from base.inference import infer
 from base.optimizers import require_state_fits
 from base.schedulers import move
 from base.settings import StepSettings
 from base.stopwatch import Stopwatch
-from base.together import RanOutSomewhere
 from utils import distributed
 from utils.devices import amp_dtype, explain_out_of_memory
 from utils.errors import CheckpointError, reason_of
@@ -59,7 +43,6 @@ class TrainStep:
         schedule_every: ``"epoch"`` or ``"step"``: when the scheduler moves.
 
     Attributes:
-        at_once: most photos that memory was found to suffice for; larger batches are done in parts.
         pace: moves of the schedule per epoch or step; ``ahead``: how many it has made beyond one.
         grad_norm: () float on the device, of the gradient of the newest update, before clipping.
     """
@@ -97,18 +80,17 @@ class TrainStep:
         # Without warm-up half of the first weights would be in it after 700 steps at 0.999.
         self.ema = None if decay is None else ModelEmaV3(model, decay=decay, use_warmup=True)
         self.updates = 0
-        self.at_once: int | None = None
         self.pace, self.ahead = 1.0, 0.0
         self.grad_norm = torch.zeros((), device=self.device)
-        self._sum: list[tuple[Tensor, Logits]] = []
         self._restored: Path | None = None  # until the first step shows that its state fits
         self.stopwatch = Stopwatch(self.device)
         self._frozen = backbone_modules(self.model, settings.freeze)
         for module in self._frozen:  # the optimizer leaves alone what gets no gradient
             module.requires_grad_(False)
-        self._forward = wrapped(self.model, settings, self.device)
-        self._rates = torch.empty(len(optimizer.param_groups), device=self.device)
-        self._ema_weight = torch.empty((), device=self.device)
+        self.gradients = Gradients(
+            self.model, criterion, optimizer, settings,
+            amp=self.amp, scaler=self.scaler, stopwatch=self.stopwatch,
+        )  # fmt: skip
         self._graphed = self._new_graph()
         self._graphed_answer = None
         if self._graphed is not None:
@@ -133,10 +115,10 @@ class TrainStep:
 
     def start_epoch(self) -> None:
         """Prepare for the training batches of an epoch."""
-        self._forward.train()
+        self.gradients.forward.train()
         for module in self._frozen:
             module.eval()  # the statistics of its batch norms stay, too
-        self._forget_gradients()
+        self.gradients.forget()
 
     def step(self, images: Tensor, targets: Logits, number: int, of: int) -> StepResult:
         """Forward and backward of one batch; moves the weights when enough batches are summed up.
@@ -155,9 +137,16 @@ class TrainStep:
         summed = accumulate if number < of - of % accumulate else of % accumulate
         images = images.contiguous(memory_format=self.memory_format)
         with explain_out_of_memory("a training step", images):
+            if isinstance(self._graphed, WholeStep):  # whose update is part of the graph
+                with self.stopwatch.part("graph"):
+                    result = self._graphed(images, targets, self.updates + 1)
+                self._count_update()
+                return result
             if self._graphed is not None:
-                return self._graphed_step(self._graphed, images, targets)
-            result = self._gradients(images, targets, summed, last)
+                with self.stopwatch.part("graph"):
+                    result = self._graphed(images, targets)
+            else:
+                result = self.gradients.add(images, targets, summed, last)
             if last:
                 with self.stopwatch.part("optimizer"):
                     self._update()
@@ -214,6 +203,7 @@ class TrainStep:
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state, as tensors and plain values; ``state_dict`` is the best model's."""
+        at_once = self.gradients.at_once
         return {
             "state_dict": self.best_model.state_dict(),
             "raw_model": None if self.best_model is self.model else self.model.state_dict(),
@@ -222,7 +212,7 @@ class TrainStep:
             "lr_scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
             "scaler": self.scaler.state_dict(),
             "updates": self.updates,
-            **({} if self.at_once is None else {"at_once": self.at_once}),
+            **({} if at_once is None else {"at_once": at_once}),
             **({"pace": self.pace, "ahead": self.ahead} if self.ahead or self.pace != 1 else {}),
         }
 
@@ -258,132 +248,21 @@ class TrainStep:
             self._graphed = self._new_graph()
         self.scaler.load_state_dict(state["scaler"])
         self.updates = state["updates"]
-        self.at_once = state.get("at_once")
+        self.gradients.at_once = state.get("at_once")
         self.pace, self.ahead = state.get("pace", 1.0), state.get("ahead", 0.0)
         self.best_model.load_state_dict(state["state_dict"])
         if self.best_model is not self.model:
             self.model.load_state_dict(state["raw_model"])
 
-    def _gradients(self, images: Tensor, targets: Logits, summed: int, last: bool) -> StepResult:
-        """Add the gradients of a batch to those of the sum that it belongs to; where memory runs
-        out, from the beginning of the sum again, with half as many photos at once."""
-        self._sum.append((images, targets))
-        waiting = self._sum[-1:]
-        while True:
-            try:
-                return [
-                    self._in_parts(*batch, summed, last and number == len(waiting))
-                    for number, batch in enumerate(waiting, 1)
-                ][-1]
-            except torch.OutOfMemoryError as error:
-                self._halve(len(images), error)
-            # Out here, where the error no longer holds the tensors of the batch.
-            waiting = self._sum
-            self._forget_gradients()
-            self._sum = waiting
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-
-    def _halve(self, photos: int, error: torch.OutOfMemoryError) -> None:
-        """Go on with half as many photos at once; raises the error again where it was a single one,
-        other ranks don't know of it, or a CUDA graph is captured, in one go."""
-        capturing = self.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-        unknown = distributed.world_size() > 1 and not isinstance(error, RanOutSomewhere)
-        largest = -(-photos // self._parts(photos))
-        if largest == 1 or unknown or capturing:
-            raise error
-        self.at_once = -(-largest // 2)
-        heads: list[str] = getattr(self.criterion, "heads_beyond_means", list)()
-        note = f"; the loss of {', '.join(heads)} weighs photos by their whole batch" * bool(heads)
-        logger.warning(
-            "warning: a step on %d photos at once does not fit into memory (%s): from here on on"
-            " %d, their gradients summed%s; data_loader.args.batch_size=auto finds what fits",
-            largest, str(error).partition(". GPU")[0], self.at_once, note,
-        )  # fmt: skip
-
-    def _parts(self, photos: int) -> int:
-        return -(-photos // (self.at_once or photos))
-
-    def _in_parts(self, images: Tensor, targets: Logits, summed: int, last: bool) -> StepResult:
-        count, whole = self._parts(len(images)), len(images)
-        if count == 1:
-            return self._backward(images, targets, summed, last)
-        cut = {name: values.tensor_split(count) for name, values in targets.items()}
-        results, shares = [], []
-        for number, part in enumerate(images.tensor_split(count)):
-            own = {name: values[number] for name, values in cut.items()}
-            shares.append(len(part) / whole)
-            final = last and number == count - 1
-            results.append(self._backward(part, own, summed / shares[-1], final))
-        return joined(results, shares)
-
-    def _backward(self, images: Tensor, targets: Logits, summed: float, last: bool) -> StepResult:
-        """Add the gradients of photos that are one of ``summed`` shares of a sum; with the last,
-        ranks exchange them."""
-        forward = self._forward
-        with together.exchanging(forward, last):
-            with self.stopwatch.part("forward"):
-                autocast = torch.autocast(self.device.type, self.amp, enabled=self.amp is not None)
-                with autocast, explained(self.settings, len(images)):
-                    logits = forward(images)
-                # Outside of autocast: losses compute in float32, whatever the model does.
-                total, losses = self.criterion(*over_all_ranks(logits, targets))
-            again = self.model if self.settings.activation_checkpointing else None
-            with self.stopwatch.part("backward"), statistics_held(again):
-                # Divided here, gradients of a sum of batches add up to that of their mean.
-                together.backward(forward, self.scaler.scale(total / summed))
-        together.agree(forward)
-        # torch.compile's graphs write the next logits over these, which may be kept.
-        keep = torch.clone if self.settings.compile in WITH_GRAPHS else Tensor.detach
-        detached = {head: keep(values.detach()) for head, values in logits.items()}
-        return detached, total.detach(), {head: loss.detach() for head, loss in losses.items()}
-
-    def _new_graph(self) -> Any:
+    def _new_graph(self) -> WholeStep | AllButUpdate | None:
         if not self.settings.cuda_graph:
             return None
         if reason := why_not_graphed(self.settings, self.amp, self.device):
             logger.warning("warning: trainer.cuda_graph: no effect, since %s", reason)
             return None
-        apart = reads_numbers(self.optimizer, self.scheduler)
-        function = self._step_without_update if apart else self._whole_step
-        return Graphed(function, "trainer.cuda_graph: the training step")
-
-    def _graphed_step(self, graphed: Graphed, images: Tensor, targets: Logits) -> StepResult:
-        result: StepResult
-        if graphed.function == self._step_without_update:
-            with self.stopwatch.part("graph"):
-                result, gradients = graphed(images, targets)
-            # Those of a replay lie elsewhere than those of the odd batch, which is no replay.
-            for name, gradient in gradients.items():
-                self.model.get_parameter(name).grad = gradient
-            # While the GPU is busy with the graph, the host has time to launch the update.
-            with self.stopwatch.part("optimizer"):
-                self._update()
-            return result
-        if self.ema is not None:
-            self._ema_weight.fill_(1 - self.ema.get_decay(self.updates + 1))
-        with self.stopwatch.part("graph"), rates_on_device(self.optimizer, self._rates):
-            result = graphed(images, targets)
-        self._count_update()
-        return result
-
-    def _whole_step(self, images: Tensor, targets: Logits) -> StepResult:
-        """What a CUDA graph holds: whatever changes from step to step is read from tensors."""
-        self._forget_gradients()  # a capture that failed leaves some
-        result = self._gradients(images, targets, summed=1, last=True)
-        self._move_weights()
-        if self.ema is not None:
-            move_average(self.ema.module, self.model, self._ema_weight)
-        return result
-
-    def _step_without_update(
-        self, images: Tensor, targets: Logits
-    ) -> tuple[StepResult, dict[str, Tensor]]:
-        """What a CUDA graph holds where an update reads numbers: a result, and the gradients."""
-        self._forget_gradients()
-        result = self._gradients(images, targets, summed=1, last=True)
-        found = {name: weight.grad for name, weight in self.model.named_parameters()}
-        return result, {name: each for name, each in found.items() if each is not None}
+        if reads_numbers(self.optimizer, self.scheduler):
+            return AllButUpdate(self.model, self.gradients)
+        return WholeStep(self.model, self.optimizer, self.ema, self.gradients, self._move_weights)
 
     def _update(self) -> None:
         scale = self.scaler.get_scale()
@@ -417,11 +296,7 @@ class TrainStep:
             ) from error
         self._restored = None
         self.scaler.update()
-        self._forget_gradients()
-
-    def _forget_gradients(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self._sum = []
+        self.gradients.forget()
 
     def _count_update(self) -> None:
         self.updates += 1

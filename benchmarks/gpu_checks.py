@@ -80,9 +80,9 @@ def _graphed(device: torch.device, schedule: Callable[[Optimizer], LRScheduler])
     eager, step = (a_step(device, schedule, cuda_graph=on) for on in (False, True))
     # A batch of another size cannot go through the graph, and must take the eager way.
     first, second = (trained(each, odd=True) | answers(each) for each in (eager, step))
-    for graphed in (step._graphed, step._graphed_answer):
-        if graphed is None or graphed.failed:
-            raise AssertionError("no graph was captured")
+    graphs = (step._graphed and step._graphed.graph, step._graphed_answer)
+    if any(each is None or each.failed for each in graphs):
+        raise AssertionError("no graph was captured")
     return f"ok: {require_same(first, second)}"
 
 
@@ -130,14 +130,15 @@ def memory_that_runs_out(device: torch.device) -> str:
     total = torch.cuda.get_device_properties(device).total_memory
     torch.cuda.set_per_process_memory_fraction(room / total, device)
     _step_on(step, 1024)
-    if step.at_once not in (128, 256, 512):
-        raise AssertionError(f"{step.at_once} photos at once where 256 fit and 1,024 don't")
+    at_once = step.gradients.at_once
+    if at_once not in (128, 256, 512):
+        raise AssertionError(f"{at_once} photos at once where 256 fit and 1,024 don't")
     twin = copy.deepcopy(step.model)
     trial = Trial(twin, torch.optim.SGD(twin.parameters(), lr=0.1), DEFAULTS, SIDE)
     found = largest(trial.fits, 1024)
     if not 64 <= found < 1024:
         raise AssertionError(f"a batch of {found} where 256 fit and 1,024 don't")
-    return f"{step.at_once} at once, a batch of {found}"
+    return f"{at_once} at once, a batch of {found}"
 
 
 def _step_on(step: TrainStep, photos: int) -> None:

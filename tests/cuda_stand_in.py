@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from base.train_step import why_not_graphed
+from base.graphed_step import why_not_graphed
 
 
 class Stream:

@@ -43,6 +43,7 @@ ELSEWHERE = {
     "app_parts/table.py": "app_parts/test_cards.py",
     "base/base_model.py": "model/test_model.py",
     "base/forward.py": "base/test_train_step.py end_to_end/test_distributed.py",
+    "base/gradients.py": "base/test_train_step.py base/test_together.py",
     "base/data_settings.py base/task_settings.py": "base/test_task.py",
     "logger/report/predictions.py": "logger/report/test_per_head.py logger/report/test_scores.py",
     # The schema: every key's description, default and refusal.

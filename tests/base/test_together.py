@@ -55,7 +55,7 @@ def train(rank, fails, accumulate, limit):
         batch = {"mask": targets[number, share]}
         losses.append(step.step(photos[number, share], batch, number, 4)[1].item())
     weights = [each.flatten().tolist() for each in model.parameters()]
-    return {"losses": losses, "weights": sum(weights, []), "at_once": step.at_once}
+    return {"losses": losses, "weights": sum(weights, []), "at_once": step.gradients.at_once}
 
 def work(rank):
     torch.set_num_threads(1)

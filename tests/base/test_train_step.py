@@ -146,12 +146,16 @@ def test_a_weight_that_is_no_number_is_found_by_name():
     assert train_step.non_finite_parameter() == "classifiers.mask.bias"
 
 
-def test_a_step_that_overflows_float16_counts_neither_for_the_schedule_nor_for_the_average():
+def test_a_step_that_overflows_float16_counts_neither_for_the_schedule_nor_for_the_average(
+    monkeypatch,
+):
+    # The settings give float16 to a GPU alone.
+    monkeypatch.setattr("base.train_step.amp_dtype", lambda *_: torch.float16)
+    scaler = partial(torch.amp.GradScaler, init_scale=2.0**40, backoff_factor=2.0**-30)
+    monkeypatch.setattr("torch.amp.GradScaler", scaler)
     layers = nn.Flatten(), nn.Linear(3 * 8 * 8, 4)
     train_step = a_train_step(*layers, ema_decay=0.9, schedule_every="step")
     train_step.scheduler = torch.optim.lr_scheduler.StepLR(train_step.optimizer, 1, gamma=0.5)
-    train_step.amp = torch.float16  # which the settings give to a GPU alone
-    train_step.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-30)
     average = train_step.best_model.classifiers["mask"].weight
     before = average.clone()
     train_step.start_epoch()
@@ -270,7 +274,7 @@ def test_where_memory_runs_out_a_step_begins_again_in_halves_of_the_same_gradien
         results.append(train_step.step(PHOTOS, TARGETS, 1, 2))
 
     again = [2, 1] if accumulate == 2 else []  # the first batch of the sum
-    assert seen == [4, *again, 2, 2] and halved.at_once == 2
+    assert seen == [4, *again, 2, 2] and halved.gradients.at_once == 2
     assert whole.updates == halved.updates == 2 // accumulate
     for (logits, total, parts), (others, sum_of_all, other_parts) in (results[::2], results[1::2]):
         assert torch.allclose(logits["mask"], others["mask"], atol=1e-5)
@@ -283,7 +287,7 @@ def test_where_memory_runs_out_a_step_begins_again_in_halves_of_the_same_gradien
     assert len(warnings) == 1 and "4 photos at once" in warnings[0]
     going_on = a_train_step(*LINEAR, accumulate=accumulate)
     going_on.restore(halved.state_dict(), Path("halved.pth"))
-    assert going_on.at_once == 2 and "at_once" not in whole.state_dict()
+    assert going_on.gradients.at_once == 2 and "at_once" not in whole.state_dict()
 
 
 def test_losses_that_are_no_means_are_named_when_a_batch_is_halved(caplog):
@@ -292,7 +296,7 @@ def test_losses_that_are_no_means_are_named_when_a_batch_is_halved(caplog):
     with_memory_for(train_step, 1)
     changed_by_an_epoch(train_step)
     messages = [each.message for each in caplog.records]
-    assert train_step.at_once == 1 and len(messages) == 2
+    assert train_step.gradients.at_once == 1 and len(messages) == 2
     assert all("the loss of mask weighs photos by their whole batch" in each for each in messages)
 
 
