@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from utils.cli import drop_stdout
 from utils.csv_files import write_csv
 from utils.errors import described
 from utils.run_folder import MESSAGES
@@ -22,8 +23,11 @@ class _ConsoleHandler(logging.Handler):
     """Prints above the progress bars instead of through them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # A plain print would cut a bar in two and leave half of it standing.
-        tqdm.write(self.format(record))
+        try:
+            # A plain print would cut a bar in two and leave half of it standing.
+            tqdm.write(self.format(record))
+        except OSError:  # no terminal, reader or room is left there; the work, and run.log, go on
+            drop_stdout()
 
 
 class _Backlog(logging.Handler):

@@ -1,6 +1,7 @@
 """What every command does around its own work: one-line errors, exit codes, ``--debug``."""
 
 import argparse
+import errno
 import io
 import multiprocessing
 import os
@@ -12,11 +13,14 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from utils.errors import UserError
+from utils.files import FULL, cannot_write
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 LONGEST = 2000
 """Characters of a message."""
+OUTPUT_GONE = (*FULL, errno.EPIPE, errno.EIO)
+"""What printing fails of: a full disk, a reader that has gone, a terminal that was closed."""
 EXIT_STOPPED = 75
 """Exit code of a run that was asked to stop and can be resumed (EX_TEMPFAIL of sysexits.h)."""
 
@@ -65,19 +69,20 @@ def run_command(main: Callable[[], None], debug: bool = False) -> None:
     or ``--debug``; so does what the machine refuses (memory, open files, a loader process); Ctrl-C
     becomes 130. Anything else is a bug of ours and keeps its traceback.
     """
-    _print_any_character()
+    _prepare_output()
     try:
         main()
     except KeyboardInterrupt:
         end_children()
         print("\ninterrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # `| head` has read enough, which is no error; Python would write once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except Exception as error:
         end_children()
+        if _is_of_stdout(error):
+            drop_stdout()
+            if isinstance(error, BrokenPipeError):  # `| head` has read enough, which is no error
+                sys.exit(1)
+            error = cannot_write("standard output", error)
         line = message_of(error)
         if line is None and not _one_of_several():
             raise
@@ -141,6 +146,23 @@ def one_line(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 500]} … {text[-400:]}"
 
 
+def drop_stdout() -> None:
+    """Let what is printed from here on go nowhere, since where it went takes nothing more: Python
+    itself would write once more, what is buffered, when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_of_stdout(error: Exception) -> bool:
+    """Whether an error that names no file came of printing: then another line fails as well."""
+    if not isinstance(error, OSError) or error.errno not in OUTPUT_GONE or error.filename:
+        return False
+    try:
+        print(flush=True)
+    except OSError:
+        return True
+    return False
+
+
 def _one_of_several() -> bool:
     return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
@@ -156,8 +178,12 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _print_any_character() -> None:
-    """Where the console cannot show a character, or a file's name is no text, print its code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def _prepare_output() -> None:
+    """Where the console cannot show a character, or a file's name is no text, print its code; let a
+    file or pipe get each line at once, not 8 kB of them an hour later; be silent where there is
+    none (``>&-``)."""
+    for name in ("stdout", "stderr"):
+        if (stream := getattr(sys, name)) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)

@@ -1,6 +1,10 @@
 import csv
 import logging
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from tqdm import tqdm
@@ -11,6 +15,8 @@ from logger.logger import (
     setup_logging,
     write_metrics,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +58,23 @@ def test_the_file_keeps_time_place_and_level_and_is_appended_to(tmp_path):
     assert len(lines) == 4
     assert lines[0].endswith("some.part INFO progress")
     assert lines[0][:2] == "20"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+def test_a_console_that_takes_nothing_more_does_not_end_the_work(tmp_path):
+    """A closed terminal, a reader that has gone, a full disk: run.log goes on."""
+    code = (
+        "import logging, sys; from pathlib import Path; from logger.logger import setup_logging\n"
+        "setup_logging(Path(sys.argv[1]))\n"
+        "for number in range(3): logging.warning('line %d', number)"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, tmp_path], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "run.log").read_text().count("line") == 3
 
 
 def test_what_is_said_before_the_run_has_a_folder_stands_in_its_file_once(tmp_path):

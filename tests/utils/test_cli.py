@@ -98,6 +98,42 @@ def test_a_reader_that_stops_early_causes_no_traceback():
     command.stderr.close()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_standard_output_is_an_error_that_says_so(unbuffered):
+    """Not silence and exit code 0, nor advice about shared memory."""
+    code = "from utils.cli import run_command\nrun_command(lambda: print('{}' * 3000))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard output: the disk is full")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_pipe_gets_each_line_at_once():
+    code = "from utils.cli import run_command\nrun_command(lambda: (print('epoch 1'), input()))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    ) as command:  # fmt: skip
+        assert command.stdout.readline() == b"epoch 1\n"
+        command.stdin.write(b"\n")
+
+
+def test_closed_output_is_silent():
+    code = (
+        "import sys; from utils.cli import run_command; from tqdm import tqdm\n"
+        "run_command(lambda: [tqdm.write('x', each) for each in (sys.stdout, sys.stderr)])"
+    )
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" >&- 2>&-', sys.executable, code], cwd=ROOT, capture_output=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 @pytest.mark.parametrize("console", ["ascii", "ascii:strict", "cp1252"])
 def test_what_a_console_cannot_show_is_printed_as_a_code(console):
     """Of every stream; also a file's name that is no text at all."""
