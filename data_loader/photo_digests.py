@@ -14,13 +14,15 @@ from tqdm import tqdm
 from utils.devices import available_cores
 from utils.errors import UserError
 from utils.files import read_regular, write_atomically
+from utils.images import MAX_BYTES
 
 MOST_DIGESTS = 2**30
 """Bytes that the digests of one list of photos may take; 40 per photo."""
 
 
 def photo_digests(photos: Sequence[Path], cache_dir: Path, progress: bool = False) -> np.ndarray:
-    """A digest of each file's bytes: (N,) of 16 bytes each; zeros where there is no file.
+    """A digest of each file's bytes: (N,) of 16 bytes each; zeros where there is no file that
+    ``read_file`` would take.
 
     A file whose size and times did not change since the last look is not read again: what was found
     is kept beside the caches, in one file per list of paths.
@@ -60,7 +62,7 @@ def photo_digests(photos: Sequence[Path], cache_dir: Path, progress: bool = Fals
 def _digest(path: Path) -> bytes:
     try:
         # blake2b: faster than SHA-256 where the processor has no instructions for that one.
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).digest()
+        return hashlib.blake2b(read_regular(path, MAX_BYTES), digest_size=16).digest()
     except OSError:
         return bytes(16)
 

@@ -1,6 +1,7 @@
 import os
 
 import numpy as np
+import pytest
 
 from data_loader.photo_digests import photo_digests
 
@@ -41,3 +42,11 @@ def test_a_damaged_file_of_digests_is_made_anew(tmp_path):
     (file,) = (tmp_path / "digests").iterdir()
     file.write_bytes(b"half of a")
     assert (photo_digests(paths, tmp_path) == first).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="not of this system")
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    digests = photo_digests([tmp_path / "pipe.png", tmp_path / "folder.png"], tmp_path)
+    assert (digests == np.zeros(2, "V16")).all()
