@@ -82,7 +82,8 @@ class ConfigParser:
         self._chosen_run_id = run_id
         own = self.resume if self.resume is not None and is_run(self.resume.parent) else None
         stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        self.run_id = run_id or (own.resolve().parent.name if own else stamp)
+        # Not resolved: a run that lies elsewhere, with a link in its place, keeps its name.
+        self.run_id = run_id or (os.path.basename(os.path.abspath(own.parent)) if own else stamp)
         _check_run_id(self.run_id)
 
     def adopt(self, task: TaskSettings) -> None:

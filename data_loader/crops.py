@@ -163,7 +163,10 @@ def build_crops(
                 if not _main_finds_complete(folder, shape):
                     _fill(folder, photos, digests, extractor, progress)
     except OSError as error:
-        raise UserError(f"{cache_dir}: the crop cache cannot be written ({error})") from error
+        raise UserError(
+            f"{cache_dir}: the crop cache cannot be written ({error}); make room, or let"
+            " tracer.cache_dir be another folder"
+        ) from error
     # Every rank opens it before anybody raises, as one that left early would let the others wait.
     crops = _open_on_every_rank(folder)
     if main:

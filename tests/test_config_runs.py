@@ -97,6 +97,16 @@ def test_a_resumed_run_goes_on_with_its_config_and_folder():
     assert config.save_dir == checkpoint.parent
 
 
+def test_a_run_moved_to_a_larger_disk_with_a_link_in_its_place_goes_on_there_under_its_name():
+    folder = start_run({}).parent
+    folder.rename("disk_of_first")
+    folder.symlink_to(Path("disk_of_first").absolute())
+    resumed = parse("--resume", str(folder / "last_epoch.pth"))
+    assert (resumed.run_id, resumed.log_dir) == ("first", Path("saved/log/test/first"))
+    resumed.start_run()
+    assert not Path("saved/models/test/first-2").exists()
+
+
 def test_a_resumed_run_takes_no_defaults_that_it_ran_without():
     checkpoint = start_run({"optimizer": {"type": "SGD"}})
     config = parse("--resume", str(checkpoint), "--set", "optimizer.type=Adam")
