@@ -1,9 +1,11 @@
 """What ``make gpu`` runs, with next to nothing and without a GPU."""
 
+import time
+
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_checks
+from benchmarks import gpu, gpu_checks, gpu_steps
 from benchmarks.accuracy import PAGE, draw
 from benchmarks.common import ROOT
 from tests import cuda_stand_in
@@ -22,7 +24,8 @@ graphs_on_the_cpu = cuda_stand_in.graphs_on_the_cpu
 )
 def test_a_step_gives_figures(monkeypatch, people, in_an_empty_folder, step, measured):
     monkeypatch.setattr("benchmarks.train.sample_people", lambda persons: people)
-    rows = dict(gpu.STEPS[step].run(gpu.TINY))  # not in a process of its own: OpenCV has threads
+    # Not in a process of its own: OpenCV has threads.
+    rows = dict(gpu_steps.STEPS[step].run(gpu_steps.TINY))
     figure = next(figure for name, figure in rows.items() if measured in name)
     assert float(figure.split(",")[0]) > 0
 
@@ -65,13 +68,13 @@ def test_a_step_that_takes_too_long_is_ended_and_one_that_fails_is_named(
     def fails(size):
         raise ValueError("no such card")
 
-    compiling = gpu.STEPS["compiling"]
+    compiling = gpu_steps.STEPS["compiling"]
 
     def slow(size):
         yield "a figure", "3"
-        gpu.time.sleep(60)
+        time.sleep(60)
 
-    steps = {"slow": gpu.Step(slow, 0.1), "bad": gpu.Step(fails, 9)}
+    steps = {"slow": gpu_steps.Step(slow, 0.1), "bad": gpu_steps.Step(fails, 9)}
     monkeypatch.setattr(gpu, "STEPS", steps | {"compiling": compiling})
     with pytest.raises(SystemExit):
         gpu.main(["--tiny", "--out", str(tmp_path / "gpu.md")])
