@@ -27,7 +27,7 @@ LEFT_BEHIND = re.compile(
     r"|README(\.ko)?\.md|docs/ko/.*|tests/test_korean\.py|CHANGELOG\.md"
     r"|docs/(a_day|accuracy|errors|new_task|reliability|scaling)\.md|examples/first_steps\.ipynb"
     r"|tests/test_(a_day|docs|errors|first_steps)\.py"
-    r"|config\.json|configs/(?!schema)[^/]*\.json|tools/sample\.py|new_project\.py"
+    r"|config\.json|configs/(?!schema)[^/]*\.json|tools/(convert_backbone|sample)\.py|new_project\.py"
     r"|tests/(test_new_project|test_new_task|test_places|shape)\.py"
     r"|(export|sweep|data_loader/(sample|audit|explore)|base/soup|model/(explain|tune_decoding))\.py"
     r"|tests/tools/test_old_spellings\.py"

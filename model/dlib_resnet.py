@@ -1,4 +1,4 @@
-"""dlib's ResNet as a backbone for timm, and its weights, which the package brings.
+"""dlib's ResNet as a backbone for timm.
 
 Trained by its author to tell people apart on some three million photos (King 2017,
 http://blog.dlib.net/2017/02/high-quality-face-recognition-with-deep.html; weights in the public
@@ -6,18 +6,11 @@ domain). For questions about people that are few it knows more than ImageNet's w
 (docs/accuracy.md). ``python -m tools.convert_backbone`` makes a file of weights of the ``.dat``.
 """
 
-import re
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 import torch.nn.functional as F
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
-
-from model.measured_norms import measure_norms
-from utils.errors import CheckpointError
 
 WIDTHS = (32, 32, 32, 64, 64, 64, 64, 128, 128, 128, 256, 256, 256, 256)
 """Channels of each block; one that has more than the block before it, and the last, halve."""
@@ -108,69 +101,3 @@ default_cfgs = generate_default_cfgs(
 def dlib_resnet29(pretrained: bool = False, **options: Any) -> DlibResNet:
     """``timm.create_model("dlib_resnet29", checkpoint_path=…)``."""
     return build_model_with_cfg(DlibResNet, "dlib_resnet29", pretrained, **options)
-
-
-def read_dlib(path: Path, photos: Tensor) -> DlibResNet:
-    """The network of dlib's ``dlib_face_recognition_resnet_model_v1.dat``.
-
-    Its batch norms have become a scale and an offset for each channel, so that what they divided
-    by is lost. It is measured anew on ``photos``, and what a norm does then differs from dlib's
-    only in training, which without it would begin by changing every layer.
-
-    Args:
-        path: the file.
-        photos: (B, 3, 150, 150) normalized, some 256.
-
-    Raises:
-        CheckpointError: it cannot be read, or is not that network's.
-    """
-    network = DlibResNet().eval()
-    try:
-        arrays = _arrays_in(_content(path))
-    except (ValueError, IndexError):  # it ends within a tensor
-        arrays = []
-    # As they come in the network, so they come in the file; there, one more follows, which
-    # makes 128 numbers of the features.
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d)]
-    sizes = [sum(weight.numel() for weight in layer.parameters()) for layer in layers]
-    if [len(array) for array in arrays[:-1]] != sizes:
-        raise CheckpointError(f"{path}: not the weights of dlib's face recognition network")
-    with torch.no_grad():
-        for layer, array in zip(layers, arrays, strict=False):
-            weight, bias = layer.parameters()
-            values = torch.from_numpy(array)
-            weight.copy_(values[: weight.numel()].view_as(weight))
-            bias.copy_(values[weight.numel() :])
-        measure_norms(network, photos)
-    return network
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _arrays_in(data: bytes) -> list[np.ndarray]:
-    """The float32 arrays of the layers in a file of ``dlib::serialize``, in their order.
-
-    A layer begins with its name; numbers are a byte, with their length and sign, and then their
-    bytes; a tensor is a version, four sizes and its values (dlib/serialize.h, tensor_tools.h).
-    """
-    arrays, place = [], 0
-    for layer in re.finditer(rb"con_\d|affine_|fc_\d", data):
-        # Weights may look like a name.
-        if layer.start() < place:
-            continue
-        place = layer.end()
-        skipped = 3 if layer[0].startswith(b"fc") else 1  # its outputs, inputs; the version
-        numbers = []
-        for _ in range(skipped + 4):
-            length = data[place] & 0x0F
-            numbers.append(int.from_bytes(data[place + 1 : place + 1 + length], "little"))
-            place += 1 + length
-        size = int(np.prod(numbers[skipped:]))
-        arrays.append(np.frombuffer(data, "<f4", size, place).copy())
-        place += 4 * size
-    return arrays

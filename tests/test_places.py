@@ -27,8 +27,8 @@ ELSEWHERE = {
     " tools/explore/session.py": "tools/test_explore.py",
     "tools/__main__.py": "tools/test_main.py",
     "tools/report.py": "logger/report/test_write.py",
-    "tools/convert_backbone.py": "model/test_dlib_resnet.py model/test_faceres.py",
-    "model/measured_norms.py": "model/test_dlib_resnet.py model/test_faceres.py",
+    "tools/convert_backbone.py faces/measured_norms.py":
+        "faces/test_dlib_weights.py faces/test_faceres_weights.py",
     "tools/runs.py": "logger/report/test_runs.py",
     "tools/sample.py": "faces/test_sample.py",
     "tools/serve.py": "trainer/test_serving.py",

@@ -24,9 +24,9 @@ import torch
 from safetensors.torch import save_file
 
 from data_loader.transform import eval_transform
+from faces.dlib_weights import read_dlib
+from faces.faceres_weights import read_faceres
 from model.backbones import timm_backbone
-from model.dlib_resnet import read_dlib
-from model.faceres import read_faceres
 from utils.cli import command_line, run_command
 from utils.images import find_images, read_image
 
