@@ -73,6 +73,9 @@ def run_command(main: Callable[[], None], debug: bool = False) -> None:
     try:
         main()
     except KeyboardInterrupt:
+        # A second Ctrl-C ends it at once; as an exception it would break into how Python and torch
+        # end, with a traceback, or abort.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         end_children()
         print("\ninterrupted", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

@@ -1,5 +1,6 @@
 import io
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -74,6 +75,14 @@ def test_what_the_machine_refuses_is_one_line_that_says_what_to_do(capsys, error
     assert words in shown
 
 
+@pytest.fixture
+def ctrl_c_as_before():
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_as_before")
 def test_ctrl_c_is_exit_code_130_without_a_traceback(capsys):
     def interrupted():
         raise KeyboardInterrupt
@@ -82,6 +91,19 @@ def test_ctrl_c_is_exit_code_130_without_a_traceback(capsys):
         run_command(interrupted)
     assert leaving.value.code == 130
     assert capsys.readouterr().err == "\ninterrupted\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_second_ctrl_c_while_the_first_ends_the_process_shows_no_traceback_either():
+    code = (
+        "import atexit, os, signal, time; from utils.cli import run_command\n"
+        "atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(9)))\n"
+        "run_command(lambda: os.kill(os.getpid(), signal.SIGINT) or time.sleep(9))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "\ninterrupted\n")
 
 
 def test_a_reader_that_stops_early_causes_no_traceback():
