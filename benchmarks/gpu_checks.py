@@ -80,9 +80,10 @@ def _graphed(device: torch.device, schedule: Callable[[Optimizer], LRScheduler])
     eager, step = (a_step(device, schedule, cuda_graph=on) for on in (False, True))
     # A batch of another size cannot go through the graph, and must take the eager way.
     first, second = (trained(each, odd=True) | answers(each) for each in (eager, step))
-    graphs = (step._graphed and step._graphed.graph, step._graphed_answer)
-    if any(each is None or each.failed for each in graphs):
-        raise AssertionError("no graph was captured")
+    way = step._graphed
+    for each in (None if way is None else way.graph, step._graphed_answer):
+        if each is None or each.failed:
+            raise AssertionError("no graph was captured")
     return f"ok: {require_same(first, second)}"
 
 

@@ -17,7 +17,6 @@ from base.task import Task
 from data_loader.readers import Table, raise_if_any, read_source
 from utils.errors import DataError
 
-Columns = Mapping[str, np.ndarray]
 SUM_OFF = 0.01
 """How far from 1 the probabilities of a photo may add up to: they are rounded."""
 

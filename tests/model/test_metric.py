@@ -18,10 +18,6 @@ def encode_class(mask, gender, age):
     return FACES.encode({"mask": mask, "gender": gender, "age": age})
 
 
-def decode_class(code):
-    return tuple(FACES.decode(code).values())
-
-
 def answers(*classes):
     """Probabilities that are certain of these classes."""
     return np.eye(18)[list(classes)]
