@@ -2,26 +2,36 @@
 
 Python's start and the imports of torch, timm and others take longer than what most tests let a
 command do. So a server, which is this file as a script, has imported them, and nothing of ours, and
-is forked for each command; the child is the command from there on, and ends as it would.
+is forked for each command; the child is the command from there on, and ends as it would. All of
+pytest's processes share the server: for each it forks one that waits for that one's commands.
 """
 
+import contextlib
 import functools
 import importlib
 import json
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import NamedTuple
+
+from filelock import FileLock
 
 LIBRARIES = (
     "albumentations", "matplotlib.pyplot", "pandas", "pydantic", "sklearn.metrics", "timm",
     "torch.utils.tensorboard", "torchvision", "tqdm", "wandb",
 )  # fmt: skip
+TESTS = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
+"""Name of this run of the tests, however many processes it has."""
+PLACE = Path(tempfile.gettempdir(), f"commands-{TESTS}")
+"""The server's door."""
 SECONDS = 240
 """For a command; under pytest's own limit."""
 
@@ -80,23 +90,49 @@ class Started:
 
 def ask(request):
     """The server's answer."""
-    server().stdin.write(f"{json.dumps(request)}\n")
-    server().stdin.flush()
-    return json.loads(server().stdout.readline())
+    print(json.dumps(request), file=server(), flush=True)
+    return json.loads(server().readline())
 
 
 @functools.cache
 def server():
-    """Ends with pytest, whose end of the pipe is closed then."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, __file__], **pipes)
+    """A line to the server, which the first of pytest's processes begins for all of them."""
+    with FileLock(f"{PLACE}.lock"):
+        if not PLACE.exists():
+            with socket.socket(socket.AF_UNIX) as door:
+                door.bind(str(PLACE))
+                # Open before the server has imported anything: who comes meanwhile stands in line.
+                door.listen()
+                subprocess.Popen([sys.executable, __file__], stdin=door, stdout=subprocess.DEVNULL)
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(str(PLACE))
+    return line.makefile("rw")
 
 
-def serve():
+def answering(door):
+    """Fork one that answers for each of pytest's processes, and return in it, with its line; end
+    with the last of them, whose end of the line is closed then."""
+    door.settimeout(1)
+    while True:
+        with contextlib.suppress(TimeoutError):
+            line, _ = door.accept()
+            if not os.fork():
+                return line
+            line.close()
+        try:
+            os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:  # none is left
+            for place in (door.getsockname(), f"{door.getsockname()}.lock"):
+                Path(place).unlink(missing_ok=True)
+            os._exit(0)  # sys.exit() would clear the libraries away, for a second
+
+
+def serve(line):
     """Answer a command with its number, and a number with the exit code; return in the child of a
     command, with it."""
-    for line in sys.stdin:
-        request = json.loads(line)
+    requests = line.makefile("rw")
+    for text in requests:
+        request = json.loads(text)
         if isinstance(request[0], int):
             ended, status = os.waitpid(*request)
             answer = os.waitstatus_to_exitcode(status) if ended else None
@@ -104,8 +140,8 @@ def serve():
             answer = os.fork()
             if not answer:
                 return request
-        print(json.dumps(answer), flush=True)
-    sys.exit()
+        print(json.dumps(answer), file=requests, flush=True)
+    os._exit(0)
 
 
 def become(arguments, cwd, environment, said):
@@ -132,4 +168,4 @@ def become(arguments, cwd, environment, said):
 if __name__ == "__main__":
     for name in LIBRARIES:
         importlib.import_module(name)
-    become(*serve())
+    become(*serve(answering(socket.socket(fileno=0))))
