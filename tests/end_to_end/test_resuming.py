@@ -1,6 +1,7 @@
 """Runs that are resumed, and weights that a checkpoint brings along."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,20 +14,35 @@ from tests.runs import files_under, read_rows
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the first test leaves its training of an epoch for the others."""
+    return tmp_path_factory.mktemp("kept") / "saved"
+
+
+@pytest.fixture
+def last(train, kept, tmp_path):
+    """The newest checkpoint of ``first``, a run of an epoch; its folders are the test's own."""
+    if kept.exists():
+        shutil.copytree(kept, tmp_path / "saved")
+    else:
+        train("first")
+        shutil.copytree(tmp_path / "saved", kept)
+    return tmp_path / "saved/models/shapes/first/last_epoch.pth"
+
+
 class TestGoingOn:
-    def test_a_resumed_run_ends_where_one_without_a_stop_ends(self, train, call, tmp_path):
+    def test_a_resumed_run_ends_where_one_without_a_stop_ends(self, train, call, last, tmp_path):
         train("whole", "--set", "trainer.epochs=2")
-        train("stopped")
-        last = tmp_path / "saved/models/shapes/stopped/last_epoch.pth"
 
         resumed = call("train.py", "--resume", last, "--set", "trainer.epochs=2")
 
         assert resumed.returncode == 0, resumed.stderr
-        metrics = tmp_path / "saved/log/shapes/stopped/metrics.csv"
+        metrics = tmp_path / "saved/log/shapes/first/metrics.csv"
         whole = tmp_path / "saved/log/shapes/whole/metrics.csv"
         assert metrics.read_bytes() == whole.read_bytes()
         models = tmp_path / "saved/models/shapes"
-        assert files_under(models / "stopped") == files_under(models / "whole")
+        assert files_under(models / "first") == files_under(models / "whole")
 
     def test_auto_starts_a_run_goes_on_with_it_and_leaves_a_finished_one(self, train, tmp_path):
         metrics = tmp_path / "saved/log/shapes/demo/metrics.csv"
@@ -39,15 +55,11 @@ class TestGoingOn:
         assert metrics.read_bytes() == before
         assert "epoch 2/2" not in said
 
-    def test_a_resumed_run_can_go_on_under_another_name(self, train, call, tmp_path):
-        train("short")
-        result = call(
-            "train.py", "-r", tmp_path / "saved/models/shapes/short/last_epoch.pth",
-            "--run-id", "longer", "--set", "trainer.epochs=2",
-        )  # fmt: skip
+    def test_a_resumed_run_can_go_on_under_another_name(self, call, last, tmp_path):
+        result = call("train.py", "-r", last, "--run-id", "longer", "--set", "trainer.epochs=2")
         assert result.returncode == 0, result.stderr
         assert len(read_rows(tmp_path / "saved/log/shapes/longer/metrics.csv")) == 2
-        assert len(read_rows(tmp_path / "saved/log/shapes/short/metrics.csv")) == 1
+        assert len(read_rows(tmp_path / "saved/log/shapes/first/metrics.csv")) == 1
 
     def test_under_another_name_the_best_epoch_so_far_comes_along(self, train, call, tmp_path):
         train("flat", "--lr", "1e-12")
@@ -60,19 +72,15 @@ class TestGoingOn:
         assert best.endswith("saved/models/shapes/flatter/best_epoch.pth")
         assert (tmp_path / "saved/models/shapes/flatter/best_epoch.pth").is_file()
 
-    def test_auto_goes_on_where_a_kill_came_within_the_very_first_save(self, train, tmp_path):
-        train("cut")
-        models = tmp_path / "saved/models/shapes/cut"
-        (models / "last_epoch.pth").unlink()  # saved, but not yet under its second name
-        train("cut", "--resume", "auto", "--set", "trainer.epochs=2")
-        assert len(read_rows(tmp_path / "saved/log/shapes/cut/metrics.csv")) == 2
+    def test_auto_goes_on_where_a_kill_came_within_the_very_first_save(self, train, last, tmp_path):
+        last.unlink()  # saved, but not yet under its second name
+        train("first", "--resume", "auto", "--set", "trainer.epochs=2")
+        assert len(read_rows(tmp_path / "saved/log/shapes/first/metrics.csv")) == 2
 
-    def test_a_learning_rate_that_the_saved_state_overrules_is_said(self, train, call, tmp_path):
-        train("kept")
-        last = tmp_path / "saved/models/shapes/kept/last_epoch.pth"
+    def test_a_learning_rate_that_the_saved_state_overrules_is_said(self, call, last, tmp_path):
         said = call("train.py", "-r", last, "--lr", "0.5", "--set", "trainer.epochs=2").stdout
         assert "warning: optimizer.args: no effect" in said
-        rows = read_rows(tmp_path / "saved/log/shapes/kept/metrics.csv")
+        rows = read_rows(tmp_path / "saved/log/shapes/first/metrics.csv")
         assert rows[0]["lr"] == rows[1]["lr"]
 
     def test_a_schedule_made_for_the_length_of_the_training_is_not_resumed_for_more(
@@ -89,9 +97,7 @@ class TestGoingOn:
         less = call("train.py", "-r", last, "--set", "trainer.epochs=1", *crops).stdout
         assert "warning: lr_scheduler: stays made for 2 epochs, as saved" in less
 
-    def test_going_on_with_other_groups_in_the_two_parts_is_said(self, train, call, tmp_path):
-        train("swapped")
-        last = tmp_path / "saved/models/shapes/swapped/last_epoch.pth"
+    def test_going_on_with_other_groups_in_the_two_parts_is_said(self, call, last):
         same = call("train.py", "-r", last)
         assert "split" not in same.stdout
         said = call("train.py", "-r", last, "--set", "seed=5").stdout
@@ -121,11 +127,10 @@ class TestGoingOn:
         assert eventually(lambda: all(b"val/f1" in file.read_bytes() for file in files))
 
     def test_a_run_id_that_is_taken_is_refused(
-        self, train, call, shapes_config, assert_one_line_error
+        self, call, last, shapes_config, assert_one_line_error
     ):
-        train("mine")
-        again = call("train.py", "-c", shapes_config, "--run-id", "mine")
-        assert_one_line_error(again, "mine", "holds a run already", "--resume")
+        again = call("train.py", "-c", shapes_config, "--run-id", "first")
+        assert_one_line_error(again, "first", "holds a run already", "--resume")
 
 
 class TestBackboneWeights:
