@@ -1,4 +1,5 @@
-"""Being asked to stop: what a scheduler or a spot machine sends before it takes the machine."""
+"""Being asked to stop: what a scheduler or a spot machine sends before it takes the machine, and a
+terminal that is closed."""
 
 import contextlib
 import shlex
@@ -10,7 +11,8 @@ from types import FrameType
 
 from utils import distributed
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
+NAMES = "SIGTERM", "SIGUSR1", "SIGHUP"
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 AGREE_EVERY = 10
 """Steps between two questions whether any rank was asked to stop; alone, there is none to ask."""
 
@@ -25,7 +27,7 @@ class Stopped(Exception):
 
 
 class Preemption:
-    """Whether SIGTERM or SIGUSR1 has come."""
+    """Whether one of ``SIGNALS`` has come."""
 
     def __init__(self) -> None:
         self.received = False
@@ -37,7 +39,9 @@ class Preemption:
             # A notebook or a test may train in a thread, where `signal.signal` raises.
             yield  # signals are the main thread's
             return
-        before = {number: signal.signal(number, self._take_note) for number in SIGNALS}
+        # What is ignored stays so: nohup lets a process live on where its terminal is closed.
+        heard = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._take_note) for number in heard}
         try:
             yield
         finally:
