@@ -1,5 +1,6 @@
 """From photos to batches: the loaders of a training and those of a prediction."""
 
+import hashlib
 import logging
 import math
 from collections.abc import Sequence
@@ -69,6 +70,14 @@ class TrainingData:
     class_counts: dict[str, np.ndarray]
     train_truth: dict[str, np.ndarray]
     val_truth: dict[str, np.ndarray]
+
+    def digest(self) -> str:
+        """What changes with any photo, crop or label."""
+        # A cache's folders are named by its settings and by what the photos hold.
+        known = hashlib.sha256("/".join(self.crops.folder.parts[-2:]).encode())
+        for name, values in sorted(self.index.values.items()):
+            known.update(name.encode() + values.tobytes())
+        return known.hexdigest()[:16]
 
 
 def setup(

@@ -47,9 +47,11 @@ from trainer.trainer import Trainer, scalar_names
 from trainer.tta import PLAIN, describe, views_from
 from utils import distributed
 from utils.cli import EXIT_STOPPED
+from utils.config_files import read_json5
 from utils.devices import prepare_device, set_arithmetic
 from utils.environment import describe_environment
-from utils.run_folder import SPLIT
+from utils.errors import ConfigError
+from utils.run_folder import ENVIRONMENT, SPLIT
 from utils.seeding import seed_everything, seed_ranks_apart
 
 logger = logging.getLogger("train")
@@ -303,6 +305,8 @@ def ignored_overrides(saved: dict, asked: dict) -> list[str]:
 def begin_run(config: ConfigParser, data: TrainingData, environment: dict[str, Any]) -> None:
     """Make the run's folders, with its config, environment and split; all ranks learn its id."""
     if distributed.is_main():
+        environment["data"] = data.digest()
+        before = data_of(config.resume.parent) if config.resume else None
         config.start_run(environment)
         setup_logging(config.log_dir, config.settings.trainer.verbosity)
         split = config.save_dir / SPLIT
@@ -314,7 +318,20 @@ def begin_run(config: ConfigParser, data: TrainingData, environment: dict[str, A
             logger.warning(
                 "warning: not the %s, or not the split, that the run began with", data.index.plural
             )
+        elif before not in (None, environment["data"]):
+            logger.warning(
+                "warning: photos, their crops or labels have changed since the run was stopped, and"
+                " it goes on with those of now"
+            )
     config.run_id = distributed.broadcast(config.run_id)
+
+
+def data_of(models: Path) -> Any:
+    """``TrainingData.digest`` as the run in a folder noted it; ``None`` of older versions."""
+    try:
+        return read_json5(models / ENVIRONMENT).get("data")
+    except ConfigError:
+        return None
 
 
 def warn_of_known_people(init_from: str | None, data: TrainingData) -> None:

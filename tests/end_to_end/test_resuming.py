@@ -103,6 +103,21 @@ class TestGoingOn:
         said = call("train.py", "-r", last, "--set", "seed=5").stdout
         assert "warning: not the boards, or not the split, that the run began with" in said
 
+    def test_going_on_with_a_changed_photo_or_label_is_said(self, train, call, shapes, tmp_path):
+        data = shutil.copytree(shapes, tmp_path / "data")
+        places = ("--set", "data_dir=data", "tracer.cache_dir=crops")
+        train("changed", *places)
+        again = ("train.py", "-r", tmp_path / "saved/models/shapes/changed/last_epoch.pth")
+        words = "warning: photos, their crops or labels have changed since the run was stopped"
+        assert words not in call(*again).stdout
+        photos = sorted((data / "train/circle").glob("*.png"))
+        shutil.copy(photos[1], photos[0])
+        assert words in call(*again).stdout
+        assert words not in call(*again).stdout  # those that it was last told of
+        table = data / "train.csv"
+        table.write_text(table.read_text().replace(",circle,", ",square,", 1))
+        assert words in call(*again).stdout
+
     def test_curves_in_tensorboard_go_on_without_doubled_points(self, train, call, tmp_path):
         train("seen", "--set", "trainer.tensorboard=true", "--set", "trainer.epochs=2")
         models, log = tmp_path / "saved/models/shapes/seen", tmp_path / "saved/log/shapes/seen"
