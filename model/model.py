@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from base.base_model import BaseModel
+from base.heads import TagHead
 from base.task import Task
 from model.backbones import timm_backbone, torchvision_backbone
 from model.decode import heads_of, single_head
+from model.kernel import KernelHead
 from model.ordinal import CornHead
 from utils.errors import ConfigError, nearest
 
-LAYERS = {"linear": nn.Linear, "corn": CornHead}
+LAYERS = {"linear": nn.Linear, "corn": CornHead, "kernel": KernelHead}
 """What ``heads`` may say of a head → what makes its layer."""
 
 
@@ -28,12 +30,12 @@ class TimmModelMulti(BaseModel):
         drop_path: stochastic depth, where the backbone has it.
         img_size: for backbones made for one input size: the height and width in pixels to build
             it for, if not its usual one.
-        heads: head → ``"linear"``, as all are that it leaves out, or ``"corn"``, which knows
-            that classes have an order.
+        heads: head → ``"linear"``, as all are that it leaves out, ``"corn"``, which knows that
+            classes have an order, or ``"kernel"``, which is solved for instead of trained.
 
     Raises:
         ConfigError: unknown backbone, an option it lacks, or no way to its published weights; a
-            head that the task lacks, or corn for one without an order.
+            head that the task lacks, corn for one without an order, kernel for tags or for all.
         CheckpointError: a weights file that is missing, unreadable or of another network.
     """
 
@@ -115,4 +117,9 @@ def _layers(task: Task, chosen: Mapping[str, str]) -> dict[str, Callable[[int, i
                 f"{where}.{head}: corn is for classes in an order; say task.heads.{head}.ordered"
                 " if they have one, or take 'linear'"
             )
-    return {head: LAYERS[layer] for head, layer in chosen.items()}
+        if layer == "kernel" and isinstance(task.heads[head], TagHead):
+            raise ConfigError(f"{where}.{head}: kernel is for one class of several, not for tags")
+    layers = {head: LAYERS[layer] for head, layer in chosen.items()}
+    if all(layers.get(head) is KernelHead for head in task.heads):
+        raise ConfigError(f"{where}: kernel heads are not trained, so one head has to be another")
+    return layers

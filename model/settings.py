@@ -46,10 +46,11 @@ class ArchArguments(Arguments):
     """Stochastic depth, for timm backbones that have it."""
     img_size: Positive | None = None
     """Side in pixels to build for, for timm backbones made for one size."""
-    heads: dict[str, Literal["linear", "corn"]] = {}
+    heads: dict[str, Literal["linear", "corn", "kernel"]] = {}
     """Head → its layer; `corn` knows the order of classes: is the photo beyond this one, given \
-not before it?"""
-    age_head: Literal["linear", "corn"] | None = None
+not before it? `kernel` answers by how near a photo is to those of the training, and is solved for \
+after each epoch."""
+    age_head: Literal["linear", "corn", "kernel"] | None = None
     """Alias of `heads` for the head `age`."""
 
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from trainer.callbacks import run_callbacks
 from trainer.distillation import with_soft_labels
 from trainer.folds import train_folds
 from trainer.inference import DRAWN
+from trainer.kernel_heads import fit_kernel_heads
 from trainer.restore import model_to_train, require_classes
 from trainer.seeds import train_seeds
 from trainer.trainer import Trainer, scalar_names
@@ -360,6 +362,7 @@ def build_trainer(
 ) -> Trainer:
     """The trainer, with what checkpoints and callbacks record of the run."""
     settings = config.settings.trainer
+    input_size = config["data_loader"]["args"]["input_size"]
     # Off by default in validation, which it would make twice as long in every epoch.
     views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
     if len(views) > 1:
@@ -388,6 +391,7 @@ def build_trainer(
             "augmentation_pipeline": data.train.dataset.transform.describe(),
         },
         callbacks=callbacks,
+        before_validation=partial(fit_kernel_heads, data=data, size=input_size),
         decoding=decoding,
         profile_dir=config.log_dir / "profile",
         views=views,

@@ -94,6 +94,7 @@ class Trainer(BaseTrainer):
         decoding: class prior that multiplies the probabilities before validation scores are taken;
             ``None`` for none. ``predictions`` are kept without it.
         views: of a validation photo, whose answers are averaged.
+        before_validation: called with the training step.
         options: what ``BaseTrainer`` takes.
     """
 
@@ -112,6 +113,7 @@ class Trainer(BaseTrainer):
         decoding: ClassPrior | None = None,
         views: Sequence[View] = PLAIN,
         profile_dir: Path = Path("profile"),
+        before_validation: Callable[[TrainStep], None] = lambda step: None,
         **options: Any,
     ) -> None:
         super().__init__(train_step, settings, **options)
@@ -124,6 +126,7 @@ class Trainer(BaseTrainer):
         self.decoding = decoding
         self.views = views
         self.profile_dir = profile_dir
+        self.before_validation = before_validation
         self._steps: list[Step] = []
         self._loss_names: list[str] = []
         self._flops: float | None = None
@@ -269,6 +272,7 @@ class Trainer(BaseTrainer):
         batches = self._progress(fetched, "validation", 0, len(self.val_loader))
         self.train_step.best_model.eval()
         step = self.train_step
+        self.before_validation(step)
         predictions = self.predictions = predict(step.predict, batches, self.task, self.views)
         # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
         on_device = [
