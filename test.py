@@ -47,6 +47,10 @@ def parse() -> ConfigParser:
         "--answers", type=Path, metavar="FILE", help="true classes (ImageID,ans) to score against"
     )
     parser.add_argument(
+        "--soft-labels", type=Path, metavar="FILE",
+        help="also write what a next training may learn from: the classes' probabilities by head",
+    )  # fmt: skip
+    parser.add_argument(
         "--skip-unreadable", action="store_true", help="leave out photos that can't be read"
     )
     return ConfigParser.from_args(parser, (DECODING,))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.prefetch import Prefetcher
-from base.task import Task
+from base.task import Arrays, Task
 from data_loader.crops import UNREADABLE, WHOLE, Crops, extractor_from
 from data_loader.data_loaders import prediction_loader
 from data_loader.dataset import Photos
@@ -36,13 +36,14 @@ from trainer.submission import (
     check_writable,
     forget_scores,
     write_probabilities,
+    write_soft_labels,
     write_submission,
 )
 from trainer.tta import describe, views_from
 from utils import distributed
 from utils.devices import prepare_device
 from utils.environment import describe_environment
-from utils.errors import DataError, PhotoError
+from utils.errors import ConfigError, DataError, PhotoError
 from utils.files import all_or_none, write_json
 
 logger = logging.getLogger("test")
@@ -62,7 +63,8 @@ def predict(config: ConfigParser) -> None:
     for line in config.warnings() if distributed.is_main() else ():
         logger.warning("warning: %s", line)
     call, out = named_output(config)
-    check_writable(out)
+    for file in filter(None, (out, args.soft_labels)):
+        check_writable(file)
     task = Task(config.settings.task)
     photos = photos_of(config)
     truth = read_answers(args.answers, photos.files, task) if args.answers else None
@@ -72,8 +74,8 @@ def predict(config: ConfigParser) -> None:
     require_one_task({path: Task(each.settings.task) for path, each in members.items()})
     views = [len(views_from(member["tta"])) for member in members.values()]
     logger.info(describe(views, len(photos)))
-    crops, answers_of_members, uncalibrated = ask_members(
-        members, photos, device, args.skip_unreadable
+    crops, answers_of_members, uncalibrated, taught = ask_members(
+        members, photos, device, args.skip_unreadable, args.soft_labels is not None
     )
     # All ranks have all predictions by now; one writes.
     if not distributed.is_main():
@@ -96,7 +98,11 @@ def predict(config: ConfigParser) -> None:
             call.note(out)
         write_submission(out, ids, task, probabilities, in_words=args.images is not None)
         write_probabilities(out.with_suffix(".probabilities.csv"), ids, task, probabilities)
+        if args.soft_labels:
+            write_soft_labels(args.soft_labels, ids, task, {k: v[rows] for k, v in taught.items()})
     print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
+    if args.soft_labels:
+        print(f"soft labels: {args.soft_labels}")
     list_unreadable(photos, crops)
     if truth is None:
         return
@@ -152,28 +158,38 @@ def ask_members(
     photos: Photos,
     device: torch.device,
     skip_unreadable: bool,
-) -> tuple[Crops, dict[Path, dict[str, np.ndarray]], dict[Path, dict[str, np.ndarray]]]:
-    """The crops of the photos, as the last model has them, and each model's probabilities: as it
-    answers, and without its temperatures, which is the very same object where it has none."""
+    by_head: bool,
+) -> tuple[Crops, dict[Path, Arrays], dict[Path, Arrays], Arrays]:
+    """The crops of the photos, as the last model has them; each model's probabilities: as it
+    answers, and without its temperatures, which is the very same object where it has none; and the
+    mean of what the models' heads say, before any decoding. Refused are models that don't have the
+    task's heads where these are asked for (``by_head``)."""
     # What one can't answer is refused before photos are cropped. One is there at a time, so that an
     # ensemble takes no more memory than a model; to be read again they wait in the system's cache.
     predictor: Any = None
     for checkpoint, member in members.items():
         predictor = None
         predictor = restore_predictor(member, checkpoint, device, in_batches=True)
-    answers, uncalibrated = {}, {}
+        if by_head and list(predictor.model.heads) != list(predictor.task.heads):
+            raise ConfigError(
+                f"--soft-labels: {checkpoint} has one head for all classes; leave out either"
+            )
+    answers, uncalibrated, said = {}, {}, {}
     for checkpoint, member in members.items():
         if len(members) > 1:
             predictor = None
             predictor = restore_predictor(member, checkpoint, device, in_batches=True)
         crops, predictions = predict_photos(member, predictor, photos.paths(), skip_unreadable)
+        said[checkpoint] = predictions.head_probabilities
         prior = predictor.decoding or {}
         found = answers[checkpoint] = adjusted(predictions, prior).probabilities
         if TEMPERATURE in prior:
             prior = {name: each for name, each in prior.items() if name != TEMPERATURE}
             found = adjusted(predictions, prior).probabilities
         uncalibrated[checkpoint] = found
-    return crops, answers, uncalibrated
+    heads = next(iter(said.values()))
+    taught = {name: np.mean([each[name] for each in said.values()], axis=0) for name in heads}
+    return crops, answers, uncalibrated, taught
 
 
 def predict_photos(

@@ -159,6 +159,16 @@ def write_probabilities(path: Path, ids: Sequence[str], task: Task, probabilitie
     write_csv(path, list(columns), zip(*columns.values(), strict=True))
 
 
+def write_soft_labels(path: Path, ids: Sequence[str], task: Task, said: Arrays) -> None:
+    """Write what ``task.data.further`` reads as soft labels, with 6 decimals: columns
+    ``<head>:<class>``; ``said`` is head → (N, its classes)."""
+    columns: dict[str, Sequence[Any]] = {task.settings.id_column: ids}
+    for name, head in task.heads.items():
+        values = zip(head.classes, said[name].T, strict=True)
+        columns |= {f"{name}:{each}": [f"{p:.6f}" for p in column] for each, column in values}
+    write_csv(path, list(columns), zip(*columns.values(), strict=True))
+
+
 def _texts(head: Head, predicted: np.ndarray) -> list[str]:
     if isinstance(head, NumberHead):
         return [f"{value:.6g}" for value in predicted.tolist()]
