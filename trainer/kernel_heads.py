@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from base.base_model import BaseModel
 from base.inference import infer
@@ -12,6 +13,7 @@ from data_loader.data_loaders import TrainingData
 from data_loader.soft_labels import shares_of
 from model.kernel import KernelHead
 from trainer.inference import as_seen
+from utils import distributed
 from utils.spread import spread
 
 PHOTOS = 32_768
@@ -21,7 +23,9 @@ BATCH = 64
 logger = logging.getLogger("trainer")
 
 
-def fit_kernel_heads(step: TrainStep, data: TrainingData, size: int) -> None:
+def fit_kernel_heads(
+    step: TrainStep, data: TrainingData, size: int, progress: bool = False
+) -> None:
     """Fit the kernel heads, if any, of the model that is validated to its training photos as a
     validation would see them, ``size`` px wide: without augmentation or mixing. Soft labels and
     weights count."""
@@ -30,7 +34,9 @@ def fit_kernel_heads(step: TrainStep, data: TrainingData, size: int) -> None:
     if not heads:
         return
     rows = spread(data.train_rows, PHOTOS)
-    features = torch.cat([_features(step, data, some, size) for some in _batches(rows)])
+    hidden = not (progress and distributed.is_main())
+    batches = tqdm(_batches(rows), "kernel heads", unit="batch", leave=False, disable=hidden)
+    features = torch.cat([_features(step, data, some, size) for some in batches])
     learned = data.index.learned(rows)
     weight = data.index.weight
     counts = np.ones(len(rows)) if weight is None else weight[rows]

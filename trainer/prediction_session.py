@@ -161,9 +161,9 @@ def ask_members(
     by_head: bool,
 ) -> tuple[Crops, dict[Path, Arrays], dict[Path, Arrays], Arrays]:
     """The crops of the photos, as the last model has them; each model's probabilities: as it
-    answers, and without its temperatures, which is the very same object where it has none; and the
-    mean of what the models' heads say, before any decoding. Refused are models that don't have the
-    task's heads where these are asked for (``by_head``)."""
+    answers, and without its temperatures, which is the very same object where it has none; and, if
+    asked for (``by_head``), the mean of what the models' heads say, before any decoding, which a
+    model with one head for all classes is refused for."""
     # What one can't answer is refused before photos are cropped. One is there at a time, so that an
     # ensemble takes no more memory than a model; to be read again they wait in the system's cache.
     predictor: Any = None
@@ -180,14 +180,15 @@ def ask_members(
             predictor = None
             predictor = restore_predictor(member, checkpoint, device, in_batches=True)
         crops, predictions = predict_photos(member, predictor, photos.paths(), skip_unreadable)
-        said[checkpoint] = predictions.head_probabilities
+        if by_head:
+            said[checkpoint] = predictions.head_probabilities
         prior = predictor.decoding or {}
         found = answers[checkpoint] = adjusted(predictions, prior).probabilities
         if TEMPERATURE in prior:
             prior = {name: each for name, each in prior.items() if name != TEMPERATURE}
             found = adjusted(predictions, prior).probabilities
         uncalibrated[checkpoint] = found
-    heads = next(iter(said.values()))
+    heads = next(iter(said.values()), {})
     taught = {name: np.mean([each[name] for each in said.values()], axis=0) for name in heads}
     return crops, answers, uncalibrated, taught
 

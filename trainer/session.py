@@ -362,7 +362,8 @@ def build_trainer(
 ) -> Trainer:
     """The trainer, with what checkpoints and callbacks record of the run."""
     settings = config.settings.trainer
-    input_size = config["data_loader"]["args"]["input_size"]
+    size, shown = config["data_loader"]["args"]["input_size"], settings.verbosity > 1
+    fit_heads = partial(fit_kernel_heads, data=data, size=size, progress=shown)
     # Off by default in validation, which it would make twice as long in every epoch.
     views = views_from(config["tta"]) if (config["tta"] or {}).get("validation") else PLAIN
     if len(views) > 1:
@@ -391,7 +392,7 @@ def build_trainer(
             "augmentation_pipeline": data.train.dataset.transform.describe(),
         },
         callbacks=callbacks,
-        before_validation=partial(fit_kernel_heads, data=data, size=input_size),
+        before_validation=fit_heads,
         decoding=decoding,
         profile_dir=config.log_dir / "profile",
         views=views,
