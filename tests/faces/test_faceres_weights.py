@@ -8,7 +8,10 @@ import torch.nn.functional as F
 
 from base.task import load_task
 from faces.faceres_weights import read_faceres
+from model.dlib_resnet import DlibResNet
 from model.model import TimmModelMulti
+from model.side_by_side import NAME
+from tests.faces.test_dlib_weights import as_dlib_writes
 from tools.convert_backbone import main
 from utils.errors import CheckpointError
 
@@ -142,3 +145,19 @@ def test_the_command_writes_a_file_for_the_backbone(arrays, file, tmp_path):
     expected = as_tensorflow_computes(arrays, photos.flip(1) - mean)
     x = (photos / 255 - model.mean.view(3, 1, 1)) / model.std.view(3, 1, 1)
     torch.testing.assert_close(model.eval().backbone(x), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_one_command_writes_the_weights_of_both(tmp_path):
+    pixels = np.random.default_rng(0).integers(256, size=(40, 40, 3), dtype=np.uint8)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), pixels)
+    network, arrays = DlibResNet(), made_up_weights()
+    (tmp_path / "network.dat").write_bytes(as_dlib_writes(network))
+    files = [str(tmp_path / "network.dat"), str(write_weights(arrays, tmp_path / "faceres.json"))]
+    out = str(tmp_path / "both.safetensors")
+    main([*files, "--photos", str(tmp_path), "--out", out, "--number", "2"])
+    model = TimmModelMulti(load_task("faces"), NAME, checkpoint_path=out)
+    assert torch.equal(model.backbone.dlib_resnet29.stem.weight, network.stem.weight)
+    kernel = torch.tensor(arrays["conv1/convolution/merged_input"]).float()  # (H, W, C, width)
+    stem = model.backbone.faceres_mobilenetv1.conv_stem.weight
+    assert torch.equal(stem, kernel.permute(3, 2, 0, 1).flip(1))

@@ -1,4 +1,3 @@
-import cv2
 import numpy as np
 import pytest
 import timm
@@ -9,13 +8,9 @@ from timm.optim import param_groups_layer_decay
 
 from base.base_model import backbone_modules
 from base.task import load_task
-from model.dlib_resnet import DlibResNet
 from model.gradcam import target_layer
 from model.model import TimmModelMulti
 from model.side_by_side import NAME, NETWORKS
-from tests.model.test_dlib_resnet import as_dlib_writes
-from tests.model.test_faceres import made_up_weights, write_weights
-from tools.convert_backbone import main
 
 PHOTOS = torch.randint(256, (2, 3, 150, 150), generator=torch.Generator().manual_seed(1))
 
@@ -75,19 +70,3 @@ def test_the_last_layers_of_both_learn_at_the_same_rate():
     assert rates[id(dlib.blocks[-3].conv2.weight)] == 0.25
     assert rates[id(faceres.blocks[-1][-2].conv_pw.weight)] == 0.5
     assert np.argmin(list(rates.values())) == 0  # dlib's stem
-
-
-def test_one_command_writes_the_weights_of_both(tmp_path):
-    pixels = np.random.default_rng(0).integers(256, size=(40, 40, 3), dtype=np.uint8)
-    for name in ("a.png", "b.png"):
-        cv2.imwrite(str(tmp_path / name), pixels)
-    network, arrays = DlibResNet(), made_up_weights()
-    (tmp_path / "network.dat").write_bytes(as_dlib_writes(network))
-    files = [str(tmp_path / "network.dat"), str(write_weights(arrays, tmp_path / "faceres.json"))]
-    out = str(tmp_path / "both.safetensors")
-    main([*files, "--photos", str(tmp_path), "--out", out, "--number", "2"])
-    model = TimmModelMulti(load_task("faces"), NAME, checkpoint_path=out)
-    assert torch.equal(model.backbone.dlib_resnet29.stem.weight, network.stem.weight)
-    kernel = torch.tensor(arrays["conv1/convolution/merged_input"]).float()  # (H, W, C, width)
-    stem = model.backbone.faceres_mobilenetv1.conv_stem.weight
-    assert torch.equal(stem, kernel.permute(3, 2, 0, 1).flip(1))
