@@ -94,7 +94,7 @@ class Trainer(BaseTrainer):
         decoding: class prior that multiplies the probabilities before validation scores are taken;
             ``None`` for none. ``predictions`` are kept without it.
         views: of a validation photo, whose answers are averaged.
-        before_validation: called with the training step.
+        before_validation: called with the training step, whose model is in evaluation mode.
         options: what ``BaseTrainer`` takes.
     """
 
@@ -266,13 +266,13 @@ class Trainer(BaseTrainer):
 
     def _validate_epoch(self, epoch: int) -> dict[str, float]:
         began = time.perf_counter()
+        step = self.train_step
+        step.best_model.eval()
+        self.before_validation(step)
         # Always the same epoch, so that every validation sees the same.
         self.val_loader.set_epoch(0)
-        fetched = Prefetcher(self.val_loader, self.train_step.device)
+        fetched = Prefetcher(self.val_loader, step.device)
         batches = self._progress(fetched, "validation", 0, len(self.val_loader))
-        self.train_step.best_model.eval()
-        step = self.train_step
-        self.before_validation(step)
         predictions = self.predictions = predict(step.predict, batches, self.task, self.views)
         # The loss of the whole epoch at once: a mean of batch values would weigh photos unevenly.
         on_device = [
