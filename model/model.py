@@ -107,7 +107,7 @@ class TorchVisionModel(BaseModel):
         )
 
 
-def _layers(task: Task, chosen: Mapping[str, str]) -> dict[str, Callable[[int, int], nn.Module]]:
+def _layers(task: Task, chosen: Mapping[str, str]) -> Mapping[str, Callable[[int, int], nn.Module]]:
     where = "arch.args.heads"
     for head, layer in chosen.items():
         if head not in task.heads:

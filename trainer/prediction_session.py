@@ -174,7 +174,9 @@ def ask_members(
             raise ConfigError(
                 f"--soft-labels: {checkpoint} has one head for all classes; leave out either"
             )
-    answers, uncalibrated, said = {}, {}, {}
+    answers: dict[Path, Arrays] = {}
+    uncalibrated: dict[Path, Arrays] = {}
+    said: dict[Path, Arrays] = {}
     for checkpoint, member in members.items():
         if len(members) > 1:
             predictor = None
