@@ -1,5 +1,6 @@
 """A prediction on one page: every checkpoint predicts, their mean is written and scored."""
 
+import argparse
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -91,18 +92,8 @@ def predict(config: ConfigParser) -> None:
     if gone and truth is None:
         names = ", ".join(file.name for file in gone)
         print(f"removed, since they were about the answers before: {names}; --answers scores anew")
-    ids = photos.files[rows].tolist()
-    # Answers and probabilities that belong to different calls would contradict each other.
-    with all_or_none():
-        if not args.out:
-            call.note(out)
-        write_submission(out, ids, task, probabilities, in_words=args.images is not None)
-        write_probabilities(out.with_suffix(".probabilities.csv"), ids, task, probabilities)
-        if args.soft_labels:
-            write_soft_labels(args.soft_labels, ids, task, {k: v[rows] for k, v in taught.items()})
-    print(f"submission: {out}\nprobabilities: {out.with_suffix('.probabilities.csv')}")
-    if args.soft_labels:
-        print(f"soft labels: {args.soft_labels}")
+    taught = {name: values[rows] for name, values in taught.items()}
+    write_answers(args, call, out, photos.files[rows].tolist(), task, probabilities, taught)
     list_unreadable(photos, crops)
     if truth is None:
         return
@@ -224,6 +215,31 @@ def loader_of(
         device=device,
         **{key: loading[key] for key in keys} | options,
     )
+
+
+def write_answers(
+    args: argparse.Namespace,
+    call: Call,
+    out: Path,
+    ids: Sequence[str],
+    task: Task,
+    probabilities: Arrays,
+    taught: Arrays,
+) -> None:
+    """Write the submission ``out``, its probabilities, the call that it is of, and what was asked
+    for as soft labels; all of them or none."""
+    beside = out.with_suffix(".probabilities.csv")
+    # Answers and probabilities that belong to different calls would contradict each other.
+    with all_or_none():
+        if not args.out:
+            call.note(out)
+        write_submission(out, ids, task, probabilities, in_words=args.images is not None)
+        write_probabilities(beside, ids, task, probabilities)
+        if args.soft_labels:
+            write_soft_labels(args.soft_labels, ids, task, taught)
+    print(f"submission: {out}\nprobabilities: {beside}")
+    if args.soft_labels:
+        print(f"soft labels: {args.soft_labels}")
 
 
 def list_unreadable(photos: Photos, crops: Crops) -> None:
