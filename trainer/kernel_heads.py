@@ -44,7 +44,8 @@ def fit_kernel_heads(
         shares = shares_of(learned[name], model.heads[name])
         # A photo without a label has no share in any class.
         weights = counts * (shares.sum(axis=1) > 0)
-        head.fit(features, *(torch.from_numpy(a).to(features) for a in (shares, weights)))
+        if weights.any():  # else nothing is known, and all classes stay alike
+            head.fit(features, *(torch.from_numpy(a).to(features) for a in (shares, weights)))
     logger.info("solved for the kernel heads %s on %d photos", ", ".join(heads), len(rows))
 
 

@@ -62,6 +62,13 @@ def test_photos_without_a_label_and_those_of_no_weight_teach_nothing(tmp_path):
     assert max(apart["unlabeled"], apart["weightless"]) < apart["wrong"] / 2
 
 
+def test_where_no_photo_has_a_label_all_classes_stay_alike(tmp_path):
+    data, targets = some_data()
+    targets["gender"][:] = -1
+    found = answers(fitted(tmp_path, data), data)["gender"].softmax(dim=1)
+    assert torch.allclose(found, torch.tensor(0.5))
+
+
 def test_other_models_are_left_alone(tmp_path):
     step = a_trainer(tmp_path).train_step
     before = {name: each.clone() for name, each in step.best_model.state_dict().items()}
