@@ -9,12 +9,12 @@ import torch
 from sklearn.model_selection import GroupShuffleSplit
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from base.sampler import Key
 from TRACER.augmentation import Augmentation, Sample
 from utils.errors import DataError, first_of
 from utils.images import find_images, open_image, read_file, read_image
+from utils.progress import Progress
 
 TRAINING_LAYOUTS = (
     ("train/images", "train/saliency"),
@@ -103,7 +103,7 @@ def count_empty_masks(pairs: list[Pair]) -> int:
     Raises:
         DataError: one cannot be read.
     """
-    bar = tqdm(pairs, desc="checking masks", unit="mask")
+    bar = Progress(pairs, desc="checking masks", unit="mask")
     return sum(not read_mask(pair.mask).any() for pair in bar)
 
 

@@ -8,7 +8,8 @@ import urllib.request
 from pathlib import Path
 
 from filelock import FileLock
-from tqdm import tqdm
+
+from utils.progress import Progress
 
 CHUNK = 1 << 18
 ATTEMPTS = 3
@@ -76,7 +77,7 @@ def _fetch_rest(url: str, part: Path, deadline: float) -> None:
         total = done + response.length if response.length is not None else None
         with (
             open(part, "ab" if continued else "wb") as file,
-            tqdm(
+            Progress(
                 total=total, initial=done, unit="B", unit_scale=True, desc=url.split("/")[-1]
             ) as bar,
         ):

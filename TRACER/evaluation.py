@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from TRACER.crops import Box, resize_map
 from TRACER.dataset import Pair, read_mask
@@ -10,6 +9,7 @@ from TRACER.extractor import Extractor
 from TRACER.metrics import ImageScores, mean_scores, score_image
 from TRACER.settings import CropSettings
 from utils.errors import DataError
+from utils.progress import Progress
 
 BOX_SETTINGS = CropSettings(crop_size=8, margin=0)
 """For the boxes as the map gives them; the crop itself is not looked at."""
@@ -35,7 +35,7 @@ def evaluate(extractor: Extractor, pairs: list[Pair]) -> dict[str, float]:
     extracted = extractor.map(
         lambda photo, extraction: (photo.shape[:2], extraction), [pair.image for pair in pairs]
     )
-    bar = tqdm(extracted, "evaluate", len(pairs), unit="photo")
+    bar = Progress(extracted, "evaluate", len(pairs), unit="photo")
     for pair, (shape, found) in zip(pairs, bar, strict=True):
         mask = read_mask(pair.mask) > 0
         if mask.shape != shape:

@@ -12,7 +12,6 @@ from typing import Any, get_args
 import cv2
 import numpy as np
 from pydantic import ValidationError
-from tqdm import tqdm
 
 from TRACER.crops import Extraction, cut_out, resize_map
 from TRACER.dataset import find_named
@@ -24,6 +23,7 @@ from utils.devices import available_cores, resolve_device, use_device
 from utils.errors import ConfigError, DataError, PhotoError, nearest
 from utils.files import sha256, write_atomically, write_json
 from utils.images import describe_others
+from utils.progress import Progress
 from utils.schema_text import explain
 
 KINDS = ("mask", "cutout", "crop")
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
     folder = OutputFolder(Path(options.images), out, kinds, extractor.key)
     # In turns, as neighbors in a folder are often equally large.
     todo = [photo for photo in photos[rank::world_size] if not folder.has(photo)]
-    with tqdm(total=len(todo), desc="extract", unit="photo", disable=rank > 0) as bar:
+    with Progress(total=len(todo), desc="extract", unit="photo", disable=rank > 0) as bar:
         unreadable = extract_files(extractor, todo, folder, bar, options.skip_unreadable)
     for error in unreadable:
         print(f"skipped {error}")
@@ -144,7 +144,7 @@ def extract_files(
     extractor: Extractor,
     photos: list[Path],
     folder: OutputFolder,
-    bar: tqdm,
+    bar: Progress,
     skip_unreadable: bool = False,
 ) -> list[DataError]:
     """Extract photos and save what the folder keeps of them; returns why photos were skipped.

@@ -11,7 +11,6 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.checkpoint import random_state, restore_random_state
@@ -27,6 +26,7 @@ from utils.csv_files import write_csv
 from utils.devices import half_dtype
 from utils.errors import CheckpointError, ConfigError, DataError
 from utils.hub import hub_weights_at_hand
+from utils.progress import Progress
 
 OPTIMIZERS = {"adam": Adam, "adamw": AdamW}
 AMP = ("auto", "bfloat16", "off")
@@ -158,7 +158,7 @@ class Training:
         # The order depends on the epoch, so that a resumed run goes on with the same one.
         sampler.epoch = self.epoch
         total = torch.zeros((), device=self.device)
-        bar = tqdm(
+        bar = Progress(
             enumerate(self.loader),
             desc=f"epoch {self.epoch + 1}/{self.settings.epochs}",
             total=self.steps,
@@ -199,7 +199,7 @@ class Training:
         # What is validated is what is saved as the best.
         network = (self.ema.module if self.ema else self.network).eval()
         losses, scores = [], []
-        bar = tqdm(self.validation_loader, desc="validation", leave=False)
+        bar = Progress(self.validation_loader, desc="validation", leave=False)
         for images, masks in bar:
             images, masks = _to_device(images, masks, self.device)
             with _autocast(self.device, self.settings.amp):

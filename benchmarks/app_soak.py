@@ -26,13 +26,13 @@ import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_token_string
-from tqdm import tqdm
 from websockets.typing import Subprotocol
 
 from benchmarks.common import ROOT, free_port
 from faces.sample import generate
 from utils.cli import command_line, run_command
 from utils.images import decode_image
+from utils.progress import Progress
 
 FIRST = 50
 """Uploads after which the page has done everything once: models, threads, caches of libraries."""
@@ -66,7 +66,7 @@ async def soak(args: argparse.Namespace, port: int, pid: int) -> int:
     draw = random.Random(0)
     photos = some_photos()
     left, done, at_first = args.uploads, 0, 0.0
-    bar = tqdm(total=args.uploads, unit="photo")
+    bar = Progress(total=args.uploads, unit="photo")
 
     async def visitor() -> None:
         nonlocal left, done, at_first
@@ -80,9 +80,9 @@ async def soak(args: argparse.Namespace, port: int, pid: int) -> int:
             bar.update(number)
             if done >= FIRST and not at_first:
                 at_first = resident(pid)
-                tqdm.write(f"after {done} uploads: {at_first:.0f} MiB")
+                Progress.write(f"after {done} uploads: {at_first:.0f} MiB")
             if done // 100 > (done - number) // 100:
-                tqdm.write(f"after {done} uploads: {resident(pid):.0f} MiB")
+                Progress.write(f"after {done} uploads: {resident(pid):.0f} MiB")
 
     await asyncio.gather(*(visitor() for _ in range(args.visitors)))
     bar.close()

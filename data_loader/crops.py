@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
-from tqdm import tqdm
 
 from data_loader.crop_files import (
     CROPPED,
@@ -52,6 +51,7 @@ from utils import distributed
 from utils.errors import DataError, PhotoError, UserError
 from utils.files import read_regular, write_atomically, write_json
 from utils.images import read_image
+from utils.progress import Progress
 
 COMPLETE = "complete.json"
 """Written into a cache that has all its crops; says what they were made with."""
@@ -267,7 +267,7 @@ def _crop(
     extractions = extractor([photos[row] for row in todo], on_error=lambda photo, error: None)
     hidden = not progress or not len(todo) or not distributed.is_main()
     doing = "cropping" if extractor.digest else "reading photos"  # without a network, the whole
-    bar = tqdm(extractions, doing, len(todo), unit="photo", disable=hidden)
+    bar = Progress(extractions, doing, len(todo), unit="photo", disable=hidden)
     done: list[Row] = []
     last_flush = time.monotonic()
     # Written: a memory map takes three times as long, asking the disk for each page.

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.devices import available_cores
 from utils.errors import UserError
 from utils.files import read_regular, write_atomically
 from utils.images import MAX_BYTES
+from utils.progress import Progress
 
 MOST_DIGESTS = 2**30
 """Bytes that the digests of one list of photos may take; 40 per photo."""
@@ -44,7 +44,7 @@ def photo_digests(photos: Sequence[Path], cache_dir: Path, progress: bool = Fals
     chunks = [todo[start : start + 64] for start in range(0, len(todo), 64)]
     with (
         ThreadPoolExecutor(available_cores()) as pool,
-        tqdm(
+        Progress(
             desc="reading photos", total=len(todo), unit="photo", leave=False,
             disable=not progress or not len(todo),
         ) as bar,

@@ -26,7 +26,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from base.task import load_task
 from faces.portrait.calm import calm_photos
@@ -36,6 +35,7 @@ from faces.portrait.wild import wild_photos
 from utils.csv_files import write_csv
 from utils.errors import DataError
 from utils.files import write_json
+from utils.progress import Progress
 
 FACES = load_task("faces")
 GENDERS = FACES.heads["gender"].classes
@@ -222,7 +222,7 @@ def _run(draw: Callable[[Entry], None], entries: list[Entry], workers: int | Non
     # os.cpu_count would count cores that a container may not use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = min(workers or cores or 1, max(1, len(entries) // WORTH_A_PROCESS))
-    bar = partial(tqdm, total=len(entries), desc="sample people", unit="person")
+    bar = partial(Progress, total=len(entries), desc="sample people", unit="person")
     if workers == 1:
         for _ in bar(map(draw, entries)):
             pass

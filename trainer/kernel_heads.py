@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from base.base_model import BaseModel
 from base.inference import infer
@@ -14,6 +13,7 @@ from data_loader.soft_labels import shares_of
 from model.kernel import KernelHead
 from trainer.inference import as_seen
 from utils import distributed
+from utils.progress import Progress
 from utils.spread import spread
 
 PHOTOS = 32_768
@@ -35,7 +35,7 @@ def fit_kernel_heads(
         return
     rows = spread(data.train_rows, PHOTOS)
     hidden = not (progress and distributed.is_main())
-    batches = tqdm(_batches(rows), "kernel heads", unit="batch", leave=False, disable=hidden)
+    batches = Progress(_batches(rows), "kernel heads", unit="batch", leave=False, disable=hidden)
     features = torch.cat([_features(step, data, some, size) for some in batches])
     learned = data.index.learned(rows)
     weight = data.index.weight

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.prefetch import Prefetcher
@@ -46,6 +45,7 @@ from utils.devices import prepare_device
 from utils.environment import describe_environment
 from utils.errors import ConfigError, DataError, PhotoError
 from utils.files import all_or_none, write_json
+from utils.progress import Progress
 
 logger = logging.getLogger("test")
 
@@ -198,7 +198,7 @@ def predict_photos(
         hint = "or leave out what can't be read with --skip-unreadable"
         raise PhotoError(f"{error}; {hint}") from error
     hidden = not distributed.is_main()
-    batches = tqdm(Prefetcher(loader, device), "predicting", len(loader), disable=hidden)
+    batches = Progress(Prefetcher(loader, device), "predicting", len(loader), disable=hidden)
     return crops, predictor.predict_unadjusted(batches)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from base.base_data_loader import BaseDataLoader
 from base.base_trainer import BaseTrainer
@@ -31,6 +30,7 @@ from trainer.updates import Updates, peak_memory, reset_gpu_memory, training_flo
 from utils import distributed
 from utils.devices import peak_flops
 from utils.errors import CheckpointError, UserError, first_of
+from utils.progress import Progress
 
 CHECK_EVERY = 50
 """Steps between two looks at whether the losses are still numbers; each look waits for the GPU."""
@@ -293,7 +293,9 @@ class Trainer(BaseTrainer):
 
     def _progress(self, loader: Iterable, title: str, done: int, total: int) -> Iterable:
         hidden = self.verbosity < 2
-        return tqdm(loader, title, total, initial=done, unit="batch", leave=False, disable=hidden)
+        return Progress(
+            loader, title, total, initial=done, unit="batch", leave=False, disable=hidden
+        )
 
     def _refuse_nan(self, epoch: int, first: int) -> None:
         """Raise for the first step from number ``first`` on whose loss is NaN or Inf."""

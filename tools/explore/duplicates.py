@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from tools.explore.photos import Measured
+from utils.progress import Progress
 
 MAX_BITS = 24
 """Bits of 256 in which the hashes of near-duplicates differ at most. A copy that was resized or
@@ -50,7 +50,7 @@ def near_duplicates(
     bits = _signs(measured.bits[rows])
     mirrored = _signs(measured.mirrored[rows])
     found = np.zeros((0, 5), np.int32)  # the columns of Pair
-    for start in tqdm(range(0, len(rows), BLOCK), "comparing photos", unit="block"):
+    for start in Progress(range(0, len(rows), BLOCK), "comparing photos", unit="block"):
         # Each pair once: a block against itself and those behind it.
         here = slice(start, start + BLOCK)
         block, later = rows[here], rows[start:]

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 from scipy.fft import dctn
-from tqdm import tqdm
 
 from utils.errors import DataError, UserError
 from utils.images import read_image
+from utils.progress import Progress
 
 HASH_SIDE = 16
 """A hash has this number squared of bits."""
@@ -105,7 +105,7 @@ def measure_all(photos: Sequence[Path], workers: int) -> Measured:
                 pool = closing.enter_context(ProcessPoolExecutor(workers, spawn))
                 found = pool.map(measure, photos, chunksize=CHUNK)
             # Few numbers per photo; the photos themselves stay in the workers.
-            rows = list(tqdm(found, "reading photos", len(photos), unit="photo"))
+            rows = list(Progress(found, "reading photos", len(photos), unit="photo"))
     except BrokenProcessPool as error:
         raise UserError(
             "a process that read photos was killed (memory?); run again with --workers 1"

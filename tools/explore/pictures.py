@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from base.heads import MISSING, Head
 from data_loader.dataset import PhotoIndex
@@ -17,6 +16,7 @@ from TRACER.crops import resize
 from TRACER.extractor import Extractor
 from utils.errors import DataError
 from utils.images import read_image
+from utils.progress import Progress
 from utils.spread import spread
 
 SHEET_PHOTOS, CAPTION = 12, 14
@@ -120,7 +120,7 @@ def mean_pictures(
         on_error=lambda photo, error: None,
     )
     doing = "cropping" if extractor.digest else "reading photos again"
-    bar = tqdm(found, doing, len(places), unit="photo")
+    bar = Progress(found, doing, len(places), unit="photo")
     for (row, of_row), pictures in zip(places.items(), bar, strict=True):
         if pictures is None:
             continue

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from data_loader.crops import extractor_from
 from data_loader.data_loaders import labeled_photos
@@ -25,6 +24,7 @@ from utils.devices import available_cores, prepare_device
 from utils.errors import CheckpointError, DataError
 from utils.files import cannot_write
 from utils.pages import typeset
+from utils.progress import Progress
 from utils.spread import spread
 
 
@@ -83,7 +83,7 @@ def _pictures(
     means, crops = draw.mean_pictures(index, chosen, extractor, kept=4)
     sheets = [
         draw.category_sheet(index, spread(rows, draw.SHEET_PHOTOS))
-        for rows in tqdm(chosen, "contact sheets", unit="class")
+        for rows in Progress(chosen, "contact sheets", unit="class")
     ]
     augmentation = config.settings.augmentation or Augmentation()
     columns, rows = draw.augmentation_rows(crops, augmentation, size)
