@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from base.task_settings import TaskSettings
 from config_schema import defaults, idle_options, validated
-from stored_config import checkpoints_at, existing, origin_of, up_to_date
+from stored_config import checkpoints_at, existing, origin_of, require_same_task, up_to_date
 from utils.config_files import Assignment, Draft, Layer, assign, read_json5, read_layers
 from utils.config_options import Option, add_options, assignments
 from utils.errors import ConfigError
@@ -318,6 +318,7 @@ class ConfigParser:
         draft, stored_id = own, None
         if checkpoints:  # its config is complete: what it leaves out was left out on purpose
             layer, stored_id = origin_of(checkpoints[0])
+            require_same_task(own, layer.values, checkpoints[0])
             draft = Draft([layer, *own.layers], own.assignments, defaults={})
         config = cls(draft, resume=checkpoints, run_id=run_id)
         config._own = own

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from config_schema import migrate
-from utils.config_files import Layer, read_json5
+from utils.config_files import Draft, Layer, read_json5
 from utils.errors import CheckpointError
 from utils.fold_runs import fold_checkpoints
 from utils.run_folder import BEST, CONFIG, FOLDS, RunFolder, is_run
@@ -59,6 +59,25 @@ def _keep_inside(values: dict[str, Any], checkpoint: Path) -> Iterator[str]:
 def _leads_out(place: str) -> bool:
     # A colon is in drives of Windows and in addresses such as s3://.
     return place.startswith(("/", "~", "\\")) or ":" in place or ".." in Path(place).parts
+
+
+def require_same_task(own: Draft, stored: dict[str, Any], checkpoint: Path) -> None:
+    """Refuse a config that writes out a whole task, by its name or data, of another name or other
+    heads than a checkpoint's: laid over that key by key, it would be neither."""
+    task, theirs = Draft(own.layers).merged().get("task"), stored.get("task")
+    # One that is named takes the place of the checkpoint's, and is compared with it later on.
+    if not isinstance(task, dict) or not isinstance(theirs, dict):
+        return
+    before = theirs.get("name"), list(theirs.get("heads") or ())
+    heads = list(task.get("heads") or ()) if task.get("data") else []
+    now = task.get("name", before[0]), heads or before[1]
+    if now != before:
+        (name, heads), (their_name, their_heads) = now, before
+        raise CheckpointError(
+            f"{checkpoint}: was trained for the task {their_name!r} ({', '.join(their_heads)}), and"
+            f" {own.source_of('task')} has {name!r} ({', '.join(heads)}); leave out -c, or train"
+            " again"
+        )
 
 
 def up_to_date(layer: Layer) -> Layer:

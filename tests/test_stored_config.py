@@ -76,3 +76,34 @@ def test_a_training_of_folds_is_no_single_model():
     write("saved/models/test/cv/folds.json", {"folds": 2, "trained": [0, 1]})
     with pytest.raises(CheckpointError, match=r"a training of folds, .*cv-fold0/best_epoch\.pth"):
         parse("--resume", "saved/models/test/cv")
+
+
+DATA = {"train": {"reader": "folders", "head": "kind"}}
+HEADS = {"kind": {"classes": ["a", "b"]}, "tag": {"classes": ["c", "d"]}}
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"name": "cats", "data": None, "heads": HEADS}, "'cats' (kind, tag)"),
+        ({"data": DATA, "heads": {"kind": {}}}, "'dogs' (kind)"),
+        ({"data": DATA, "heads": HEADS | {"more": {}}}, "'dogs' (kind, tag, more)"),
+    ],
+)
+def test_another_task_is_refused_instead_of_laid_over_that_of_a_checkpoint(other, told):
+    path = stranger(task={"name": "dogs", "heads": HEADS})
+    write("other.json", {"name": "n", "task": other})
+    with pytest.raises(CheckpointError) as caught:
+        parse("-r", path, "-c", "other.json")
+    message = f"the task 'dogs' (kind, tag), and other.json has {told}; leave out -c"
+    assert message in str(caught.value)
+
+
+def test_the_checkpoint_s_own_task_and_single_keys_of_it_are_laid_over_it():
+    path = stranger(task={"name": "dogs", "heads": HEADS})
+    own = {"name": "dogs", "heads": {"kind": {}, "tag": {}}}
+    write("own.json", {"name": "n", "task": own})
+    write("part.json", {"name": "n", "task": {"heads": {"tag": {"names": {"en": ["C", "D"]}}}}})
+    for extra in (["-c", "own.json"], ["-c", "part.json"], ["--set", "task.name=puppies"]):
+        task = parse("-r", path, *extra).settings.task
+        assert task.heads["kind"].classes == ["a", "b"] and list(task.heads) == [*HEADS]

@@ -116,3 +116,10 @@ def require_classes(state: Mapping[str, Any], task: Task, checkpoint: Path) -> N
                 f"{checkpoint}: was trained for the {head} classes {names}, this config has {own};"
                 " use the checkpoint's own config, or train again"
             )
+    for head, known in taught.heads.items():
+        bins, own = known.settings.bins, task.heads[head].settings.bins
+        if bins != own:
+            raise CheckpointError(
+                f"{checkpoint}: was trained for the {head} bins {bins}, this config has {own}; use"
+                " the checkpoint's own config, or train again"
+            )

@@ -46,6 +46,14 @@ def test_a_checkpoint_of_another_architecture_is_refused_with_what_it_is(saved):
         restore_predictor(other, path, CPU)
 
 
+def test_bins_that_were_moved_under_the_same_names_are_refused(saved):
+    _, path = saved
+    task = load_task("faces").to_json()
+    task["heads"]["age"]["bins"] = [20, 30, 40, 50, 65]
+    with pytest.raises(CheckpointError, match=r"age bins \(20\.0, .*60\.0\), .*65\.0\)"):
+        restore_predictor(ConfigParser(CONFIG | {"task": task}), path, CPU)
+
+
 @pytest.fixture
 def best(trained_shapes):
     return trained_shapes.best
