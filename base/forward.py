@@ -33,8 +33,17 @@ def wrapped(model: BaseModel, settings: StepSettings, device: torch.device) -> A
         forward = torch.compile(model, dynamic=False, mode=mode)
     if distributed.world_size() == 1:
         return forward
+    module = Together(forward, model.heads)
+    unsent = [
+        f"{place}.{name}"
+        for place, part in module.named_modules()
+        if not getattr(part, "broadcast", True)
+        for name, _ in part.named_buffers(recurse=False)
+    ]
+    # Underscored, and yet what torch has for it (https://github.com/pytorch/pytorch/issues/43690).
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, unsent)
     return DistributedDataParallel(
-        Together(forward, model.heads),
+        module,
         device_ids=None if device.type == "cpu" else [device],
         gradient_as_bucket_view=True,  # else each gradient is there twice, and copied
     )

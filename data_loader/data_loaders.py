@@ -138,7 +138,18 @@ def setup(
     val_targets = index.targets(val_rows)
     val = _in_order(crops, val_rows, val_targets, input_size, batch_size, workers, device)
     counts, truths = class_counts(index, train_rows), map(index.truth, both_sides)
-    return TrainingData(train, val, index, crops, *both_sides, counts, *truths)
+    data = TrainingData(train, val, index, crops, *both_sides, counts, *truths)
+    _require_alike(data)
+    return data
+
+
+def _require_alike(data: TrainingData) -> None:
+    """Raise, on all ranks, where one reads other photos or labels than the first: scores would be
+    of answers and truths that do not belong together."""
+    seen = distributed.gather((data.digest(), data.val_rows.tobytes()))
+    ranks = [f"rank {rank}" for rank, each in enumerate(seen) if each != seen[0]]
+    what = "data_dir: other photos or labels than rank 0 has are read by"
+    raise_if_any(ranks, what, "let all machines read the same")
 
 
 def _fit_workers(asked: int | str, photos: int, size: int, device: torch.device) -> int:

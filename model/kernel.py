@@ -29,6 +29,8 @@ class KernelHead(nn.Module):
     landmarks: Tensor
     coefficients: Tensor
     offset: Tensor
+    broadcast = False
+    """Not sent to all ranks in every step: 10 MB that only a fit changes, on all of them alike."""
 
     def __init__(self, num_features: int, num_classes: int) -> None:
         super().__init__()

@@ -46,6 +46,8 @@ def fit_kernel_heads(
         weights = counts * (shares.sum(axis=1) > 0)
         if weights.any():  # else nothing is known, and all classes stay alike
             head.fit(features, *(torch.from_numpy(a).to(features) for a in (shares, weights)))
+        # Other arithmetic on another rank would give other last digits; and no step sends them.
+        distributed.broadcast_tensors(head.buffers())
     logger.info("solved for the kernel heads %s on %d photos", ", ".join(heads), len(rows))
 
 

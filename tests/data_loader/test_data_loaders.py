@@ -331,3 +331,32 @@ def test_mixing_brings_the_targets_of_the_other_photo_in_training_alone(training
 )
 def test_a_gpu_predicts_more_photos_at_once_than_it_trains_on(batch, device, at_once):
     assert batch_of_predictions(batch, torch.device(device)) == at_once
+
+
+RANKS = """
+from pathlib import Path
+from tests.data_loader.test_data_loaders import CPU, SHAPES, TRACER, Validation
+from data_loader.crops import extractor_from
+from data_loader.data_loaders import labeled_photos, setup
+from utils.errors import DataError
+
+def said(data_dir, cache, differs):
+    index = labeled_photos(Path(data_dir), SHAPES, None)
+    if differs and distributed.rank() == 1:
+        index.values["kind"][0] = 1 - index.values["kind"][0]
+    try:
+        setup(
+            "train", 32, 16, 0, index=index, extractor=extractor_from(TRACER, 32, CPU),
+            cache_dir=Path(cache), validation=Validation(fraction=0.25), augmentation=None, seed=1,
+            device=CPU, progress=False,
+        )
+    except DataError as error:
+        return str(error)
+"""
+
+
+def test_a_rank_that_reads_other_labels_than_the_first_is_named_by_all(shapes, cache, in_two_ranks):
+    call = f"said({str(shapes)!r}, {str(cache)!r}, "
+    assert in_two_ranks(RANKS, f"{call}False)") == ["None", "None"]
+    one, other = in_two_ranks(RANKS, f"{call}True)")
+    assert one == other and "than rank 0 has are read by: rank 1;" in one

@@ -90,3 +90,33 @@ def test_a_training_goes_on_after_a_resume_as_if_it_had_not_stopped(tmp_path, av
     again = training(tmp_path / "parts", 2)
     resumed(again, tmp_path / "parts" / "models" / "last_epoch.pth").train()
     same_end(tmp_path / "whole", tmp_path / "parts")
+
+
+TWO_RANKS = """
+from functools import partial
+from pathlib import Path
+import torch
+from tests.trainer.test_kernel_heads import KERNEL, some_data
+from tests.trainings import a_trainer
+from trainer.kernel_heads import fit_kernel_heads
+from utils import distributed
+
+def training(folder):
+    data = some_data()[0]
+    data.crops[:] += distributed.rank()  # as if one computed otherwise
+    fit = partial(fit_kernel_heads, data=data, size=32)
+    trainer = a_trainer(Path(folder), 1, model_class=KERNEL, before_validation=fit)
+    trainer.train()
+    return trainer.train_step
+
+def outcome(folder):
+    step = training(folder)
+    sent = max(buffer.numel() for buffer in step.gradients.forward.modules_buffers)
+    states = [each["of"] for each in distributed.gather({"of": step.best_model.state_dict()})]
+    return sent, all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+"""
+
+
+def test_no_step_sends_them_to_the_other_ranks_which_agree_all_the_same(in_two_ranks, tmp_path):
+    found = in_two_ranks(TWO_RANKS, f"outcome({str(tmp_path)!r})")
+    assert found == ["(192, True)"] * 2  # a batch norm's
