@@ -183,11 +183,15 @@ def refuse_other_content(path: str | Path) -> None:
     """Call by its name what often lies in the place of a large binary file; to be called first.
 
     Raises:
-        CheckpointError: it is a Git LFS pointer, or a web page.
+        CheckpointError: it is a Git LFS pointer, a web page, or another user's alone.
     """
     try:
         with open(path, "rb") as file:
             head = file.read(512).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    except PermissionError as error:  # which torch and safetensors call a damaged file
+        raise CheckpointError(
+            f"{path}: this user may not read it; change whose it is, or name another file"
+        ) from error
     except OSError:  # whoever reads the file will say so
         return
     if head.startswith(b"version https://git-lfs.github.com/"):

@@ -84,6 +84,16 @@ def test_weights_and_missing_files_are_left_to_their_reader(tmp_path):
     refuse_other_content(tmp_path / "missing.pth")
 
 
+def test_a_file_of_another_user_is_not_called_damaged(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    # As root, whom no mode stops, it can't be had otherwise.
+    monkeypatch.setattr("builtins.open", refused)
+    with pytest.raises(CheckpointError, match="may not read it"):
+        refuse_other_content(tmp_path / "model.pth")
+
+
 @pytest.fixture
 def full_disk():
     """Files can't grow beyond 20 kB: what a full disk looks like from inside."""
