@@ -10,7 +10,6 @@ A training of folds with the run id ``first`` consists of the runs ``first-fold0
 
 import re
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from parse_config import AUTO, ConfigParser
 from trainer.ensemble import require_one_task
 from trainer.results import score, score_words
 from utils import distributed
+from utils.cli import tell
 from utils.config_files import read_json5
 from utils.csv_files import write_csv
 from utils.environment import describe_environment
@@ -84,7 +84,7 @@ def train_each(runs: Sequence[ConfigParser], train: Train, again: Sequence[str])
             train(run)
         except Stopped:
             words = shlex.join([*again, "--resume", AUTO])
-            print(f"to go on with all of them: the same command with {words}", file=sys.stderr)
+            tell(f"to go on with all of them: the same command with {words}")
             raise
 
 

@@ -48,7 +48,7 @@ from trainer.seeds import train_seeds
 from trainer.trainer import Trainer, scalar_names
 from trainer.tta import PLAIN, describe, views_from
 from utils import distributed
-from utils.cli import EXIT_STOPPED
+from utils.cli import EXIT_STOPPED, tell
 from utils.config_files import read_json5
 from utils.devices import prepare_device, set_arithmetic
 from utils.environment import describe_environment
@@ -73,7 +73,7 @@ def run(config: ConfigParser) -> None:
             which(config, train) if which else train(config)
         except Stopped as stopped:
             if distributed.is_main():
-                print(stopped, file=sys.stderr)
+                tell(str(stopped))
             sys.exit(EXIT_STOPPED)
 
 

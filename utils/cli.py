@@ -77,7 +77,7 @@ def run_command(main: Callable[[], None], debug: bool = False) -> None:
         # end, with a traceback, or abort.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         end_children()
-        print("\ninterrupted", file=sys.stderr)
+        tell("\ninterrupted")
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:
         end_children()
@@ -92,7 +92,7 @@ def run_command(main: Callable[[], None], debug: bool = False) -> None:
         if line is None or debug or "--debug" in sys.argv:
             traceback.print_exc()
         if line is not None:
-            print(f"error: {line}", file=sys.stderr)
+            tell(f"error: {line}")
         _leave(1 if line is None else EXIT_USER_ERROR)
 
 
@@ -100,6 +100,16 @@ def say_loading() -> None:
     """Tell whoever looks at a terminal why nothing happens for some seconds: libraries load."""
     if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
         print("loading PyTorch and the rest …", file=sys.stderr, flush=True)
+
+
+def tell(line: str) -> None:
+    """Print to stderr; where that goes nowhere, as to a terminal that was closed, the exit code has
+    to do."""
+    try:
+        print(line, file=sys.stderr)
+    except OSError:
+        # What is buffered would be written once more at the end, and change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def end_children() -> None:

@@ -108,6 +108,27 @@ def test_a_second_ctrl_c_while_the_first_ends_the_process_shows_no_traceback_eit
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "\ninterrupted\n")
 
 
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="terminals of POSIX")
+@pytest.mark.parametrize(("ends", "code"), [("run_command(refused)", 2), ("stopped()", 75)])
+def test_a_terminal_that_was_closed_changes_no_exit_code(ends, code):
+    ours, theirs = os.openpty()
+    lines = (
+        "import sys", "from utils.cli import run_command, tell",
+        "from utils.errors import UserError",
+        "def refused(): raise UserError('no')",
+        "def stopped(): tell('resume with'); sys.exit(75)",
+        "sys.stdin.readline()", ends,
+    )  # fmt: skip
+    program = subprocess.Popen(
+        [sys.executable, "-c", "\n".join(lines)], cwd=ROOT, stdin=subprocess.PIPE,
+        stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    os.close(ours)
+    program.communicate(b"go on\n", timeout=60)
+    assert program.returncode == code
+
+
 def test_a_reader_that_stops_early_causes_no_traceback():
     code = (
         "from utils.cli import run_command\nrun_command(lambda: [print(n) for n in range(10**6)])"
