@@ -64,19 +64,20 @@ def _leads_out(place: str) -> bool:
 def require_same_task(own: Draft, stored: dict[str, Any], checkpoint: Path) -> None:
     """Refuse a config that writes out a whole task, by its name or data, of another name or other
     heads than a checkpoint's: laid over that key by key, it would be neither."""
-    task, theirs = Draft(own.layers).merged().get("task"), stored.get("task")
+    values, theirs = Draft(own.layers).merged(), stored.get("task")
+    # One that has a name could be trained by itself, and then on the faces.
+    task = values.get("task", {"name": "faces"} if "name" in values else None)
     # One that is named takes the place of the checkpoint's, and is compared with it later on.
     if not isinstance(task, dict) or not isinstance(theirs, dict):
         return
     before = theirs.get("name"), list(theirs.get("heads") or ())
     heads = list(task.get("heads") or ()) if task.get("data") else []
-    now = task.get("name", before[0]), heads or before[1]
-    if now != before:
-        (name, heads), (their_name, their_heads) = now, before
+    name = task.get("name", before[0])
+    if (name, heads or before[1]) != before:
+        others = f" ({', '.join(heads)})" if heads else ""
         raise CheckpointError(
-            f"{checkpoint}: was trained for the task {their_name!r} ({', '.join(their_heads)}), and"
-            f" {own.source_of('task')} has {name!r} ({', '.join(heads)}); leave out -c, or train"
-            " again"
+            f"{checkpoint}: was trained for the task {before[0]!r} ({', '.join(before[1])}), and"
+            f" {own.source_of('task')} has {name!r}{others}; leave out -c, or train again"
         )
 
 

@@ -85,14 +85,15 @@ HEADS = {"kind": {"classes": ["a", "b"]}, "tag": {"classes": ["c", "d"]}}
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        ({"name": "cats", "data": None, "heads": HEADS}, "'cats' (kind, tag)"),
-        ({"data": DATA, "heads": {"kind": {}}}, "'dogs' (kind)"),
-        ({"data": DATA, "heads": HEADS | {"more": {}}}, "'dogs' (kind, tag, more)"),
+        ({}, "'faces'"),
+        ({"task": {"name": "cats", "heads": HEADS}}, "'cats'"),
+        ({"task": {"data": DATA, "heads": {"kind": {}}}}, "'dogs' (kind)"),
+        ({"task": {"data": DATA, "heads": HEADS | {"more": {}}}}, "'dogs' (kind, tag, more)"),
     ],
 )
 def test_another_task_is_refused_instead_of_laid_over_that_of_a_checkpoint(other, told):
     path = stranger(task={"name": "dogs", "heads": HEADS})
-    write("other.json", {"name": "n", "task": other})
+    write("other.json", {"name": "n", **other})
     with pytest.raises(CheckpointError) as caught:
         parse("-r", path, "-c", "other.json")
     message = f"the task 'dogs' (kind, tag), and other.json has {told}; leave out -c"
@@ -103,7 +104,13 @@ def test_the_checkpoint_s_own_task_and_single_keys_of_it_are_laid_over_it():
     path = stranger(task={"name": "dogs", "heads": HEADS})
     own = {"name": "dogs", "heads": {"kind": {}, "tag": {}}}
     write("own.json", {"name": "n", "task": own})
-    write("part.json", {"name": "n", "task": {"heads": {"tag": {"names": {"en": ["C", "D"]}}}}})
-    for extra in (["-c", "own.json"], ["-c", "part.json"], ["--set", "task.name=puppies"]):
+    write("part.json", {"task": {"heads": {"tag": {"names": {"en": ["C", "D"]}}}}})
+    write("less.json", {"tta": {"flip": True}})
+    for extra in (
+        ["-c", "own.json"],
+        ["-c", "part.json"],
+        ["-c", "less.json"],
+        ["--set", "task.name=puppies"],
+    ):
         task = parse("-r", path, *extra).settings.task
         assert task.heads["kind"].classes == ["a", "b"] and list(task.heads) == [*HEADS]
