@@ -168,6 +168,11 @@ def told_apart(runs: Sequence[Run]) -> list[tuple[str, list[str | None]]]:
     # Of folds the classes stand where they were found, in the config of each.
     trained = [run.folds[0] if run.folds else run for run in runs]
     found = [(key, each) for key, each in config_differences(trained) if not IDLE.fullmatch(key)]
+    if names := dict(found).get("task.name"):
+        # Of another task nearly all is another; what differs within one is told.
+        once = [row for row in found if len({*zip(names, row[1], strict=True)}) == len({*names})]
+        of_task = re.compile(r"task\.(?!name$).*")
+        found = [row for row in found if row not in once or not of_task.fullmatch(row[0])]
     for key, each in found:
         if "null" not in each or None not in each:
             continue

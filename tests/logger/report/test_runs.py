@@ -168,6 +168,20 @@ def test_of_a_section_that_some_runs_lack_only_what_differs_is_named(make_run):
     assert differing() == [("mixing=null",), ("mixing.mixup=0.5",), ("mixing.mixup=0.9",)]
 
 
+def test_of_runs_of_several_tasks_the_task_is_named_and_what_differs_within_it(make_run):
+    def task(name, **heads):
+        return {"name": name, "noun": name, "heads": heads}
+
+    make_run("a", task=task("dogs", kind={"sigma": 1}))
+    make_run("b", task=task("dogs", kind={"sigma": 2}))
+    make_run("c", task=task("cats", tag={"ordered": True}))
+    assert [row.differs for row in rows_of(make_run.root)] == [
+        ("task.name=dogs", "task.heads.kind.sigma=1"),
+        ("task.name=dogs", "task.heads.kind.sigma=2"),
+        ("task.name=cats",),
+    ]
+
+
 def test_folds_are_finished_with_the_last_and_differ_in_what_each_was_told(make_run):
     def heads(classes):
         return {"heads": {"kind": {"classes": classes}}}
