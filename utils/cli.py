@@ -36,7 +36,8 @@ CAUSES = {
     r"^(FileExists|IsADirectory|NotADirectory)Error: .*: '":
         "a file is where a folder should be, or a folder where a file should; name another place",
     r"File name too long|embedded null": "no file system takes this name",
-    r"Cannot allocate memory|can't allocate memory|^MemoryError|Resource temporarily unavailable":
+    r"Cannot allocate memory|can't allocate memory|^MemoryError|Resource temporarily unavailable"
+    r"|failed to map segment":
         f"no memory or no processes are left: {_LESS}",
     r"CUDA out of memory|out of memory": f"{_LESS}; on a GPU also input_size, or use amp",
     r"DataLoader worker .*(killed|exited)": f"a loader process was killed, as for memory: {_LESS}",

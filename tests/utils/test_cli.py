@@ -55,6 +55,7 @@ def test_a_bug_keeps_its_traceback():
         (OSError(28, "No space left on device"), "--shm-size"),
         (OSError(12, "Cannot allocate memory"), "batch_size"),
         (MemoryError(), "num_workers"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "no memory"),
         (OSError(13, "Permission denied", "data/x"), "'data/x'; this user may not write there"),
         (OSError(30, "Read-only file system", "data/x"), "name another place"),
         (OSError(20, "Not a directory", "data/x"), "'data/x'; a file is where a folder"),
