@@ -65,10 +65,12 @@ def require_same_task(own: Draft, stored: dict[str, Any], checkpoint: Path) -> N
     """Refuse a config that writes out a whole task, by its name or data, of another name or other
     heads than a checkpoint's: laid over that key by key, it would be neither."""
     values, theirs = Draft(own.layers).merged(), stored.get("task")
-    # One that has a name could be trained by itself, and then on the faces.
-    task = values.get("task", {"name": "faces"} if "name" in values else None)
-    # One that is named takes the place of the checkpoint's, and is compared with it later on.
-    if not isinstance(task, dict) or not isinstance(theirs, dict):
+    # One that says its model, too, is a training's own, and without a task that of the faces.
+    task = values.get("task", {"name": "faces"} if "arch" in values else None)
+    # One that is named, or set as a whole, takes the place of the checkpoint's, and is compared
+    # with it later on.
+    whole = any(each.path == "task" for each in own.assignments)
+    if whole or not isinstance(task, dict) or not isinstance(theirs, dict):
         return
     before = theirs.get("name"), list(theirs.get("heads") or ())
     heads = list(task.get("heads") or ()) if task.get("data") else []

@@ -1,5 +1,7 @@
 """What a checkpoint's config may say."""
 
+import json
+
 import pytest
 
 from base.checkpoint import save_checkpoint
@@ -85,7 +87,7 @@ HEADS = {"kind": {"classes": ["a", "b"]}, "tag": {"classes": ["c", "d"]}}
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        ({}, "'faces'"),
+        ({"arch": {"type": "TimmModelMulti"}}, "'faces'"),
         ({"task": {"name": "cats", "heads": HEADS}}, "'cats'"),
         ({"task": {"data": DATA, "heads": {"kind": {}}}}, "'dogs' (kind)"),
         ({"task": {"data": DATA, "heads": HEADS | {"more": {}}}}, "'dogs' (kind, tag, more)"),
@@ -105,12 +107,14 @@ def test_the_checkpoint_s_own_task_and_single_keys_of_it_are_laid_over_it():
     own = {"name": "dogs", "heads": {"kind": {}, "tag": {}}}
     write("own.json", {"name": "n", "task": own})
     write("part.json", {"task": {"heads": {"tag": {"names": {"en": ["C", "D"]}}}}})
-    write("less.json", {"tta": {"flip": True}})
+    write("less.json", {"name": "n", "tta": {"flip": True}})
+    write("model.json", {"arch": {"type": "TimmModelMulti"}})
     for extra in (
         ["-c", "own.json"],
         ["-c", "part.json"],
         ["-c", "less.json"],
         ["--set", "task.name=puppies"],
+        ["-c", "model.json", "--set", f"task={json.dumps(own | {'heads': HEADS})}"],
     ):
         task = parse("-r", path, *extra).settings.task
         assert task.heads["kind"].classes == ["a", "b"] and list(task.heads) == [*HEADS]
