@@ -138,18 +138,17 @@ def setup(
     val_targets = index.targets(val_rows)
     val = _in_order(crops, val_rows, val_targets, input_size, batch_size, workers, device)
     counts, truths = class_counts(index, train_rows), map(index.truth, both_sides)
-    data = TrainingData(train, val, index, crops, *both_sides, counts, *truths)
-    _require_alike(data)
-    return data
+    return _alike(TrainingData(train, val, index, crops, *both_sides, counts, *truths))
 
 
-def _require_alike(data: TrainingData) -> None:
-    """Raise, on all ranks, where one reads other photos or labels than the first: scores would be
-    of answers and truths that do not belong together."""
+def _alike(data: TrainingData) -> TrainingData:
+    """``data``; raises, on all ranks, where one reads other photos or labels than the first: scores
+    would be of answers and truths that do not belong together."""
     seen = distributed.gather((data.digest(), data.val_rows.tobytes()))
     ranks = [f"rank {rank}" for rank, each in enumerate(seen) if each != seen[0]]
     what = "data_dir: other photos or labels than rank 0 has are read by"
     raise_if_any(ranks, what, "let all machines read the same")
+    return data
 
 
 def _fit_workers(asked: int | str, photos: int, size: int, device: torch.device) -> int:
