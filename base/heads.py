@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from base.task_settings import HeadSettings
+from base.task_settings import HeadSettings, label_in
 from utils.class_codes import require_codes
 from utils.errors import DataError
 
@@ -79,11 +79,12 @@ class Head:
     @property
     def expected(self) -> str:
         """What its cells may say, in words."""
-        *others, last = self._code_of
+        *others, last = (cell for cells in self.settings.cells for cell in cells)
         return f"{', '.join(others[:20])}{', …' if len(others) > 20 else ''} or {last}"
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """What the cells of a table say, compared stripped and without case.
+        """What the cells of a table say, compared stripped, and without case unless two classes
+        differ in nothing else.
 
         Returns:
             The values, one per cell, and the places (K,) int64 of cells that say nothing this head
@@ -91,10 +92,11 @@ class Head:
             (N, n) float32 of 0 and 1; where a label is missing, or not known, they are
             ``MISSING`` or NaN.
         """
-        texts = [cell.strip().casefold() for cell in cells]
         known = self._code_of | dict.fromkeys(self.settings.no_label, MISSING)
-        codes = np.array([known.get(text, MISSING) for text in texts], np.int64)
-        return codes, np.flatnonzero([text not in known for text in texts])
+        labels = [label_in(cell) for cell in cells]
+        found = [known.get(label, known.get(label.casefold())) for label in labels]
+        codes = np.array([MISSING if code is None else code for code in found], np.int64)
+        return codes, np.flatnonzero([code is None for code in found])
 
     def require(self, values: np.ndarray) -> None:
         """Refuse values that are none of this head's, by a DataError; a missing one passes."""
@@ -156,15 +158,15 @@ class Head:
     def _names_of_classes(self) -> tuple[str, ...]:
         return tuple(self.settings.classes or ())
 
-    @property
-    def cells(self) -> list[Sequence[str]]:
-        """For each class, the cells that mean it."""
-        classes = self.settings.classes or ()
-        return list(classes.values()) if isinstance(classes, dict) else [[c] for c in classes]
-
     @cached_property
     def _code_of(self) -> dict[str, int]:
-        return {each.strip().casefold(): n for n, cells in enumerate(self.cells) for each in cells}
+        cells = enumerate(self.settings.cells)
+        exactly = {label_in(each): code for code, of_it in cells for each in of_it}
+        folded: dict[str, set[int]] = {}
+        for label, code in exactly.items():
+            folded.setdefault(label.casefold(), set()).add(code)
+        # Case says nothing but where classes differ in it alone, such as the letters A and a.
+        return {label: min(codes) for label, codes in folded.items() if len(codes) == 1} | exactly
 
 
 class BinnedHead(Head):
@@ -295,13 +297,13 @@ class TagHead(Head):
 
     def encode(self, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         values, unknown = np.zeros((len(cells), self.num_classes), np.float32), []
-        no_label = self.settings.no_label
+        no_label, known = self.settings.no_label, self._code_of
         for place, cell in enumerate(cells):
-            if cell.strip().casefold() in no_label:
+            if label_in(cell).casefold() in no_label:
                 values[place] = np.nan
                 continue
             for tag in tags_of(cell, self.settings):
-                if (code := self._code_of.get(tag.casefold())) is None:
+                if (code := known.get(tag, known.get(tag.casefold()))) is None:
                     unknown.append(place)
                     break
                 values[place, code] = 1
@@ -327,7 +329,7 @@ HEADS = {"classes": Head, "binned": BinnedHead, "number": NumberHead, "multilabe
 
 def tags_of(cell: str, settings: HeadSettings) -> list[str]:
     """The tags that a cell holds, stripped."""
-    return [tag for part in cell.split(settings.separator) if (tag := part.strip())]
+    return [tag for part in cell.split(settings.separator) if (tag := label_in(part))]
 
 
 def number_in(cell: str) -> float:

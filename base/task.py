@@ -8,6 +8,7 @@ fastest (mixed radix):
 Arithmetic on codes and probabilities takes ints, numpy arrays and torch tensors alike.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,13 +17,15 @@ import numpy as np
 from pydantic import ValidationError
 
 from base.heads import HEADS, MISSING, Codes, NumberHead, TagHead, tags_of
-from base.task_settings import HeadSettings, TaskSettings, read_task, task_file
-from utils.errors import DataError
+from base.task_settings import HeadSettings, TaskSettings, label_in, read_task, task_file
+from utils.errors import DataError, first_of
 
 Arrays = Mapping[str, np.ndarray]
 """Name → array, such as head → (N, its answers)."""
 WEIGHT = "photo-weight"
 """Beside the targets of photos, what each counts in the loss; no head can have this name."""
+
+logger = logging.getLogger("data")
 
 
 class Task:
@@ -219,13 +222,19 @@ def build(settings: TaskSettings, columns: Mapping[str, Iterable[str]]) -> Task:
 
 def _found_classes(name: str, head: HeadSettings, cells: Iterable[str]) -> list[str]:
     """The classes that occur, sorted; of two spellings the first."""
-    labels = (cell.strip() for cell in cells if cell.strip().casefold() not in head.no_label)
+    labels = {label for cell in cells if (label := label_in(cell)).casefold() not in head.no_label}
     if head.kind == "multilabel":
-        labels = (tag for cell in labels for tag in tags_of(cell, head))
+        labels = {tag for cell in labels for tag in tags_of(cell, head)}
     spelled: dict[str, str] = {}
     # Sorted first: which spelling is kept must not depend on the order of the rows.
-    for label in sorted(set(labels)):
+    for label in sorted(labels):
         spelled.setdefault(label.casefold(), label)
+    if others := sorted(labels - set(spelled.values())):
+        pairs = first_of([f"{each} as {spelled[each.casefold()]}" for each in others])
+        logger.warning(
+            "warning: task.heads.%s: but for case the same, and so one class: %s; to tell them"
+            " apart, list all classes under task.heads.%s.classes", name, pairs, name,
+        )  # fmt: skip
     least = 1 if head.kind == "multilabel" else 2
     if len(spelled) < least:
         raise DataError(

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unicodedata import normalize
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
@@ -48,6 +49,11 @@ def _edges(value: Any) -> Any:
         return value
     # Rounded: (1 - 0) / 0.1 may come out as 9.999….
     return tuple(first + place * step for place in range(round(steps) + 1))
+
+
+def label_in(cell: str) -> str:
+    """What a cell says, without blanks around it, and é as one character however it is typed."""
+    return normalize("NFC", cell.strip())
 
 
 HeadName = Annotated[
@@ -142,7 +148,7 @@ those of the task's file."""
         # Among tags an empty cell says that there are none, which is a label.
         unsaid = [] if self.kind == "multilabel" else [""]
         missing = unsaid if self.missing is None else self.missing
-        return frozenset(cell.strip().casefold() for cell in missing)
+        return frozenset(label_in(cell).casefold() for cell in missing)
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> "HeadSettings":
@@ -154,6 +160,7 @@ those of the task's file."""
             self._check_bins()
         elif self.classes is not None and len(self.classes) < (2 if self.kind == "classes" else 1):
             raise ValueError("too few classes")
+        self._check_classes()
         number = self.num_classes
         for language, names in self.names.items():
             if number is None:
@@ -161,6 +168,13 @@ those of the task's file."""
             if len(names) != number:
                 raise ValueError(f"names.{language} must hold {number} names, one per class")
         return self
+
+    def _check_classes(self) -> None:
+        code_of: dict[str, int] = {}
+        for code, cells in enumerate(self.cells):
+            for cell in map(label_in, cells):
+                if code_of.setdefault(cell, code) != code:
+                    raise ValueError(f"classes: {cell!r} stands for two of them")
 
     def _check_bins(self) -> None:
         if self.bins is None or len(self.bins) < (1 if self.kind == "binned" else 3):
@@ -171,6 +185,12 @@ those of the task's file."""
             raise ValueError("groups.of_bin must name a group for each bin of a binned head")
         if self.classes is not None:
             raise ValueError("give a head either classes or bins")
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """For each class, the cells that mean it."""
+        classes = self.classes or []
+        return list(classes.values()) if isinstance(classes, dict) else [[c] for c in classes]
 
     @property
     def num_classes(self) -> int | None:

@@ -5,13 +5,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from unicodedata import normalize
 
 import numpy as np
 
 from base.heads import MISSING, Head
 from base.task import Task, build
-from base.task_settings import TaskSettings, plural_of
+from base.task_settings import TaskSettings, label_in, plural_of
 from data_loader.readers import Table, raise_if_any, read_source
 from data_loader.soft_labels import read_further, shares_of, soft_labels
 from utils.errors import DataError
@@ -294,8 +293,9 @@ def _groups(table: Table, column: str | None, labeled: int) -> tuple[np.ndarray,
             f"task.data.group: the training data have no column {column!r}; they have"
             f" {', '.join(table.columns)}"
         )
-    # A name in two Unicode forms is one person, who must not be on both sides of a split.
-    names = [normalize("NFC", name) for name in table.columns[column].tolist()]
+    # A name in two Unicode forms, or with a blank behind it, is one person, who must not be on both
+    # sides of a split.
+    names = [label_in(name) for name in table.columns[column].tolist()]
     groups, group = np.unique(names[:labeled], return_inverse=True)
     if labeled == len(names):
         return group.astype(np.int32), groups

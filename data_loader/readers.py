@@ -125,15 +125,17 @@ def _listed(
     """The paths of a table's rows below ``root``, the folder of the photos, each once."""
     roots = {root.absolute().as_posix(), root.resolve().as_posix()}
     first_line: dict[str, int] = {}
+    names = []
     for number, row in rows:
         name = row[column].strip().replace("\\", "/")
         if not name:
             raise DataError(f"{table}: line {number} has no {column}; fill it in or delete it")
         # Whole paths, as some programs list them, are as good where they lead here.
         name = next((name[len(r) + 1 :] for r in roots if name.startswith(f"{r}/")), name)
-        if name in first_line:
+        place = PurePosixPath(name).as_posix()  # ./a.jpg is a.jpg once more
+        if place in first_line:
             raise DataError(
-                f"{table}: lines {first_line[name]} and {number} both list {name}; delete one"
+                f"{table}: lines {first_line[place]} and {number} both list {place}; delete one"
             )
         # PureWindowsPath knows `C:\` and `/` as roots alike, whatever this system is.
         if PureWindowsPath(name).anchor or ".." in PurePosixPath(name).parts:
@@ -141,8 +143,9 @@ def _listed(
                 f"{table}: line {number}: {name} leads out of the folder of the photos; write the"
                 " path below it"
             )
-        first_line[name] = number
-    return list(first_line)
+        first_line[place] = number
+        names.append(name)
+    return names
 
 
 def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:

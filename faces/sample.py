@@ -40,7 +40,9 @@ from utils.progress import Progress
 FACES = load_task("faces")
 GENDERS = FACES.heads["gender"].classes
 MASK_OF_PHOTO = {
-    photo: code for code, photos in enumerate(FACES.heads["mask"].cells) for photo in photos
+    photo: code
+    for code, photos in enumerate(FACES.heads["mask"].settings.cells)
+    for photo in photos
 }
 """A photo's file name without its ending → mask code; everyone is photographed these seven ways."""
 # TRACER/weights.py knows this name, too: by it drawn

@@ -64,7 +64,8 @@ def scatter_picture(true: np.ndarray, said: np.ndarray, title: str) -> np.ndarra
     axes.plot(ends, ends, color="gray", linestyle=":")
     axes.plot(true, said, ".", color="tab:blue", alpha=0.4, markeredgewidth=0)
     error = np.abs(true - said).mean()
-    axes.set(title=f"{title}: mean error {error:.3g}", xlabel="true", ylabel="predicted")
+    axes.set_title(f"{title}: mean error {error:.3g}", parse_math=False)
+    axes.set(xlabel="true", ylabel="predicted")
     return _render(figure)
 
 
@@ -92,9 +93,11 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str], title: str) -> n
         axes.text(column, row, matrix[row, column], ha="center", va="center", color=ink, fontsize=8)
     ticks = range(len(names))
     font = font_manager.FontProperties(fname=font_for("".join(names)), size=8)
-    axes.set_xticks(ticks, names, rotation=60, ha="right", fontproperties=font)
-    axes.set_yticks(ticks, names, fontproperties=font)
-    axes.set(title=title, xlabel="predicted", ylabel="true")
+    # "$5 to $10" is no formula.
+    axes.set_xticks(ticks, names, rotation=60, ha="right", fontproperties=font, parse_math=False)
+    axes.set_yticks(ticks, names, fontproperties=font, parse_math=False)
+    axes.set_title(title, parse_math=False)
+    axes.set(xlabel="predicted", ylabel="true")
     return _render(figure)
 
 

@@ -231,7 +231,7 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 def _refuse_lone_backslashes(text: str, where: str) -> None:
     """``C:\\data\\train`` is read as ``C:data`` and a tab: no text of a config means that."""
     for found in _COMMENT_OR_TEXT.finditer(text):
-        if found[0].startswith("/"):
+        if found[0].startswith("/") or len(found[0]) == len(r'"\t"'):  # a separator is no path
             continue
         escapes = {escape[0] for escape in _ESCAPE.findall(found[0]) if len(escape) == 1}
         wrapped = "n" in escapes and " " in found[0]  # a note of several lines

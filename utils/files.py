@@ -23,6 +23,8 @@ except ImportError:  # Windows
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where there is no room for a file."""
+LONG_ESCAPES = dict(zip("bfnrt", (f"\\u{ord(each):04x}" for each in "\b\f\n\r\t"), strict=True))
+"""``t`` of JSON's ``\\t`` → ``\\u0009``, and so on."""
 
 
 @contextlib.contextmanager
@@ -151,9 +153,11 @@ def is_held(path: Path) -> bool:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    # In the long form, as ``read_json5`` takes a short one for the backslash of a Windows path.
+    text = re.sub(r"\\(.)", lambda found: LONG_ESCAPES.get(found[1], found[0]), text)
     with write_atomically(path) as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(f"{text}\n")
 
 
 def read_regular(path: str | Path, limit: int) -> bytes:

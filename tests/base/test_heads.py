@@ -1,11 +1,14 @@
 """What is asked of a photo: classes, bins of a number, tags."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from base.heads import number_in, tags_of
-from base.task import load_task
-from base.task_settings import HeadSettings
+from base.heads import Head, number_in, tags_of
+from base.task import build, load_task
+from base.task_settings import HeadSettings, TaskSettings
 
 FACES = load_task("faces")
 
@@ -40,6 +43,35 @@ def test_a_soft_age_of_little_spread_is_the_bin_itself():
     soft = FACES.changed("age", sigma=0.05).heads["age"].training_targets(years)
     assert (soft.argmax(axis=1) == FACES.heads["age"].class_of(years)).all()
     assert soft.max(axis=1).min() > 0.999
+
+
+def test_classes_that_differ_in_case_alone_are_told_apart_by_it():
+    letters = Head("letter", HeadSettings(classes=["A", "a", "B"]))
+    codes, unknown = letters.encode(["a", " A", "b", "B", "c"])
+    assert codes.tolist() == [1, 0, 2, 2, -1] and unknown.tolist() == [4]
+
+
+def test_spellings_in_the_data_are_one_class_and_those_that_differ_in_case_are_named(caplog):
+    def classes_of(*cells):
+        return build(TaskSettings(heads={"kind": {}}), {"kind": cells}).heads["kind"].classes
+
+    assert classes_of("a", "b ", "b", *(normalize(form, "é") for form in ("NFC", "NFD"))) == (
+        "a", "b", "é",
+    )  # fmt: skip
+    assert not caplog.text
+    assert classes_of("A", "a", "b") == ("A", "b")
+    assert "one class: a as A; to tell them apart, list all classes" in caplog.text
+
+
+def test_a_label_is_found_in_either_unicode_form():
+    head = Head("kind", HeadSettings(classes=[normalize("NFD", "café"), "tea"]))
+    assert head.encode([normalize("NFC", "Café")])[0].tolist() == [0]
+
+
+@pytest.mark.parametrize("classes", [["a", "b", "a "], {"one": ["x", "y"], "two": ["x"]}])
+def test_a_cell_that_would_mean_two_classes_is_refused(classes):
+    with pytest.raises(ValidationError, match="stands for two of them"):
+        HeadSettings(classes=classes)
 
 
 @pytest.mark.parametrize(

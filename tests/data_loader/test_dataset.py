@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from base.task import load_task
+from base.task_settings import TaskSettings
 from data_loader.dataset import class_counts, read_index
 from utils.errors import DataError
 
@@ -204,6 +205,12 @@ class TestWrongTraining:
             add_person(tmp_path, f"{normalize(form, '가é')}_female_{form}_45")
 
         assert scan(tmp_path).groups.tolist() == [normalize("NFC", "가é")]
+
+    def test_a_group_with_blanks_around_it_is_the_same_one(self, tmp_path):
+        (tmp_path / "t.csv").write_text("path,kind,who\na,1,p\nb,2,p \nc,1,q\n")
+        data = {"train": {"reader": "csv", "table": "t.csv"}, "group": "who"}
+        task = TaskSettings(heads={"kind": {}}, data=data)
+        assert read_index(tmp_path, task).group.tolist() == [0, 0, 1]
 
     def test_ids_with_several_genders_or_ages_are_named(self, tmp_path):
         for folder in ("1_male_A_20", "1_female_A_57", "2_male_A_20", "2_male_B_20", "3_male_A_9"):

@@ -138,6 +138,13 @@ def test_of_two_names_for_one_photo_one_is_not_there(tmp_path, table):
     assert read.on_disk == {"a": "a.jpg"}
 
 
+@pytest.mark.parametrize("name", ["./a.jpg", "sub/../a.jpg", ".//a.jpg", "A/../a.jpg", ".\\a.jpg"])
+def test_a_photo_listed_twice_by_different_ways_is_refused(tmp_path, table, name):
+    table(f"path\na.jpg\n{name}\n")
+    with pytest.raises(DataError, match=r"both list a\.jpg|leads out of the folder"):
+        read_source(tmp_path, CsvSource(reader="csv", table="t.csv"), "")
+
+
 def test_a_name_that_may_be_two_photos_is_refused(tmp_path, table):
     for name in ("a.jpg", "a.png"):
         (tmp_path / name).touch()

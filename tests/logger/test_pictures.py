@@ -11,6 +11,7 @@ from logger.pictures import (
     learning_curves,
     most_confused,
     save_picture,
+    scatter_picture,
 )
 
 UNDRAWN = "\U0010fffd"
@@ -73,6 +74,13 @@ def test_a_saved_picture_is_read_back_in_the_same_colors(tmp_path):
     save_picture(tmp_path / "new" / "red.png", image)
     read = cv2.cvtColor(cv2.imread(str(tmp_path / "new" / "red.png")), cv2.COLOR_BGR2RGB)
     assert (read == image).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_with_dollars_are_no_formulas():
+    names = ["$5-$10", "$a_{$", "$\\x$"]
+    assert is_picture(confusion_picture(np.eye(3, dtype=int), names, "price in $, not in $x"))
+    assert is_picture(scatter_picture(np.arange(3), np.arange(3), r"$\\price$"))
 
 
 @pytest.mark.filterwarnings("error")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.config_files import error_of, error_with_config, parse, write
+from utils.config_files import read_json5
 from utils.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("in_an_empty_folder")
@@ -73,6 +74,11 @@ def test_a_backslash_that_json_would_read_as_something_else_is_named(path):
     text = f'{{\n  // a comment with C:\\data and "quotes\\d"\n  "data_dir": "{path}"\n}}'
     message = error_of("-c", write("c.json", text))
     assert message.startswith(f'c.json:3: "{path}" has a backslash')
+
+
+def test_a_separator_may_be_a_tab(tmp_path):
+    (tmp_path / "c.json").write_text(r'{"separator": "\t"}')
+    assert read_json5(tmp_path / "c.json") == {"separator": "\t"}
 
 
 def test_backslashes_written_twice_quotes_and_notes_of_several_lines_are_read():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from utils.config_files import read_json5
 from utils.errors import CheckpointError, UserError
 from utils.files import (
     all_or_none,
@@ -51,6 +52,15 @@ def test_a_path_that_cannot_be_written_is_a_user_error(tmp_path):
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def test_what_is_written_as_json_is_read_back_as_a_config_whatever_characters_it_has(tmp_path):
+    texts = [
+        f"a{each}b"
+        for each in ("\t", "\n", "\r\n", "\b", "\f", "\\t", "\\", '"', "\\\\n", "é", "\x01")
+    ]
+    write_json(tmp_path / "c.json", {"classes": texts})
+    assert read_json5(tmp_path / "c.json") == {"classes": texts}
 
 
 def test_a_name_that_is_no_text_is_written_with_its_codes(tmp_path):
