@@ -17,7 +17,8 @@ from pathlib import Path
 from logger.report.compare import config_differences
 from logger.report.run import read_run
 from logger.report.runs import all_runs, runs_html, text_table
-from utils.cli import command_line, run_command
+from utils.cli import command_line, run_command, tell
+from utils.errors import UserError
 from utils.files import write_atomically
 
 
@@ -37,9 +38,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     terminal = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(text_table(groups, terminal))
     page = args.root / "index.html"
-    with write_atomically(page) as file:
-        file.write(runs_html(groups))
-    print(f"to sort and filter: {page}")
+    try:
+        with write_atomically(page) as file:
+            file.write(runs_html(groups))
+        print(f"to sort and filter: {page}")
+    except UserError as error:  # runs of somebody else can be looked at all the same
+        tell(f"warning: {error}")
 
 
 if __name__ == "__main__":

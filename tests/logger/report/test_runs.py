@@ -212,6 +212,15 @@ def test_the_command_prints_the_table_and_writes_the_page(make_run, capsys):
     assert "shapes/one" in (make_run.root / "index.html").read_text(encoding="utf-8")
 
 
+def test_where_the_page_cannot_be_written_the_table_is_still_printed(make_run, capsys):
+    make_run("one")
+    (make_run.root / "index.html").mkdir()
+    main(["--root", str(make_run.root)])
+    said = capsys.readouterr()
+    assert "shapes/one" in said.out and "to sort and filter" not in said.out
+    assert "index.html: cannot be written" in said.err and said.err.count("\n") == 1
+
+
 def test_two_configs_are_told_apart(make_run, capsys):
     told = {"a": {"lr": 0.1}, "b": {"lr": 0.2, "momentum": 0.9}}
     folders = [make_run(name, optimizer={"args": args})[0].log for name, args in told.items()]
