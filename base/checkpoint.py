@@ -231,8 +231,15 @@ def metadata_of(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> None:
     """Load ``state["state_dict"]`` into ``model``, every key and shape exactly; a CheckpointError
-    for weights of another architecture, which says which keys differ first."""
+    for weights of another architecture."""
     # Compared before torch does it, whose message lists a thousand keys.
+    require_same_weights(model, state, path)
+    model.load_state_dict(state["state_dict"])
+
+
+def require_same_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> None:
+    """Refuse, by a CheckpointError that says which keys differ first, weights of another
+    architecture than ``model``."""
     theirs, ours = state["state_dict"], model.state_dict()
     differing = {
         "missing": [key for key in ours if key not in theirs],
@@ -250,7 +257,6 @@ def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
             f"{path}: weights of another architecture ({trained}): tensors {', '.join(described)};"
             " use the arch it was trained with"
         )
-    model.load_state_dict(theirs)
 
 
 def init_from(model: nn.Module, state: dict[str, Any]) -> str:

@@ -16,11 +16,10 @@ import base.schedulers
 import data_loader.data_loaders
 from base.base_model import BaseModel
 from base.base_trainer import Callback
-from base.checkpoint import CheckpointFolder, init_from, load_checkpoint
-from base.checkpoint_schema import require_training
+from base.checkpoint import CheckpointFolder, init_from, load_checkpoint, require_same_weights
 from base.monitor import Monitor
 from base.preemption import Stopped
-from base.schedulers import check_warmup, filled_in, make_schedule, refuse_longer, refuse_more_moves
+from base.schedulers import check_warmup, filled_in, make_schedule, refuse_more_moves
 from base.task_settings import plural_of
 from base.train_step import TrainStep, backbone_modules, checkpoint_activations
 from data_loader.crops import extractor_from
@@ -44,6 +43,13 @@ from trainer.folds import train_folds
 from trainer.inference import DRAWN
 from trainer.kernel_heads import fit_kernel_heads
 from trainer.restore import model_to_train, require_classes
+from trainer.resume import (
+    Saved,
+    checkpoint_to_resume,
+    ignored_overrides,
+    look_for_best_anew,
+    require_same_optimizer,
+)
 from trainer.seeds import train_seeds
 from trainer.trainer import Trainer, scalar_names
 from trainer.tta import PLAIN, describe, views_from
@@ -57,9 +63,6 @@ from utils.run_folder import ENVIRONMENT, SPLIT
 from utils.seeding import seed_everything, seed_ranks_apart
 
 logger = logging.getLogger("train")
-
-Saved = tuple[dict[str, Any], Path]
-"""The state that a run resumes, and the file it was read from."""
 
 
 def run(config: ConfigParser) -> None:
@@ -92,6 +95,8 @@ def train(
     model = build_model(config, index, monitor, saved, device)
     settle_batch(config, model, build_optimizer, len(index.files), saved and saved[0]["config"])
     optimizer = build_optimizer(config, model)
+    if saved:  # before photos are cropped, as the weights in `build_model`
+        require_same_optimizer(*saved, optimizer)
     schedule = config.settings.lr_scheduler
     by_step = schedule is not None and schedule.every == "step"
     # By steps it needs the number of batches, which only the data tell; any
@@ -104,8 +109,9 @@ def train(
     # Model and losses had to be drawn alike on all ranks; dropout from here on has to differ.
     seed_ranks_apart(config["seed"])
     if saved:  # before the run's own config is written over with one that does not fit
+        lines = look_for_best_anew(saved[0], config.config)
         step.restore(*saved)
-        for line in ignored_overrides(saved[0]["config"], config.config):
+        for line in [*lines, *ignored_overrides(saved[0]["config"], config.config)]:
             logger.warning("warning: %s", line)
     environment = describe_environment(str(device))
     begin_run(config, data, environment)
@@ -153,19 +159,6 @@ def check_names(config: ConfigParser) -> Monitor:
     return monitor
 
 
-def checkpoint_to_resume(config: ConfigParser) -> Saved | None:
-    """The state that the run resumes, if any; one that can't be resumed is refused."""
-    if not config.resume:
-        return None
-    state, path = CheckpointFolder(config.resume.parent).load(config.resume)
-    require_training(state, path)
-    # Through the parser, so that keys of an older version are today's.
-    state["config"] = ConfigParser.stored(state["config"], path).config
-    settings = config.settings.trainer
-    refuse_longer(state["config"], settings.epochs, settings.hours)
-    return state, path
-
-
 def read_photos(config: ConfigParser, monitor: Monitor, saved: Saved | None) -> PhotoIndex:
     """The photos to train and validate on; the classes found in them go into the run's config.
 
@@ -198,11 +191,13 @@ def build_model(
     saved: Saved | None,
     device: torch.device,
 ) -> BaseModel:
-    """The model as the training begins; refused are a loss, a monitored score, a submodule to
-    freeze and activation checkpointing that it does not have."""
+    """The model as the training begins; refused are a checkpoint of another one, and a loss, a
+    monitored score, a submodule to freeze and activation checkpointing that it does not have."""
     task, soft = index.task, bool(index.soft) or index.weight is not None
     origin = load_checkpoint(config.args.init_from) if config.args.init_from else None
     model = model_to_train(config, task, saved is not None, origin).to(device)
+    if saved:
+        require_same_weights(model, *saved)
     # Once more, by the heads of this model: TimmModel has a single one, `class`.
     monitor.require(scalar_names(task, config["metrics"], model.heads))
     check_losses(task, config["loss"], config["loss_name"], model.heads, soft)
@@ -290,18 +285,6 @@ def build_step(
     return TrainStep(
         model, criterion, optimizer, settings, scheduler=scheduler, schedule_every=every
     )
-
-
-def ignored_overrides(saved: dict, asked: dict) -> list[str]:
-    """What a resumed run was asked to do otherwise, and does as it did: a line for each."""
-    lines = []
-    for section in ("optimizer", "lr_scheduler"):
-        before, now = [(config.get(section) or {}).get("args") or {} for config in (saved, asked)]
-        if before != now:
-            lines.append(f"{section}.args: no effect, since the run goes on as saved")
-        elif saved["trainer"]["epochs"] != asked["trainer"]["epochs"] and "all" in now.values():
-            lines.append(f"{section}: stays made for {saved['trainer']['epochs']} epochs, as saved")
-    return lines
 
 
 def begin_run(config: ConfigParser, data: TrainingData, environment: dict[str, Any]) -> None:

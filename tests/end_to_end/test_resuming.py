@@ -9,6 +9,7 @@ import timm
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from base.checkpoint import load_checkpoint
 from tests.runs import files_under, read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +83,20 @@ class TestGoingOn:
         assert "warning: optimizer.args: no effect" in said
         rows = read_rows(tmp_path / "saved/log/shapes/first/metrics.csv")
         assert rows[0]["lr"] == rows[1]["lr"]
+
+    def test_a_best_loss_of_another_kind_is_not_compared_with(self, train, call, tmp_path):
+        by_loss = ("--set", "trainer.monitor=min val/loss")
+        train("first", *by_loss)
+        last = tmp_path / "saved/models/shapes/first/last_epoch.pth"
+        heavier = ('loss_name={"kind": ["ce_loss", null, 99], "colour": ["ce_loss", null, 1]}',)
+        said = call("train.py", "-r", last, "--set", *heavier, "trainer.epochs=2").stdout
+        assert said.count("warning: loss_name: no longer what the epochs so far were compar") == 1
+        log = tmp_path / "saved/log/shapes/first"
+        losses = [float(row["val/loss"]) for row in read_rows(log / "metrics.csv")]
+        assert losses[1] > 9 * losses[0]
+        assert json.loads((log / "finished.json").read_text())["best"]["epoch"] == 2
+        assert load_checkpoint(last.with_name("best_epoch.pth"))["epoch"] == 2
+        assert "warning: " not in call("train.py", "-r", last, "--set", "trainer.epochs=3").stdout
 
     def test_a_schedule_made_for_the_length_of_the_training_is_not_resumed_for_more(
         self, train, call, tmp_path, assert_one_line_error
