@@ -114,6 +114,7 @@ class BaseTrainer(ABC):
         self.callbacks = list(callbacks) if distributed.is_main() else []
         self._dropped: set[Callback] = set()
         self._end: StopTraining | None = None
+        self._left_out = False
         self.logger = logging.getLogger("trainer")
         self.history: list[dict[str, float]] = []
         self.timings: dict[str, float] = {}
@@ -144,21 +145,16 @@ class BaseTrainer(ABC):
             Stopped: the process was asked to stop; everything is saved.
             StopTraining: a callback ended it.
         """
-        try:
-            self._tell("on_train_start", self.description, self.history, self.train_step.updates)
-            self.budget.start()
-            with self.preemption.install():
-                self._run_epochs()
-            self._log_outcome()
-            self._tell("on_train_end", self.history, self.monitor.best_epoch)
-            # Rank 0 may draw and report for longer than a collective would wait for it.
-            distributed.wait_for_main()
-        # Ctrl-C and exits, too: a run that nobody marked as ended would count as running.
-        except BaseException as error:
-            self._tell("on_exception", error)
-            raise
-        finally:
-            self._tell("close")
+        # To the very end: nothing that a first signal has begun is broken off by a second.
+        with self.preemption.install():
+            try:
+                self._run()
+            # Ctrl-C and exits, too: a run that nobody marked as ended would count as running.
+            except BaseException as error:
+                self._tell("on_exception", error)
+                raise
+            finally:
+                self._tell("close")
         return self.history[self.monitor.best_epoch - 1] if self.monitor.best_epoch else {}
 
     def resume(self, state: dict[str, Any], path: Path) -> None:
@@ -176,6 +172,17 @@ class BaseTrainer(ABC):
             restore_random_state(state["random"][distributed.rank()])
         steps = f", step {self.mid_epoch['step']}" if self.mid_epoch else ""
         self.logger.info("resumed %s after epoch %d%s", path, len(self.history), steps)
+
+    def _run(self) -> None:
+        self._tell("on_train_start", self.description, self.history, self.train_step.updates)
+        self.budget.start()
+        self._run_epochs()
+        self._log_outcome()
+        self._tell("on_train_end", self.history, self.monitor.best_epoch)
+        # Rank 0 may draw and report for longer than a collective would wait for it.
+        distributed.wait_for_main()
+        if distributed.broadcast(self._left_out):
+            raise Stopped(self.checkpoints.last)
 
     def _run_epochs(self) -> None:
         for epoch in range(len(self.history) + 1, self.epochs + 1):
@@ -236,6 +243,11 @@ class BaseTrainer(ABC):
     def _tell(self, event: str, *arguments: Any) -> None:
         """Call the method ``event`` of every callback; see ``Callback``."""
         for callback in self.callbacks:
+            # Pictures and reports may take longer than who asks to stop will wait; all is saved,
+            # and a resume, which has no epochs left, does what is left of the end.
+            if event == "on_train_end" and self.preemption.received:
+                self._left_out = True
+                return
             # What has failed is closed all the same: its files and connections are still open.
             if callback in self._dropped and event != "close":
                 continue

@@ -5,11 +5,12 @@ import contextlib
 import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
 from utils import distributed
+from utils.cli import EXIT_STOPPED
 
 NAMES = "SIGTERM", "SIGUSR1", "SIGHUP"
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
@@ -17,13 +18,50 @@ AGREE_EVERY = 10
 """Steps between two questions whether any rank was asked to stop; alone, there is none to ask."""
 
 
-class Stopped(Exception):
-    """The run was asked to stop and has saved ``checkpoint``."""
+class Stopped(SystemExit):
+    """The run was asked to stop and has saved ``checkpoint``, or has none yet (``None``).
 
-    def __init__(self, checkpoint: Path) -> None:
-        command = f"python train.py --resume {shlex.quote(str(checkpoint))}"
-        super().__init__(f"stopped as asked; resume with: {command}")
+    No ``Exception``, like Ctrl-C's: nobody who passes over a broken file should pass over it.
+    """
+
+    def __init__(self, checkpoint: Path | None) -> None:
+        super().__init__(EXIT_STOPPED)
         self.checkpoint = checkpoint
+
+    def __str__(self) -> str:
+        if self.checkpoint is None:
+            return "stopped as asked, before anything was trained; repeat the command to go on"
+        command = f"python train.py --resume {shlex.quote(str(self.checkpoint))}"
+        return f"stopped as asked; resume with: {command}"
+
+
+@contextlib.contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Raise ``Stopped`` in the block as soon as one of ``SIGNALS`` comes; for what may be broken
+    off anywhere, such as cropping. A training within listens for itself."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Stopped(None)
+
+    with _heard_by(stop):
+        yield
+
+
+@contextlib.contextmanager
+def _heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Hand the signals to ``handler`` for the time of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        # A notebook or a test may train in a thread, where `signal.signal` raises.
+        yield  # signals are the main thread's
+        return
+    # What is ignored stays so: nohup lets a process live on where its terminal is closed.
+    heard = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 class Preemption:
@@ -35,18 +73,8 @@ class Preemption:
     @contextlib.contextmanager
     def install(self) -> Iterator[None]:
         """Take note of the signals instead of dying of them, for the time of the block."""
-        if threading.current_thread() is not threading.main_thread():
-            # A notebook or a test may train in a thread, where `signal.signal` raises.
-            yield  # signals are the main thread's
-            return
-        # What is ignored stays so: nohup lets a process live on where its terminal is closed.
-        heard = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
-        before = {number: signal.signal(number, self._take_note) for number in heard}
-        try:
+        with _heard_by(self._take_note):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def should_stop(self, step: int) -> bool:
         """Whether all ranks stop after this move of the weights, because one was asked to."""

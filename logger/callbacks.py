@@ -35,7 +35,8 @@ class MetricsTables(Callback):
         # No checkpoint has the timings; the file's are kept but for epochs that come again.
         known = read_metrics(self._log_dir / TIMINGS)
         self._timings = [row for row in known if row["epoch"] <= len(history)]
-        (self._log_dir / ENDED).unlink(missing_ok=True)
+        for mark in (ENDED, FINISHED):  # a finished run may go on for more epochs
+            (self._log_dir / mark).unlink(missing_ok=True)
 
     def on_epoch_end(self, epoch: int, scalars: Scalars, best: bool) -> None:
         """Write both tables with a further row.
@@ -59,6 +60,8 @@ class MetricsTables(Callback):
         # Wanted ends: `runs` lists such as stopped, others as failed.
         wanted = isinstance(error, Stopped | StopTraining | KeyboardInterrupt)
         failed = {"ended": "failed", "error": reason_of(error)}
+        # There already, where the error came of the report.
+        (self._log_dir / FINISHED).unlink(missing_ok=True)
         write_json(self._log_dir / ENDED, {"ended": "stopped"} if wanted else failed)
 
 

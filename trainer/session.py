@@ -18,7 +18,7 @@ from base.base_model import BaseModel
 from base.base_trainer import Callback
 from base.checkpoint import CheckpointFolder, init_from, load_checkpoint, require_same_weights
 from base.monitor import Monitor
-from base.preemption import Stopped
+from base.preemption import Stopped, stopping_at_once
 from base.schedulers import check_warmup, filled_in, make_schedule, refuse_more_moves
 from base.task_settings import plural_of
 from base.train_step import TrainStep, backbone_modules, checkpoint_activations
@@ -65,6 +65,7 @@ from utils.seeding import seed_everything, seed_ranks_apart
 logger = logging.getLogger("train")
 
 
+@stopping_at_once()
 def run(config: ConfigParser) -> None:
     """Train as the command line says: one run, or one for each fold or seed, in as many processes
     as the config asks for. One that is asked to stop leaves with ``EXIT_STOPPED``."""

@@ -14,7 +14,7 @@ import optuna
 import torch
 
 from base.base_trainer import StopTraining
-from base.preemption import Stopped
+from base.preemption import Stopped, stopping_at_once
 from logger.logger import attempt, setup_logging
 from parse_config import ConfigParser
 from trainer import plan, search
@@ -31,6 +31,7 @@ DEFAULT_TRIALS = 20
 AnyDimension = TypeVar("AnyDimension", bound=Dimension)
 
 
+@stopping_at_once()
 def sweep(configs: Mapping[str, ConfigParser]) -> None:
     """Try what the command line asks for, then show what came of it; ``configs`` are those of the
     recipes, or one without a name.

@@ -1,6 +1,8 @@
 """The epoch loop: saving, stopping, resuming, and what callbacks are told."""
 
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -212,6 +214,27 @@ class TestCallbacks:
         with pytest.raises(Stopped) as stopped:
             trainer.train()
         assert notes[-2:] == [("on_exception", stopped.value), ("close",)]
+
+    def test_a_request_at_the_end_lets_the_resume_do_what_is_left_of_it(self, tmp_path):
+        def trainer(*callbacks):
+            return a_trainer(tmp_path, epochs=1, callbacks=callbacks)
+
+        class Asked(Callback):
+            def on_train_end(self, history, best_epoch):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+            def on_exception(self, error):
+                os.kill(os.getpid(), signal.SIGTERM)  # a second one breaks nothing off
+
+        first, second = [], []
+        with pytest.raises(Stopped, match=r"train\.py --resume .*last_epoch\.pth"):
+            trainer(Asked(), Noting(first)).train()
+        assert "on_train_end" not in events(first)
+        assert events(first)[-2:] == ["on_exception", "close"]
+        assert not (tmp_path / "log/finished.json").exists()
+        resumed(trainer(Noting(second)), tmp_path / "models" / "last_epoch.pth").train()
+        assert events(second) == ["on_train_start", "on_train_end", "close"]
+        assert (tmp_path / "log/finished.json").exists()
 
     def test_two_processes_end_together_where_the_firsts_callback_asks_for_it(
         self, in_two_ranks, tmp_path

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shlex
 import signal
@@ -5,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from base.preemption import Preemption, Stopped
+from base.preemption import Preemption, Stopped, stopping_at_once
+from utils.cli import EXIT_STOPPED
 
 
 def test_the_command_to_resume_can_be_pasted_whatever_the_folder_is_called():
@@ -26,3 +28,25 @@ def test_a_terminal_that_is_closed_asks_to_stop_unless_nohup_was_there(handler):
         assert signal.getsignal(signal.SIGHUP) == handler
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_what_has_nothing_to_save_is_left_at_once_also_where_errors_are_passed_over(name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped, match="repeat the command") as stopped, stopping_at_once():
+        with contextlib.suppress(Exception):  # as around each photo
+            os.kill(os.getpid(), number)
+        pytest.fail("went on")
+    assert stopped.value.code == EXIT_STOPPED
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
+def test_a_training_within_takes_note_instead():
+    preemption = Preemption()
+    with stopping_at_once(), preemption.install():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert preemption.received

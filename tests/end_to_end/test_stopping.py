@@ -72,6 +72,20 @@ def test_a_run_that_is_asked_to_stop_saves_says_how_to_go_on_and_does(data, trai
     compare(whole, stopped, ["models/killed/r/*_epoch.pth", "log/killed/r/metrics.csv"])
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
+def test_a_run_that_is_asked_to_stop_while_it_crops_is_repeated_from_there(data, run, tmp_path):
+    cropping = [*command(data, tmp_path, "tracer.weights=sample", "trainer.epochs=1"), *END]
+    process = Started(cropping, ROOT, {**os.environ})
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("crops/*/*/states.npy")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGTERM)
+    code, _, errors = process.wait()
+    assert code == EXIT_STOPPED and "stopped as asked" in errors, errors
+    assert "Traceback" not in errors
+    assert run(*cropping, cwd=ROOT).returncode == 0
+
+
 SMALL_FILES_ONLY = """
 import resource, runpy, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
