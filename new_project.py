@@ -134,7 +134,8 @@ def write_own_files(target: Path, name: str, task: dict[str, Any], data: Path | 
     text = json.dumps(config, indent=4, ensure_ascii=False)
     head = "//   python train.py --config config.json\n// docs/config.md explains every key.\n"
     (target / "config.json").write_text(f"{head}{text}\n", encoding="utf-8")
-    readme = README.format(name=name, images="" if has_test else " --images FOLDER")
+    images, tests = ("", " and tests") if has_test else (" --images FOLDER", "")
+    readme = README.format(name=name, images=images, tests=tests)
     (target / "README.md").write_text(readme, encoding="utf-8")
     makefile = (target / "Makefile").read_text(encoding="utf-8")
     for key, value in demo_of(name, data).items():
@@ -210,7 +211,7 @@ python test.py --resume saved/models/{name}/<run_id>/best_epoch.pth{images}
 streamlit run app.py -- --resume saved/models/{name}/<run_id>/best_epoch.pth
 ```
 
-`make setup` makes the environment, `make demo` trains and tests, `make test` checks the code. What
+`make setup` makes the environment, `make demo` trains{tests}, `make test` checks the code. What
 is asked of a photo stands in `config.json` under `task`; docs/config.md explains every key. Where
 a page in docs/ speaks of people, masks and ages, read the groups (`task.data.group`) and heads of
 this task.

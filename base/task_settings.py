@@ -283,6 +283,8 @@ class TaskSettings(Section):
         for name in self.data.stratify if self.data else ():
             if name not in self.heads:
                 raise ValueError(f"data.stratify: no head is called {name!r}")
+            if self.heads[name].kind == "multilabel":
+                raise ValueError(f"data.stratify: {name!r} answers with tags, not with one class")
         return self
 
 

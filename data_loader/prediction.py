@@ -12,6 +12,7 @@ from data_loader.dataset import Photos
 from data_loader.readers import (
     alike,
     existing_folder,
+    listed_names,
     raise_if_any,
     read_source,
     read_table,
@@ -74,8 +75,10 @@ def scan_folder(folder: str | Path) -> Photos:
     return Photos(root, np.array(sorted(found)), {})
 
 
-def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.ndarray]:
-    """The true answers of the photos ``ids`` from a table.
+def read_answers(
+    path: str | Path, ids: np.ndarray, task: Task, root: str | Path = "."
+) -> dict[str, np.ndarray]:
+    """The true answers of the photos ``ids``, which lie below ``root``, from a table.
 
     It has the column of the photo, see ``task.answer.csv.id``, and of a product the column that
     ``task.data.test.truth`` names, else a column for each head, called as the head or as its
@@ -101,10 +104,12 @@ def read_answers(path: str | Path, ids: np.ndarray, task: Task) -> dict[str, np.
     require_columns(path, found, column_of.values())
     # By id and not by place: a spreadsheet may have sorted the answers.
     place_of: dict[str, int] = {}
-    for place, (number, row) in enumerate(rows):
-        if row[identity] in place_of:
-            raise DataError(f"{path}: line {number} lists {row[identity]} again; delete one")
-        place_of[row[identity]] = place
+    # Spelled as the table of the photos, which may be this very one, spells them.
+    names = listed_names((row[identity] for _, row in rows), Path(root))
+    for place, ((number, _), name) in enumerate(zip(rows, names, strict=True)):
+        if name in place_of:
+            raise DataError(f"{path}: line {number} lists {name} again; delete one")
+        place_of[name] = place
     known = set(ids.tolist())
     # A Mac writes é as two characters; such a name counts as the one that was predicted.
     for name, other in alike(known - place_of.keys(), place_of.keys() - known, path).items():

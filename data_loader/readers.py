@@ -123,15 +123,11 @@ def _listed(
     table: Path, column: str, rows: Sequence[tuple[int, dict[str, str]]], root: Path
 ) -> list[str]:
     """The paths of a table's rows below ``root``, the folder of the photos, each once."""
-    roots = {root.absolute().as_posix(), root.resolve().as_posix()}
     first_line: dict[str, int] = {}
-    names = []
-    for number, row in rows:
-        name = row[column].strip().replace("\\", "/")
+    names = listed_names((row[column] for _, row in rows), root)
+    for (number, _), name in zip(rows, names, strict=True):
         if not name:
             raise DataError(f"{table}: line {number} has no {column}; fill it in or delete it")
-        # Whole paths, as some programs list them, are as good where they lead here.
-        name = next((name[len(r) + 1 :] for r in roots if name.startswith(f"{r}/")), name)
         place = PurePosixPath(name).as_posix()  # ./a.jpg is a.jpg once more
         if place in first_line:
             raise DataError(
@@ -144,8 +140,15 @@ def _listed(
                 " path below it"
             )
         first_line[place] = number
-        names.append(name)
     return names
+
+
+def listed_names(cells: Iterable[str], root: Path) -> list[str]:
+    """By what names the photos go that a table lists so: their paths below ``root``, with ``/``."""
+    names = [cell.strip().replace("\\", "/") for cell in cells]
+    # Whole paths, as some programs list them, are as good where they lead here.
+    roots = {f"{root.absolute().as_posix()}/", f"{root.resolve().as_posix()}/"}
+    return [next((name[len(r) :] for r in roots if name.startswith(r)), name) for name in names]
 
 
 def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
@@ -169,7 +172,7 @@ def read_table(path: str | Path, columns: tuple[str, ...]) -> list[tuple[int, di
     try:
         names = [plain_cell(name).strip() for name in next(lines, [])]
         _check_heading(path, names, columns)
-        for cells in filter(None, lines):
+        for cells in filter(any, lines):  # Excel leaves rows of nothing but delimiters behind
             if any(cells[len(names) :]):
                 raise DataError(
                     f"{path}: line {lines.line_num} has {len(cells)} cells and the first line"

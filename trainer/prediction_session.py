@@ -68,7 +68,7 @@ def predict(config: ConfigParser) -> None:
         check_writable(file)
     task = Task(config.settings.task)
     photos = photos_of(config)
-    truth = read_answers(args.answers, photos.files, task) if args.answers else None
+    truth = read_answers(args.answers, photos.files, task, photos.root) if args.answers else None
     device = prepare_device(config["n_gpu"], config.device)
     # Each by its own config, since models of one ensemble may crop and decode differently.
     members = {path: config.for_checkpoint(path) for path in config.resumes}

@@ -60,8 +60,13 @@ def tune_decoding(args: argparse.Namespace, source: Path) -> None:
     for head, biases in tuned.bias.items():
         print(f"{head} biases {', '.join(f'{bias:+.1f}' for bias in biases)}")
     print(_calibration(measured["calibration"], temperature, several))
-    whole = next(iter(counts.values()))
-    rare = [f"{cls} ({n})" for cls, n in enumerate(whole) if 0 < n < FEW_PHOTOS]
+    rare = [
+        # Of a product by its number, as the submission has it.
+        f"{f'{name} {task.heads[name].answers[code]}' if name in task.heads else code} ({n})"
+        for name, of_head in counts.items()
+        for code, n in enumerate(of_head)
+        if 0 < n < FEW_PHOTOS
+    ]
     if rare:
         print(
             f"note: classes with fewer than {FEW_PHOTOS} photos: {', '.join(rare)}; their part of"

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from base.task import Task, build, load_task
 from base.task_settings import TaskSettings, plural_of, read_task
@@ -149,6 +150,12 @@ def test_a_product_of_a_head_that_is_not_there_or_of_too_many_classes_is_refused
     )
     with pytest.raises(ConfigError, match="2500 classes; 2000 at most"):
         read_task(path)
+
+
+def test_a_split_can_not_be_alike_in_tags():
+    heads, table = {"tags": {"type": "multilabel"}}, {"reader": "csv", "table": "t.csv"}
+    with pytest.raises(ValidationError, match=r"data\.stratify: 'tags' answers with tags"):
+        TaskSettings(heads=heads, data={"train": table, "stratify": ["tags"]})
 
 
 TABLE = {

@@ -157,6 +157,17 @@ def test_answers_of_folders_may_be_called_as_the_training_has_them_or_as_test_py
     assert answers["kind"].tolist() == [1, 0]
 
 
+def test_the_table_of_the_photos_has_their_answers_however_it_spells_their_paths(tmp_path):
+    table, paths = tmp_path / "t.csv", (".\\a b\\x.jpg", f"{tmp_path}/y.jpg", " z.jpg ")
+    table.write_text("path,kind\n" + "".join(f"{each},{n}\n" for n, each in enumerate(paths)))
+    source = {"reader": "csv", "table": "t.csv"}
+    heads = {"kind": {"classes": ["0", "1", "2"]}}
+    settings = TaskSettings(heads=heads, data={"train": source, "test": source})
+    photos = eval_photos(tmp_path, settings, None, must_exist=False)
+    answers = read_answers(table, photos.files, Task(settings), photos.root)
+    assert answers["kind"].tolist() == [0, 1, 2]
+
+
 def test_answers_are_those_of_the_column_that_the_task_names(tmp_path):
     head = {"column": "age_checked", "classes": ["young", "old"]}
     task = Task(TaskSettings.model_validate({"name": "ages", "heads": {"age": head}}))

@@ -66,6 +66,11 @@ def test_what_is_no_table_is_refused_in_a_line(table, content, message):
         read_table(table(content), ("a",))
 
 
+def test_empty_rows_are_none(table):
+    rows = read_table(table("a;b\r\n1;2\r\n;\r\n\r\n;3\r\n;\r\n"), ())
+    assert rows == [(2, {"a": "1", "b": "2"}), (5, {"a": "", "b": "3"})]
+
+
 def test_too_many_cells_are_refused_before_they_fill_the_memory(table, monkeypatch):
     monkeypatch.setattr(readers, "MAX_CELLS", 2000)
     with pytest.raises(DataError, match=r"more than 2,000 cells; leave out columns"):
