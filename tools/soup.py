@@ -3,8 +3,9 @@
     python -m tools.soup saved/models/NAME/RUN-fold*/best_epoch.pth --out soup.pth
 
 A "model soup" (Wortsman et al., ICML 2022): as cheap as one model, and often better than its
-members where all of them started from the same pretrained weights. Members that were trained from
-scratch do not fit together. Statistics of batch norms are averaged like the weights. Compare the
+members where all of them started from the same weights, those of the heads included: folds, and
+trainings of one `seed` that differ in other settings. Members of several seeds, or trained from
+scratch, do not fit together. Statistics of batch norms are averaged like the weights. Compare the
 soup with its members on the same photos before you rely on it:
 
     python test.py --resume soup.pth --answers answers.csv
@@ -19,6 +20,10 @@ from utils.errors import CheckpointError
 
 MEMBERS = "soup"
 """Key of a soup's checkpoint that lists the files it was made from."""
+HEADS = "classifiers."
+"""What the names of heads' weights begin with."""
+ALIKE = 0.5
+"""Cosine of heads that were drawn by the same seed, at least."""
 
 
 def soup(states: Mapping[str, Mapping[str, Any]], about: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +66,30 @@ def soup(states: Mapping[str, Mapping[str, Any]], about: dict[str, Any]) -> dict
     return {**about, "state_dict": averaged, MEMBERS: names}
 
 
+def unlike_heads(states: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Of the members whose heads hardly point where the first one's do, which were drawn by another
+    seed, the cosine between both.
+
+    Heads drawn alike have 0.8 to 0.95 after training, others 0.1 to 0.2, and then a soup is far
+    worse than its members (docs/accuracy.md).
+    """
+    heads = {
+        name: [value for key, value in state["state_dict"].items() if key.startswith(HEADS)]
+        for name, state in states.items()
+    }
+    first = next(iter(heads.values()))
+    cosines = {name: _cosine(first, values) for name, values in heads.items()}
+    return {name: cosine for name, cosine in cosines.items() if cosine < ALIKE}
+
+
+def _cosine(a: Sequence[Any], b: Sequence[Any]) -> float:
+    def product(a: Sequence[Any], b: Sequence[Any]) -> float:
+        return float(sum((x.double() * y.double()).sum() for x, y in zip(a, b, strict=True)))
+
+    lengths = (product(a, a) * product(b, b)) ** 0.5
+    return product(a, b) / lengths if lengths else 1.0
+
+
 def _require_same_shapes(
     first_name: str, first: Mapping[str, Any], name: str, weights: Mapping[str, Any]
 ) -> None:
@@ -84,6 +113,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     states = {name: checkpoint.load_checkpoint(name) for name in args.checkpoints}
     about = checkpoint.metadata_of(states[args.checkpoints[0]])
     checkpoint.save_checkpoint(args.out, soup(states, about))
+    if apart := [f"{name} ({cosine:.2f})" for name, cosine in unlike_heads(states).items()]:
+        print(
+            f"warning: the heads of {', '.join(apart)} are nothing like those of"
+            f" {args.checkpoints[0]}, as another seed draws them; such a soup is worse than its"
+            " members: train them with one seed, or give them all to test.py --resume"
+        )
     print(f"the mean of {len(args.checkpoints)} checkpoints: {args.out}")
 
 

@@ -49,6 +49,16 @@ def test_the_classes_of_a_soup_are_as_frequent_as_its_members_had_them_on_averag
     assert load_checkpoint(tmp_path / "soup")["class_counts"] == {"class": [3, 1]}
 
 
+def test_heads_that_were_drawn_by_another_seed_are_named(tmp_path, capsys):
+    for name, head in {"a": [3.0, 1.0], "b": [2.0, 1.0], "c": [1.0, -3.0]}.items():
+        weights = {"backbone.stem": torch.ones(2), "classifiers.kind.weight": torch.tensor(head)}
+        save_checkpoint(tmp_path / name, {"state_dict": weights, "config": {}})
+    main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / "soup")])
+    assert "warning" not in capsys.readouterr().out
+    main([*(str(tmp_path / name) for name in "abc"), "--out", str(tmp_path / "soup")])
+    assert f"warning: the heads of {tmp_path / 'c'} (0.00) are nothing" in capsys.readouterr().out
+
+
 def test_weights_of_another_architecture_are_refused(member, tmp_path):
     with pytest.raises(CheckpointError, match=r"b\.pth: .*weight differs"):
         main([member("a.pth", 1.0), member("b.pth", 1.0, (3,)), "--out", str(tmp_path / "s.pth")])
