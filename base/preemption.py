@@ -1,6 +1,7 @@
 """Being asked to stop: what a scheduler or a spot machine sends before it takes the machine, and a
 terminal that is closed."""
 
+import atexit
 import contextlib
 import shlex
 import signal
@@ -8,12 +9,14 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from utils import distributed
 from utils.cli import EXIT_STOPPED
 
 NAMES = "SIGTERM", "SIGUSR1", "SIGHUP"
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
 AGREE_EVERY = 10
 """Steps between two questions whether any rank was asked to stop; alone, there is none to ask."""
 
@@ -43,25 +46,36 @@ def stopping_at_once() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped(None)
 
-    with _heard_by(stop):
-        yield
+    try:
+        with _heard_by(stop):
+            yield
+    except SystemExit as leaving:
+        if leaving.code == EXIT_STOPPED:  # which another signal, while Python ends, would change
+            _hand_to(lambda *_: None)
+            # Python's own end gives signals back to the system, but for those that are ignored.
+            atexit.register(_hand_to, signal.SIG_IGN)
+        raise
 
 
 @contextlib.contextmanager
-def _heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _heard_by(handler: Handler) -> Iterator[None]:
     """Hand the signals to ``handler`` for the time of the block."""
-    if threading.current_thread() is not threading.main_thread():
-        # A notebook or a test may train in a thread, where `signal.signal` raises.
-        yield  # signals are the main thread's
-        return
-    # What is ignored stays so: nohup lets a process live on where its terminal is closed.
-    heard = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heard}
+    before = _hand_to(handler)
     try:
         yield
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+def _hand_to(handler: Handler) -> dict[int, Any]:
+    """Let ``handler`` have the signals; returns who had them."""
+    # A notebook or a test may train in a thread, where `signal.signal` raises.
+    if threading.current_thread() is not threading.main_thread():
+        return {}  # signals are the main thread's
+    # What is ignored stays so: nohup lets a process live on where its terminal is closed.
+    heard = [each for each in SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in heard}
 
 
 class Preemption:

@@ -2,11 +2,13 @@ import contextlib
 import os
 import shlex
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from base.preemption import Preemption, Stopped, stopping_at_once
+from base.preemption import SIGNALS, Preemption, Stopped, stopping_at_once
 from utils.cli import EXIT_STOPPED
 
 
@@ -30,17 +32,53 @@ def test_a_terminal_that_is_closed_asks_to_stop_unless_nohup_was_there(handler):
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.fixture
+def handlers():
+    """The signals' own handlers come back after the test."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield before
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-def test_what_has_nothing_to_save_is_left_at_once_also_where_errors_are_passed_over(name):
+def test_what_has_nothing_to_save_is_left_at_once_also_where_errors_are_passed_over(name, handlers):
     number = getattr(signal, name)
-    before = signal.getsignal(number)
     with pytest.raises(Stopped, match="repeat the command") as stopped, stopping_at_once():
         with contextlib.suppress(Exception):  # as around each photo
             os.kill(os.getpid(), number)
         pytest.fail("went on")
     assert stopped.value.code == EXIT_STOPPED
-    assert signal.getsignal(number) == before
+
+
+ASKED_TWICE = """
+import atexit, os, signal, sys
+from base.preemption import stopping_at_once
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.late = Late()  # which goes with the interpreter itself
+atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+with stopping_at_once():
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
+def test_a_second_signal_while_python_ends_changes_no_exit_code():
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run([sys.executable, "-c", ASKED_TWICE], cwd=root).returncode == EXIT_STOPPED
+
+
+def test_what_ends_by_itself_leaves_the_signals_as_they_were(handlers):
+    for leaving in ((), (SystemExit(2),)):
+        with contextlib.suppress(SystemExit), stopping_at_once():
+            for each in leaving:
+                raise each
+        assert {number: signal.getsignal(number) for number in SIGNALS} == handlers
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs POSIX signals")
