@@ -179,8 +179,8 @@ def describe_others(others: list[Path], folder: Path) -> str:
 
 
 def is_image(name: str) -> bool:
-    """Does a file of this name count as a photo?"""
-    return not is_hidden(name) and name.lower().endswith(EXTENSIONS)
+    """Does a file of this name, or at this path, count as a photo?"""
+    return not is_hidden(os.path.basename(name)) and name.lower().endswith(EXTENSIONS)
 
 
 def is_hidden(name: str) -> bool:

@@ -87,6 +87,12 @@ def test_photos_of_a_table_are_found_in_any_folder_near_it(tmp_path, place):
     read_index(tmp_path, TaskSettings.model_validate(task))
 
 
+def test_paths_of_a_table_may_begin_with_a_dot(tmp_path):
+    rows = [(f"./a b/{n}.jpg", n % 2) for n in range(8)]
+    table(tmp_path, "t.csv", "file,kind", rows)
+    assert guess_task(tmp_path)["data"]["train"]["path"] == "file"
+
+
 def test_a_table_may_lie_a_folder_deeper(tmp_path):
     table(tmp_path / "archive", "t.csv", "file,kind", [(f"{n}.jpg", "ab"[n % 2]) for n in range(8)])
     task = guess_task(tmp_path)
