@@ -37,6 +37,12 @@ class PatternSource(Source):
     expect: dict[str, Positive] = {}
     """Column → how many photos each of its values should have; fewer are reported."""
 
+    @model_validator(mode="after")
+    def _expecting_columns(self) -> "PatternSource":
+        for column in self.expect.keys() - {"folder", "stem", *re.compile(self.pattern).groupindex}:
+            raise ValueError(f"expect: pattern has no group {column!r}")
+        return self
+
 
 class CsvSource(Source):
     """Photos that a table lists."""

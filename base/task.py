@@ -206,11 +206,12 @@ def build(settings: TaskSettings, columns: Mapping[str, Iterable[str]]) -> Task:
     values = settings.model_dump()
     for name, head in settings.heads.items():
         column = head.column or name
-        if column not in columns:
-            raise DataError(
-                f"task.heads.{name}: the training data have no column {column!r}; they have"
-                f" {', '.join(columns)}"
-            )
+        for key, wanted in (("", column), (".per", head.per or column)):
+            if wanted not in columns:
+                raise DataError(
+                    f"task.heads.{name}{key}: the training data have no column {wanted!r}; they"
+                    f" have {', '.join(columns)}"
+                )
         if head.num_classes is None:
             values["heads"][name]["classes"] = _found_classes(name, head, columns[column])
     try:

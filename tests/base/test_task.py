@@ -152,6 +152,12 @@ def test_a_product_of_a_head_that_is_not_there_or_of_too_many_classes_is_refused
         read_task(path)
 
 
+def test_photos_are_expected_of_columns_that_the_pattern_has():
+    train = {"reader": "pattern", "pattern": "(?P<who>.*)_.*", "expect": {"whom": 7}}
+    with pytest.raises(ValidationError, match="expect: pattern has no group 'whom'"):
+        TaskSettings(heads={"a": {}}, data={"train": train})
+
+
 def test_a_split_can_not_be_alike_in_tags():
     heads, table = {"tags": {"type": "multilabel"}}, {"reader": "csv", "table": "t.csv"}
     with pytest.raises(ValidationError, match=r"data\.stratify: 'tags' answers with tags"):
@@ -211,6 +217,11 @@ def test_a_column_that_the_data_do_not_have_is_named_with_those_they_have():
     settings = TaskSettings.model_validate(TABLE)
     with pytest.raises(DataError, match=r"heads\.years: .* no column 'age'; they have path, shape"):
         build(settings, {name: COLUMNS[name] for name in ("path", "shape", "tags")})
+    per = TaskSettings(heads={"shape": {"per": "person"}})
+    with pytest.raises(
+        DataError, match=r"heads\.shape\.per: .* no column 'person'; they have path"
+    ):
+        build(per, COLUMNS)
     with pytest.raises(DataError, match=r"heads\.shape: .* hold 1 classes"):
         build(settings, COLUMNS | {"shape": ["a", "A", "", "a"]})
 
