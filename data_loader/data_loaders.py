@@ -319,7 +319,7 @@ def labeled_photos(
     data_dir: Path, task: TaskSettings, corrections: LabelCorrections | None
 ) -> PhotoIndex:
     """The photos under ``data_dir`` with their labels corrected; a warning names groups of which
-    the data say several things.
+    the data say several things, and counts photos of none.
 
     Raises:
         DataError: the photos or a table of corrections don't fit the task.
@@ -330,6 +330,12 @@ def labeled_photos(
             "warning: labels of one %s contradict each other: %s; each folder counts with its own,"
             " and all of a %s are on one side of a split",
             index.noun, first_of(several, 5, counted=True), index.noun,
+        )  # fmt: skip
+    if unnamed := np.count_nonzero(np.isin(index.group, np.flatnonzero(index.groups == ""))):
+        # Each by itself, the same person could be on both sides.
+        logger.warning(
+            "warning: %d photos have no %s, and so are all on one side of a split; fill in the"
+            " column", unnamed, index.noun,
         )  # fmt: skip
     return index
 

@@ -370,3 +370,14 @@ def test_a_loader_process_that_is_no_fork_gives_the_same_photos(training):
     sent = pickle.loads(pickle.dumps(dataset))
     for position in range(10):
         assert torch.equal(sent[position]["image"], dataset[position]["image"])
+
+
+def test_photos_without_a_group_stay_together_and_are_counted(tmp_path, caplog):
+    (tmp_path / "t.csv").write_text("path,kind,who\na,1,p\nb,2,\nc,1, \nd,2,q\n")
+    source = {"reader": "csv", "table": "t.csv"}
+    task = TaskSettings(heads={"kind": {}}, data={"train": source, "group": "who"})
+    assert labeled_photos(tmp_path, task, None).group.tolist() == [1, 0, 0, 2]
+    assert "2 photos have no who, and so are all on one side" in caplog.text
+    caplog.clear()
+    labeled_photos(tmp_path, TaskSettings(heads={"kind": {}}, data={"train": source}), None)
+    assert not caplog.text
